@@ -1,0 +1,117 @@
+"""Typed configuration: frozen dataclasses filled from TOML values or from command-line strings, typos refused.
+
+The only place that converts text to values. Knows nothing of what the options mean.
+"""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, fields
+from typing import Any, Literal, Union, get_args, get_origin
+
+from genrec_bench.errors import ConfigError, did_you_mean
+
+
+def make_config(cls: type, values: Mapping[str, Any], part: str) -> Any:
+    """Build `cls` from `values`. ConfigError names the key (`part.key`) that is unknown, missing or of a wrong type.
+
+    Strings are converted to the field's type, so `{"epochs": "3"}` from a command line and `{"epochs": 3}` are equal.
+    """
+    hints = typing.get_type_hints(cls)
+    known = {field.name: field for field in fields(cls)}
+    made: dict[str, Any] = {}
+    for key, value in values.items():
+        if key not in known:
+            options = ", ".join(sorted(known)) or "none"
+            raise ConfigError(
+                f"{part} has no option {key!r}.{did_you_mean(key, known)} Its options: {options}.", part=part, key=key
+            )
+        try:
+            made[key] = convert(value, hints[key])
+        except ValueError as error:
+            raise ConfigError(f"{part}.{key} = {value!r}: {error}", part=part, key=key) from None
+    for name, field in known.items():
+        if name not in made and field.default is MISSING and field.default_factory is MISSING:
+            raise ConfigError(f"{part}.{name} must be given: --set {part}.{name}=...", part=part, key=name)
+    try:
+        return cls(**made)
+    except ValueError as error:
+        raise ConfigError(f"{part}: {error}", part=part, key=None) from None
+
+
+def convert(value: Any, hint: Any) -> Any:
+    """`value` as the type `hint`; ValueError says what was expected."""
+    origin = get_origin(hint)
+    if hint is Any:
+        return value
+    if origin is Literal:
+        for choice in get_args(hint):
+            if value == choice or str(value) == str(choice):
+                return choice
+        raise ValueError(
+            f"expected one of {', '.join(map(str, get_args(hint)))}{did_you_mean(str(value), get_args(hint))}"
+        )
+    if origin in (Union, types.UnionType):
+        return _convert_union(value, get_args(hint))
+    if origin in (tuple, list):
+        parts = [part for part in value.split(",") if part] if isinstance(value, str) else value
+        return tuple(convert(part, get_args(hint)[0]) for part in parts)
+    if hint is bool:
+        words = {
+            "true": True,
+            "yes": True,
+            "on": True,
+            "1": True,
+            "false": False,
+            "no": False,
+            "off": False,
+            "0": False,
+        }
+        if isinstance(value, bool):
+            return value
+        if str(value).lower() in words:
+            return words[str(value).lower()]
+        raise ValueError("expected true or false")
+    if hint is int:
+        return _convert_int(value)
+    if hint is float:
+        try:
+            if isinstance(value, bool):
+                raise ValueError
+            return float(value)
+        except (TypeError, ValueError):
+            raise ValueError("expected a number") from None
+    if hint is str:
+        if isinstance(value, str):
+            return value
+        raise ValueError("expected a text")
+    raise ValueError(f"no conversion to {hint}")
+
+
+def _convert_int(value: Any) -> int:
+    try:
+        if isinstance(value, bool) or (isinstance(value, float) and not value.is_integer()):
+            raise ValueError
+        return int(value)
+    except (TypeError, ValueError):
+        raise ValueError("expected a whole number") from None
+
+
+def _convert_union(value: Any, hints: tuple[Any, ...]) -> Any:
+    if type(None) in hints and (value is None or value in ("", "none")):
+        return None
+    reasons = []
+    for hint in hints:
+        if hint is not type(None):
+            try:
+                return convert(value, hint)
+            except ValueError as error:
+                reasons.append(str(error))
+    raise ValueError(" or ".join(reasons))
+
+
+def config_dict(config: Any) -> dict[str, Any]:
+    """Every option with its value, as JSON-able data."""
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(config).items()}

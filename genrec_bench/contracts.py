@@ -1,0 +1,215 @@
+"""What each kind of component promises. Small abstract classes; built-ins and plugins stand on the same ones.
+
+The line they hold: a backbone knows tokens, never items; a decoder knows the index, never the architecture; neither
+counts its own failures (`genrec_bench.metrics` does). Imports no torch: tensors appear in annotations only.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+
+import numpy as np
+
+from genrec_bench.codes import Index
+from genrec_bench.types import Examples, Generations, Interactions, Queries, Ragged, Ranking, Sources, TrainView
+
+if TYPE_CHECKING:
+    import torch
+
+CONTRACT = 1
+START = -1  # the token before the first: what `Backbone.advance` gets in its first call
+Task = Literal["direct", "sequential"]
+
+
+class Tick(Protocol):
+    """Moves a progress bar on by `steps`; `note` is shown beside it (a loss, a score)."""
+
+    def __call__(self, steps: int = 1, note: str = "") -> None: ...
+
+
+class Progress(Protocol):
+    """Where a component reports how far it is. The default is silence; the command line draws bars on stderr."""
+
+    def phase(self, name: str, total: int | None = None, unit: str = "") -> AbstractContextManager[Tick]:
+        """A phase of `total` steps; the context manager gives the `Tick` to call."""
+        ...
+
+    def note(self, message: str) -> None:
+        """One line a person should see (a cache was rebuilt, users were dropped)."""
+        ...
+
+
+class Quiet:
+    """Progress that says nothing."""
+
+    def phase(self, name: str, total: int | None = None, unit: str = "") -> AbstractContextManager[Tick]:
+        def tick(steps: int = 1, note: str = "") -> None:
+            pass
+
+        return nullcontext(tick)
+
+    def note(self, message: str) -> None:
+        pass
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a component may use of its surroundings.
+
+    `folder` is its own checkpoint folder (None: keep nothing), `data_dir` where data files may lie, `cache_dir` where
+    parsed data may be kept. `validate` is given to `Backbone.fit`: it scores the backbone as it is now on validation,
+    with the trie decoder, and returns ndcg@10.
+    """
+
+    seed: int = 0
+    device: str = "cpu"
+    progress: Progress = field(default_factory=Quiet)
+    folder: Path | None = None
+    data_dir: Path | None = None
+    cache_dir: Path | None = None
+    validate: Callable[[], float] | None = None
+
+    @property
+    def rng(self) -> np.random.Generator:
+        """A fresh generator from `seed`; the same numbers at every call."""
+        return np.random.default_rng(self.seed)
+
+
+@dataclass(frozen=True)
+class NoConfig:
+    """The configuration of a component without options."""
+
+
+class Component(ABC):
+    """Common to all kinds: a frozen dataclass of options, the contract number, and what the component needs.
+
+    `needs` may name `item_titles`, `item_features`, `times`, `ratings`: checked against the data set before any work.
+    """
+
+    Config: ClassVar[type] = NoConfig
+    contract: ClassVar[int] = CONTRACT
+    needs: ClassVar[frozenset[str]] = frozenset()
+
+    def __init__(self, config: Any = None) -> None:
+        self.config = self.Config() if config is None else config
+
+
+class Dataset(Component):
+    """Gives interactions. `offers` is what the set has for those who need it, known without loading it."""
+
+    offers: ClassVar[frozenset[str]] = frozenset()
+
+    @abstractmethod
+    def load(self, ctx: Context) -> Interactions:
+        """Read, check and filter the data. DataError (with path and line) for anything missing or garbled."""
+
+
+class Indexer(Component):
+    """Gives every item, and if it can every user, a code."""
+
+    @abstractmethod
+    def build(self, train: TrainView, ctx: Context) -> Index:
+        """Codes from the training part. Equal input and `ctx.seed` give the equal index."""
+
+
+class Template(ABC):
+    """Turns users into source tokens, for one task and one index."""
+
+    @abstractmethod
+    def render(self, queries: Queries) -> Sources:
+        """One source per query. `queries.history` holds all items a user has; the template takes what the task shows."""
+
+
+@dataclass(frozen=True)
+class FitReport:
+    """What training did: epochs run, the epoch kept (1-based), and one row per epoch with its loss and validation."""
+
+    epochs: int
+    best_epoch: int
+    history: tuple[Mapping[str, Any], ...] = ()
+    examples_per_epoch: int = 0
+    resumed_from: int = 0
+    precision: str = "fp32"
+
+
+class Backbone(Component):
+    """A network over tokens. Training options are part of its config (`epochs`, `learning_rate`, ...)."""
+
+    profiles: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+
+    @classmethod
+    def profile(cls, name: str, task: Task) -> Mapping[str, Any]:
+        """Config values of a named profile; `NAME/TASK` in `profiles` refines `NAME`."""
+        return {**cls.profiles[name], **cls.profiles.get(f"{name}/{task}", {})}
+
+    @abstractmethod
+    def template(self, task: Task, index: Index) -> Template:
+        """How a user becomes source tokens."""
+
+    @abstractmethod
+    def fit(self, examples: Examples, ctx: Context) -> FitReport:
+        """Train from scratch (or resume from `ctx.folder`), and end with the best epoch's weights in place."""
+
+    @abstractmethod
+    def start(self, batch: Sources) -> Any:
+        """Read the sources, once per user whatever the number of beams. The result is opaque to everyone else."""
+
+    @abstractmethod
+    def advance(self, state: Any, tokens: torch.Tensor, parents: torch.Tensor) -> tuple[torch.Tensor, Any]:
+        """One decoding step for all hypotheses: `tokens`, `parents` `(users, beams)` int64.
+
+        `parents` says which hypothesis of the previous call each one continues, `tokens` by which token. The first call
+        has width 1, token `START`, parent 0; widths may change from call to call; padding slots repeat a live parent.
+        Returns logits `(users, beams, n_tokens)` for the next token, in fp32, and the new state.
+        """
+
+    @abstractmethod
+    def save(self, folder: Path) -> None:
+        """Write weights (safetensors) and what is needed to rebuild the network (JSON)."""
+
+    @abstractmethod
+    def load(self, folder: Path, device: str = "cpu") -> None:
+        """Read what `save` wrote, onto `device`."""
+
+    @abstractmethod
+    def parameters_count(self) -> Mapping[str, int]:
+        """Trained numbers: `{"embedding": ..., "other": ...}`."""
+
+    def size(self) -> str:
+        """A short description for tables, such as `6+6x512/16`; empty if there is nothing to say."""
+        return ""
+
+
+class Decoder(Component):
+    """Searches for the codes a backbone likes best.
+
+    `excludes_in_search` says whether `exclude` changes the search itself; where it does not, one search serves both
+    history policies.
+    """
+
+    excludes_in_search: ClassVar[bool] = False
+
+    @abstractmethod
+    def generate(
+        self, backbone: Backbone, batch: Sources, index: Index, *, beams: int, exclude: Ragged | None = None
+    ) -> Generations:
+        """The `beams` best hypotheses per source. `exclude` lists, per source, items that must not be searched."""
+
+
+class Baseline(Component):
+    """Ranks items by any means. Never sees a test target."""
+
+    tasks: ClassVar[tuple[Task, ...]] = ("direct", "sequential")
+
+    @abstractmethod
+    def fit(self, train: TrainView, validation: Callable[[], float] | None, ctx: Context) -> None:
+        """Learn from the training part. `validation()` scores the baseline as it is now (ndcg@10, mask)."""
+
+    @abstractmethod
+    def rank(self, queries: Queries, *, k: int, exclude: Ragged | None = None) -> Ranking:
+        """The best `k` items per query, fewer where it has no more; never one of `exclude`'s."""

@@ -1,0 +1,87 @@
+"""One exception tree. Every error says what happened, why, and what to do next, and carries the facts as attributes.
+
+The command line prints `ClassName: message` on one line and exits with `exit_code`: 1, or 2 where the request itself was
+wrong. `--debug` shows the traceback.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import Any
+
+
+class GenrecError(Exception):
+    """Base of every error that the toolkit raises on purpose. Keyword arguments become attributes."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, **facts: Any) -> None:
+        super().__init__(message)
+        self.facts = facts
+        for name, value in facts.items():
+            setattr(self, name, value)
+
+
+class UsageError(GenrecError):
+    """The request cannot mean anything: options that exclude each other, a value out of range."""
+
+    exit_code = 2
+
+
+class ConfigError(UsageError):
+    """An unknown or mistyped configuration key or value (`part`, `key`)."""
+
+
+class UnknownComponent(UsageError):
+    """No installed component of that kind has that name (`kind`, `name`, `known`)."""
+
+
+class DeviceMissing(UsageError):
+    """The device that was asked for is not on this machine (`device`)."""
+
+
+class ComponentClash(GenrecError):
+    """Two distributions registered the same name, and that name was asked for (`kind`, `name`, `owners`)."""
+
+
+class BrokenComponent(GenrecError):
+    """An installed component cannot be loaded; the cause is chained (`kind`, `name`, `distribution`)."""
+
+
+class ContractMismatch(BrokenComponent):
+    """A component was written for another contract number (`theirs`, `ours`)."""
+
+
+class NeedsMissing(GenrecError):
+    """A component needs something that the data set or the task does not have (`needs`)."""
+
+
+class DataError(GenrecError):
+    """A data file is missing, truncated or garbled (`path`, `line`)."""
+
+
+class CodeClash(GenrecError):
+    """Two codes are equal, or one is a prefix of the other (`rows`, `code`)."""
+
+
+class InvalidRanking(GenrecError):
+    """A system handed back a ranking that breaks its contract (repeats, unknown items, rising scores)."""
+
+
+class OutputError(GenrecError):
+    """An output folder cannot be used: not writable, in use, or belonging to another spec (`path`)."""
+
+
+class RecordError(GenrecError):
+    """A stored run cannot be read, or does not agree with itself (`path`)."""
+
+
+class RunFailed(GenrecError):
+    """A run ended before its end; its record says so (`reason`, `folder`)."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """` Did you mean 'x'?` for the closest known name, or an empty string."""
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f" Did you mean {close[0]!r}?" if close else ""

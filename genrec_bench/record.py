@@ -1,0 +1,110 @@
+"""What happened: the record of one run, as plain data with stable keys (schema 1, `schemas/record-1.json`).
+
+Tables, intervals and checks are computed from records only. Knows how to be written whole or not at all.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from importlib import resources
+from pathlib import Path
+from typing import Any, cast
+
+from genrec_bench.errors import RecordError
+
+SCHEMA = 1
+RECORD_FILE = "record.json"
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """One run. `status` is `running`, `finished` or `failed` (then `reason` says why).
+
+    `metrics.mask["ndcg@10"]`, `validity.hallucination_rate`, `throughput.users_per_second`, `ranks.mask` (the rank of
+    every case's target, 0 = absent, or the name of a sidecar `.npy` file beside the record) and so on: the published
+    JSON Schema (`RunRecord.json_schema()`) lists every key with its meaning.
+    """
+
+    spec: Mapping[str, Any]
+    spec_id: str
+    system_id: str
+    status: str
+    reason: str | None = None
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    validity: Mapping[str, Any] = field(default_factory=dict)
+    throughput: Mapping[str, Any] = field(default_factory=dict)
+    ranks: Mapping[str, Any] = field(default_factory=dict)
+    data: Mapping[str, Any] = field(default_factory=dict)
+    index: Mapping[str, Any] = field(default_factory=dict)
+    training: Mapping[str, Any] = field(default_factory=dict)
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    memory: Mapping[str, Any] = field(default_factory=dict)
+    phases: Mapping[str, float] = field(default_factory=dict)
+    fingerprints: Mapping[str, str] = field(default_factory=dict)
+    components: Mapping[str, Any] = field(default_factory=dict)
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    process: Mapping[str, Any] = field(default_factory=dict)
+    schema: int = SCHEMA
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data; `from_dict` reads it back."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {"schema": values.pop("schema"), **values}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], path: Path | None = None) -> RunRecord:
+        """From plain data. RecordError for another schema or for unknown or missing keys."""
+        if not isinstance(values, Mapping) or values.get("schema") != SCHEMA:
+            schema = values.get("schema") if isinstance(values, Mapping) else None
+            raise RecordError(f"{path or 'record'}: schema {schema!r}, this version reads {SCHEMA}", path=path)
+        known = {f.name for f in fields(cls)}
+        odd = sorted(set(values) - known) or sorted({"spec", "spec_id", "system_id", "status"} - set(values))
+        if odd:
+            raise RecordError(f"{path or 'record'}: unknown or missing keys: {', '.join(odd)}", path=path)
+        return cls(**values)
+
+    @classmethod
+    def read(cls, folder: Path) -> RunRecord:
+        """Read `folder/record.json` (or that file itself). RecordError if it is not there or not readable."""
+        path = folder / RECORD_FILE if folder.is_dir() else folder
+        try:
+            values = json.loads(path.read_text())
+        except FileNotFoundError:
+            raise RecordError(f"no record at {path}: is this a run folder?", path=path) from None
+        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+            raise RecordError(f"{path} is not a readable record: {error}", path=path) from None
+        return cls.from_dict(values, path)
+
+    def write(self, folder: Path) -> None:
+        """Replace `folder/record.json` atomically."""
+        write_json(folder / RECORD_FILE, self.to_dict())
+
+    @staticmethod
+    def json_schema() -> dict[str, Any]:
+        """The published JSON Schema of records."""
+        text = resources.files("genrec_bench").joinpath(f"schemas/record-{SCHEMA}.json").read_text()
+        return cast(dict[str, Any], json.loads(text))
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Write JSON so that a reader sees the old file or the new one, never half of either."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w") as file:
+            file.write(re.sub(r"\[\s+(-?\d[\d\s,.eE+-]*?)\s+\]", _one_line, json.dumps(data, indent=1)) + "\n")
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _one_line(match: re.Match[str]) -> str:
+    """A list of numbers on one line, so that a record stays readable."""
+    return f"[{', '.join(match[1].replace(',', ' ').split())}]"

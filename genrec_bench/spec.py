@@ -1,0 +1,137 @@
+"""What is asked: one system on one data set, one task, one seed.
+
+A `RunSpec` names components and overrides options. Resolving it (`genrec_bench.runner.resolve`) fills in every option
+of every component; the canonical JSON of the resolved spec gives `spec_id`, and without the seed `system_id`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from genrec_bench.errors import ConfigError, UsageError, did_you_mean
+
+PARTS = ("dataset", "indexer", "backbone", "decoder", "baseline")
+DEFAULT_BEAMS = 50
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """One run. Give either `indexer` and `backbone` (and perhaps `decoder`), or `baseline`.
+
+    `set` overrides options, `{"backbone.epochs": 3}`; `options` is the same by part, and after resolving holds every
+    option of every part. `beams`, `profile` and `decoder` are None for a baseline.
+
+    >>> RunSpec(indexer="random", backbone="lightlm", set={"backbone.epochs": 3}).options
+    {'backbone': {'epochs': 3}}
+    """
+
+    dataset: str = "ml-100k"
+    task: str | None = None
+    protocol: str = "loo-full/1"
+    indexer: str | None = None
+    backbone: str | None = None
+    decoder: str | None = None
+    baseline: str | None = None
+    profile: str | None = None
+    beams: int | None = None
+    seed: int = 0
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    resolved: bool = False
+    set: Mapping[str, Any] | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        options = {part: dict(values) for part, values in self.options.items()}
+        for key, value in (self.set or {}).items():
+            part, dot, name = key.partition(".")
+            if not dot or not name:
+                raise ConfigError(
+                    f"{key!r} is no option: write part.key=value, e.g. backbone.epochs=3", part=part, key=key
+                )
+            options.setdefault(part, {})[name] = value
+        for part in options:
+            if part not in PARTS:
+                known = ", ".join(PARTS)
+                raise ConfigError(
+                    f"no part named {part!r}.{did_you_mean(part, PARTS)} Parts: {known}.", part=part, key=None
+                )
+        object.__setattr__(self, "options", options)
+        object.__setattr__(self, "set", None)
+        if self.task not in (None, "direct", "sequential"):
+            raise UsageError(f"no task {self.task!r}: direct or sequential")
+        if self.seed < 0:
+            raise UsageError(f"seed {self.seed}: a seed is a whole number from 0")
+        if not self.resolved:
+            self._check_system()
+
+    def _check_system(self) -> None:
+        if self.baseline is not None:
+            for name in ("indexer", "backbone", "decoder", "beams", "profile"):
+                if getattr(self, name) is not None:
+                    raise UsageError(f"a baseline has no {name}: drop --{name} or --baseline")
+        elif self.indexer is None or self.backbone is None:
+            missing = "indexer" if self.indexer is None else "backbone"
+            raise UsageError(f"no {missing} given: a run needs --indexer and --backbone, or --baseline")
+        for part in self.options:
+            if part != "dataset" and (part == "baseline") == (self.baseline is None):
+                raise ConfigError(f"this run has no {part}, so {part}.* cannot be set", part=part, key=None)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> RunSpec:
+        """From JSON or TOML data; unknown keys are errors."""
+        known = [f.name for f in fields(cls)]
+        for key in values:
+            if key not in known:
+                raise ConfigError(f"a run spec has no key {key!r}.{did_you_mean(key, known)}", part="spec", key=key)
+        for key, kinds in (("seed", int), ("beams", int), ("options", Mapping), ("set", Mapping)):
+            if values.get(key) is not None and (isinstance(values[key], bool) or not isinstance(values[key], kinds)):
+                raise ConfigError(f"spec: {key} = {values[key]!r} is not of the right type", part="spec", key=key)
+        for key in ("dataset", "task", "protocol", "profile", *PARTS[1:]):
+            if values.get(key) is not None and not isinstance(values[key], str):
+                raise ConfigError(f"spec: {key} = {values[key]!r}: expected a text", part="spec", key=key)
+        return cls(**values)
+
+    @classmethod
+    def from_toml(cls, path: Path) -> RunSpec:
+        """From a TOML file: the fields of this class, options as tables `[options.backbone]` or in `[set]`."""
+        try:
+            return cls.from_dict(tomllib.loads(path.read_text()))
+        except FileNotFoundError:
+            raise UsageError(f"no spec file {path}") from None
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise UsageError(f"{path} is no readable TOML: {error}") from None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, without empty fields; `from_dict` reads it back."""
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "set"}
+        return {key: value for key, value in values.items() if value is not None and value != {}}
+
+    @property
+    def spec_id(self) -> str:
+        """16 hex digits naming the resolved spec, seed included."""
+        return self._identity(self.to_dict())
+
+    @property
+    def system_id(self) -> str:
+        """16 hex digits naming the resolved spec without its seed: what seeds are averaged over."""
+        return self._identity({key: value for key, value in self.to_dict().items() if key != "seed"})
+
+    def _identity(self, values: dict[str, Any]) -> str:
+        if not self.resolved:
+            raise UsageError("only a resolved spec has an id: use genrec_bench.runner.resolve(spec)")
+        canonical = json.dumps(values, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+    @property
+    def system(self) -> str:
+        """A short name: `sci / lightlm / trie`, or the baseline's name."""
+        return self.baseline or f"{self.indexer} / {self.backbone} / {self.decoder}"
+
+    def with_(self, **changes: Any) -> RunSpec:
+        """A copy with fields changed."""
+        return replace(self, **changes)
