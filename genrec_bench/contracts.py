@@ -141,6 +141,7 @@ class Backbone(Component):
     """A network over tokens. Training options are part of its config (`epochs`, `learning_rate`, ...)."""
 
     profiles: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    device: str = "cpu"  # where its logits are; set by `fit` and `load`
 
     @classmethod
     def profile(cls, name: str, task: Task) -> Mapping[str, Any]:

@@ -25,7 +25,7 @@ SAMPLE_SEED = 0  # draws the validation users
 SAMPLE_ABOVE, SAMPLE_SIZE = 5_000, 2_000
 MIN_EVENTS = 3  # one each for training, validation and test
 LIST_DEPTH = 50  # places asked of a baseline
-MIN_BEAMS_FACTOR = 2  # beams >= 2 x the largest k where rows are compared
+SELECTION_BEAMS = 20  # of the trie search that scores an epoch on validation
 
 
 def check_protocol(name: str) -> None:

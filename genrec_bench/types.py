@@ -328,6 +328,10 @@ class Generations:
     def __len__(self) -> int:
         return len(self.items)
 
+    def take(self, rows: NDArray[Any]) -> Generations:
+        """The given cases, in the given order."""
+        return Generations(self.tokens[rows], self.scores[rows], self.items[rows], self.bound[rows])
+
     @classmethod
     def concatenate(cls, parts: list[Generations]) -> Generations:
         """Batches back into one."""

@@ -1,0 +1,50 @@
+"""The baseline's part of a run: fit on the training part, rank the test cases under both history policies."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from genrec_bench.contracts import Baseline, Context
+from genrec_bench.metrics import scores, validity
+from genrec_bench.metrics.throughput import throughput
+from genrec_bench.protocol import KS, LIST_DEPTH, POLICIES, SELECTION, train_view, validation_sample
+from genrec_bench.types import Ranking
+
+if TYPE_CHECKING:
+    from genrec_bench.runner import Run
+
+BATCH = 256  # queries ranked at once; a latency is one batch's
+
+
+def run_baseline(this: Run) -> None:
+    """Fill `this.rankings` and the record's sections."""
+    baseline: Baseline = this.component("baseline")
+    split = this.split
+    sample = validation_sample(split.validation)
+    questions = split.queries(sample)
+
+    def validate() -> float:
+        ranking = baseline.rank(questions, k=LIST_DEPTH, exclude=questions.history)
+        return float(scores.score(ranking, sample.target)[0][SELECTION])
+
+    ctx = Context(seed=this.spec.seed, device=this.device, progress=this.progress, folder=this.folder / "baseline")
+    with this.phase("fit"):
+        baseline.fit(train_view(this.data, split), validate, ctx)
+    queries = split.queries(split.test)
+    for policy in POLICIES:
+        parts, seconds = [], []
+        with this.phase(f"decode_{policy}"), this.progress.phase(f"ranking ({policy})", len(queries), "users") as tick:
+            for at in range(0, len(queries), BATCH):
+                rows = range(at, min(at + BATCH, len(queries)))
+                batch = queries.take(list(rows))
+                began = time.perf_counter()
+                parts.append(baseline.rank(batch, k=LIST_DEPTH, exclude=batch.history if policy == "mask" else None))
+                seconds.append(time.perf_counter() - began)
+                tick(len(rows))
+        this.rankings[policy] = Ranking.concatenate(parts)
+        if policy == "mask":
+            this.found["throughput"] = throughput(
+                seconds, len(queries), batch_size=BATCH, beams=None, precision=None, device=this.device, warmup_batches=0
+            )
+    this.found["validity"] = validity.validity_of_ranking(this.rankings["mask"], queries.history, KS)

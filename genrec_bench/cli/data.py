@@ -1,0 +1,66 @@
+"""`genrec data`: which data sets there are, and what is in one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+FLOOR = "popularity"  # a spec needs a system; none of it runs here
+
+
+@click.group(invoke_without_command=True, short_help="List data sets, or describe one.")
+@click.pass_context
+def data(ctx: click.Context) -> None:
+    """List the data sets; `genrec data info NAME` describes one."""
+    if ctx.invoked_subcommand is not None:
+        return
+    from genrec_bench.cli.terminal import console, table
+    from genrec_bench.registry import list_components
+
+    made = table("", "name", "distribution", "description", "status")
+    for found in list_components("dataset"):
+        made.add_row(found.name, found.distribution, found.description, found.status)
+    console().print(made)
+
+
+@data.command()
+@click.argument("name")
+@click.option("--set", "settings", multiple=True, metavar="dataset.KEY=VALUE", help="An option of the data set.")
+@click.option("--data-dir", type=click.Path(path_type=Path), metavar="DIR", help="Where data files lie.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def info(name: str, settings: tuple[str, ...], data_dir: Path | None, as_json: bool) -> None:
+    """Users, items, interactions, density, lengths, time ties, repeats, cold items and fingerprints of a data set."""
+    from genrec_bench.cli.run import build_spec
+    from genrec_bench.cli.terminal import console, print_json, table
+
+    spec = build_spec({"dataset": name, "baseline": FLOOR}, settings, None)
+
+    from genrec_bench.cli.progress import RichProgress
+    from genrec_bench.data.stats import describe
+    from genrec_bench.loading import load_data
+
+    facts = describe(*load_data(spec, data_dir=data_dir, progress=RichProgress()))
+    if as_json:
+        print_json(facts)
+        return
+    made = table(name, "", ">")
+    for key, value in flatten(facts):
+        made.add_row(key, value)
+    console().print(made)
+
+
+def flatten(facts: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, str]]:
+    """Nested facts as rows of (name, readable value)."""
+    from genrec_bench.cli.terminal import show
+
+    for key, value in facts.items():
+        name = f"{before}{key}".replace("_", " ")
+        if isinstance(value, Mapping):
+            yield from flatten(value, f"{name}: ")
+        elif isinstance(value, float):
+            yield name, f"{value:,.2f}" if value >= 10 else f"{value:.4g}"
+        else:
+            yield name, show(value, ",d" if type(value) is int else str)

@@ -1,0 +1,80 @@
+"""`genrec`: the group of commands, and the one place that turns errors into a line and an exit code.
+
+Exit codes: 0 done, 1 it failed, 2 the request was wrong, 130 stopped by Ctrl-C. Imports nothing heavy: each command
+imports what it needs when it runs.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import click
+
+from genrec_bench import __version__
+from genrec_bench.cli.data import data
+from genrec_bench.cli.leaderboard import leaderboard
+from genrec_bench.cli.plugins import plugins
+from genrec_bench.cli.recommend import recommend
+from genrec_bench.cli.run import run
+from genrec_bench.cli.verify import verify
+from genrec_bench.errors import GenrecError
+
+
+class Genrec(click.Group):
+    """A click group whose errors are one line each on stderr. `--debug` counts wherever it stands."""
+
+    def main(self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any) -> NoReturn:
+        given = list(sys.argv[1:] if args is None else args)
+        debug = "--debug" in given
+        extra["standalone_mode"] = False
+        try:
+            code = super().main([word for word in given if word != "--debug"], prog_name or "genrec", **extra)
+            sys.stdout.flush()
+        except BrokenPipeError:  # `genrec plugins | head`: nobody reads on, so say nothing at exit either
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            code = 1
+        except Exception as error:
+            if debug:
+                traceback.print_exception(error)
+            line, code = explain(error)
+            print(line, file=sys.stderr)
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+def explain(error: Exception) -> tuple[str, int]:
+    """What to print for an error, on one line, and the exit code."""
+    if isinstance(error, GenrecError):
+        said, code = f"{type(error).__name__}: {error}", error.exit_code
+    elif isinstance(error, click.Abort):
+        said, code = "Interrupted: stopped before the end; the same command starts again", 130
+    elif isinstance(error, click.ClickException):
+        context = getattr(error, "ctx", None)
+        path = context.command_path if context else "genrec"
+        said, code = f"UsageError: {error.format_message()}  `{path} --help` shows what there is.", error.exit_code
+    else:
+        said, code = f"unexpected {type(error).__name__}: {error}; run with --debug for the traceback", 1
+    return re.sub(r"\s*\n\s*", " ", said), code
+
+
+@click.group(cls=Genrec, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")
+@click.version_option(__version__, prog_name="genrec")
+@click.pass_context
+def cli(ctx: click.Context) -> None:
+    """Train, decode and score generative recommenders under one protocol."""
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
+
+
+for command in (run, plugins, data, recommend, leaderboard, verify):
+    cli.add_command(command)
+
+
+def main() -> NoReturn:
+    """The console script."""
+    cli.main()

@@ -1,0 +1,128 @@
+"""Progress on stderr: a bar per phase, once the phase has lasted two seconds, with rate and time left.
+
+Where stderr is no terminal there are no bars; notes are printed as plain lines either way. Knows nothing of what runs.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn
+from rich.table import Column
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rich.console import RenderableType
+    from rich.progress import Task
+
+    from genrec_bench.contracts import Tick
+
+PATIENCE = 2.0  # seconds before a phase is worth a bar
+
+
+class RichProgress:
+    """`contracts.Progress` for people. Phases may follow one another or nest; finished ones leave nothing behind."""
+
+    def __init__(self, console: Console | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        self.console = console or Console(stderr=True)
+        self._bars = Bars(self.console, clock)
+        self._open = 0
+
+    @contextmanager
+    def phase(self, name: str, total: int | None = None, unit: str = "") -> Iterator[Tick]:
+        """See `contracts.Progress.phase`."""
+        if not self.console.is_terminal or self.console.is_dumb_terminal:
+            yield _silent
+            return
+        task = self._bars.add_task(name, total=total, unit=unit, note="", ticked=0.0)
+
+        def tick(steps: int = 1, note: str = "") -> None:
+            state = self._bars.task(task)
+            self._bars.update(task, advance=steps, note=note or state.fields["note"], ticked=state.elapsed or 0.0)
+
+        self._open += 1
+        if self._open == 1:
+            self._bars.start()
+        try:
+            yield tick
+        finally:
+            self._bars.remove_task(task)
+            self._open -= 1
+            if not self._open:
+                self._bars.stop()
+
+    def note(self, message: str) -> None:
+        """See `contracts.Progress.note`."""
+        self.console.print(message, markup=False, highlight=False, emoji=False, soft_wrap=True)
+
+
+def _silent(steps: int = 1, note: str = "") -> None:
+    pass
+
+
+class Bars(Progress):
+    """Rich's bars, hidden until a task is `PATIENCE` old."""
+
+    def __init__(self, console: Console, clock: Callable[[], float]) -> None:
+        super().__init__(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=24),
+            CountColumn(table_column=Column(no_wrap=True)),
+            RateColumn(table_column=Column(no_wrap=True)),
+            TextColumn("{task.fields[note]}", markup=False, style="dim"),
+            console=console,
+            transient=True,
+            redirect_stdout=False,
+            get_time=clock,
+        )
+
+    def task(self, task_id: int) -> Task:
+        """A live task."""
+        return self._tasks[task_id]  # type: ignore[index]
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        old = [task for task in self.tasks if (task.elapsed or 0.0) > PATIENCE]
+        if old:
+            yield self.make_tasks_table(old)
+
+
+class CountColumn(ProgressColumn):
+    """`3/20 epochs`, or `3 epochs` where the end is not known."""
+
+    def render(self, task: Task) -> Text:
+        """One cell."""
+        if task.total is None and not task.completed:
+            return Text("")
+        total = "" if task.total is None else f"/{task.total:,.0f}"
+        return Text(f"{task.completed:,.0f}{total} {task.fields['unit']}".rstrip())
+
+
+class RateColumn(ProgressColumn):
+    """`41.3/s, 1:02 left`, from the whole phase so far; slow steps read `8.2 s each`."""
+
+    max_refresh = None
+
+    def render(self, task: Task) -> Text:
+        """One cell."""
+        done, elapsed, ticked = task.completed, task.elapsed or 0.0, task.fields["ticked"]
+        if not done or not ticked:
+            return Text(clock_time(elapsed), style="cyan")
+        each = ticked / done
+        rate = f"{each:.1f} s each" if each >= 1 else f"{1 / each:,.1f}/s"
+        if task.total is None:
+            return Text(f"{rate}, {clock_time(elapsed)} so far", style="cyan")
+        left = max(0.0, each * (task.total - done) - (elapsed - ticked))
+        return Text(f"{rate}, {clock_time(left)} left", style="cyan")
+
+
+def clock_time(seconds: float) -> str:
+    """`0:07`, `12:30` or `1:02:03`."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,0 +1,76 @@
+"""`genrec recommend`: one user of a finished run, what they had and what the system recommends. Reads stored lists."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from genrec_bench.types import Interactions, Split
+
+LAST = 10  # items of the history to show
+
+
+@click.command(short_help="Show what a run recommends to one user.")
+@click.argument("run", type=click.Path(path_type=Path), metavar="RUN")
+@click.option("--user", required=True, metavar="ID", help="The user's id, as the data has it.")
+@click.option("-k", "count", type=click.IntRange(min=1), default=10, show_default=True, help="How many to show.")
+@click.option("--data-dir", type=click.Path(path_type=Path), metavar="DIR", help="Where data files lie.")
+def recommend(run: Path, user: str, count: int, data_dir: Path | None) -> None:
+    """What a user of the finished run in folder RUN had last, and what is recommended, best first."""
+    from genrec_bench.cli.terminal import console, table
+    from genrec_bench.errors import RecordError
+    from genrec_bench.metrics.lists import LISTS_FILE, read_lists
+    from genrec_bench.record import RunRecord
+    from genrec_bench.spec import RunSpec
+
+    record = RunRecord.read(run)
+    if record.status != "finished":
+        raise RecordError(f"{run}: this run is {record.status}, it has no lists; run it again", path=run)
+    listed = read_lists((run if run.is_dir() else run.parent) / LISTS_FILE)["mask"].of(user)[:count]
+
+    from genrec_bench.cli.progress import RichProgress
+    from genrec_bench.loading import load_data
+
+    spec = RunSpec.from_dict(record.spec)
+    data, split = load_data(spec, data_dir=data_dir, progress=RichProgress())
+    titles = titles_of(data)
+    columns = ("item", "title") if titles else ("item",)
+    had, total = history(data, split, user)
+    screen = console()
+
+    made = table(f"user {user} had {total} items, these last", *columns)
+    for item in had:
+        made.add_row(item, *([titles[item]] if titles else []))
+    screen.print(made)
+
+    made = table(f"{spec.system} recommends", ">place", *columns, ">score", caption="items the user had are left out")
+    for place, (item, score) in enumerate(listed, 1):
+        made.add_row(str(place), item, *([titles.get(item, "")] if titles else []), f"{score:.3f}")
+    screen.print(made)
+
+
+def titles_of(data: Interactions) -> dict[str, str]:
+    """Title by external item id; empty where the data set has none."""
+    if data.item_titles is None:
+        return {}
+    return dict(zip(data.item_ids.tolist(), data.item_titles.tolist(), strict=True))
+
+
+def history(data: Interactions, split: Split, user: str) -> tuple[list[str], int]:
+    """The last items (external ids) a user had when the test case was asked, newest last, and how many there were.
+
+    RecordError if the data has no such user.
+    """
+    import numpy as np
+
+    from genrec_bench.errors import RecordError
+
+    numbers = np.flatnonzero(data.user_ids == user)
+    if not len(numbers):
+        raise RecordError(f"the data set has no user {user!r}", path=None)
+    cases = split.test.take(np.flatnonzero(split.test.user == numbers[0]))
+    had = split.queries(cases).history[-1 if len(cases) else 0]
+    return [str(data.item_ids[item]) for item in had[-LAST:]], len(had)

@@ -1,0 +1,88 @@
+"""Records as tables for a terminal: accuracy under both history policies, then validity and speed, with conditions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from genrec_bench.cli.terminal import UNMEASURED, console, show, table
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from genrec_bench.record import RunRecord
+
+POLICIES = ("mask", "keep")
+METRICS = ("hit@5", "ndcg@5", "hit@10", "ndcg@10", "hit@20", "ndcg@20")
+
+
+def print_records(records: Sequence[RunRecord], folder: Path) -> None:
+    """Print the tables of some runs of one data set, task and protocol, and the folder of the first."""
+    screen = console()
+    screen.print(accuracy(records))
+    screen.print(validity_and_speed(records))
+    screen.print(f"run folder: {folder}", soft_wrap=True)
+
+
+def accuracy(records: Sequence[RunRecord]) -> Table:
+    """A row per run and history policy."""
+    asked = records[0].spec
+    title = f"{asked['dataset']}, {asked['task']} task, {asked['protocol']}, seed {asked.get('seed', 0)}"
+    made = table(
+        title,
+        "system",
+        "items had",
+        *(f">{name}" for name in METRICS),
+        caption="items had: what a user already has is masked from all lists, or kept",
+    )
+    for record in records:
+        for at, policy in enumerate(POLICIES):
+            scores = record.metrics.get(policy) or {}
+            name = "" if at else system(record.spec)
+            made.add_row(name, policy, *(show(scores.get(metric), ".4f") for metric in METRICS))
+    return made
+
+
+def validity_and_speed(records: Sequence[RunRecord]) -> Table:
+    """A row per run."""
+    made = table(
+        "",
+        "system",
+        ">hallucinated",
+        ">fill@10",
+        ">users/s",
+        ">parameters",
+        "profile",
+        "size",
+        caption="\n".join(conditions(record) for record in records),
+    )
+    for record in records:
+        made.add_row(
+            system(record.spec),
+            show(record.validity.get("hallucination_rate"), ".2%"),
+            show(record.validity.get("fill@10"), ".1%"),
+            show(record.throughput.get("users_per_second"), ",.0f"),
+            show(record.parameters.get("total"), ",d"),
+            show(record.spec.get("profile")),
+            show(record.parameters.get("size") or None),
+        )
+    return made
+
+
+def system(spec: Mapping[str, Any]) -> str:
+    """`sci / lightlm / trie`, or the baseline's name."""
+    return spec.get("baseline") or " / ".join(str(spec.get(part)) for part in ("indexer", "backbone", "decoder"))
+
+
+def conditions(record: RunRecord) -> str:
+    """What the numbers of a row were measured under, as far as the record tells."""
+    told = record.throughput
+    facts = [
+        told.get("device"),
+        told.get("threads") and f"{told['threads']} threads",
+        told.get("batch_size") and f"batches of {told['batch_size']} users",
+        told.get("beams") and f"{told['beams']} beams",
+        told.get("precision"),
+    ]
+    return f"{system(record.spec)}: {', '.join(str(fact) for fact in facts if fact) or UNMEASURED}"

@@ -1,0 +1,130 @@
+"""`genrec run`: options to a spec, a spec to a record, a record to a table. The work is the runner's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from genrec_bench.errors import ConfigError, GenrecError, UsageError
+
+if TYPE_CHECKING:
+    from genrec_bench.record import RunRecord
+    from genrec_bench.spec import RunSpec
+
+FLOOR = "popularity"
+
+
+@click.command(short_help="Train, decode and score one system.")
+@click.option("--dataset", metavar="NAME", help="Data set.  [default: ml-100k]")
+@click.option("--task", metavar="TASK", help="direct (the user alone) or sequential (the history).  [default: direct]")
+@click.option("--indexer", metavar="NAME", help="Gives items and users their codes.")
+@click.option("--backbone", metavar="NAME", help="The network that writes codes.")
+@click.option("--decoder", metavar="NAME", help="How the network's codes are searched.  [default: trie]")
+@click.option("--baseline", metavar="NAME", help="Run this instead of indexer, backbone and decoder.")
+@click.option("--profile", metavar="NAME", help="The backbone's settings: paper, quick or tiny.  [default: quick]")
+@click.option("--seed", type=int, metavar="N", help="Moves the indexer and the training.  [default: 0]")
+@click.option("--beams", type=int, metavar="N", help="Hypotheses kept per user.  [default: 50]")
+@click.option("--set", "settings", multiple=True, metavar="PART.KEY=VALUE", help="Any option of any part; repeatable.")
+@click.option("--spec", "spec_file", type=click.Path(path_type=Path), metavar="FILE", help="A spec in TOML.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), default="runs", show_default=True, help="Folder of run folders."
+)
+@click.option("--data-dir", type=click.Path(path_type=Path), metavar="DIR", help="Where data files lie.")
+@click.option("--device", default="auto", show_default=True, metavar="NAME", help="cpu, cuda or auto.")
+@click.option("--force", is_flag=True, help="Run again even if this spec has finished.")
+@click.option("--json", "as_json", is_flag=True, help="Print the whole record, and nothing else.")
+def run(
+    settings: tuple[str, ...],
+    spec_file: Path | None,
+    out: Path,
+    data_dir: Path | None,
+    device: str,
+    force: bool,
+    as_json: bool,
+    **named: Any,
+) -> None:
+    """Take one system the whole way: load, split, index, train, decode, score, record.
+
+    Options given here override the spec file's.
+
+    \b
+    genrec run --indexer sci --backbone lightlm
+    genrec run --baseline popularity --dataset beauty
+    """
+    spec = build_spec(named, settings, spec_file)
+
+    from genrec_bench import runner
+    from genrec_bench.cli import results, terminal
+    from genrec_bench.cli.progress import RichProgress
+
+    progress = RichProgress()
+    where: dict[str, Any] = {"out": out, "device": device, "data_dir": data_dir, "progress": progress}
+    record = runner.run(spec, force=force, **where)
+    if as_json:
+        terminal.print_json(record.to_dict())
+        return
+    records = [record]
+    if "baseline" not in record.spec:
+        try:
+            records.append(runner.run(floor_of(record), **where))
+        except GenrecError as error:
+            progress.note(f"no {FLOOR} row: {type(error).__name__}: {error}")
+    results.print_records(records, run_folder(out, record))
+
+
+def build_spec(named: dict[str, Any], settings: tuple[str, ...], spec_file: Path | None) -> RunSpec:
+    """The spec of a command line. ConfigError or UsageError (exit code 2) for what cannot be meant."""
+    from genrec_bench.spec import RunSpec
+
+    values = read_toml(spec_file) if spec_file else {}
+    values.update({name: value for name, value in named.items() if value is not None})
+    if settings:
+        values["set"] = {**values.get("set", {}), **parse_settings(settings)}
+    return RunSpec.from_dict(values)
+
+
+def parse_settings(settings: tuple[str, ...]) -> dict[str, str]:
+    """`("backbone.epochs=3",)` as `{"backbone.epochs": "3"}`. ConfigError names what is not of that form."""
+    parsed = {}
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        part, dot, name = key.strip().partition(".")
+        if not (equals and part and dot and name):
+            raise ConfigError(
+                f"--set {setting!r}: write part.key=value, e.g. --set backbone.epochs=3", part=part, key=name or None
+            )
+        parsed[f"{part}.{name}"] = value.strip()
+    return parsed
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The keys of a spec file, not yet checked: a command line may complete them."""
+    import tomllib
+
+    try:
+        return tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        raise UsageError(f"no spec file {path}") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"{path} is no readable TOML: {error}") from None
+
+
+def floor_of(record: RunRecord) -> RunSpec:
+    """The untrained row on the same data, task and protocol."""
+    from genrec_bench.spec import RunSpec
+
+    asked = record.spec
+    options = {part: values for part, values in asked.get("options", {}).items() if part == "dataset"}
+    return RunSpec(
+        dataset=asked["dataset"], task=asked["task"], protocol=asked["protocol"], baseline=FLOOR, options=options
+    )
+
+
+def run_folder(out: Path, record: RunRecord) -> Path:
+    """Where a record's run lies."""
+    from genrec_bench.runner import run_folder
+    from genrec_bench.spec import RunSpec
+
+    return run_folder(out, RunSpec.from_dict(record.spec))

@@ -1,0 +1,36 @@
+"""`genrec verify`: does a run's record still follow from its stored lists and the data?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command(short_help="Score a run's stored lists again and compare.")
+@click.argument("run", type=click.Path(path_type=Path), metavar="RUN")
+@click.option("--data-dir", type=click.Path(path_type=Path), metavar="DIR", help="Where data files lie.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def verify(ctx: click.Context, run: Path, data_dir: Path | None, as_json: bool) -> None:
+    """Score the stored lists of the run folder RUN again, without torch, and compare with its record.
+
+    Exit code 1 if anything differs.
+    """
+    from genrec_bench import loading
+    from genrec_bench.cli.progress import RichProgress
+    from genrec_bench.cli.terminal import console, print_json, table
+    from genrec_bench.verify import verify as verify_run
+
+    folder = loading.data_folder(data_dir)
+    report = verify_run(run, data_dir=folder, cache_dir=loading.cache_dir(), progress=RichProgress())
+    if as_json:
+        print_json(report.to_dict())
+    else:
+        made = table("", "check", "holds", "seen")
+        for check in report.checks:
+            made.add_row(check.name, "yes" if check.ok else "NO", check.detail)
+        screen = console()
+        screen.print(made)
+        screen.print(f"{run}: {'verified' if report.ok else 'NOT verified'}", soft_wrap=True)
+    ctx.exit(0 if report.ok else 1)

@@ -1,0 +1,117 @@
+"""Parsed data kept on disk: one folder per data set and options, flat `.npy` arrays, opened memory-mapped.
+
+A cache is never trusted blindly: every array is compared with the digest in its manifest, and what is damaged is built
+again, aloud. Folders appear whole or not at all, so several processes may share one cache. Knows no file format.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from genrec_bench.config import config_dict
+from genrec_bench.contracts import Context
+from genrec_bench.data.files import sha256
+from genrec_bench.data.prepare import PrepareConfig, prepare
+from genrec_bench.types import Interactions, Ragged, digest
+
+FORMAT = 1  # of the folder's layout
+PARSER = 1  # raise it when parsing or preparation would give other events for the same file
+MANIFEST = "manifest.json"
+
+
+def load_prepared(
+    ctx: Context, name: str, config: PrepareConfig, files: list[Path], parse: Callable[[], Interactions]
+) -> Interactions:
+    """The data set `name` under `config`: from the cache in `ctx.cache_dir`, else parsed, prepared and kept there.
+
+    `files` are the raw files; their SHA-256 are part of the key, so a changed file is another entry.
+    """
+    facts = {
+        "dataset": name,
+        "config": config_dict(config),
+        "files": {file.name: sha256(file) for file in files},
+        "parser": PARSER,
+    }
+
+    def build() -> Interactions:
+        with ctx.progress.phase(f"reading {name}"):
+            return prepare(parse(), config)
+
+    if ctx.cache_dir is None:
+        return build()
+    key = digest(json.dumps(facts, sort_keys=True))[:16]
+    folder = ctx.cache_dir / "data" / f"{name}-{key}"
+    if folder.exists():
+        try:
+            return _read(folder, facts)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            ctx.progress.note(f"the cached copy of {name} in {folder} is damaged ({error}); building it again")
+    data = build()
+    try:
+        _write(folder, facts, data)
+    except OSError as error:
+        ctx.progress.note(f"{name} could not be cached in {folder}: {error.strerror or error}; going on without")
+    return data
+
+
+def _read(folder: Path, facts: Mapping[str, Any]) -> Interactions:
+    manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    if manifest["format"] != FORMAT or manifest["facts"] != facts:
+        raise ValueError("its manifest describes something else")
+    arrays: dict[str, Any] = {}
+    for name, expected in manifest["arrays"].items():
+        if sha256(folder / f"{name}.npy") != expected:
+            raise ValueError(f"{name}.npy is not what was written")
+        arrays[name] = np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+    if "feature_offsets" in arrays:
+        arrays["item_features"] = Ragged(arrays.pop("feature_values"), arrays.pop("feature_offsets"))
+    return Interactions(**{"time": None, **arrays}, dropped=manifest["dropped"])
+
+
+def _write(folder: Path, facts: Mapping[str, Any], data: Interactions) -> None:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        arrays = _arrays(data)
+        for name, values in arrays.items():
+            np.save(fresh / f"{name}.npy", values, allow_pickle=False)
+        manifest = {
+            "format": FORMAT,
+            "facts": facts,
+            "arrays": {name: sha256(fresh / f"{name}.npy") for name in arrays},
+            "dropped": dict(data.dropped),
+            "fingerprint": data.fingerprint(),
+        }
+        (fresh / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+        _install(fresh, folder)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
+def _install(fresh: Path, folder: Path) -> None:
+    """Put `fresh` in the place of `folder`; where another process was quicker, its copy stays."""
+    if folder.exists():
+        old = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+        os.replace(folder, old)
+        shutil.rmtree(old, ignore_errors=True)
+    try:
+        os.rename(fresh, folder)
+    except OSError:
+        if not folder.exists():
+            raise
+
+
+def _arrays(data: Interactions) -> dict[str, np.ndarray]:
+    columns = ("user", "item", "time", "rating", "user_ids", "item_ids", "item_titles")
+    arrays = {name: getattr(data, name) for name in columns if getattr(data, name) is not None}
+    if data.item_features is not None:
+        arrays |= {"feature_values": data.item_features.values, "feature_offsets": data.item_features.offsets}
+    return arrays

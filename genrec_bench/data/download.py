@@ -1,0 +1,67 @@
+"""Fetching a published file once, by its checksum, with a progress bar. Knows addresses only from its callers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pooch
+from platformdirs import user_cache_path
+
+from genrec_bench.contracts import Context, Tick
+from genrec_bench.errors import DataError
+
+PATIENCE = 30  # seconds without an answer before a download is given up
+
+
+class _Bar:
+    """What pooch wants of a progress bar, handed on to the phase's tick."""
+
+    def __init__(self, open_phase: Callable[[int | None], Tick]) -> None:
+        self.open_phase, self.done = open_phase, 0
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name == "total":  # pooch sets it once the server has told the size
+            self.tick = self.open_phase(value or None)
+
+    def update(self, size: int) -> None:
+        step = min(size, self.total - self.done) if self.total else size  # pooch counts whole chunks
+        self.done += step
+        self.tick(step)
+
+    def reset(self) -> None:
+        pass  # pooch resets the bar at the end and fills it at once; ours stays where it is
+
+    def close(self) -> None:
+        pass
+
+
+def download(ctx: Context, url: str, known_hash: str, instead: str) -> Path:
+    """The file at `url`, from the cache folder if it is there already; `known_hash` is `sha256:...` or `md5:...`.
+
+    DataError if it cannot be fetched or is not the expected file; `instead` says what a person can do then.
+    """
+    name = url.rsplit("/", 1)[-1]
+    folder = (ctx.cache_dir or user_cache_path("genrec-bench")) / "downloads"
+    pooch.get_logger().setLevel("ERROR")
+    try:
+        with ExitStack() as phase:
+            bar = _Bar(lambda total: phase.enter_context(ctx.progress.phase(f"downloading {name}", total, "B")))
+            fetch = pooch.HTTPDownloader(progressbar=bar, timeout=PATIENCE)
+            return Path(pooch.retrieve(url, known_hash, fname=name, path=folder, downloader=fetch))
+    except (OSError, ValueError) as error:  # requests' errors are OSErrors; a wrong checksum is a ValueError
+        reason = "its checksum is not the published one" if isinstance(error, ValueError) else _brief(error)
+        raise DataError(f"{url} could not be downloaded: {reason}. {instead}", path=url) from error
+
+
+def _brief(error: OSError) -> str:
+    """The kind of trouble, without the pages of text that requests puts into its messages."""
+    response = getattr(error, "response", None)
+    if response is not None:
+        return f"the server answered {response.status_code}"
+    if error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return f"{type(error).__name__} (is there a network?)"

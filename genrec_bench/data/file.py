@@ -1,0 +1,159 @@
+"""A person's own data: interactions from one file, as RecBole atomic file, CSV, TSV, Parquet or sequences.
+
+Knows formats and column names; the protocol decides the rest. Every fault is named with its line.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from genrec_bench.config import make_config
+from genrec_bench.contracts import Context, Dataset
+from genrec_bench.data.cache import load_prepared
+from genrec_bench.data.files import check_file
+from genrec_bench.data.prepare import PrepareConfig
+from genrec_bench.data.sequences import read_sequences
+from genrec_bench.data.tables import Format, Table, column_names, read_table
+from genrec_bench.errors import DataError
+from genrec_bench.types import Int64, Interactions, Text
+
+SUFFIXES: dict[str, Format] = {".csv": "csv", ".parquet": "parquet", ".pq": "parquet", ".tsv": "tsv", ".txt": "tsv"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileConfig(PrepareConfig):
+    """Where the file is and how to read it."""
+
+    path: str
+    format: Literal["inter", "csv", "tsv", "parquet", "sequence"]
+    user_column: str = "user_id"
+    item_column: str = "item_id"
+    time_column: str | None = None  # whole numbers, any unit; none: `timestamp` if there is one, else the file's order
+    rating_column: str | None = None  # none: `rating` if there is one
+    duplicates: Literal["error", "drop", "keep"] = "error"  # events of equal user, item and time (needs times)
+    items_path: str | None = None  # titles: .csv, .tsv, .parquet, or RecBole's .item
+    items_id_column: str = "item_id"
+    items_title_column: str = "title"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.format == "sequence" and (self.time_column or self.rating_column):
+            raise ValueError("a sequence file has no columns, so time_column and rating_column mean nothing")
+        named = [name for name in (self.user_column, self.item_column, self.time_column, self.rating_column) if name]
+        if len(set(named)) != len(named):
+            raise ValueError(f"one column is named for two purposes: {', '.join(named)}")
+
+
+class FileDataset(Dataset):
+    """Your own interactions, from an .inter, .csv, .tsv, .parquet or sequence file."""
+
+    Config = FileConfig
+    contract = 1
+
+    def __init__(self, config: Any = None) -> None:
+        super().__init__(make_config(FileConfig, {}, "dataset") if config is None else config)
+        self.offers = self._offers()  # type: ignore[misc]
+
+    def load(self, ctx: Context) -> Interactions:
+        """The file's events, filtered. DataError, with the line, for anything missing or garbled."""
+        files = [check_file(self._path)]
+        if self.config.items_path is not None:
+            files.append(check_file(Path(self.config.items_path).expanduser()))
+        if self.config.format != "sequence" and self._time_column() is None:
+            ctx.progress.note(f"{self._path} has no times: the order of its rows is the order of events")
+        return load_prepared(ctx, "file", self.config, files, self._parse)
+
+    @property
+    def _path(self) -> Path:
+        return Path(self.config.path).expanduser()
+
+    def _offers(self) -> frozenset[str]:
+        """What the header promises; nothing, where the file cannot be read (`load` says why)."""
+        titles = {"item_titles"} if self.config.items_path is not None else set()
+        if self.config.format == "sequence":
+            return frozenset(titles)
+        try:
+            columns = {"times": self._time_column(), "ratings": self._rating_column()}
+        except DataError:
+            return frozenset(titles)
+        return frozenset(titles | {what for what, column in columns.items() if column})
+
+    def _time_column(self) -> str | None:
+        return self.config.time_column or self._column_if_there("timestamp")
+
+    def _rating_column(self) -> str | None:
+        return self.config.rating_column or self._column_if_there("rating")
+
+    def _column_if_there(self, name: str) -> str | None:
+        used = (self.config.user_column, self.config.item_column, self.config.time_column, self.config.rating_column)
+        return name if name not in used and name in column_names(self._path, self.config.format) else None
+
+    def _parse(self) -> Interactions:
+        data = read_sequences(self._path) if self.config.format == "sequence" else self._parse_table()
+        if self.config.items_path is None:
+            return data
+        return replace(data, item_titles=self._titles(data.item_ids))
+
+    def _parse_table(self) -> Interactions:
+        config, time_column, rating_column = self.config, self._time_column(), self._rating_column()
+        wanted = [config.user_column, config.item_column, *filter(None, (time_column, rating_column))]
+        table = read_table(self._path, config.format, wanted)
+        user, user_ids = table.ids(config.user_column)
+        item, item_ids = table.ids(config.item_column)
+        data = Interactions(
+            user,
+            item,
+            table.whole_numbers(time_column) if time_column else None,
+            user_ids,
+            item_ids,
+            table.floats(rating_column) if rating_column else None,
+        )
+        return data if data.time is None or config.duplicates == "keep" else self._without_duplicates(data, table)
+
+    def _without_duplicates(self, data: Interactions, table: Table) -> Interactions:
+        """One row of each event, the first; under `error`, DataError if any event has two."""
+        repeats = _repeats(data)
+        if not len(repeats):
+            return data
+        if self.config.duplicates == "error":
+            row = int(repeats[0])
+            same = (data.user == data.user[row]) & (data.item == data.item[row]) & (data.time == data.time[row])
+            table.fail(
+                row,
+                f"user {str(data.user_ids[data.user[row]])!r} meets item {str(data.item_ids[data.item[row]])!r} at time "
+                f"{data.time[row]} again (first on {table.unit} {table.line_of(int(np.argmax(same)))}; {len(repeats)} "
+                "such rows). --set dataset.duplicates=drop keeps the first of each, =keep keeps all",
+            )
+        keep = np.delete(np.arange(len(data)), repeats)
+        return replace(
+            data,
+            user=data.user[keep],
+            item=data.item[keep],
+            time=data.time[keep],
+            rating=None if data.rating is None else data.rating[keep],
+            dropped={"duplicate_interactions": len(repeats)},
+        )
+
+    def _titles(self, item_ids: Text) -> Text:
+        """The title of each item; empty where the file has none."""
+        path = Path(self.config.items_path).expanduser()
+        columns = [self.config.items_id_column, self.config.items_title_column]
+        table = read_table(path, SUFFIXES.get(path.suffix.lower(), "inter"), columns)
+        number, ids = table.ids(columns[0])
+        if len(ids) < len(number):
+            row = int(np.argmax(np.diff(np.maximum.accumulate(number), prepend=-1) == 0))
+            first = table.line_of(int(np.argmax(number == number[row])))
+            table.fail(row, f"item {str(ids[number[row]])!r} stands twice (first on {table.unit} {first}); keep one")
+        titles = dict(zip(ids.tolist(), table.texts(columns[1]).tolist(), strict=True))
+        return np.array([titles.get(item, "") for item in item_ids.tolist()], np.str_)
+
+
+def _repeats(data: Interactions) -> Int64:
+    """Rows that repeat an earlier row's user, item and time, ascending."""
+    order = np.lexsort((data.time, data.item, data.user))
+    rows = np.stack([data.user[order], data.item[order], data.time[order]])
+    return np.sort(order[1:][(rows[:, 1:] == rows[:, :-1]).all(0)])

@@ -1,0 +1,144 @@
+"""MovieLens 100K (Harper & Konstan 2015): 943 users, 1,682 films, 100,000 ratings with times.
+
+The same events whatever the source: RecBole's example files, GroupLens's own files in a data folder, or their archive.
+Knows where the files may lie and how the two publishers write them; nothing of how they are used.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import zipfile
+from collections.abc import Callable
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+
+from genrec_bench.contracts import Context, Dataset
+from genrec_bench.data.cache import load_prepared
+from genrec_bench.data.download import download
+from genrec_bench.data.files import check_file, check_text, fail
+from genrec_bench.data.prepare import PrepareConfig
+from genrec_bench.data.tables import Table, read_table
+from genrec_bench.types import Interactions, Ragged, Text
+
+URL = "https://files.grouplens.org/datasets/movielens/ml-100k.zip"
+MD5 = "md5:0e33842e24a9c977be4e0107933c0723"
+COUNTS = (943, 1682, 100_000)  # users, items, interactions
+# Of the parsed events, the same from every source. The raw file may differ: recbole 1.2.1's ml-100k.inter has SHA-256
+# 4edb74e2a81178c2ba9ff381495f754f996c4aea351b1272ca36b43da0935eff.
+FINGERPRINT = "aeb6b9315d4a22f2b41bcc6b0e8494205d5d103dc5a66f242a68fe2d7ad7e611"
+INSTEAD = (
+    "Install its files with `pip install recbole==1.2.1 --no-deps`, or give a folder that holds u.data: --data-dir"
+)
+IN_FOLDER = ("ml-100k/u.data", "u.data", "ml-100k/ml-100k.inter", "ml-100k.inter")
+GENRES = (
+    "unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary", "Drama", "Fantasy",
+    "Film-Noir", "Horror", "Musical", "Mystery", "Romance", "Sci-Fi", "Thriller", "War", "Western",
+)  # fmt: skip
+
+
+class MovieLens100K(Dataset):
+    """MovieLens 100K: film ratings with times, titles and genres (Harper & Konstan 2015)."""
+
+    Config = PrepareConfig
+    contract = 1
+    offers = frozenset({"times", "ratings", "item_titles", "item_features"})
+
+    def load(self, ctx: Context) -> Interactions:
+        """943 users, 1,682 items, 100,000 events before filtering; `item_features` are the 19 genres.
+
+        Looks into the installed recbole package (never importing it), then `ctx.data_dir`, then downloads. DataError
+        if the events are not exactly the published ones.
+        """
+        events = _find(ctx)
+        items = events.with_name("u.item") if events.name == "u.data" else events.with_suffix(".item")
+        if not items.is_file():
+            ctx.progress.note(f"{items} is not there: ml-100k without titles and genres")
+        files = [events, items] if items.is_file() else [events]
+        return load_prepared(ctx, "ml-100k", self.config, files, lambda: _parse(*files))
+
+
+def _find(ctx: Context) -> Path:
+    """The file of events, of the first source that has one."""
+    recbole = find_spec("recbole")
+    folders = list(recbole.submodule_search_locations or ()) if recbole else []
+    candidates = [Path(folder, "dataset_example", "ml-100k", "ml-100k.inter") for folder in folders]
+    if ctx.data_dir is not None:
+        candidates += [ctx.data_dir / name for name in IN_FOLDER]
+    for path in candidates:
+        if path.is_file():
+            return check_file(path)
+    return _unpack(download(ctx, URL, MD5, INSTEAD))
+
+
+def _unpack(archive: Path) -> Path:
+    """`u.data`, with `u.item` beside it, out of GroupLens's archive; each file appears whole or not at all."""
+    folder = archive.with_suffix("")
+    with zipfile.ZipFile(archive) as zipped, tempfile.TemporaryDirectory(dir=archive.parent) as fresh:
+        folder.mkdir(exist_ok=True)
+        for name in ("u.data", "u.item"):
+            os.replace(zipped.extract(f"ml-100k/{name}", fresh), folder / name)
+    return folder / "u.data"
+
+
+def _parse(events: Path, items: Path | None = None) -> Interactions:
+    columns = ["user_id", "item_id", "rating", "timestamp"]
+    if events.name == "u.data":
+        table = read_table(events, "tsv", columns, names=tuple(columns))
+    else:
+        table = read_table(events, "inter", columns)
+    data = _interactions(table)
+    counts = (data.n_users, data.n_items, len(data))
+    if counts != COUNTS:
+        found, expected = (f"{u:,} users, {i:,} items, {n:,} ratings" for u, i, n in (counts, COUNTS))
+        fail(events, f"holds {found}; ML-100K has {expected}. The file is cut short or another one; get it again")
+    if data.fingerprint() != FINGERPRINT:
+        fail(events, "has the size of ML-100K, but other events; get the file again, or load it as --dataset file")
+    return data if items is None else _with_items(data, items)
+
+
+def _interactions(table: Table) -> Interactions:
+    user, user_ids = table.ids("user_id")
+    item, item_ids = table.ids("item_id")
+    return Interactions(user, item, table.whole_numbers("timestamp"), user_ids, item_ids, table.floats("rating"))
+
+
+def _with_items(data: Interactions, path: Path) -> Interactions:
+    """The events with titles (`Toy Story (1995)`) and genre numbers of every item."""
+    grouplens = path.name == "u.item"
+    read: Callable[[list[str]], tuple[str, list[int]]] = _grouplens_item if grouplens else _recbole_item
+    if not grouplens:
+        check_text(path)
+    lines = path.read_text(encoding="latin-1" if grouplens else "utf-8").splitlines()
+    known: dict[str, tuple[str, list[int]]] = {}
+    for number, line in enumerate(lines, 1):
+        if not line or (number == 1 and not grouplens):
+            continue
+        fields = line.split("|" if grouplens else "\t")
+        if len(fields) != (24 if grouplens else 4):
+            fail(
+                path, f"has {len(fields)} columns instead of {24 if grouplens else 4}; was the file cut short?", number
+            )
+        try:
+            known[fields[0]] = read(fields)
+        except ValueError:
+            fail(path, f"the genres {fields[-1]!r} are not those of ML-100K; get the file again", number)
+    missing = [item for item in data.item_ids.tolist() if item not in known]
+    if missing:
+        fail(path, f"lacks {len(missing)} items (the first: {missing[0]!r}); was the file cut short?")
+    titles: Text = np.array([known[item][0] for item in data.item_ids.tolist()], np.str_)
+    features = Ragged.of([known[item][1] for item in data.item_ids.tolist()])
+    return replace(data, item_titles=titles, item_features=features)
+
+
+def _grouplens_item(fields: list[str]) -> tuple[str, list[int]]:
+    return fields[1].strip(), [genre for genre, flag in enumerate(fields[5:]) if flag == "1"]
+
+
+def _recbole_item(fields: list[str]) -> tuple[str, list[int]]:
+    _, title, year, genres = fields
+    title = f"{title} ({year})" if year.isdigit() else "unknown"  # one item has neither; RecBole writes "unkonwn"
+    return title, sorted(GENRES.index(genre) for genre in genres.split())

@@ -1,0 +1,122 @@
+"""Amazon Beauty, Amazon Toys and Yelp as published with S3-Rec (CIKM 2020), the sets of P5 and LightLM.
+
+Each is one sequence file known by its SHA-256; its order is the order of events, there are no times. Knows where the
+files come from and what they must hold.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from genrec_bench.contracts import Context, Dataset
+from genrec_bench.data.cache import load_prepared
+from genrec_bench.data.download import download
+from genrec_bench.data.files import check_file, fail, sha256
+from genrec_bench.data.prepare import PrepareConfig
+from genrec_bench.data.sequences import read_sequences
+from genrec_bench.types import Interactions, Ragged
+
+SOURCE = "https://raw.githubusercontent.com/RUCAIBox/CIKM2020-S3Rec/master/data/"
+INSTEAD = "Download it by hand into a folder and give that folder: --data-dir"
+
+
+class SequenceSet(Dataset):
+    """A published sequence file. A subclass names the file, its checksums and its counts."""
+
+    Config = PrepareConfig
+    contract = 1
+    offers = frozenset({"item_features"})
+
+    name: ClassVar[str]
+    file: ClassVar[str]  # without .txt
+    sha256: ClassVar[str]  # of the sequences
+    attributes_sha256: ClassVar[str]
+    counts: ClassVar[tuple[int, int, int]]  # users, items, interactions
+
+    def load(self, ctx: Context) -> Interactions:
+        """The sequences in the order of the file, `time=None`; `item_features` are the published attributes.
+
+        Reads `ctx.data_dir` where it holds the file, else downloads. A folder without the attributes file gives no
+        features. DataError for any other file than the published one.
+        """
+        sequences, attributes = self._find(ctx)
+        files = [sequences] if attributes is None else [sequences, attributes]
+        self._check(sequences)
+        return load_prepared(ctx, self.name, self.config, files, lambda: self._parse(sequences, attributes))
+
+    def _find(self, ctx: Context) -> tuple[Path, Path | None]:
+        texts, features = f"{self.file}.txt", f"{self.file}_item2attributes.json"
+        if ctx.data_dir is not None and (ctx.data_dir / texts).exists():
+            beside = ctx.data_dir / features
+            if not beside.is_file():
+                ctx.progress.note(f"{beside} is not there: {self.name} without item features")
+            return check_file(ctx.data_dir / texts), beside if beside.is_file() else None
+        return (
+            download(ctx, SOURCE + texts, f"sha256:{self.sha256}", INSTEAD),
+            download(ctx, SOURCE + features, f"sha256:{self.attributes_sha256}", INSTEAD),
+        )
+
+    def _check(self, path: Path) -> None:
+        """Refuse any file but the published one; where it is garbled, say where."""
+        found = sha256(path)
+        if found != self.sha256:
+            data = read_sequences(path)
+            fail(
+                path,
+                f"is not the published {self.name} file: it holds {data.n_users:,} of {self.counts[0]:,} users, SHA-256 "
+                f"{found[:12]}... instead of {self.sha256[:12]}...; get it again, or load it as --dataset file",
+            )
+
+    def _parse(self, path: Path, attributes: Path | None) -> Interactions:
+        data = read_sequences(path)
+        found = (data.n_users, data.n_items, len(data))
+        assert found == self.counts, f"{path}: {found} instead of {self.counts}"  # the checksum was right
+        return data if attributes is None else replace(data, item_features=_features(attributes, data))
+
+
+class Beauty(SequenceSet):
+    """Amazon Beauty, 5-core, as sequences without times (S3-Rec, CIKM 2020)."""
+
+    name = "beauty"
+    file = "Beauty"
+    sha256 = "226cce9c3105299ca0db9615d7d3fb32b3175e90da43100ae352599f0f0107b8"
+    attributes_sha256 = "129e40f67486f6877eff0f5318cfa8530ee8ac23d8b0d1de04e1bb7a2ba0b2d4"
+    counts = (22_363, 12_101, 198_502)
+
+
+class Toys(SequenceSet):
+    """Amazon Toys and Games, 5-core, as sequences without times (S3-Rec, CIKM 2020)."""
+
+    name = "toys"
+    file = "Toys_and_Games"
+    sha256 = "176c680c688d497598c4a89a03b402c0fe78d795e5db335c2e78dd5f2d778a3f"
+    attributes_sha256 = "d371acd25101eedac04afc727626464b7acec770c4eda708705d51eb76eb1ad0"
+    counts = (19_412, 11_924, 167_597)
+
+
+class Yelp(SequenceSet):
+    """Yelp 2019, 5-core, as sequences without times (S3-Rec, CIKM 2020)."""
+
+    name = "yelp"
+    file = "Yelp"
+    sha256 = "724b219106b81dd2349027da997334ddb6da9fe2f152ad6e0d97a93170f7caed"
+    attributes_sha256 = "f25acd5e1e680e0b22fd4e3f4fb6be4b2a7461e9222610616e3e1ee6702dd58d"
+    counts = (30_431, 20_033, 316_354)
+
+
+def _features(path: Path, data: Interactions) -> Ragged:
+    """Attribute numbers (dense, 0-based) of every item, from `{item: [attribute, ...]}`."""
+    try:
+        attributes = json.loads(path.read_text(encoding="utf-8"))
+        rows = [[int(number) for number in attributes.get(item, ())] for item in data.item_ids.tolist()]
+    except json.JSONDecodeError as error:
+        fail(path, f"is no sound JSON ({error.msg}); get the file again", error.lineno)
+    except (UnicodeDecodeError, AttributeError, TypeError, ValueError):
+        fail(path, "is no mapping from item to attribute numbers; get the file again")
+    ragged = Ragged.of(rows)
+    return Ragged(np.unique(ragged.values, return_inverse=True)[1].astype(np.int32), ragged.offsets)

@@ -1,0 +1,213 @@
+"""Tables of events from text (CSV, TSV, RecBole's atomic files) and Parquet, with the line number of every fault.
+
+Knows columns and values; what they mean is the caller's. Reading is pyarrow's; a second, slow pass over the text runs
+only to find the line of a fault that the first one met.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NoReturn, cast
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet
+from numpy.typing import NDArray
+
+from genrec_bench.data.files import check_file, check_text, fail
+from genrec_bench.types import Float32, Int32, Int64, Text
+
+Format = Literal["inter", "csv", "tsv", "parquet"]
+Float64 = NDArray[np.float64]
+LONGEST = 1_000  # characters of an id or a title: a longer one is a garbled file
+EXACT = 2**53  # whole numbers that a float holds exactly
+
+
+@dataclass(frozen=True)
+class Table:
+    """Named columns of one file, `n` rows each; `line_of` turns a row (0-based) into its line (1-based)."""
+
+    path: Path
+    columns: dict[str, pa.Array]
+    line_of: Callable[[int], int]
+    unit: Literal["line", "row"] = "line"
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values())))
+
+    def fail(self, row: int, why: str) -> NoReturn:
+        """DataError that names the file and the line of `row`."""
+        fail(self.path, why, self.line_of(row), self.unit)
+
+    def ids(self, name: str) -> tuple[Int32, Text]:
+        """A column of external ids as numbers `(n,)` in order of first appearance, and the ids. None may be empty."""
+        column = self._strings(name)
+        empty = pc.equal(pc.utf8_trim_whitespace(column), "")
+        if pc.any(empty).as_py():
+            self.fail(_first(empty), f"the {name} is empty")
+        coded = column.dictionary_encode()
+        return coded.indices.to_numpy().astype(np.int32), _text(coded.dictionary)
+
+    def texts(self, name: str) -> Text:
+        """A column of texts, `(n,)`; what is missing is empty."""
+        return _text(self._strings(name))
+
+    def floats(self, name: str) -> Float32:
+        """A column of finite numbers, `(n,)`."""
+        return self._finite(name).astype(np.float32)
+
+    def whole_numbers(self, name: str) -> Int64:
+        """A column of whole numbers, `(n,)`; `8.0` and `1e9` count as whole, `0.5` does not."""
+        column = self.columns[name]
+        try:
+            if column.null_count == 0:
+                return cast(Int64, column.cast(pa.int64()).to_numpy())
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            pass  # floats, or a fault: the slow way tells which
+        values = self._finite(name)
+        broken = (values != np.floor(values)) | (np.abs(values) > EXACT)
+        if broken.any():
+            self._refuse(name, int(np.argmax(broken)), "no whole number; use a finer unit, such as milliseconds")
+        return values.astype(np.int64)
+
+    def _finite(self, name: str) -> Float64:
+        column = self.columns[name]
+        try:
+            values = column.cast(pa.float64()).to_numpy(zero_copy_only=False)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            self._refuse(name, next((i for i, value in enumerate(column) if not _is_number(value)), 0), "not a number")
+        if not np.isfinite(values).all():
+            self._refuse(name, int(np.argmin(np.isfinite(values))), "not a finite number")
+        return cast(Float64, values)
+
+    def _refuse(self, name: str, row: int, what: str) -> NoReturn:
+        self.fail(row, f"the {name} {self.columns[name][row].as_py()!r} is {what}")
+
+    def _strings(self, name: str) -> pa.Array:
+        try:
+            column = pc.fill_null(self.columns[name].cast(pa.large_string()), "")
+        except pa.ArrowException:
+            fail(self.path, f"the column {name} holds {self.columns[name].type}, no texts or numbers")
+        long = pc.greater(pc.utf8_length(column), LONGEST)
+        if pc.any(long).as_py():
+            self.fail(_first(long), f"the {name} is longer than {LONGEST} characters; is the file garbled?")
+        return column
+
+
+def column_names(path: Path, format: Format) -> tuple[str, ...]:
+    """The columns of a file, from its header. RecBole's `name:type` loses the type."""
+    check_file(path)
+    if format == "parquet":
+        return tuple(_parquet(path).schema_arrow.names)
+    try:
+        header = next(iter(_records(path, format)))[1]
+    except UnicodeDecodeError:
+        check_text(path)
+        raise
+    if not any(header):
+        fail(path, "the first line is blank; it must name the columns", 1)
+    return tuple(name.split(":")[0].strip() if format == "inter" else name.strip() for name in header)
+
+
+def read_table(path: Path, format: Format, wanted: list[str], names: tuple[str, ...] | None = None) -> Table:
+    """The `wanted` columns of a file. `names` are the columns of a text file without a header.
+
+    DataError, with the line, for a file that is missing, empty, not text, or has a row of another width than the rest.
+    """
+    known = column_names(path, format) if names is None else names
+    for name in wanted:
+        if known.count(name) != 1:
+            state = "no column" if name not in known else "more than one column"
+            fail(path, f"there is {state} {name!r}; its columns: {', '.join(known)}")
+    if format == "parquet":
+        return _read_parquet(path, wanted)
+    check_text(check_file(path))
+    header = 0 if names else 1
+    numbered = [str(known.index(name)) for name in wanted]
+    try:
+        read = pyarrow.csv.read_csv(
+            path,
+            pyarrow.csv.ReadOptions(column_names=[str(i) for i in range(len(known))], skip_rows=header),
+            pyarrow.csv.ParseOptions(
+                delimiter=_delimiter(format),
+                quote_char='"' if format == "csv" else False,
+                newlines_in_values=format == "csv",
+            ),
+            pyarrow.csv.ConvertOptions(
+                include_columns=numbered, column_types=dict.fromkeys(numbered, pa.large_string())
+            ),
+        )
+    except pa.ArrowInvalid as error:
+        _find_fault(path, format, len(known), header)
+        fail(path, f"cannot be parsed: {error}")
+    columns = {name: read.column(i).combine_chunks() for i, name in enumerate(wanted)}
+    return Table(path, columns, lambda row: _line_of(path, format, row + header))
+
+
+def _read_parquet(path: Path, wanted: list[str]) -> Table:
+    try:
+        read = _parquet(path).read(wanted)
+    except (pa.ArrowException, OSError) as error:
+        fail(path, f"is not a sound Parquet file: {error}")
+    if not len(read):
+        fail(path, "has no rows")
+    columns = {name: read.column(name).combine_chunks() for name in wanted}
+    return Table(path, columns, lambda row: row + 1, "row")
+
+
+def _parquet(path: Path) -> pyarrow.parquet.ParquetFile:
+    try:
+        return pyarrow.parquet.ParquetFile(path)
+    except (pa.ArrowException, OSError) as error:
+        fail(path, f"is not a sound Parquet file: {error}")
+
+
+def _records(path: Path, format: Format) -> Iterator[tuple[int, list[str]]]:
+    """Every record of a text file with the line it ends on; blank lines are empty records."""
+    quoting = csv.QUOTE_MINIMAL if format == "csv" else csv.QUOTE_NONE
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.reader(file, delimiter=_delimiter(format), quoting=quoting, strict=True)
+        try:
+            for record in reader:
+                yield reader.line_num, record
+        except csv.Error as error:
+            fail(path, f"cannot be parsed: {error}", reader.line_num)
+
+
+def _find_fault(path: Path, format: Format, width: int, header: int) -> None:
+    filled = 0
+    for line, record in _records(path, format):
+        filled += bool(record)
+        if record and len(record) != width:
+            fail(path, f"has {len(record)} columns instead of {width}; was the file cut short?", line)
+    if filled <= header:
+        fail(path, "has a header but no rows")
+
+
+def _line_of(path: Path, format: Format, row: int) -> int:
+    filled = (line for line, record in _records(path, format) if record)
+    return next(line for i, line in enumerate(filled) if i == row)
+
+
+def _delimiter(format: Format) -> str:
+    return "," if format == "csv" else "\t"
+
+
+def _text(column: pa.Array) -> Text:
+    return np.asarray(column.to_numpy(zero_copy_only=False), dtype=np.str_)
+
+
+def _first(flags: pa.Array) -> int:
+    return int(pc.index(flags, True).as_py())
+
+
+def _is_number(value: pa.Scalar) -> bool:
+    try:
+        return value.cast(pa.float64()).is_valid
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        return False

@@ -1,0 +1,150 @@
+"""One beam search for every decoder: over the catalogue's trie, or free.
+
+A hypothesis's score is the sum of the log-softmax over all code tokens (`full_vocab`: the mask comes after the softmax),
+without end token and without length penalty. Finished hypotheses compete with open ones by their sums. The best score
+that was ever discarded is kept: it bounds everything the beam did not follow.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from genrec_bench.contracts import START, Backbone
+from genrec_bench.decoders.trie import Trie
+from genrec_bench.types import NO_HYPOTHESIS, NOT_AN_ITEM, PAD, Generations, Ragged, Sources
+
+INF = float("inf")
+
+
+@dataclass
+class Beam:
+    """Hypotheses of all users, (U, B) and best first; empty places score -inf. `node` is the trie node a hypothesis
+    stands on (-1: it has left the trie), `slot` its place in the backbone's last call, `open` whether it goes on."""
+
+    score: Tensor
+    tokens: Tensor  # (U, B, width), padded with -1
+    node: Tensor
+    slot: Tensor
+    open: Tensor
+
+
+@torch.no_grad()
+def beam_search(
+    backbone: Backbone, batch: Sources, trie: Trie, *, beams: int, free: bool, exclude: Ragged | None = None
+) -> Generations:
+    """The `beams` best hypotheses of every source, best first, ties by item number.
+
+    `free` searches the whole alphabet: a hypothesis ends at the first prefix that is a code, and one that reaches the
+    trie's width without is no item. Otherwise only the trie is walked, and items in `exclude` are left out of it.
+    """
+    users, device = len(batch), trie.item.device
+    excluded = None if exclude is None else _excluded_leaves(trie, exclude, device)
+    state = backbone.start(batch)
+    zero = torch.zeros(users, 1, dtype=torch.long, device=device)
+    beam = Beam(
+        torch.zeros(users, 1, device=device),
+        torch.full((users, 1, trie.width), PAD, dtype=torch.int32, device=device),
+        zero.int(),
+        zero,
+        torch.ones(users, 1, dtype=torch.bool, device=device),
+    )
+    bound = torch.full((users,), -INF, device=device)
+    tokens, parents = torch.full_like(zero, START), zero
+    for step in range(trie.width):
+        logits, state = backbone.advance(state, tokens, parents)
+        logp = logits.float().log_softmax(-1)  # (U, calls, V)
+        beam, best_left = _extend(beam, logp, trie, step, beams, free, excluded)
+        bound = torch.maximum(bound, best_left)
+        if not beam.open.any():
+            break
+        tokens, parents = _calls(beam, step)
+    return _emit(beam, bound, trie, beams)
+
+
+def _extend(
+    beam: Beam, logp: Tensor, trie: Trie, step: int, beams: int, free: bool, excluded: Tensor | None
+) -> tuple[Beam, Tensor]:
+    """All continuations of the open hypotheses beside the finished ones; the best `beams` survive.
+
+    Returns the new beam and the best discarded score (U,).
+    """
+    users, width = beam.score.shape
+    own = logp.gather(1, beam.slot[..., None].expand(-1, -1, logp.shape[-1]))  # (U, B, V)
+    if free:
+        vocab = own.shape[-1]
+        child_token = torch.arange(vocab, device=own.device, dtype=torch.int32).expand(users, width, -1)
+        added, child_node = own, None
+    else:
+        child_token, child_node, there = trie.children(beam.node)  # (U, B, C)
+        if excluded is not None:
+            there = there & ~trie.blocked(child_node, excluded)
+        added = own.gather(2, child_token.long()).masked_fill(~there, -INF)
+    families = child_token.shape[-1]
+    grown = (beam.score[..., None] + added).masked_fill(~beam.open[..., None], -INF)
+    done = beam.score.masked_fill(beam.open, -INF)
+    pool = torch.cat([done, grown.flatten(1)], 1)  # (U, B + B*C)
+    kept = min(beams, pool.shape[1])
+    more = min(kept + 1, pool.shape[1])
+    scores, places = pool.topk(more, dim=1)
+    left = scores[:, kept] if more > kept else torch.full_like(scores[:, 0], -INF)
+    scores, places = scores[:, :kept], places[:, :kept]
+    was_done = places < width
+    grown_at = (places - width).clamp(min=0)
+    origin = torch.where(was_done, places, grown_at // families)
+    token = torch.where(was_done, PAD, child_token.flatten(1).gather(1, grown_at))
+    tokens = beam.tokens.gather(1, origin[..., None].expand(-1, -1, trie.width))
+    tokens[..., step] = torch.where(was_done, tokens[..., step], token)
+    node = beam.node.gather(1, origin)
+    if child_node is None:
+        node = torch.where(was_done, node, trie.step(node, token))
+    else:
+        node = torch.where(was_done, node, child_node.flatten(1).gather(1, grown_at))
+    is_item = (node >= 0) & (trie.item[node.clamp(min=0).long()] >= 0)
+    still = ~was_done & ~is_item & (scores > -INF) & (step + 1 < trie.width)
+    return Beam(scores, tokens, node, beam.slot.gather(1, origin), still), left
+
+
+def _calls(beam: Beam, step: int) -> tuple[Tensor, Tensor]:
+    """Tokens and parents of the backbone's next call: the open hypotheses, packed to the left; padding repeats the
+    first. Sets `beam.slot` to where each one is found in that call."""
+    packed = torch.argsort(~beam.open, dim=1, stable=True)[:, : int(beam.open.sum(1).max())]
+    live = beam.open.gather(1, packed)
+    packed = torch.where(live, packed, packed[:, :1])
+    tokens = beam.tokens[..., step].gather(1, packed).long()
+    # a user without open hypotheses repeats a finished one: any token will do, nobody reads the answer
+    parents = beam.slot.gather(1, packed)
+    beam.slot = torch.where(beam.open, beam.open.cumsum(1) - 1, 0)
+    return tokens.clamp(min=0), parents
+
+
+def _emit(beam: Beam, bound: Tensor, trie: Trie, beams: int) -> Generations:
+    """To NumPy, padded to `beams` places, ties by item number."""
+    score = beam.score.cpu().numpy()
+    items = torch.where(beam.node >= 0, trie.item[beam.node.clamp(min=0).long()], NOT_AN_ITEM).cpu().numpy()
+    items = np.where(np.isneginf(score), NO_HYPOTHESIS, items).astype(np.int32)
+    order = np.lexsort((items, -score))
+    pad = ((0, 0), (0, beams - score.shape[1]))
+    tokens = np.take_along_axis(beam.tokens.cpu().numpy(), order[..., None], 1)
+    tokens[np.take_along_axis(items, order, 1) == NO_HYPOTHESIS] = PAD
+    return Generations(
+        np.pad(tokens, (*pad, (0, 0)), constant_values=PAD),
+        np.pad(np.take_along_axis(score, order, 1), pad, constant_values=-np.inf),
+        np.pad(np.take_along_axis(items, order, 1), pad, constant_values=NO_HYPOTHESIS),
+        bound.cpu().numpy(),
+    )
+
+
+def _excluded_leaves(trie: Trie, exclude: Ragged, device: torch.device) -> Tensor:
+    """Sorted leaf places of each user's excluded items, (U, X), repeats removed, padded with a place above all."""
+    leaves = trie.leaf_of_item.cpu().numpy()
+    rows, places = exclude.rows, leaves[exclude.values]
+    pairs = np.unique(rows * len(leaves) + places) if len(rows) else np.zeros(0, np.int64)
+    rows, places = np.divmod(pairs, max(1, len(leaves)))
+    counts = np.bincount(rows, minlength=len(exclude))
+    out = np.full((len(exclude), max(1, int(counts.max(initial=0)))), len(leaves), np.int32)
+    out[rows, np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)] = places
+    return torch.from_numpy(out).to(device)

@@ -1,0 +1,83 @@
+"""The conditions a run had: versions, hardware, memory. Read from the machine, never assumed."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from datetime import UTC, datetime
+from importlib import metadata
+from typing import Any
+
+from genrec_bench.errors import DeviceMissing, UsageError
+
+PACKAGES = ("genrec-bench", "numpy", "scipy", "scikit-learn", "torch", "safetensors", "pyarrow")
+
+
+def pick_device(asked: str) -> str:
+    """`auto` (a GPU if there is one), `cpu`, `cuda`, `cuda:1`, `mps`. DeviceMissing if it is not there."""
+    import torch
+
+    if asked == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(asked)
+    except RuntimeError:
+        raise UsageError(f"no device {asked!r}: auto, cpu, cuda, cuda:N or mps") from None
+    if device.type == "cpu":
+        return "cpu"
+    if device.type == "cuda" and torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count():
+        return asked
+    if device.type == "mps" and torch.backends.mps.is_available():
+        return asked
+    raise DeviceMissing(f"device {asked!r} is not on this machine: use --device cpu or auto", device=asked)
+
+
+def environment(device: str) -> dict[str, Any]:
+    """Python, platform, processor, packages and time."""
+    found: dict[str, Any] = {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpu": _processor(),
+        "cores": os.cpu_count(),
+        "threads": None,
+        "gpu": None,
+        "device": device,
+        "packages": {name: _version(name) for name in PACKAGES},
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    if "torch" in sys.modules:
+        import torch
+
+        found["threads"] = torch.get_num_threads()
+        if device.startswith("cuda"):
+            found["gpu"] = torch.cuda.get_device_name(torch.device(device))
+    return found
+
+
+def peak_memory(device: str) -> dict[str, float | None]:
+    """Highest resident memory of this process so far, and highest allocation on the GPU, in MB (10^6 bytes)."""
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    peak = {"peak_host_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6, "peak_device_mb": None}
+    if device.startswith("cuda"):
+        import torch
+
+        peak["peak_device_mb"] = torch.cuda.max_memory_allocated(torch.device(device)) / 1e6
+    return peak
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo") as lines:
+            return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()

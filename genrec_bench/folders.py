@@ -1,0 +1,131 @@
+"""Folders of runs and of the cache: who may write, what is whole, what is thrown away."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+from filelock import FileLock, Timeout
+
+from genrec_bench.contracts import Progress
+from genrec_bench.errors import GenrecError, OutputError, RecordError
+from genrec_bench.record import RECORD_FILE, RunRecord, write_json
+from genrec_bench.spec import RunSpec
+from genrec_bench.types import digest
+
+T = TypeVar("T")
+
+
+def run_folder(out: Path, spec: RunSpec) -> Path:
+    """Where a resolved spec's run lies: `out/<spec_id>`."""
+    return out / spec.spec_id
+
+
+def open_run_folder(folder: Path, spec: RunSpec) -> RunRecord | None:
+    """Check that `folder` is free or belongs to `spec`; its record, if it has one.
+
+    OutputError if it belongs to another spec or cannot be read.
+    """
+    file = folder / "spec.json"
+    if not file.exists():
+        if folder.exists() and (not folder.is_dir() or any(p.name != ".lock" for p in folder.iterdir())):
+            raise OutputError(f"{folder} exists and is no run folder: choose another --out", path=folder)
+        return None
+    try:
+        theirs = json.loads(file.read_text())
+    except (OSError, ValueError) as error:
+        raise OutputError(f"{file} cannot be read ({error}): remove {folder} or choose another --out", path=folder) from None
+    if theirs != json.loads(json.dumps(spec.to_dict())):
+        raise OutputError(f"{folder} belongs to another spec: remove it or choose another --out", path=folder)
+    try:
+        return RunRecord.read(folder)
+    except RecordError:
+        return None  # died before its first record was written
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Create `folder` and hold its lock. OutputError if it cannot be written, or if another process holds it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".write-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise OutputError(f"cannot write to {folder}: {error.strerror or error}; choose another --out", path=folder) from None
+    try:
+        with FileLock(folder / ".lock", timeout=0):
+            yield
+    except Timeout:
+        raise OutputError(f"{folder} is in use by another run: wait for it to end", path=folder) from None
+
+
+def start_run(folder: Path, spec: RunSpec) -> None:
+    """Clear what an earlier attempt left, and write the spec and a `running` record."""
+    for path in folder.iterdir():
+        if path.name != ".lock":
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    write_json(folder / "spec.json", spec.to_dict())
+    record = RunRecord(spec.to_dict(), spec.spec_id, spec.system_id, "running", process=this_process())
+    record.write(folder)
+
+
+def this_process() -> dict[str, Any]:
+    """Who is running: to tell a dead run from a live one."""
+    return {"pid": os.getpid(), "host": socket.gethostname()}
+
+
+def cached(
+    folder: Path, make: Callable[[Path], T], read: Callable[[Path], T], *, fresh: bool, progress: Progress
+) -> tuple[T, bool]:
+    """What `read(folder)` gives, or what `make(folder.partial)` makes and leaves there; and whether it was read.
+
+    One process makes, others wait. `make` may find what an interrupted attempt left in its folder. A cache that cannot
+    be read is made anew, and that is said. `fresh` makes it anew in any case.
+    """
+    partial = folder.with_name(folder.name + ".partial")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot write the cache {folder.parent}: {error.strerror}; set GENREC_CACHE", path=folder) from None
+    with FileLock(folder.with_name(folder.name + ".lock")):
+        if fresh:
+            shutil.rmtree(folder, ignore_errors=True)
+            shutil.rmtree(partial, ignore_errors=True)
+        if folder.exists():
+            try:
+                if _content_digest(folder) != (folder / ".digest").read_text():
+                    raise ValueError("its content has changed")
+                return read(folder), True
+            except (OSError, ValueError, KeyError, GenrecError) as error:
+                progress.note(f"cache {folder} is not usable ({error}): made anew")
+                shutil.rmtree(folder)
+        partial.mkdir(exist_ok=True)
+        made = make(partial)
+        (partial / ".digest").write_text(_content_digest(partial))
+        os.replace(partial, folder)
+        return made, False
+
+
+def _content_digest(folder: Path) -> str:
+    return folder_digest(folder, skip=".digest")
+
+
+def folder_digest(folder: Path, skip: str = "") -> str:
+    """SHA-256 over the names and contents of a folder's files."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != skip)
+    return digest(*(part for path in files for part in (str(path.relative_to(folder)), path.read_bytes())))
+
+
+def copy_into(source: Path, target: Path) -> None:
+    """A copy of a cache entry, without its bookkeeping."""
+    shutil.copytree(source, target, ignore=shutil.ignore_patterns(".digest", "checkpoint.*"))
+
+
+__all__ = ["RECORD_FILE", "cached", "copy_into", "folder_digest", "locked", "open_run_folder", "run_folder", "start_run"]

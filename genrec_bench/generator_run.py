@@ -1,0 +1,215 @@
+"""The generator's part of a run: index, examples, training, decoding.
+
+The index and the trained weights are cached, so that decoders are compared on the same weights.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from genrec_bench import registry
+from genrec_bench.codes import Index
+from genrec_bench.contracts import Backbone, Context, Decoder, Indexer, Template
+from genrec_bench.folders import cached, copy_into, folder_digest
+from genrec_bench.indexers.numbers import random_user_labels
+from genrec_bench.loading import cache_dir
+from genrec_bench.metrics import lists, scores, validity
+from genrec_bench.metrics.throughput import throughput
+from genrec_bench.protocol import KS, LIST_DEPTH, POLICIES, SELECTION, SELECTION_BEAMS, train_view, validation_sample
+from genrec_bench.types import Cases, Examples, Generations, Queries, Ragged, Ranking, digest
+
+if TYPE_CHECKING:
+    from genrec_bench.runner import Run
+
+BATCH = 64  # users decoded at once
+WARMUP_BATCHES = 2
+
+
+def run_generator(this: Run) -> None:
+    """Fill `this.rankings` and the record's sections."""
+    index, index_folder = make_index(this)
+    backbone: Backbone = this.component("backbone")
+    template = backbone.template(this.spec.task, index)  # type: ignore[arg-type]
+    weights = train(this, backbone, template, index)
+    copy_into(index_folder, this.folder / "index")
+    copy_into(weights, this.folder / "weights")
+    this.found["fingerprints"] = {
+        "index": index.fingerprint,
+        "weights": folder_digest(this.folder / "weights" / "backbone"),
+    }
+    counted = dict(backbone.parameters_count())
+    this.found["parameters"] = {**counted, "total": sum(counted.values()), "size": backbone.size()}
+    decode(this, backbone, template, index)
+
+
+def cache_key(this: Run, *parts: Any) -> str:
+    """What a cached thing depends on, as 24 hex digits."""
+    return digest(this.data.fingerprint(), this.split.fingerprint, this.spec.seed, *parts)[:24]
+
+
+def component_key(this: Run, part: str) -> str:
+    """A component's name, code and options."""
+    info = registry.find(part, getattr(this.spec, part))
+    options = json.dumps(this.spec.options[part], sort_keys=True)
+    return f"{info.distribution}:{info.name} {info.version} {registry.code_digest(info)} {options}"
+
+
+def make_index(this: Run) -> tuple[Index, Path]:
+    """The index of the training part, from the cache or built; and its folder."""
+    folder = cache_dir() / "index" / cache_key(this, component_key(this, "indexer"))
+
+    def make(target: Path) -> Index:
+        indexer: Indexer = this.component("indexer")
+        index = indexer.build(train_view(this.data, this.split), Context(this.spec.seed, progress=this.progress))
+        if index.users is None:
+            rng = np.random.default_rng([this.spec.seed, 1])
+            index = index.with_users(random_user_labels(this.data.n_users, rng), "random")
+        index.save(target)
+        return index
+
+    with this.phase("index"):
+        index, found = cached(folder, make, Index.load, fresh=this.force, progress=this.progress)
+    assert index.users is not None
+    this.found["index"] = {
+        "n_tokens": index.n_tokens,
+        "width": index.items.width,
+        "user_width": index.users.width,
+        "collision_rate": index.collision_rate,
+        "token_scope": index.token_scope,
+        "cached": found,
+        "info": dict(index.info),
+    }
+    return index, folder
+
+
+def make_examples(this: Run, template: Template, index: Index) -> Examples:
+    """Training examples: `direct` has one source per user with all training items as targets, `sequential` one source
+    per training position after the first."""
+    train = this.split.train()
+    if this.spec.task == "direct":
+        users = np.flatnonzero(train.lengths > 0).astype(np.int32)
+        sources = template.render(Queries(users, Ragged.empty(len(users))))
+        part = train.take(users)
+        return Examples(sources, index.items.codes[part.values], part.offsets, index.n_tokens)
+    position = np.arange(len(train.values)) - train.offsets[train.rows]
+    rows = np.flatnonzero(position > 0)
+    starts = train.offsets[:-1][train.rows[rows]]
+    recent = np.maximum(starts, rows - MOST_HISTORY)
+    queries = Queries(train.rows[rows].astype(np.int32), train.slice(recent, rows))
+    offsets = np.arange(len(rows) + 1, dtype=np.int64)
+    return Examples(template.render(queries), index.items.codes[train.values[rows]], offsets, index.n_tokens)
+
+
+MOST_HISTORY = 512  # items of history handed to a template in training; templates show far fewer
+
+
+def train(this: Run, backbone: Backbone, template: Template, index: Index) -> Path:
+    """Fit `backbone`, or load the weights that this data, index, configuration and seed gave before."""
+    key = cache_key(this, index.fingerprint, component_key(this, "backbone"), this.spec.task, this.device.split(":")[0])
+    folder = cache_dir() / "weights" / key
+    sample = validation_sample(this.split.validation)
+    queries = this.split.queries(sample)
+    judge: Decoder = registry.load("decoder", "trie")()
+
+    def validate() -> float:
+        ranking = search(backbone, judge, template, index, queries, SELECTION_BEAMS, exclude=True)[0]
+        return float(scores.score(validity.ranking_from(ranking, depth=SELECTION_BEAMS), sample.target)[0][SELECTION])
+
+    def make(target: Path) -> dict[str, Any]:
+        examples = make_examples(this, template, index)
+        ctx = Context(this.spec.seed, this.device, this.progress, target, validate=validate)
+        report = asdict(backbone.fit(examples, ctx))
+        report["validation_users"] = len(sample)
+        backbone.save(target / "backbone")
+        (target / "fit.json").write_text(json.dumps(report, indent=1) + "\n")
+        (target / "checkpoint.pt").unlink(missing_ok=True)
+        return report
+
+    def read(source: Path) -> dict[str, Any]:
+        backbone.load(source / "backbone", this.device)
+        return dict(json.loads((source / "fit.json").read_text()))
+
+    with this.phase("fit"):
+        report, found = cached(folder, make, read, fresh=this.force, progress=this.progress)
+    this.found["training"] = {**report, "cached": found}
+    return folder
+
+
+def search(
+    backbone: Backbone,
+    decoder: Decoder,
+    template: Template,
+    index: Index,
+    queries: Queries,
+    beams: int,
+    *,
+    exclude: bool,
+    tick: Any = None,
+    warmup: int = 0,
+) -> tuple[Generations, list[float]]:
+    """Decode all queries in fixed batches of similar source length; the generations in the order asked, and seconds
+    per batch, device synchronised."""
+    sources = template.render(queries)
+    order = np.argsort(sources.lengths, kind="stable")
+    batches = [order[at : at + BATCH] for at in range(0, len(order), BATCH)]
+    parts, seconds = [], []
+    for number, rows in enumerate([*batches[:warmup], *batches]):
+        batch = sources.take(rows)
+        excluded = queries.history.take(rows) if exclude else None
+        began = time.perf_counter()
+        part = decoder.generate(backbone, batch, index, beams=beams, exclude=excluded)
+        if backbone.device.startswith("cuda"):
+            torch.cuda.synchronize()
+        if number < warmup:
+            continue
+        seconds.append(time.perf_counter() - began)
+        parts.append(part)
+        if tick is not None:
+            tick(len(rows))
+    together = Generations.concatenate(parts)
+    return together.take(np.argsort(order, kind="stable")), seconds
+
+
+def decode(this: Run, backbone: Backbone, template: Template, index: Index) -> None:
+    """Search the test cases under each history policy; one search serves both where the decoder searches alike."""
+    decoder: Decoder = this.component("decoder")
+    cases: Cases = this.split.test
+    queries = this.split.queries(cases)
+    beams = int(this.spec.beams or 0)
+    found: dict[str, Generations] = {}
+    for policy in POLICIES if decoder.excludes_in_search else POLICIES[:1]:
+        exclude = policy == "mask" and decoder.excludes_in_search
+        warmup = WARMUP_BATCHES if policy == "mask" else 0
+        with this.phase(f"decode_{policy}"), this.progress.phase(f"decoding ({policy})", len(queries), "users") as tick:
+            found[policy], seconds = search(
+                backbone, decoder, template, index, queries, beams, exclude=exclude, tick=tick, warmup=warmup
+            )
+        if policy == "mask":
+            this.found["throughput"] = throughput(
+                seconds,
+                len(queries),
+                batch_size=BATCH,
+                beams=beams,
+                precision="fp32",
+                device=this.device,
+                warmup_batches=WARMUP_BATCHES,
+                threads=torch.get_num_threads(),
+            )
+    for policy in POLICIES:
+        generations = found.get(policy, found["mask"])
+        this.rankings[policy] = ranking(generations, queries, policy, beams)
+    this.found["validity"] = validity.validity(found["mask"], queries.history, KS)
+    lists.write_generations(this.folder / lists.GENERATIONS_FILE, found)
+
+
+def ranking(generations: Generations, queries: Queries, policy: str, beams: int) -> Ranking:
+    """The ranked list of each case: what was generated, without what is no item and, under `mask`, what the user has."""
+    exclude = queries.history if policy == "mask" else None
+    return validity.ranking_from(generations, depth=max(beams, LIST_DEPTH), exclude=exclude)

@@ -1,0 +1,105 @@
+"""A tree of clusters: splits a graph, and every cluster above a size again, until all are small enough.
+
+Decides what to split and what to do where a split is impossible; how a graph is split is `spectral`'s. Knows nothing of
+users, items or codes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import sparse
+
+from genrec_bench.contracts import Tick
+from genrec_bench.indexers.spectral import Method, choose_solver, spectral_clusters
+from genrec_bench.types import PAD, Int32, Int64
+
+STALLED = 0.9  # a split that leaves more than this share in one cluster got nowhere
+
+
+@dataclass(frozen=True)
+class Tree:
+    """`labels`, `(nodes, levels)`: the cluster chosen at each level, padded with -1; rows of one leaf are equal.
+
+    `splits` counts how clusters were split: `dense` and `sparse` (spectral, by eigensolver), `single` (no more nodes
+    than clusters: each its own), `even` (the spectral split stalled), `isolated` (clusters made of nodes without edges).
+    """
+
+    labels: Int32
+    splits: dict[str, int]
+    isolated_nodes: int
+
+
+def grow(
+    graph: sparse.csr_array,
+    *,
+    clusters: int,
+    leaf_size: int,
+    max_levels: int,
+    method: Method,
+    rng: np.random.Generator,
+    tick: Tick,
+) -> Tree:
+    """Split all nodes, then every cluster of more than `leaf_size` nodes on the edges inside it, `max_levels` deep at most.
+
+    The first split is always made. `tick` is called with the nodes of each leaf. A level has at most `clusters` labels
+    for connected and `clusters` more for isolated nodes.
+    """
+    nodes = graph.shape[0]
+    labels = np.full((nodes, max_levels), PAD, np.int32)
+    grower = _Grower(clusters, leaf_size, method, rng)
+    pending = [(np.arange(nodes), graph, 0)]
+    while pending:
+        members, inside, level = pending.pop()
+        parts = grower.split(inside)
+        labels[members, level] = parts
+        for part in range(int(parts.max()) + 1):
+            rows = np.flatnonzero(parts == part)
+            if len(rows) > leaf_size and level + 1 < max_levels:
+                pending.append((members[rows], inside[rows][:, rows], level + 1))
+            else:
+                tick(len(rows))
+    depth = int((labels >= 0).any(axis=0).sum())
+    return Tree(labels[:, :depth], grower.splits, int((np.asarray(graph.sum(axis=0)) == 0).sum()))
+
+
+class _Grower:
+    """The rule for one split, and the count of what was done."""
+
+    def __init__(self, clusters: int, leaf_size: int, method: Method, rng: np.random.Generator) -> None:
+        self.clusters, self.leaf_size, self.method, self.rng = clusters, leaf_size, method, rng
+        self.splits = dict.fromkeys(("dense", "sparse", "single", "even", "isolated"), 0)
+
+    def split(self, graph: sparse.csr_array) -> Int64:
+        """Cluster numbers without gaps, `(nodes,)`: nodes with edges by spectral clustering, nodes without evenly."""
+        if graph.shape[0] <= self.clusters:
+            self.splits["single"] += 1
+            return np.arange(graph.shape[0])
+        linked = np.asarray(graph.sum(axis=0)) > 0
+        alone = int((~linked).sum())
+        parts = np.empty(graph.shape[0], np.int64)
+        if alone < len(linked):
+            parts[linked] = self.split_linked(graph[linked][:, linked] if alone else graph)
+        if alone:
+            self.splits["isolated"] += 1
+            parts[~linked] = self.evenly(alone) + (int(parts[linked].max()) + 1 if linked.any() else 0)
+        return parts
+
+    def split_linked(self, graph: sparse.csr_array) -> Int64:
+        nodes = graph.shape[0]
+        if nodes <= self.clusters:
+            self.splits["single"] += 1
+            return np.arange(nodes)
+        solver = choose_solver(nodes, self.clusters, self.method)
+        parts = spectral_clusters(graph, self.clusters, solver, self.rng)
+        self.splits[solver] += 1
+        if parts is None or np.bincount(parts).max() > STALLED * nodes:
+            self.splits["even"] += 1
+            return self.evenly(nodes)
+        return parts
+
+    def evenly(self, nodes: int) -> Int64:
+        """As few clusters as `leaf_size` allows, at most `clusters`, of equal size, in node order."""
+        parts = min(self.clusters, -(-nodes // self.leaf_size))
+        return np.arange(nodes) * parts // nodes

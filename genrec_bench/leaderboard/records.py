@@ -1,0 +1,89 @@
+"""Finds run records on disk and refuses those that no honest run can have written. Knows nothing of how tables look."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from genrec_bench.errors import RecordError
+from genrec_bench.metrics.impossible import contradictions
+from genrec_bench.metrics.ranks import read_ranks
+from genrec_bench.protocol import POLICIES
+from genrec_bench.record import RECORD_FILE, RunRecord
+
+
+def collect(paths: Iterable[Path | str]) -> list[RunRecord]:
+    """The records under `paths`: run folders, record files, or folders of run folders; unfinished runs included.
+
+    Ranks in a sidecar file are read into the record. A run found twice (a copy with the same numbers) counts once.
+    RecordError names the file that cannot be read, the path without any run, or two records of one run that disagree.
+    """
+    found: dict[str, tuple[Path, RunRecord]] = {}
+    for path in dict.fromkeys(file.resolve() for path in paths for file in _files(Path(path))):
+        record = RunRecord.read(path)
+        if record.status == "finished":
+            ranks = {policy: read_ranks(record.ranks.get(policy), path.parent) for policy in POLICIES}
+            record = replace(record, ranks=ranks)
+        first, earlier = found.get(record.spec_id, (path, record))
+        if earlier.status == record.status == "finished" and _numbers(earlier) != _numbers(record):
+            raise RecordError(
+                f"{first} and {path} are records of one run ({record.spec_id}) with different numbers: give one of them",
+                path=path,
+            )
+        if record.status == "finished" or record.spec_id not in found:
+            found[record.spec_id] = (path, record)
+    return [record for _, record in found.values()]
+
+
+def unfinished(records: Iterable[RunRecord]) -> str:
+    """One line on the runs that no table shows: `2 runs not shown: 1 failed, 1 running`; empty if there are none."""
+    counts = Counter(record.status for record in records if record.status != "finished")
+    total, parts = sum(counts.values()), ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
+    return f"{total} run{'s' if total > 1 else ''} not shown: {parts}" if total else ""
+
+
+def check_possible(record: RunRecord) -> None:
+    """RecordError naming the row if its numbers contradict each other, its ranks, or the ceiling (protocol P22)."""
+    for policy in POLICIES:
+        ranks = record.ranks.get(policy)
+        found = contradictions(
+            record.metrics.get(policy, {}),
+            None if isinstance(ranks, str) else ranks or (),
+            record.data.get("test_cases"),
+            record.data.get("mask_ceiling") if policy == "mask" else None,
+        )
+        if found:
+            raise RecordError(
+                f"impossible row {name_of(record)}, policy {policy}: {'; '.join(found)}. Its record was edited or its "
+                "scorer is wrong: remove it or run it again",
+                path=None,
+            )
+
+
+def name_of(record: RunRecord) -> str:
+    """A run in words: its system, seed and id."""
+    return f"{system_name(record)} (seed {record.spec.get('seed', 0)}, run {record.spec_id})"
+
+
+def system_name(record: RunRecord) -> str:
+    """`sci / lightlm / trie`, or the baseline's name."""
+    spec = record.spec
+    return spec.get("baseline") or " / ".join(str(spec.get(part)) for part in ("indexer", "backbone", "decoder"))
+
+
+def _files(path: Path) -> Iterator[Path]:
+    if path.is_dir() and not (path / RECORD_FILE).exists():
+        inside = sorted(path.glob(f"*/{RECORD_FILE}"))
+        if not inside:
+            raise RecordError(f"no run in {path}: expected {RECORD_FILE}, or folders that hold one", path=path)
+        yield from inside
+    else:
+        yield path / RECORD_FILE if path.is_dir() else path
+
+
+def _numbers(record: RunRecord) -> str:
+    """What two records of one run must agree on."""
+    return json.dumps([record.metrics, record.ranks, record.fingerprints], sort_keys=True)

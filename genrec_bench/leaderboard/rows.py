@@ -1,0 +1,156 @@
+"""Records to boards: one board per data set, task and protocol, one row per system. Knows nothing of how they look."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from genrec_bench.errors import RecordError
+from genrec_bench.leaderboard.records import check_possible, name_of, system_name
+from genrec_bench.protocol import KS, MIN_BEAMS_FACTOR, SELECTION
+from genrec_bench.record import RunRecord
+
+METRICS = tuple(f"{name}@{k}" for name in ("hit", "ndcg") for k in KS)
+RANKED_SEEDS = 5  # fewer are shown, but not ranked (protocol P17)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One system on one board: means over its seeds, `sd` (n - 1) where there is more than one; None = not measured."""
+
+    system: str
+    system_id: str
+    size: str
+    seeds: int
+    beams: int | None
+    metrics: Mapping[str, float]
+    sd: Mapping[str, float | None]
+    hallucination_rate: float | None
+    fill: float | None  # fill@10
+    users_per_second: float | None
+    parameters: float | None
+    train_seconds: float | None
+    hardware: str | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data with flat keys: `ndcg@10`, `ndcg@10_sd`, `fill@10`, ..."""
+        values = dict(vars(self))
+        metrics, sd, fill = values.pop("metrics"), values.pop("sd"), values.pop("fill")
+        values["fill@10"] = fill
+        scores = {name: each for key in METRICS for name, each in ((key, metrics[key]), (f"{key}_sd", sd[key]))}
+        return {
+            **{key: values.pop(key) for key in ("system", "system_id", "size", "seeds", "beams")},
+            **scores,
+            **values,
+        }
+
+
+@dataclass(frozen=True)
+class Board:
+    """All comparable rows, best first, and what they have in common."""
+
+    dataset: str
+    task: str
+    protocol: str
+    policy: str
+    data: Mapping[str, Any]
+    fingerprints: Mapping[str, str]
+    rows: tuple[Row, ...]
+    refused: tuple[str, ...] = ()  # one sentence per run that the protocol keeps off boards
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, for `--format json`."""
+        return {**vars(self), "rows": [row.to_dict() for row in self.rows], "refused": list(self.refused)}
+
+
+def boards(records: Iterable[RunRecord], policy: str = "mask") -> list[Board]:
+    """Boards of all finished runs. RecordError for an impossible row, or for runs on different data in one board."""
+    groups: dict[tuple[str, str, str], list[RunRecord]] = {}
+    for record in records:
+        if record.status == "finished":
+            check_possible(record)
+            spec = record.spec
+            key = (str(spec.get("dataset")), str(spec.get("task")), str(spec.get("protocol")))
+            groups.setdefault(key, []).append(record)
+    return [_board(*key, policy, groups[key]) for key in sorted(groups)]
+
+
+def _board(dataset: str, task: str, protocol: str, policy: str, records: Sequence[RunRecord]) -> Board:
+    _check_same_data(f"{dataset} / {task} / {protocol}", records)
+    systems: dict[str, list[RunRecord]] = {}
+    refused = []
+    needed = MIN_BEAMS_FACTOR * max(KS)
+    for record in records:
+        beams = record.spec.get("beams")
+        if beams is not None and beams < needed:
+            refused.append(f"{name_of(record)} has {beams} beams, a board needs {needed}")
+        else:
+            systems.setdefault(record.system_id, []).append(record)
+    rows = sorted(
+        (_row(runs, policy) for runs in systems.values()), key=lambda row: (-row.metrics[SELECTION], row.system)
+    )
+    first = records[0]
+    prints = {key: first.fingerprints[key] for key in ("data", "split") if key in first.fingerprints}
+    return Board(dataset, task, protocol, policy, first.data, prints, tuple(rows), tuple(refused))
+
+
+def _check_same_data(board: str, records: Sequence[RunRecord]) -> None:
+    first = records[0]
+    for other in records[1:]:
+        for key in ("data", "split"):
+            a, b = first.fingerprints.get(key), other.fingerprints.get(key)
+            if a != b:
+                raise RecordError(
+                    f"{board}: {name_of(first)} and {name_of(other)} ran on different data ({key} {str(a)[:12]} and "
+                    f"{str(b)[:12]}): such rows never share a table; give their records separately",
+                    path=None,
+                )
+
+
+def _row(runs: Sequence[RunRecord], policy: str) -> Row:
+    first = runs[0]
+    told = [run.metrics[policy] for run in runs]
+    devices = sorted({hardware for run in runs if (hardware := hardware_of(run))})
+    return Row(
+        system=system_name(first),
+        system_id=first.system_id,
+        size=" ".join(str(part) for part in (first.spec.get("profile"), first.parameters.get("size")) if part),
+        seeds=len({run.spec.get("seed") for run in runs}),
+        beams=first.spec.get("beams"),
+        metrics={key: statistics.fmean(metrics[key] for metrics in told) for key in METRICS},
+        sd={key: statistics.stdev(metrics[key] for metrics in told) if len(told) > 1 else None for key in METRICS},
+        hallucination_rate=_mean(run.validity.get("hallucination_rate") for run in runs),
+        fill=_mean(run.validity.get("fill@10") for run in runs),
+        users_per_second=_mean(run.throughput.get("users_per_second") for run in runs) if len(devices) < 2 else None,
+        parameters=_mean(run.parameters.get("total") for run in runs),
+        train_seconds=_mean(train_seconds(run) for run in runs) if len(devices) < 2 else None,
+        hardware="; ".join(devices) or None,
+    )
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    """The mean, or None as soon as one value was not measured."""
+    values = list(values)
+    known = [value for value in values if value is not None]
+    return statistics.fmean(known) if known and len(known) == len(values) else None
+
+
+def train_seconds(record: RunRecord) -> float | None:
+    """Seconds of the training phase; None where nothing was trained, or where the weights came from the cache."""
+    return None if record.training.get("cached") else record.phases.get("train")
+
+
+def hardware_of(record: RunRecord) -> str | None:
+    """What speed depends on, in words: the device with its threads, batch and precision."""
+    environment, throughput = record.environment, record.throughput
+    device = str(throughput.get("device") or "cpu")
+    name = environment.get("cpu") if device.startswith("cpu") else environment.get("gpu")
+    threads = throughput.get("threads") or environment.get("threads")
+    parts = [name or (device if throughput else None)]
+    if device.startswith("cpu") and threads:
+        parts.append(f"{threads} thread{'s' if threads > 1 else ''}")
+    parts += [f"batch {throughput['batch_size']}"] if throughput.get("batch_size") else []
+    parts += [str(throughput["precision"])] if throughput.get("precision") else []
+    return ", ".join(part for part in parts if part) or None

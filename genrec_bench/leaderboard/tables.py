@@ -1,0 +1,142 @@
+"""Boards as text: a terminal table, Markdown, CSV or JSON. Reads records only; computes nothing but what is printed."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from genrec_bench.errors import UsageError, did_you_mean
+from genrec_bench.leaderboard.records import collect, unfinished
+from genrec_bench.leaderboard.rows import METRICS, RANKED_SEEDS, Board, Row, boards
+from genrec_bench.protocol import POLICIES
+from genrec_bench.record import RunRecord
+
+__all__ = ["FORMATS", "collect", "render", "unfinished"]
+
+FORMATS = ("table", "md", "csv", "json")
+NOT_MEASURED = "–"
+HEADER = ("system", "size", "seeds", *METRICS, "halluc.", "fill@10", "users/s", "params", "train s", "on")
+
+
+def render(records: Iterable[RunRecord], format: str = "table", policy: str = "mask", colour: bool = False) -> str:
+    """The leaderboard of `records` as text, one table per data set, task and protocol, best ndcg@10 first.
+
+    `table` and `md` round and add the conditions below; `csv` and `json` carry unrounded means over seeds. Unfinished
+    runs are counted below (`json`: under `notes`; `csv` has no room, ask `unfinished`). RecordError names an impossible
+    row, or two runs on different data in one table.
+    """
+    for what, value, known in (("format", format, FORMATS), ("history policy", policy, POLICIES)):
+        if value not in known:
+            raise UsageError(f"no {what} {value!r}.{did_you_mean(value, known)} Choose from {', '.join(known)}.")
+    records = list(records)
+    made = boards(records, policy)
+    notes = [note for note in (unfinished(records),) if note]
+    if format == "json":
+        return json.dumps({"tables": [board.to_dict() for board in made], "notes": notes}, indent=1) + "\n"
+    if format == "csv":
+        return _csv(made)
+    draw: Callable[[Board], str] = _markdown if format == "md" else lambda board: _table(board, colour)
+    return "\n".join(
+        [draw(board) for board in made] + [f"{note}\n" for note in notes or (() if made else ("no runs",))]
+    )
+
+
+def _csv(made: Sequence[Board]) -> str:
+    rows = [
+        {"dataset": board.dataset, "task": board.task, "protocol": board.protocol, "policy": board.policy}
+        | row.to_dict()
+        for board in made
+        for row in board.rows
+    ]
+    if not rows:
+        return ""
+    out = io.StringIO()
+    writer = csv.DictWriter(out, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)  # None is written as an empty cell
+    return out.getvalue()
+
+
+def _markdown(board: Board) -> str:
+    lines = [f"### {_title(board)}", ""]
+    cells = [[cell.replace("|", "\\|") for cell in row] for row in _cells(board)]
+    rule = [":--", ":--", *["--:"] * (len(HEADER) - 2)]
+    lines += [f"| {' | '.join(row)} |" for row in (HEADER, rule, *cells)]
+    return "\n".join([*lines, "", *(f"- {note}" for note in _notes(board)), ""])
+
+
+def _table(board: Board, colour: bool) -> str:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=Text(_title(board)), title_justify="left")
+    for name in HEADER:
+        table.add_column(name, no_wrap=True, justify="left" if name in ("system", "size") else "right")
+    for row in _cells(board):
+        table.add_row(*map(Text, row))
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=colour, no_color=not colour, width=1000)
+    console.print(table)
+    text = "\n".join(line.rstrip() for line in out.getvalue().splitlines())
+    return "\n".join([text.strip("\n"), *_notes(board), ""])
+
+
+def _title(board: Board) -> str:
+    return f"{board.dataset}, {board.task}, {board.protocol}, policy {board.policy}"
+
+
+def _cells(board: Board) -> list[list[str]]:
+    """The rounded texts of all rows, as `HEADER` names them."""
+    places = _hardware(board)
+    return [
+        [
+            row.system,
+            row.size or NOT_MEASURED,
+            str(row.seeds) + ("" if row.seeds >= RANKED_SEEDS else "*"),
+            *(_score(row, key) for key in METRICS),
+            _number(row.hallucination_rate, "{:.4f}"),
+            _number(row.fill, "{:.4f}"),
+            _number(row.users_per_second, "{:,.1f}"),
+            _number(row.parameters, "{:,.0f}"),
+            _number(row.train_seconds, "{:,.1f}"),
+            f"[{places.index(row.hardware) + 1}]" if row.hardware else NOT_MEASURED,
+        ]
+        for row in board.rows
+    ]
+
+
+def _score(row: Row, key: str) -> str:
+    sd = row.sd[key]
+    return f"{row.metrics[key]:.4f}" + ("" if sd is None else f" ±{sd:.4f}")
+
+
+def _number(value: Any, form: str) -> str:
+    return NOT_MEASURED if value is None else form.format(value)
+
+
+def _hardware(board: Board) -> list[str]:
+    """The hardware classes of a board, in the order they appear."""
+    return list(dict.fromkeys(row.hardware for row in board.rows if row.hardware))
+
+
+def _notes(board: Board) -> list[str]:
+    """The conditions under which the numbers hold."""
+    data = board.data
+    counts = [f"{data[key]:,} {key}" for key in ("users", "items", "interactions") if data.get(key) is not None]
+    if board.policy == "mask" and data.get("mask_ceiling") is not None:
+        counts.append(f"no list can hit more than {data['mask_ceiling']:.4f}")
+    if data.get("tie_users") is not None and data.get("users"):
+        counts.append(f"{data['tie_users'] / data['users']:.0%} of users are cut on a tie of timestamps")
+    notes = [f"Data: {', '.join(counts)}."] if counts else []
+    beams = sorted({row.beams for row in board.rows if row.beams})
+    if beams:
+        notes.append(f"Beams: {', '.join(map(str, beams))}.")
+    notes += [f"[{number}] {place}" for number, place in enumerate(_hardware(board), 1)]
+    if any(row.seeds < RANKED_SEEDS for row in board.rows):
+        notes.append(f"* fewer than {RANKED_SEEDS} seeds: shown, not ranked.")
+    return notes + [f"Not shown: {sentence}." for sentence in board.refused]

@@ -1,0 +1,46 @@
+"""From a spec to its data and split. No torch here, so that tables, `verify` and `recommend` stay light."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from genrec_bench import registry
+from genrec_bench.config import make_config
+from genrec_bench.contracts import Context, Dataset, Progress, Quiet
+from genrec_bench.errors import UsageError
+from genrec_bench.protocol import make_split
+from genrec_bench.spec import RunSpec
+from genrec_bench.types import Interactions, Split
+
+
+def cache_dir() -> Path:
+    """Where parsed data, indexes and weights are kept: `GENREC_CACHE`, or the user's cache folder."""
+    if given := os.environ.get("GENREC_CACHE"):
+        return Path(given)
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("genrec_bench"))
+
+
+def data_folder(data_dir: Path | None) -> Path | None:
+    """The data folder: the one given, else `GENREC_DATA`, else none. UsageError if it is no folder."""
+    if data_dir is None and os.environ.get("GENREC_DATA"):
+        data_dir = Path(os.environ["GENREC_DATA"])
+    if data_dir is not None and not data_dir.is_dir():
+        raise UsageError(f"no data folder {data_dir}: check --data-dir or GENREC_DATA")
+    return data_dir
+
+
+def load_data(
+    spec: RunSpec, *, data_dir: Path | None = None, progress: Progress | None = None
+) -> tuple[Interactions, Split]:
+    """The data set of `spec` in the protocol's numbering, and the protocol's split of it."""
+    component = registry.load("dataset", spec.dataset)
+    dataset: Dataset = component(make_config(component.Config, spec.options.get("dataset", {}), "dataset"))
+    ctx = Context(
+        data_dir=data_folder(data_dir),
+        cache_dir=cache_dir(),
+        progress=progress or Quiet(),
+    )
+    return make_split(dataset.load(ctx), spec.protocol)

@@ -1,0 +1,59 @@
+"""Where each case's target stands in its ranked list. Ties and list ends are decided here and nowhere else.
+
+Knows nothing of who made the list: generators, heuristics and other people's models are read alike (protocol P8, P10).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from genrec_bench.errors import InvalidRanking, RecordError
+from genrec_bench.types import Int32, Ranking
+
+
+def target_ranks(ranking: Ranking, targets: Int32, ties: Literal["pessimistic", "optimistic"] = "pessimistic") -> Int32:
+    """The rank of `targets[i]`, `(n,)`, in list `i`: int32 `(n,)`, counted from 1; 0 = not in the list.
+
+    Pessimistic (what every metric uses): the target stands behind everything that has its score. Two or more equal
+    scores that reach the end of a list filled to its depth may go on beyond it, so a target among them counts as
+    absent. Optimistic: the target stands before everything that has its score; only listed items are known, so a
+    target that was cut off is absent here too. InvalidRanking if there is not one list per target.
+    """
+    if len(ranking) != len(targets):
+        raise InvalidRanking(f"{len(ranking)} ranked lists for {len(targets)} cases: every case needs exactly one list")
+    listed = ranking.items >= 0
+    hits = listed & (ranking.items == targets[:, None])
+    scores = ranking.scores
+    mine = np.max(scores, axis=1, where=hits, initial=-np.inf)[:, None]  # the target's score, (n, 1)
+    if ties == "optimistic":
+        ranks = (listed & (scores > mine)).sum(axis=1) + 1
+    else:
+        ranks = (listed & (scores >= mine)).sum(axis=1)
+        if scores.shape[1] == ranking.depth > 0:
+            cut = listed[:, -1] & (scores[:, -1] == mine[:, 0]) & ((listed & (scores == mine)).sum(axis=1) > 1)
+            ranks[cut] = 0
+    return np.where(hits.any(axis=1), ranks, 0).astype(np.int32)
+
+
+def read_ranks(told: Sequence[int] | str | None, folder: Path) -> list[int]:
+    """The ranks of a record: as they stand there, or from the sidecar `.npy` file of that name beside it.
+
+    RecordError if there are none, or the sidecar is missing, elsewhere or no array of whole numbers.
+    """
+    if told is None:
+        raise RecordError(f"{folder}: the record holds no ranks for one of its policies", path=folder)
+    if not isinstance(told, str):
+        return list(told)
+    try:
+        if Path(told).name != told:
+            raise ValueError("a sidecar lies beside its record")
+        ranks = np.load(folder / told, allow_pickle=False)
+        if ranks.ndim != 1 or ranks.dtype.kind not in "iu":
+            raise ValueError(f"{ranks.dtype} of shape {ranks.shape}, not one whole number per case")
+        return [int(rank) for rank in ranks]
+    except (OSError, ValueError, EOFError) as error:
+        raise RecordError(f"{folder / told} holds no readable ranks: {error}", path=folder / told) from None

@@ -1,0 +1,260 @@
+"""The life of one run: resolve, load, index, train, decode, score, record.
+
+`run(spec)` is what `genrec run` does. Everything that can fail cheaply fails before data is read, and nothing is written
+before the data has been read. Knows components by their contracts only.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from genrec_bench import registry
+from genrec_bench.config import config_dict, make_config
+from genrec_bench.contracts import Component, Progress, Quiet
+from genrec_bench.environment import environment, peak_memory, pick_device
+from genrec_bench.errors import GenrecError, NeedsMissing, RunFailed, UsageError, did_you_mean
+from genrec_bench.folders import locked, open_run_folder, run_folder, start_run, this_process
+from genrec_bench.loading import load_data
+from genrec_bench.metrics import lists, scores
+from genrec_bench.protocol import KS, POLICIES, PROTOCOL, check_protocol
+from genrec_bench.record import RunRecord
+from genrec_bench.spec import DEFAULT_BEAMS, PARTS, RunSpec
+from genrec_bench.types import Int32, Interactions, Ranking, Split
+
+DEFAULT_PROFILE, DEFAULT_DECODER = "quick", "trie"
+INLINE_RANKS = 50_000  # more cases than this: ranks go to .npy files beside the record
+
+
+@dataclass
+class Run:
+    """One run under way: what everything needs to know, and what is found out."""
+
+    spec: RunSpec
+    folder: Path
+    data: Interactions
+    split: Split
+    device: str
+    force: bool
+    progress: Progress
+    phases: dict[str, float] = field(default_factory=dict)
+    found: dict[str, Any] = field(default_factory=dict)  # sections of the record
+    rankings: dict[str, Ranking] = field(default_factory=dict)
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Time a phase, in seconds of wall clock."""
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.phases[name] = self.phases.get(name, 0.0) + time.perf_counter() - began
+
+    def component(self, part: str, **instead: Any) -> Any:
+        """The component that plays `part`, with its resolved options."""
+        cls = registry.load(part, getattr(self.spec, part))
+        return cls(make_config(cls.Config, {**self.spec.options[part], **instead}, part))
+
+
+def resolve(spec: RunSpec) -> RunSpec:
+    """The spec with every default and every option of every component filled in; checks all that needs no data."""
+    if spec.resolved:
+        return spec
+    check_protocol(spec.protocol or PROTOCOL)
+    spec = _with_defaults(spec)
+    options: dict[str, dict[str, Any]] = {}
+    classes: dict[str, type[Component]] = {}
+    for part in PARTS:
+        name = getattr(spec, part)
+        if name is None:
+            continue
+        classes[part] = cls = registry.load(part, name)
+        given = dict(spec.options.get(part, {}))
+        if part == "backbone":
+            given = {**_profile(cls, name, spec), **given}
+        options[part] = config_dict(make_config(cls.Config, given, part))
+    dataset = classes["dataset"](make_config(classes["dataset"].Config, options["dataset"], "dataset"))
+    for part, cls in classes.items():
+        missing = cls.needs - dataset.offers  # type: ignore[attr-defined]
+        if missing:
+            raise NeedsMissing(
+                f"{part} {getattr(spec, part)!r} needs {', '.join(sorted(missing))}, which data set {spec.dataset!r} "
+                "does not have: choose another data set",
+                needs=missing,
+            )
+    return spec.with_(options=options, resolved=True)
+
+
+def _with_defaults(spec: RunSpec) -> RunSpec:
+    if spec.baseline is None:
+        beams = DEFAULT_BEAMS if spec.beams is None else spec.beams
+        if beams < max(KS):
+            raise UsageError(f"--beams {beams} cannot fill lists of {max(KS)}: use at least {max(KS)} (default {DEFAULT_BEAMS})")
+        return spec.with_(
+            task=spec.task or "direct",
+            decoder=spec.decoder or DEFAULT_DECODER,
+            profile=spec.profile or DEFAULT_PROFILE,
+            beams=beams,
+        )
+    tasks = registry.load("baseline", spec.baseline).tasks
+    task = spec.task or ("direct" if "direct" in tasks else tasks[0])
+    if task not in tasks:
+        raise UsageError(f"baseline {spec.baseline!r} knows the task {', '.join(tasks)} only: use --task {tasks[0]}")
+    return spec.with_(task=task)
+
+
+def _profile(cls: Any, name: str, spec: RunSpec) -> Mapping[str, Any]:
+    known = [profile for profile in cls.profiles if "/" not in profile]
+    if spec.profile not in known:
+        hint = did_you_mean(str(spec.profile), known)
+        raise UsageError(f"backbone {name!r} has no profile {spec.profile!r}.{hint} Profiles: {', '.join(known) or 'none'}.")
+    return cls.profile(spec.profile, spec.task)  # type: ignore[no-any-return]
+
+
+def run(
+    spec: RunSpec,
+    *,
+    out: Path | str = "runs",
+    device: str = "auto",
+    force: bool = False,
+    data_dir: Path | None = None,
+    progress: Progress | None = None,
+) -> RunRecord:
+    """Take one system the whole way and return its record; the folder `out/<spec_id>` keeps everything.
+
+    A finished run of the same resolved spec is returned as it is, unless `force`, which makes everything anew (index
+    and weights too). An interrupted training is resumed. Raises a GenrecError with one clear line; a run that fails
+    after its folder was opened leaves a `failed` record there.
+
+    >>> record = run(RunSpec(baseline="popularity"))  # doctest: +SKIP
+    >>> record.metrics["mask"]["ndcg@10"]  # doctest: +SKIP
+    """
+    progress = progress or Quiet()
+    spec = resolve(spec)
+    device = "cpu" if spec.baseline is not None and device == "auto" else pick_device(device)
+    folder = run_folder(Path(out), spec)
+    earlier = open_run_folder(folder, spec)
+    if earlier is not None and earlier.status == "finished" and not force:
+        if {part: facts["code"] for part, facts in earlier.components.items()} != _codes(spec):
+            progress.note(f"the run in {folder} was made by another version of its components: --force makes it anew")
+        return earlier
+    began = time.perf_counter()
+    data, split = load_data(spec, data_dir=data_dir, progress=progress)
+    with locked(folder):
+        start_run(folder, spec)
+        this = Run(spec, folder, data, split, device, force, progress)
+        this.phases["data"] = time.perf_counter() - began
+        return _live(this)
+
+
+def _codes(spec: RunSpec) -> dict[str, str]:
+    return {part: facts["code"] for part, facts in components(spec).items()}
+
+
+def components(spec: RunSpec) -> dict[str, Any]:
+    """Who supplied each component: name, distribution, version, and a digest of the code."""
+    found = {}
+    for part in PARTS:
+        if (name := getattr(spec, part)) is not None:
+            info = registry.find(part, name)
+            found[part] = {
+                "name": info.name,
+                "distribution": info.distribution,
+                "version": info.version,
+                "code": registry.code_digest(info),
+            }
+    return found
+
+
+def _live(this: Run) -> RunRecord:
+    """Run it, and write what became of it."""
+    try:
+        if this.spec.baseline is not None:
+            from genrec_bench.baseline_run import run_baseline
+
+            run_baseline(this)
+        else:
+            from genrec_bench.generator_run import run_generator
+
+            run_generator(this)
+        _score(this)
+        record = _record(this, "finished", None)
+    except BaseException as error:
+        reason = "interrupted" if isinstance(error, KeyboardInterrupt) else f"{type(error).__name__}: {error}"
+        this.found = {key: value for key, value in this.found.items() if key not in ("metrics", "ranks")}
+        _record(this, "failed", reason).write(this.folder)
+        if isinstance(error, GenrecError) or not isinstance(error, Exception | KeyboardInterrupt):
+            raise
+        again = "the same command starts again" if reason == "interrupted" else "see --debug for the traceback"
+        raise RunFailed(f"{reason}; {again} (record in {this.folder})", reason=reason, folder=this.folder) from error
+    record.write(this.folder)
+    return record
+
+
+def _score(this: Run) -> None:
+    """Metrics and ranks of the ranked lists under both policies; the lists themselves go to `lists.parquet`."""
+    cases = this.split.test
+    with this.phase("score"):
+        metrics, ranks = {}, {}
+        for policy in POLICIES:
+            metrics[policy], ranks[policy] = scores.score(this.rankings[policy], cases.target)
+        users = this.data.user_ids[cases.user]
+        stored = lists.write_lists(this.folder / lists.LISTS_FILE, this.rankings, users, this.data.item_ids)
+    this.found["metrics"] = metrics
+    this.found["ranks"] = {policy: _store_ranks(this.folder, policy, found) for policy, found in ranks.items()}
+    this.found["fingerprints"] = {**this.found.get("fingerprints", {}), "lists": stored}
+
+
+def _store_ranks(folder: Path, policy: str, ranks: Int32) -> list[int] | str:
+    """The ranks themselves, or the name of the sidecar file that holds them when there are many."""
+    if len(ranks) <= INLINE_RANKS:
+        return [int(rank) for rank in ranks]
+    name = f"ranks.{policy}.npy"
+    np.save(folder / name, ranks, allow_pickle=False)
+    return name
+
+
+def _record(this: Run, status: str, reason: str | None) -> RunRecord:
+    found = dict(this.found)
+    fingerprints = {
+        "data": this.data.fingerprint(),
+        "split": this.split.fingerprint,
+        **found.pop("fingerprints", {}),
+    }
+    return RunRecord(
+        spec=this.spec.to_dict(),
+        spec_id=this.spec.spec_id,
+        system_id=this.spec.system_id,
+        status=status,
+        reason=reason,
+        data=describe_data(this),
+        phases={name: round(seconds, 4) for name, seconds in this.phases.items()},
+        fingerprints=fingerprints,
+        components=components(this.spec),
+        environment=environment(this.device),
+        memory=peak_memory(this.device),
+        process=this_process(),
+        **found,
+    )
+
+
+def describe_data(this: Run) -> dict[str, Any]:
+    """The record's section on the data."""
+    queries = this.split.queries(this.split.test)
+    return {
+        "name": this.spec.dataset,
+        "users": this.data.n_users,
+        "items": this.data.n_items,
+        "interactions": len(this.data),
+        "tie_users": this.split.info.get("tie_users"),
+        "mask_ceiling": scores.ceiling(queries, this.split.test.target),
+        "test_cases": len(this.split.test),
+        "validation_cases": len(this.split.validation),
+        "dropped": dict(this.data.dropped),
+    }

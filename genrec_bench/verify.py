@@ -1,0 +1,180 @@
+"""Scores a finished run again from its stored lists, and compares every number that the record claims.
+
+Reads `record.json`, `lists.parquet`, `generations.npz` where it is kept, and the data set itself. Needs no network, no
+weights and no torch: what it cannot check is how the lists came to be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from genrec_bench import protocol, registry
+from genrec_bench.config import make_config
+from genrec_bench.contracts import Context, Progress, Quiet
+from genrec_bench.errors import GenrecError, RecordError
+from genrec_bench.metrics import lists as stored
+from genrec_bench.metrics.impossible import contradictions
+from genrec_bench.metrics.ranks import read_ranks
+from genrec_bench.metrics.scores import ceiling, score
+from genrec_bench.metrics.validity import contained, ranking_from, validity, validity_of_ranking
+from genrec_bench.record import RECORD_FILE, RunRecord
+from genrec_bench.spec import RunSpec
+from genrec_bench.types import Interactions, Ranking, Split
+
+
+@dataclass(frozen=True)
+class Check:
+    """One comparison: what was looked at, whether it holds, and what was seen."""
+
+    name: str
+    ok: bool
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class VerifyReport:
+    """All checks of one run folder, in the order they were made."""
+
+    folder: Path
+    spec_id: str
+    checks: tuple[Check, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether every check holds."""
+        return all(check.ok for check in self.checks)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, for `--json`."""
+        checks = [{"name": check.name, "ok": check.ok, "detail": check.detail} for check in self.checks]
+        return {"folder": str(self.folder), "spec_id": self.spec_id, "ok": self.ok, "checks": checks}
+
+
+def verify(
+    folder: Path, data_dir: Path | None = None, cache_dir: Path | None = None, progress: Progress | None = None
+) -> VerifyReport:
+    """Check the run in `folder`; `data_dir`, `cache_dir` and `progress` are handed to the data set (see `Context`).
+
+    RecordError if the record or the lists cannot be read or the run is not finished; DataError if the data set cannot
+    be loaded. A number that does not hold is no error: its check says `ok = False`.
+    """
+    folder = Path(folder)
+    record = RunRecord.read(folder)
+    if record.status != "finished":
+        why = f" ({record.reason})" if record.reason else ""
+        raise RecordError(
+            f"{folder / RECORD_FILE}: this run is {record.status}{why}; only a finished run can be verified",
+            path=folder,
+        )
+    lists = stored.read_lists(folder / stored.LISTS_FILE)
+    spec = RunSpec.from_dict(record.spec)
+    ctx = Context(data_dir=data_dir, cache_dir=cache_dir, progress=progress or Quiet())
+    loaded = load_data(spec, ctx)
+    data, split = protocol.make_split(loaded, spec.protocol)
+    checks = [
+        same("spec", record.spec_id, spec.spec_id),
+        same("system", record.system_id, spec.system_id),
+        same("data", record.fingerprints.get("data"), loaded.fingerprint()),
+        same("split", record.fingerprints.get("split"), split.fingerprint),
+        same("policies", sorted(protocol.POLICIES), sorted(lists)),
+    ]
+    try:
+        users = data.user_ids[split.test.user]
+        rankings = {policy: part.ranking(users, data.item_ids) for policy, part in lists.items()}
+    except (RecordError, GenrecError) as error:
+        checks.append(Check("lists", False, str(error)))
+        return VerifyReport(folder, record.spec_id, tuple(checks))
+    checks.append(same("lists", record.fingerprints.get("lists"), stored.fingerprint(rankings, users, data.item_ids)))
+    checks += _check_scores(record, folder, rankings, split)
+    checks += _check_validity(record, folder, rankings, split)
+    return VerifyReport(folder, record.spec_id, tuple(checks))
+
+
+def load_data(spec: RunSpec, ctx: Context) -> Interactions:
+    """The data set of a resolved spec, as its component gives it (before the protocol numbers it)."""
+    component = registry.load("dataset", spec.dataset)
+    config = make_config(component.Config, spec.options.get("dataset", {}), "dataset")
+    loaded: Interactions = component(config).load(ctx)
+    return loaded
+
+
+def same(name: str, told: Any, found: Any) -> Check:
+    """A check that a recorded value equals the one found now, exactly."""
+    if told == found:
+        return Check(name, True, short(found))
+    return Check(name, False, f"the record says {short(told)}, now it is {short(found)}")
+
+
+def short(value: Any) -> str:
+    """A value in a few characters."""
+    text = "nothing" if value is None else str(value)
+    return text if len(text) <= 60 else f"{text[:16]}..."
+
+
+def _check_scores(record: RunRecord, folder: Path, rankings: Mapping[str, Ranking], split: Split) -> list[Check]:
+    """Ranks and metrics of each policy, scored again; a mask list must hold none of the user's items."""
+    queries, targets = split.queries(split.test), split.test.target
+    top = ceiling(queries, targets)
+    checks = [same("mask_ceiling", record.data.get("mask_ceiling"), top)]
+    for policy, ranking in rankings.items():
+        told = record.metrics.get(policy, {})
+        metrics, ranks = score(ranking, targets)
+        theirs = read_ranks(record.ranks.get(policy), folder)
+        checks.append(_same_ranks(f"ranks.{policy}", theirs, ranks.tolist()))
+        wrong = [same(key, told.get(key), value) for key, value in metrics.items() if told.get(key) != value]
+        detail = "; ".join(f"{check.name}: {check.detail}" for check in wrong)
+        checks.append(Check(f"metrics.{policy}", not wrong, detail or f"ndcg@10 {metrics['ndcg@10']:.4f}"))
+        odd = contradictions(told, theirs, len(targets), top if policy == "mask" else None)
+        checks.append(Check(f"possible.{policy}", not odd, "; ".join(odd)))
+    if "mask" in rankings:
+        seen = int(contained(rankings["mask"].items, queries.history).sum())
+        checks.append(Check("mask", not seen, f"{seen} listed items belong to the user's own history" if seen else ""))
+    return checks
+
+
+def _same_ranks(name: str, told: Sequence[int], found: Sequence[int]) -> Check:
+    if len(told) != len(found):
+        return Check(name, False, f"{len(told)} ranks in the record, {len(found)} cases")
+    differ = [case for case, (a, b) in enumerate(zip(told, found, strict=True)) if a != b]
+    if not differ:
+        return Check(name, True, f"{len(found)} cases")
+    first = differ[0]
+    return Check(name, False, f"{len(differ)} differ; case {first}: {told[first]} in the record, {found[first]} now")
+
+
+def _check_validity(record: RunRecord, folder: Path, rankings: Mapping[str, Ranking], split: Split) -> list[Check]:
+    """Validity of the search that serves policy `mask`, and each list again from what its search emitted."""
+    history = split.queries(split.test).history
+    if not (folder / stored.GENERATIONS_FILE).exists():
+        if record.spec.get("baseline") is None or "mask" not in rankings:
+            return [Check("validity", False, f"no {stored.GENERATIONS_FILE}: what was emitted cannot be counted again")]
+        return [_same_values("validity", record.validity, validity_of_ranking(rankings["mask"], history))]
+    searches = stored.read_generations(folder / stored.GENERATIONS_FILE)
+    odd = [name for name, found in searches.items() if len(found) != len(history)]
+    if odd or not searches:
+        return [Check("validity", False, f"{stored.GENERATIONS_FILE} does not hold one search per test case")]
+    by_policy = {policy: searches.get(policy, next(iter(searches.values()))) for policy in rankings}
+    checks = [_same_values("validity", record.validity, validity(by_policy["mask"], history))]
+    for policy, ranking in rankings.items():
+        exclude = history if policy == "mask" else None
+        again = ranking_from(by_policy[policy], depth=ranking.depth, exclude=exclude)
+        equal = _equal(again, ranking)
+        checks.append(Check(f"generations.{policy}", equal, "" if equal else "the lists are not what was emitted"))
+    return checks
+
+
+def _same_values(name: str, told: Mapping[str, Any], found: Mapping[str, Any]) -> Check:
+    wrong = [same(key, told.get(key), value) for key, value in found.items() if told.get(key) != value]
+    return Check(name, not wrong, "; ".join(f"{check.name}: {check.detail}" for check in wrong))
+
+
+def _equal(a: Ranking, b: Ranking) -> bool:
+    width = max(a.items.shape[1], b.items.shape[1])
+    wide = [np.pad(r.items, ((0, 0), (0, width - r.items.shape[1])), constant_values=-1) for r in (a, b)]
+    scores = [r.scores[r.items >= 0] for r in (a, b)]
+    return bool((wide[0] == wide[1]).all() and np.array_equal(*scores))
