@@ -22,7 +22,8 @@ from genrec_bench.indexers.numbers import random_user_labels
 from genrec_bench.loading import cache_dir
 from genrec_bench.metrics import lists, scores, validity
 from genrec_bench.metrics.throughput import throughput
-from genrec_bench.protocol import KS, LIST_DEPTH, POLICIES, SELECTION, SELECTION_BEAMS, train_view, validation_sample
+from genrec_bench.protocol import KS, POLICIES, SELECTION, SELECTION_BEAMS, train_view, validation_sample
+from genrec_bench.record import write_json
 from genrec_bench.types import Cases, Examples, Generations, Queries, Ragged, Ranking, digest
 
 if TYPE_CHECKING:
@@ -128,9 +129,9 @@ def train(this: Run, backbone: Backbone, template: Template, index: Index) -> Pa
         report = asdict(backbone.fit(examples, ctx))
         report["validation_users"] = len(sample)
         backbone.save(target / "backbone")
-        (target / "fit.json").write_text(json.dumps(report, indent=1) + "\n")
+        write_json(target / "fit.json", report)
         (target / "checkpoint.pt").unlink(missing_ok=True)
-        return report
+        return dict(json.loads((target / "fit.json").read_text()))
 
     def read(source: Path) -> dict[str, Any]:
         backbone.load(source / "backbone", this.device)
@@ -160,14 +161,15 @@ def search(
     order = np.argsort(sources.lengths, kind="stable")
     batches = [order[at : at + BATCH] for at in range(0, len(order), BATCH)]
     parts, seconds = [], []
-    for number, rows in enumerate([*batches[:warmup], *batches]):
+    warm = batches[:warmup]
+    for number, rows in enumerate([*warm, *batches]):
         batch = sources.take(rows)
         excluded = queries.history.take(rows) if exclude else None
         began = time.perf_counter()
         part = decoder.generate(backbone, batch, index, beams=beams, exclude=excluded)
         if backbone.device.startswith("cuda"):
             torch.cuda.synchronize()
-        if number < warmup:
+        if number < len(warm):
             continue
         seconds.append(time.perf_counter() - began)
         parts.append(part)
@@ -212,4 +214,4 @@ def decode(this: Run, backbone: Backbone, template: Template, index: Index) -> N
 def ranking(generations: Generations, queries: Queries, policy: str, beams: int) -> Ranking:
     """The ranked list of each case: what was generated, without what is no item and, under `mask`, what the user has."""
     exclude = queries.history if policy == "mask" else None
-    return validity.ranking_from(generations, depth=max(beams, LIST_DEPTH), exclude=exclude)
+    return validity.ranking_from(generations, depth=beams, exclude=exclude)

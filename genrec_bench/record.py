@@ -66,6 +66,10 @@ class RunRecord:
         odd = sorted(set(values) - known) or sorted({"spec", "spec_id", "system_id", "status"} - set(values))
         if odd:
             raise RecordError(f"{path or 'record'}: unknown or missing keys: {', '.join(odd)}", path=path)
+        plain = {"schema", "spec_id", "system_id", "status", "reason"}
+        flat = sorted(key for key, value in values.items() if key not in plain and not isinstance(value, Mapping))
+        if flat:
+            raise RecordError(f"{path or 'record'}: not an object: {', '.join(flat)}", path=path)
         return cls(**values)
 
     @classmethod

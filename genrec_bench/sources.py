@@ -38,17 +38,20 @@ def top_level(package: str) -> list[Path]:
 
 def module_file(module: str) -> Path:
     """The file that importing `module` would run, found by its path alone: no parent package is imported."""
-    package, *parts = module.split(".")
-    places = top_level(package)
-    for at, part in enumerate(parts):
+    name, *parts = module.split(".")
+    places = top_level(name)
+    for part in parts:
         inside = [place / part for place in places if place.is_dir()]
         if not inside:
-            raise NotThere(f"no module named {module!r}: {'.'.join([package, *parts[:at]])!r} is no package")
-        if at == len(parts) - 1 and (found := _file_of(inside)):
-            return found
-        places = [place for place in inside if place.is_dir()]
+            raise NotThere(f"no module named {module!r}: {name!r} is no package")
+        name = f"{name}.{part}"
+        found = _file_of(inside)
+        if found is None:
+            places = [place for place in inside if place.is_dir()]  # a namespace package, or nothing
+        else:
+            places = [found.parent if found.name == "__init__.py" else found]
         if not places:
-            raise NotThere(f"no module named {'.'.join([package, *parts[: at + 1]])!r}")
+            raise NotThere(f"no module named {name!r}")
     found = _file_of(places)
     if found is None:
         raise NotThere(f"module {module!r} is a folder without code")

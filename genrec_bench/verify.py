@@ -14,9 +14,11 @@ from typing import Any
 import numpy as np
 
 from genrec_bench import protocol, registry
+from genrec_bench.codes import Index
 from genrec_bench.config import make_config
 from genrec_bench.contracts import Context, Progress, Quiet
-from genrec_bench.errors import GenrecError, RecordError
+from genrec_bench.errors import GenrecError, InvalidRanking, RecordError
+from genrec_bench.loading import data_folder
 from genrec_bench.metrics import lists as stored
 from genrec_bench.metrics.impossible import contradictions
 from genrec_bench.metrics.ranks import read_ranks
@@ -24,7 +26,7 @@ from genrec_bench.metrics.scores import ceiling, score
 from genrec_bench.metrics.validity import contained, ranking_from, validity, validity_of_ranking
 from genrec_bench.record import RECORD_FILE, RunRecord
 from genrec_bench.spec import RunSpec
-from genrec_bench.types import Interactions, Ranking, Split
+from genrec_bench.types import NO_HYPOTHESIS, NOT_AN_ITEM, Interactions, Ranking, Split
 
 
 @dataclass(frozen=True)
@@ -63,8 +65,8 @@ def verify(
     RecordError if the record or the lists cannot be read or the run is not finished; DataError if the data set cannot
     be loaded. A number that does not hold is no error: its check says `ok = False`.
     """
-    folder = Path(folder)
-    record = RunRecord.read(folder)
+    record = RunRecord.read(Path(folder))
+    folder = Path(folder) if Path(folder).is_dir() else Path(folder).parent
     if record.status != "finished":
         why = f" ({record.reason})" if record.reason else ""
         raise RecordError(
@@ -73,29 +75,29 @@ def verify(
         )
     lists = stored.read_lists(folder / stored.LISTS_FILE)
     spec = RunSpec.from_dict(record.spec)
-    ctx = Context(data_dir=data_dir, cache_dir=cache_dir, progress=progress or Quiet())
-    loaded = load_data(spec, ctx)
-    data, split = protocol.make_split(loaded, spec.protocol)
+    ctx = Context(data_dir=data_folder(data_dir), cache_dir=cache_dir, progress=progress or Quiet())
+    data, split = protocol.make_split(_load(spec, ctx), spec.protocol)
     checks = [
         same("spec", record.spec_id, spec.spec_id),
         same("system", record.system_id, spec.system_id),
-        same("data", record.fingerprints.get("data"), loaded.fingerprint()),
+        same("data", record.fingerprints.get("data"), data.fingerprint()),
         same("split", record.fingerprints.get("split"), split.fingerprint),
         same("policies", sorted(protocol.POLICIES), sorted(lists)),
     ]
     try:
         users = data.user_ids[split.test.user]
         rankings = {policy: part.ranking(users, data.item_ids) for policy, part in lists.items()}
-    except (RecordError, GenrecError) as error:
+    except (RecordError, InvalidRanking) as error:
         checks.append(Check("lists", False, str(error)))
         return VerifyReport(folder, record.spec_id, tuple(checks))
     checks.append(same("lists", record.fingerprints.get("lists"), stored.fingerprint(rankings, users, data.item_ids)))
     checks += _check_scores(record, folder, rankings, split)
     checks += _check_validity(record, folder, rankings, split)
+    checks += _check_codes(record, folder)
     return VerifyReport(folder, record.spec_id, tuple(checks))
 
 
-def load_data(spec: RunSpec, ctx: Context) -> Interactions:
+def _load(spec: RunSpec, ctx: Context) -> Interactions:
     """The data set of a resolved spec, as its component gives it (before the protocol numbers it)."""
     component = registry.load("dataset", spec.dataset)
     config = make_config(component.Config, spec.options.get("dataset", {}), "dataset")
@@ -168,6 +170,29 @@ def _check_validity(record: RunRecord, folder: Path, rankings: Mapping[str, Rank
     return checks
 
 
+def _check_codes(record: RunRecord, folder: Path) -> list[Check]:
+    """The kept index, and that the tokens of every hypothesis are the code of the item it claims, or of none."""
+    if not (folder / "index").is_dir() or not (folder / stored.GENERATIONS_FILE).exists():
+        return []
+    try:
+        index = Index.load(folder / "index")
+    except (OSError, ValueError, KeyError, GenrecError) as error:
+        return [Check("index", False, str(error))]
+    codes = {code.tobytes(): item for item, code in enumerate(index.items.codes)}
+    wrong = 0
+    for found in stored.read_generations(folder / stored.GENERATIONS_FILE).values():
+        emitted = found.items != NO_HYPOTHESIS
+        tokens = np.ascontiguousarray(found.tokens[emitted], dtype=np.int32)
+        unique, which = np.unique(tokens, axis=0, return_inverse=True)
+        truth = np.array([codes.get(code.tobytes(), NOT_AN_ITEM) for code in unique], np.int32)
+        wrong += int((truth[which.reshape(-1)] != found.items[emitted]).sum())
+    told = same("index", record.fingerprints.get("index"), index.fingerprint)
+    return [
+        told,
+        Check("codes", not wrong, f"{wrong} hypotheses claim another item than their code's" if wrong else ""),
+    ]
+
+
 def _same_values(name: str, told: Mapping[str, Any], found: Mapping[str, Any]) -> Check:
     wrong = [same(key, told.get(key), value) for key, value in found.items() if told.get(key) != value]
     return Check(name, not wrong, "; ".join(f"{check.name}: {check.detail}" for check in wrong))
@@ -176,5 +201,4 @@ def _same_values(name: str, told: Mapping[str, Any], found: Mapping[str, Any]) -
 def _equal(a: Ranking, b: Ranking) -> bool:
     width = max(a.items.shape[1], b.items.shape[1])
     wide = [np.pad(r.items, ((0, 0), (0, width - r.items.shape[1])), constant_values=-1) for r in (a, b)]
-    scores = [r.scores[r.items >= 0] for r in (a, b)]
-    return bool((wide[0] == wide[1]).all() and np.array_equal(*scores))
+    return bool((wide[0] == wide[1]).all() and np.array_equal(a.scores[a.items >= 0], b.scores[b.items >= 0]))

@@ -4,6 +4,7 @@ import hashlib
 
 import numpy as np
 import torch
+from hypothesis import strategies as st
 
 from genrec_bench.codes import CodeTable, Index
 from genrec_bench.contracts import START, Backbone
@@ -69,3 +70,14 @@ def log_probability(backbone, user, code):
         logits = backbone.logits(user, code[:place]).astype(np.float64)
         total += logits[token] - np.log(np.exp(logits).sum())
     return total
+
+
+@st.composite
+def prefix_free(draw, most=5, width=3):
+    """Codes over a small alphabet, none a prefix of another."""
+    wanted = draw(st.lists(st.lists(st.integers(0, most - 1), min_size=1, max_size=width), min_size=1, max_size=12))
+    kept: list[list[int]] = []
+    for code in wanted:
+        if not any(code[: len(other)] == other or other[: len(code)] == code for other in kept):
+            kept.append(code)
+    return kept

@@ -34,7 +34,6 @@ class Good(Indexer):
 def plugin(tmp_path, monkeypatch):
     """Install a made-up distribution: `plugin("acme", {"mine": "acme_pkg.mod:Good"}, {"acme_pkg/mod.py": GOOD})`."""
     monkeypatch.setattr(sys, "path", [*sys.path])
-    monkeypatch.setattr(sys, "modules", dict(sys.modules))
 
     def install(distribution: str, points: dict[str, str], files: dict[str, str], kind: str = "indexer") -> Path:
         site = tmp_path / distribution
@@ -42,14 +41,16 @@ def plugin(tmp_path, monkeypatch):
             (site / name).parent.mkdir(parents=True, exist_ok=True)
             (site / name).write_text(text)
         info = site / f"{distribution}-1.5.dist-info"
-        info.mkdir()
+        info.mkdir(parents=True)
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.5\n")
         lines = "\n".join(f"{name} = {target}" for name, target in points.items())
         (info / "entry_points.txt").write_text(f"[genrec_bench.{kind}s]\n{lines}\n")
         sys.path.append(str(site))
         return site
 
-    return install
+    yield install
+    for module in [name for name in sys.modules if name.startswith("acme_")]:
+        del sys.modules[module]
 
 
 def status(name: str) -> str:
@@ -104,7 +105,7 @@ def test_a_broken_component_is_shown_broken_with_its_reason_and_the_others_are_u
     plugin("acme", {"bad": target, "good": "acme_pkg.mod:Good"}, files)
     assert status("bad").startswith("broken: ") and reason in status("bad")
     assert status("good") == "ok"
-    with pytest.raises(BrokenComponent, match="indexer 'bad' \\(acme 1.5\\) cannot be loaded") as caught:
+    with pytest.raises(BrokenComponent, match=r"indexer 'bad' \(acme 1\.5\) cannot be loaded") as caught:
         registry.load("indexer", "bad")
     assert caught.value.__cause__ is not None or target == "acme_pkg.mod"
 
@@ -235,7 +236,10 @@ def test_the_digest_of_an_absent_package_is_a_broken_component(plugin):
     ("body", "verdict"),
     [
         (GOOD, "ok"),
-        (f"{GOOD}\nprint('chatty')\nimport surely_not_there", "broken: ModuleNotFoundError: .*surely_not_there"),
+        (
+            f"{GOOD}\nprint('chatty')\nimport surely_not_there",
+            "broken: ModuleNotFoundError: No module named 'surely_not_there'",
+        ),
         (f"{GOOD}\nimport os; os._exit(7)", "broken: its process ended with exit code 7"),
         (
             f"{GOOD}\nimport os, signal; os.kill(os.getpid(), signal.SIGKILL)",
@@ -246,7 +250,7 @@ def test_the_digest_of_an_absent_package_is_a_broken_component(plugin):
 def test_a_check_loads_in_a_process_of_its_own(plugin, monkeypatch, body, verdict):
     site = plugin("acme", {"mine": "acme_check:Good"}, {"acme_check.py": body})
     monkeypatch.setenv("PYTHONPATH", str(site))
-    assert __import__("re").fullmatch(verdict, registry.check(registry.find("indexer", "mine")))
+    assert registry.check(registry.find("indexer", "mine")) == verdict
     assert "acme_check" not in sys.modules
 
 

@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from fakes import PrefixBackbone, index_of, log_probability, sources
+from fakes import PrefixBackbone, index_of, log_probability, prefix_free, sources
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,17 +14,6 @@ from genrec_bench.decoders.trie import Trie
 from genrec_bench.types import NO_HYPOTHESIS, NOT_AN_ITEM, Ragged
 
 CODES = [[0, 3], [0, 4, 1], [0, 4, 2], [1], [2, 0, 0], [2, 0, 5], [2, 3], [5, 5, 5]]
-
-
-@st.composite
-def prefix_free(draw, most=5, width=3):
-    """Codes over a small alphabet, none a prefix of another."""
-    wanted = draw(st.lists(st.lists(st.integers(0, most - 1), min_size=1, max_size=width), min_size=1, max_size=12))
-    kept: list[list[int]] = []
-    for code in wanted:
-        if not any(code[: len(other)] == other or other[: len(code)] == code for other in kept):
-            kept.append(code)
-    return kept
 
 
 def ranked(backbone, codes, user, exclude=()):

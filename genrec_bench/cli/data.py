@@ -17,13 +17,13 @@ def data(ctx: click.Context) -> None:
     """List the data sets; `genrec data info NAME` describes one."""
     if ctx.invoked_subcommand is not None:
         return
-    from genrec_bench.cli.terminal import console, table
+    from genrec_bench.cli.terminal import print_table, table
     from genrec_bench.registry import list_components
 
-    made = table("", "name", "distribution", "description", "status")
+    made = table("name", "distribution", "description", "status")
     for found in list_components("dataset"):
         made.add_row(found.name, found.distribution, found.description, found.status)
-    console().print(made)
+    print_table(made)
 
 
 @data.command()
@@ -34,7 +34,7 @@ def data(ctx: click.Context) -> None:
 def info(name: str, settings: tuple[str, ...], data_dir: Path | None, as_json: bool) -> None:
     """Users, items, interactions, density, lengths, time ties, repeats, cold items and fingerprints of a data set."""
     from genrec_bench.cli.run import build_spec
-    from genrec_bench.cli.terminal import console, print_json, table
+    from genrec_bench.cli.terminal import print_json, print_table, table
 
     spec = build_spec({"dataset": name, "baseline": FLOOR}, settings, None)
 
@@ -46,10 +46,11 @@ def info(name: str, settings: tuple[str, ...], data_dir: Path | None, as_json: b
     if as_json:
         print_json(facts)
         return
-    made = table(name, "", ">")
+    made = table("", ">")
+    made.show_header = False
     for key, value in flatten(facts):
         made.add_row(key, value)
-    console().print(made)
+    print_table(made, title=name)
 
 
 def flatten(facts: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
@@ -21,4 +22,4 @@ def leaderboard(runs: tuple[Path, ...], form: str) -> None:
     """One table per data set, task and protocol, from run folders (or folders of run folders)."""
     from genrec_bench.leaderboard.tables import collect, render
 
-    click.echo(render(collect(list(runs)), form))
+    click.echo(render(collect(list(runs)), form, colour=sys.stdout.isatty()), nl=False)

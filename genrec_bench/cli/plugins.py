@@ -14,19 +14,20 @@ from genrec_bench.registry import KINDS
 def plugins(kind: str | None, checked: bool, as_json: bool) -> None:
     """List data sets, indexers, backbones, decoders and baselines: who supplies each, and whether it is sound."""
     from genrec_bench import registry
-    from genrec_bench.cli.terminal import console, print_json, table
+    from genrec_bench.cli.terminal import print_json, print_table, table
 
     rows = []
     for info in registry.list_components(kind):
         row = info.to_dict()
-        if checked and row["status"] == "ok":
-            row["status"] = registry.check(info)
+        if checked and not row["status"].startswith("broken"):
+            verdict = registry.check(info)
+            row["status"] = row["status"] if verdict == "ok" else verdict
         rows.append(row)
     if as_json:
         print_json(rows)
         return
     columns = ("kind", "name", "distribution", "version", "description", "status")
-    made = table("", *columns)
+    made = table(*columns)
     for row in rows:
         made.add_row(*(row[column] for column in columns))
-    console().print(made)
+    print_table(made)

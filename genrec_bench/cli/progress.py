@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
     from rich.progress import Task
+    from rich.table import Table
 
     from genrec_bench.contracts import Tick
 
@@ -72,11 +73,12 @@ class Bars(Progress):
     def __init__(self, console: Console, clock: Callable[[], float]) -> None:
         super().__init__(
             TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=24),
+            BarColumn(bar_width=20),
             CountColumn(table_column=Column(no_wrap=True)),
             RateColumn(table_column=Column(no_wrap=True)),
-            TextColumn("{task.fields[note]}", markup=False, style="dim"),
+            TextColumn("{task.fields[note]}", markup=False, style="dim", table_column=Column(no_wrap=True, ratio=1)),
             console=console,
+            expand=True,
             transient=True,
             redirect_stdout=False,
             get_time=clock,
@@ -85,6 +87,12 @@ class Bars(Progress):
     def task(self, task_id: int) -> Task:
         """A live task."""
         return self._tasks[task_id]  # type: ignore[index]
+
+    def make_tasks_table(self, tasks: Iterable[Task]) -> Table:
+        """One line per task; a long note gives way first, and a `^C` typed at the end of the line has its room."""
+        made = super().make_tasks_table(tasks)
+        made.width = self.console.width - 4
+        return made
 
     def get_renderables(self) -> Iterable[RenderableType]:
         old = [task for task in self.tasks if (task.elapsed or 0.0) > PATIENCE]

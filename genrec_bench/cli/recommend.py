@@ -20,7 +20,7 @@ LAST = 10  # items of the history to show
 @click.option("--data-dir", type=click.Path(path_type=Path), metavar="DIR", help="Where data files lie.")
 def recommend(run: Path, user: str, count: int, data_dir: Path | None) -> None:
     """What a user of the finished run in folder RUN had last, and what is recommended, best first."""
-    from genrec_bench.cli.terminal import console, table
+    from genrec_bench.cli.terminal import print_table, table
     from genrec_bench.errors import RecordError
     from genrec_bench.metrics.lists import LISTS_FILE, read_lists
     from genrec_bench.record import RunRecord
@@ -29,7 +29,11 @@ def recommend(run: Path, user: str, count: int, data_dir: Path | None) -> None:
     record = RunRecord.read(run)
     if record.status != "finished":
         raise RecordError(f"{run}: this run is {record.status}, it has no lists; run it again", path=run)
-    listed = read_lists((run if run.is_dir() else run.parent) / LISTS_FILE)["mask"].of(user)[:count]
+    lists = read_lists((run if run.is_dir() else run.parent) / LISTS_FILE)["mask"]
+    if user not in lists.users:
+        raise RecordError(
+            f"no user {user!r} among the {len(lists)} of this run; the first is {lists.users[0]!s}", path=run
+        )
 
     from genrec_bench.cli.progress import RichProgress
     from genrec_bench.loading import load_data
@@ -39,17 +43,16 @@ def recommend(run: Path, user: str, count: int, data_dir: Path | None) -> None:
     titles = titles_of(data)
     columns = ("item", "title") if titles else ("item",)
     had, total = history(data, split, user)
-    screen = console()
 
-    made = table(f"user {user} had {total} items, these last", *columns)
+    made = table(*columns)
     for item in had:
         made.add_row(item, *([titles[item]] if titles else []))
-    screen.print(made)
+    print_table(made, title=f"user {user} had {total} items; the last {len(had)}, newest at the bottom:")
 
-    made = table(f"{spec.system} recommends", ">place", *columns, ">score", caption="items the user had are left out")
-    for place, (item, score) in enumerate(listed, 1):
+    made = table(">place", *columns, ">score")
+    for place, (item, score) in enumerate(lists.of(user)[:count], 1):
         made.add_row(str(place), item, *([titles.get(item, "")] if titles else []), f"{score:.3f}")
-    screen.print(made)
+    print_table(made, title=f"\n{spec.system} recommends:", caption="what the user had is left out")
 
 
 def titles_of(data: Interactions) -> dict[str, str]:
@@ -72,5 +75,5 @@ def history(data: Interactions, split: Split, user: str) -> tuple[list[str], int
     if not len(numbers):
         raise RecordError(f"the data set has no user {user!r}", path=None)
     cases = split.test.take(np.flatnonzero(split.test.user == numbers[0]))
-    had = split.queries(cases).history[-1 if len(cases) else 0]
+    had = split.queries(cases).history[len(cases) - 1]
     return [str(data.item_ids[item]) for item in had[-LAST:]], len(had)

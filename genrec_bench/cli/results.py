@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genrec_bench.cli.terminal import UNMEASURED, console, show, table
+from genrec_bench.cli.terminal import UNMEASURED, console, print_table, show, table
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -19,23 +19,19 @@ METRICS = ("hit@5", "ndcg@5", "hit@10", "ndcg@10", "hit@20", "ndcg@20")
 
 def print_records(records: Sequence[RunRecord], folder: Path) -> None:
     """Print the tables of some runs of one data set, task and protocol, and the folder of the first."""
-    screen = console()
-    screen.print(accuracy(records))
-    screen.print(validity_and_speed(records))
-    screen.print(f"run folder: {folder}", soft_wrap=True)
+    asked = records[0].spec
+    print_table(
+        accuracy(records),
+        title=f"{asked['dataset']}, {asked['task']} task, {asked['protocol']}, seed {asked.get('seed', 0)}",
+        caption="had: what a user already has is masked from every list, or kept\n",
+    )
+    print_table(validity_and_speed(records), caption="\n".join(conditions(record) for record in records))
+    console().print(f"\nrun folder: {folder}", soft_wrap=True)
 
 
 def accuracy(records: Sequence[RunRecord]) -> Table:
     """A row per run and history policy."""
-    asked = records[0].spec
-    title = f"{asked['dataset']}, {asked['task']} task, {asked['protocol']}, seed {asked.get('seed', 0)}"
-    made = table(
-        title,
-        "system",
-        "items had",
-        *(f">{name}" for name in METRICS),
-        caption="items had: what a user already has is masked from all lists, or kept",
-    )
+    made = table("system", "had", *(f">{name}" for name in METRICS))
     for record in records:
         for at, policy in enumerate(POLICIES):
             scores = record.metrics.get(policy) or {}
@@ -46,28 +42,23 @@ def accuracy(records: Sequence[RunRecord]) -> Table:
 
 def validity_and_speed(records: Sequence[RunRecord]) -> Table:
     """A row per run."""
-    made = table(
-        "",
-        "system",
-        ">hallucinated",
-        ">fill@10",
-        ">users/s",
-        ">parameters",
-        "profile",
-        "size",
-        caption="\n".join(conditions(record) for record in records),
-    )
+    made = table("system", ">halluc.", ">fill@10", ">users/s", ">params", "profile", "size")
     for record in records:
         made.add_row(
             system(record.spec),
             show(record.validity.get("hallucination_rate"), ".2%"),
             show(record.validity.get("fill@10"), ".1%"),
             show(record.throughput.get("users_per_second"), ",.0f"),
-            show(record.parameters.get("total"), ",d"),
+            show(record.parameters.get("total"), millions),
             show(record.spec.get("profile")),
             show(record.parameters.get("size") or None),
         )
     return made
+
+
+def millions(count: int) -> str:
+    """`1.23M`."""
+    return f"{count / 1e6:,.2f}M"
 
 
 def system(spec: Mapping[str, Any]) -> str:

@@ -58,6 +58,8 @@ def run(
     from genrec_bench import runner
     from genrec_bench.cli import results, terminal
     from genrec_bench.cli.progress import RichProgress
+    from genrec_bench.folders import run_folder
+    from genrec_bench.spec import RunSpec
 
     progress = RichProgress()
     where: dict[str, Any] = {"out": out, "device": device, "data_dir": data_dir, "progress": progress}
@@ -71,7 +73,7 @@ def run(
             records.append(runner.run(floor_of(record), **where))
         except GenrecError as error:
             progress.note(f"no {FLOOR} row: {type(error).__name__}: {error}")
-    results.print_records(records, run_folder(out, record))
+    results.print_records(records, run_folder(out, RunSpec.from_dict(record.spec)))
 
 
 def build_spec(named: dict[str, Any], settings: tuple[str, ...], spec_file: Path | None) -> RunSpec:
@@ -120,11 +122,3 @@ def floor_of(record: RunRecord) -> RunSpec:
     return RunSpec(
         dataset=asked["dataset"], task=asked["task"], protocol=asked["protocol"], baseline=FLOOR, options=options
     )
-
-
-def run_folder(out: Path, record: RunRecord) -> Path:
-    """Where a record's run lies."""
-    from genrec_bench.runner import run_folder
-    from genrec_bench.spec import RunSpec
-
-    return run_folder(out, RunSpec.from_dict(record.spec))

@@ -28,23 +28,25 @@ def console() -> Console:
     return plain
 
 
-def table(title: str, *columns: str, caption: str = "") -> Table:
+def table(*columns: str) -> Table:
     """An empty table; a column whose name begins with `>` is numbers, set to the right."""
     from rich import box
     from rich.table import Table
 
-    made = Table(
-        title=title or None,
-        caption=caption or None,
-        box=box.SIMPLE,
-        show_edge=False,
-        title_justify="left",
-        caption_justify="left",
-        pad_edge=False,
-    )
+    made = Table(box=box.SIMPLE, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     for column in columns:
         made.add_column(column.lstrip(">"), justify="right" if column.startswith(">") else "left", overflow="fold")
     return made
+
+
+def print_table(made: Table, title: str = "", caption: str = "") -> None:
+    """Print a table below its title and above its caption; neither is folded to the table's width."""
+    screen = console()
+    if title:
+        screen.print(title, style="bold", soft_wrap=True)
+    screen.print(made)
+    if caption:
+        screen.print(caption, style="dim", soft_wrap=True)
 
 
 def show(value: Any, form: str | Callable[[Any], str] = "") -> str:

@@ -19,7 +19,7 @@ def verify(ctx: click.Context, run: Path, data_dir: Path | None, as_json: bool) 
     """
     from genrec_bench import loading
     from genrec_bench.cli.progress import RichProgress
-    from genrec_bench.cli.terminal import console, print_json, table
+    from genrec_bench.cli.terminal import print_json, print_table, table
     from genrec_bench.verify import verify as verify_run
 
     folder = loading.data_folder(data_dir)
@@ -27,10 +27,8 @@ def verify(ctx: click.Context, run: Path, data_dir: Path | None, as_json: bool) 
     if as_json:
         print_json(report.to_dict())
     else:
-        made = table("", "check", "holds", "seen")
+        made = table("check", "holds", "seen")
         for check in report.checks:
             made.add_row(check.name, "yes" if check.ok else "NO", check.detail)
-        screen = console()
-        screen.print(made)
-        screen.print(f"{run}: {'verified' if report.ok else 'NOT verified'}", soft_wrap=True)
+        print_table(made, caption=f"{run}: {'verified' if report.ok else 'NOT verified'}")
     ctx.exit(0 if report.ok else 1)

@@ -11,6 +11,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -49,13 +50,17 @@ def load_prepared(
         return build()
     key = digest(json.dumps(facts, sort_keys=True))[:16]
     folder = ctx.cache_dir / "data" / f"{name}-{key}"
+    damaged = False
     if folder.exists():
         try:
             return _read(folder, facts)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             ctx.progress.note(f"the cached copy of {name} in {folder} is damaged ({error}); building it again")
+            damaged = True
     data = build()
     try:
+        if damaged:
+            _remove(folder)
         _write(folder, facts, data)
     except OSError as error:
         ctx.progress.note(f"{name} could not be cached in {folder}: {error.strerror or error}; going on without")
@@ -96,16 +101,18 @@ def _write(folder: Path, facts: Mapping[str, Any], data: Interactions) -> None:
         shutil.rmtree(fresh, ignore_errors=True)
 
 
-def _install(fresh: Path, folder: Path) -> None:
-    """Put `fresh` in the place of `folder`; where another process was quicker, its copy stays."""
-    if folder.exists():
-        old = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+def _remove(folder: Path) -> None:
+    """Take `folder` out of the way in one step, then delete it; another process may have done so already."""
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as old, suppress(FileNotFoundError):
         os.replace(folder, old)
-        shutil.rmtree(old, ignore_errors=True)
+
+
+def _install(fresh: Path, folder: Path) -> None:
+    """Give `fresh` its name; where another process was quicker, its copy stays."""
     try:
         os.rename(fresh, folder)
     except OSError:
-        if not folder.exists():
+        if not folder.is_dir():
             raise
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import pooch
 from platformdirs import user_cache_path
@@ -20,15 +19,19 @@ class _Bar:
     """What pooch wants of a progress bar, handed on to the phase's tick."""
 
     def __init__(self, open_phase: Callable[[int | None], Tick]) -> None:
-        self.open_phase, self.done = open_phase, 0
+        self.open_phase, self.done, self.size = open_phase, 0, 0
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        super().__setattr__(name, value)
-        if name == "total":  # pooch sets it once the server has told the size
-            self.tick = self.open_phase(value or None)
+    @property
+    def total(self) -> int:
+        return self.size
+
+    @total.setter
+    def total(self, size: int) -> None:  # set once the server has told it; 0 if it did not
+        self.size = size
+        self.tick = self.open_phase(size or None)
 
     def update(self, size: int) -> None:
-        step = min(size, self.total - self.done) if self.total else size  # pooch counts whole chunks
+        step = min(size, self.size - self.done) if self.size else size  # pooch counts whole chunks
         self.done += step
         self.tick(step)
 

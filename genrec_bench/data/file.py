@@ -112,20 +112,22 @@ class FileDataset(Dataset):
             item_ids,
             table.floats(rating_column) if rating_column else None,
         )
-        return data if data.time is None or config.duplicates == "keep" else self._without_duplicates(data, table)
+        if data.time is None or config.duplicates == "keep":
+            return data
+        return self._without_duplicates(data, data.time, table)
 
-    def _without_duplicates(self, data: Interactions, table: Table) -> Interactions:
+    def _without_duplicates(self, data: Interactions, time: Int64, table: Table) -> Interactions:
         """One row of each event, the first; under `error`, DataError if any event has two."""
-        repeats = _repeats(data)
+        repeats = _repeats(np.stack([data.user, data.item, time]))
         if not len(repeats):
             return data
         if self.config.duplicates == "error":
             row = int(repeats[0])
-            same = (data.user == data.user[row]) & (data.item == data.item[row]) & (data.time == data.time[row])
+            same = (data.user == data.user[row]) & (data.item == data.item[row]) & (time == time[row])
             table.fail(
                 row,
                 f"user {str(data.user_ids[data.user[row]])!r} meets item {str(data.item_ids[data.item[row]])!r} at time "
-                f"{data.time[row]} again (first on {table.unit} {table.line_of(int(np.argmax(same)))}; {len(repeats)} "
+                f"{time[row]} again (first on {table.unit} {table.line_of(int(np.argmax(same)))}; {len(repeats)} "
                 "such rows). --set dataset.duplicates=drop keeps the first of each, =keep keeps all",
             )
         keep = np.delete(np.arange(len(data)), repeats)
@@ -133,7 +135,7 @@ class FileDataset(Dataset):
             data,
             user=data.user[keep],
             item=data.item[keep],
-            time=data.time[keep],
+            time=time[keep],
             rating=None if data.rating is None else data.rating[keep],
             dropped={"duplicate_interactions": len(repeats)},
         )
@@ -152,8 +154,8 @@ class FileDataset(Dataset):
         return np.array([titles.get(item, "") for item in item_ids.tolist()], np.str_)
 
 
-def _repeats(data: Interactions) -> Int64:
-    """Rows that repeat an earlier row's user, item and time, ascending."""
-    order = np.lexsort((data.time, data.item, data.user))
-    rows = np.stack([data.user[order], data.item[order], data.time[order]])
-    return np.sort(order[1:][(rows[:, 1:] == rows[:, :-1]).all(0)])
+def _repeats(events: Int64) -> Int64:
+    """Columns of `events` `(3, n)` that repeat an earlier column, ascending."""
+    order = np.lexsort(events)
+    sorted_events = events[:, order]
+    return np.sort(order[1:][(sorted_events[:, 1:] == sorted_events[:, :-1]).all(0)])

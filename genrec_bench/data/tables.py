@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Literal, NoReturn, cast
 
@@ -34,7 +35,7 @@ class Table:
 
     path: Path
     columns: dict[str, pa.Array]
-    line_of: Callable[[int], int]
+    line_of: Callable[[int], int | None]
     unit: Literal["line", "row"] = "line"
 
     def __len__(self) -> int:
@@ -63,7 +64,7 @@ class Table:
 
     def whole_numbers(self, name: str) -> Int64:
         """A column of whole numbers, `(n,)`; `8.0` and `1e9` count as whole, `0.5` does not."""
-        column = self.columns[name]
+        column = _trimmed(self.columns[name])
         try:
             if column.null_count == 0:
                 return cast(Int64, column.cast(pa.int64()).to_numpy())
@@ -76,7 +77,7 @@ class Table:
         return values.astype(np.int64)
 
     def _finite(self, name: str) -> Float64:
-        column = self.columns[name]
+        column = _trimmed(self.columns[name])
         try:
             values = column.cast(pa.float64()).to_numpy(zero_copy_only=False)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
@@ -105,11 +106,12 @@ def column_names(path: Path, format: Format) -> tuple[str, ...]:
     if format == "parquet":
         return tuple(_parquet(path).schema_arrow.names)
     try:
-        header = next(iter(_records(path, format)))[1]
+        header = next(iter(_records(path, format)), (1, []))[1]
     except UnicodeDecodeError:
         check_text(path)
         raise
     if not any(header):
+        check_text(path)
         fail(path, "the first line is blank; it must name the columns", 1)
     return tuple(name.split(":")[0].strip() if format == "inter" else name.strip() for name in header)
 
@@ -143,8 +145,10 @@ def read_table(path: Path, format: Format, wanted: list[str], names: tuple[str, 
             ),
         )
     except pa.ArrowInvalid as error:
-        _find_fault(path, format, len(known), header)
+        _find_fault(path, format, len(known))
         fail(path, f"cannot be parsed: {error}")
+    if not len(read):
+        fail(path, "has a header but no rows")
     columns = {name: read.column(i).combine_chunks() for i, name in enumerate(wanted)}
     return Table(path, columns, lambda row: _line_of(path, format, row + header))
 
@@ -169,7 +173,7 @@ def _parquet(path: Path) -> pyarrow.parquet.ParquetFile:
 
 def _records(path: Path, format: Format) -> Iterator[tuple[int, list[str]]]:
     """Every record of a text file with the line it ends on; blank lines are empty records."""
-    quoting = csv.QUOTE_MINIMAL if format == "csv" else csv.QUOTE_NONE
+    quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if format == "csv" else csv.QUOTE_NONE
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.reader(file, delimiter=_delimiter(format), quoting=quoting, strict=True)
         try:
@@ -179,19 +183,15 @@ def _records(path: Path, format: Format) -> Iterator[tuple[int, list[str]]]:
             fail(path, f"cannot be parsed: {error}", reader.line_num)
 
 
-def _find_fault(path: Path, format: Format, width: int, header: int) -> None:
-    filled = 0
+def _find_fault(path: Path, format: Format, width: int) -> None:
     for line, record in _records(path, format):
-        filled += bool(record)
         if record and len(record) != width:
-            fail(path, f"has {len(record)} columns instead of {width}; was the file cut short?", line)
-    if filled <= header:
-        fail(path, "has a header but no rows")
+            fail(path, f"has {len(record)} columns instead of {width}; is the file cut short or garbled?", line)
 
 
-def _line_of(path: Path, format: Format, row: int) -> int:
+def _line_of(path: Path, format: Format, row: int) -> int | None:
     filled = (line for line, record in _records(path, format) if record)
-    return next(line for i, line in enumerate(filled) if i == row)
+    return next(islice(filled, row, None), None)
 
 
 def _delimiter(format: Format) -> str:
@@ -202,12 +202,16 @@ def _text(column: pa.Array) -> Text:
     return np.asarray(column.to_numpy(zero_copy_only=False), dtype=np.str_)
 
 
+def _trimmed(column: pa.Array) -> pa.Array:
+    return pc.utf8_trim_whitespace(column) if pa.types.is_large_string(column.type) else column
+
+
 def _first(flags: pa.Array) -> int:
     return int(pc.index(flags, True).as_py())
 
 
 def _is_number(value: pa.Scalar) -> bool:
     try:
-        return value.cast(pa.float64()).is_valid
+        return bool(value.cast(pa.float64()).is_valid)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         return False

@@ -6,13 +6,15 @@ of the sparse users x items count matrix: no loop over pairs, no dense matrix, n
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import numpy as np
 from scipy import sparse
 
 from genrec_bench.errors import GenrecError
 from genrec_bench.types import TrainView
 
-Graph = sparse.csr_array
+Graph: TypeAlias = sparse.csr_array
 MAX_ENTRIES = 300_000_000  # of one graph: 3.6 GB
 
 

@@ -12,21 +12,32 @@ from numpy.typing import NDArray
 from scipy import linalg, sparse
 from scipy.sparse.linalg import ArpackError, eigsh
 
+from genrec_bench.errors import UsageError
 from genrec_bench.types import Int64
 
 Solver = Literal["dense", "sparse"]
 Method = Literal["auto", "dense", "sparse"]
 
 DENSE_NODES = 1_500  # up to here `auto` makes a dense matrix (18 MB, half a second), never above
+MAX_DENSE_NODES = 10_000  # `dense` refuses more (0.8 GB for the matrix, as much again twice for the solver)
 MAX_RESTARTS = 300  # of the sparse solver; a graph of 34,000 nodes needs some ten
 
 
 def choose_solver(nodes: int, clusters: int, method: Method) -> Solver:
-    """The eigensolver for a graph: by its size under `auto`; a graph too small for the sparse solver is dense."""
+    """The eigensolver for a graph: by its size under `auto`; a graph too small for the sparse solver is dense.
+
+    UsageError if `dense` was asked for a graph that is too large for it.
+    """
     if nodes < 3 * clusters:
         return "dense"
     if method == "auto":
         return "dense" if nodes <= DENSE_NODES else "sparse"
+    if method == "dense" and nodes > MAX_DENSE_NODES:
+        raise UsageError(
+            f"method=dense makes a {nodes:,} x {nodes:,} matrix; it is limited to {MAX_DENSE_NODES:,} nodes. "
+            "Use method=auto or sparse: the eigenvectors are the same.",
+            nodes=nodes,
+        )
     return method
 
 

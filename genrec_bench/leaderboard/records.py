@@ -22,10 +22,10 @@ def collect(paths: Iterable[Path | str]) -> list[RunRecord]:
     RecordError names the file that cannot be read, the path without any run, or two records of one run that disagree.
     """
     found: dict[str, tuple[Path, RunRecord]] = {}
-    for path in dict.fromkeys(file.resolve() for path in paths for file in _files(Path(path))):
+    for path in dict.fromkeys(file.resolve() for given in paths for file in _files(Path(given))):
         record = RunRecord.read(path)
         if record.status == "finished":
-            ranks = {policy: read_ranks(record.ranks.get(policy), path.parent) for policy in POLICIES}
+            ranks = {str(policy): read_ranks(record.ranks.get(policy), path.parent) for policy in POLICIES}
             record = replace(record, ranks=ranks)
         first, earlier = found.get(record.spec_id, (path, record))
         if earlier.status == record.status == "finished" and _numbers(earlier) != _numbers(record):
@@ -86,4 +86,4 @@ def _files(path: Path) -> Iterator[Path]:
 
 def _numbers(record: RunRecord) -> str:
     """What two records of one run must agree on."""
-    return json.dumps([record.metrics, record.ranks, record.fingerprints], sort_keys=True)
+    return json.dumps([record.metrics, record.ranks], sort_keys=True)

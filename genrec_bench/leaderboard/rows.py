@@ -9,10 +9,11 @@ from typing import Any
 
 from genrec_bench.errors import RecordError
 from genrec_bench.leaderboard.records import check_possible, name_of, system_name
-from genrec_bench.protocol import KS, MIN_BEAMS_FACTOR, SELECTION
+from genrec_bench.protocol import KS, SELECTION
 from genrec_bench.record import RunRecord
 
 METRICS = tuple(f"{name}@{k}" for name in ("hit", "ndcg") for k in KS)
+BOARD_BEAMS = 2 * max(KS)  # narrower beams are not the ranking (protocol P13)
 RANKED_SEEDS = 5  # fewer are shown, but not ranked (protocol P17)
 
 
@@ -37,14 +38,11 @@ class Row:
     def to_dict(self) -> dict[str, Any]:
         """Plain data with flat keys: `ndcg@10`, `ndcg@10_sd`, `fill@10`, ..."""
         values = dict(vars(self))
-        metrics, sd, fill = values.pop("metrics"), values.pop("sd"), values.pop("fill")
-        values["fill@10"] = fill
+        metrics, sd = values.pop("metrics"), values.pop("sd")
+        first = {key: values.pop(key) for key in ("system", "system_id", "size", "seeds", "beams")}
         scores = {name: each for key in METRICS for name, each in ((key, metrics[key]), (f"{key}_sd", sd[key]))}
-        return {
-            **{key: values.pop(key) for key in ("system", "system_id", "size", "seeds", "beams")},
-            **scores,
-            **values,
-        }
+        rates = {"hallucination_rate": values.pop("hallucination_rate"), "fill@10": values.pop("fill")}
+        return {**first, **scores, **rates, **values}
 
 
 @dataclass(frozen=True)
@@ -81,11 +79,10 @@ def _board(dataset: str, task: str, protocol: str, policy: str, records: Sequenc
     _check_same_data(f"{dataset} / {task} / {protocol}", records)
     systems: dict[str, list[RunRecord]] = {}
     refused = []
-    needed = MIN_BEAMS_FACTOR * max(KS)
     for record in records:
         beams = record.spec.get("beams")
-        if beams is not None and beams < needed:
-            refused.append(f"{name_of(record)} has {beams} beams, a board needs {needed}")
+        if beams is not None and beams < BOARD_BEAMS:
+            refused.append(f"{name_of(record)} has {beams} beams, a board needs {BOARD_BEAMS}")
         else:
             systems.setdefault(record.system_id, []).append(record)
     rows = sorted(
@@ -138,8 +135,8 @@ def _mean(values: Iterable[float | None]) -> float | None:
 
 
 def train_seconds(record: RunRecord) -> float | None:
-    """Seconds of the training phase; None where nothing was trained, or where the weights came from the cache."""
-    return None if record.training.get("cached") else record.phases.get("train")
+    """Seconds of the phase `fit`; None where the weights came from the cache."""
+    return None if record.training.get("cached") else record.phases.get("fit")
 
 
 def hardware_of(record: RunRecord) -> str | None:

@@ -17,7 +17,7 @@ from genrec_bench.record import RunRecord
 __all__ = ["FORMATS", "collect", "render", "unfinished"]
 
 FORMATS = ("table", "md", "csv", "json")
-NOT_MEASURED = "–"
+NOT_MEASURED = "\N{EN DASH}"
 HEADER = ("system", "size", "seeds", *METRICS, "halluc.", "fill@10", "users/s", "params", "train s", "on")
 
 
@@ -138,5 +138,5 @@ def _notes(board: Board) -> list[str]:
         notes.append(f"Beams: {', '.join(map(str, beams))}.")
     notes += [f"[{number}] {place}" for number, place in enumerate(_hardware(board), 1)]
     if any(row.seeds < RANKED_SEEDS for row in board.rows):
-        notes.append(f"* fewer than {RANKED_SEEDS} seeds: shown, not ranked.")
+        notes.append(f"A row with a * has fewer than {RANKED_SEEDS} seeds: it is shown, not ranked.")
     return notes + [f"Not shown: {sentence}." for sentence in board.refused]

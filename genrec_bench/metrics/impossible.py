@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,7 +20,8 @@ def contradictions(
     `ranks` are the ranks that the metrics claim to come from (None: not known), `cases` how many there must be, and
     `ceiling` the hit rate that cannot be passed.
     """
-    missing = [f"{name}@{k}" for k in KS for name in ("hit", "ndcg", "mrr") if metrics.get(f"{name}@{k}") is None]
+    keys = [f"{name}@{k}" for k in KS for name in ("hit", "ndcg", "mrr")]
+    missing = [key for key in keys if not isinstance(metrics.get(key), float | int)]
     if missing:
         return [f"no {', '.join(missing)}"]
     found = []
@@ -33,7 +35,7 @@ def contradictions(
             found.append(f"mrr@{k} {mrr:.4f} is above ndcg@{k} {ndcg:.4f}")
         if ceiling is not None and hit > ceiling + EPS:
             found.append(f"hit@{k} {hit:.4f} is above the reachable ceiling {ceiling:.4f}")
-    for low, high in zip(KS, KS[1:], strict=False):
+    for low, high in itertools.pairwise(KS):
         for name in ("hit", "ndcg", "mrr"):
             a, b = metrics[f"{name}@{low}"], metrics[f"{name}@{high}"]
             if a > b + EPS:

@@ -44,9 +44,11 @@ def read_ranks(told: Sequence[int] | str | None, folder: Path) -> list[int]:
 
     RecordError if there are none, or the sidecar is missing, elsewhere or no array of whole numbers.
     """
-    if told is None:
-        raise RecordError(f"{folder}: the record holds no ranks for one of its policies", path=folder)
     if not isinstance(told, str):
+        if told is None or not all(type(rank) is int for rank in told):
+            raise RecordError(
+                f"{folder}: the record lacks the ranks of a policy, or they are no whole numbers", path=folder
+            )
         return list(told)
     try:
         if Path(told).name != told:

@@ -1,0 +1,56 @@
+"""Shared by all tests: a cache of their own, the real data where there is some, and a small planted data set."""
+
+import importlib.util
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+DATA = os.environ.get("GENREC_DATA")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory):
+    """Nothing of the person's cache is read or changed. Set for the whole session: subprocesses inherit it."""
+    before = os.environ.get("GENREC_CACHE")
+    os.environ["GENREC_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    yield
+    if before is None:
+        del os.environ["GENREC_CACHE"]
+    else:
+        os.environ["GENREC_CACHE"] = before
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The folder with the S3-Rec files."""
+    if not DATA:
+        pytest.skip("GENREC_DATA is not set: no folder with the S3-Rec data files")
+    return Path(DATA)
+
+
+@pytest.fixture(scope="session")
+def movielens():
+    """ML-100K is installed with recbole."""
+    if importlib.util.find_spec("recbole") is None:
+        pytest.skip("recbole, which carries ML-100K, is not installed")
+
+
+def planted_lines(users: int = 60, groups: int = 4, per_group: int = 12, length: int = 9, seed: int = 0) -> list[str]:
+    """Sequence-file lines in which every user walks through the items of one group in a fixed cycle: easy to learn."""
+    rng = np.random.default_rng(seed)
+    lines = []
+    for user in range(users):
+        group, start = user % groups, int(rng.integers(per_group))
+        items = [f"g{group}i{(start + step) % per_group}" for step in range(length)]
+        lines.append(" ".join([f"u{user}", *items]))
+    return lines
+
+
+@pytest.fixture
+def planted_file(tmp_path) -> Path:
+    """A sequence file with a planted pattern."""
+    path = tmp_path / "planted.txt"
+    path.write_text("\n".join(planted_lines()) + "\n")
+    return path

@@ -1,0 +1,341 @@
+"""The command line: one line per error, the right exit code, results on stdout and nothing else there."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import click
+import example_records
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import genrec_bench
+from genrec_bench import loading
+from genrec_bench.cli.main import cli
+from genrec_bench.errors import DataError
+from genrec_bench.metrics.lists import LISTS_FILE, write_lists
+from genrec_bench.protocol import leave_one_out
+from genrec_bench.record import RunRecord
+from genrec_bench.spec import RunSpec
+from genrec_bench.types import Interactions, Ranking
+from genrec_bench.verify import Check, VerifyReport
+
+SYSTEM = ["sci", "/", "lightlm", "/", "trie"]
+HEAVY = ("torch", "scipy", "pandas", "pyarrow", "sklearn")
+
+
+def genrec(*words: object):
+    return CliRunner().invoke(cli, [str(word) for word in words])
+
+
+def metrics(value: float) -> dict[str, float]:
+    return {f"{name}@{k}": value for name in ("hit", "ndcg", "mrr") for k in (5, 10, 20)}
+
+
+@pytest.fixture
+def runner(monkeypatch):
+    """A runner that runs nothing: it keeps what it was asked and answers with a small finished record."""
+    asked: list[tuple[RunSpec, dict]] = []
+
+    def run(spec: RunSpec, **how) -> RunRecord:
+        asked.append((spec, how))
+        if stub.fails_on == spec.system:
+            raise DataError(f"the {spec.system} run\nfound garbled data in line 3", path=None)
+        trained = spec.baseline is None
+        filled = {"decoder": "trie", "profile": "quick", "beams": 50} if trained else {}
+        resolved = spec.with_(task=spec.task or "direct", resolved=True, **filled)
+        return RunRecord(
+            resolved.to_dict(),
+            resolved.spec_id,
+            resolved.system_id,
+            "finished",
+            metrics={"mask": metrics(0.1234 if trained else 0.0567), "keep": metrics(0.25)},
+            validity={"hallucination_rate": 0.031, "fill@10": 0.5} if trained else {},
+            throughput={"users_per_second": 812.4, "device": "cpu", "threads": 2, "batch_size": 64, "beams": 50},
+            parameters={"total": 1234567, "size": "6+6x64/16"} if trained else {},
+        )
+
+    stub = SimpleNamespace(run=run, asked=asked, fails_on=None)
+    monkeypatch.setitem(sys.modules, "genrec_bench.runner", stub)
+    monkeypatch.setattr(genrec_bench, "runner", stub, raising=False)
+    return stub
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["run", "--datset", "x"], "'--dataset'"),
+        (["rnu"], "No such command 'rnu'"),
+        (["run"], "no indexer given"),
+        (["run", "--indexer", "sci"], "no backbone given"),
+        (["run", "--baseline", "popularity", "--beams", "50"], "a baseline has no beams"),
+        (["run", "--baseline", "popularity", "--indexer", "sci"], "a baseline has no indexer"),
+        (["run", "--indexer", "sci", "--backbone", "lightlm", "--task", "both"], "no task 'both'"),
+        (["run", "--baseline", "popularity", "--seed", "one"], "'one' is not a valid integer"),
+        (["run", "--baseline", "popularity", "--set", "epochs"], "write part.key=value"),
+        (["run", "--baseline", "popularity", "--set", "epochs=3"], "write part.key=value"),
+        (["run", "--baseline", "popularity", "--set", "datset.path=x"], "Did you mean 'dataset'?"),
+        (["run", "--baseline", "popularity", "--spec", "absent.toml"], "no spec file absent.toml"),
+        (["leaderboard"], "Missing argument"),
+        (["plugins", "--kind", "optimiser"], "'optimiser' is not one of"),
+        (["recommend", "somewhere"], "Missing option '--user'"),
+        (["recommend", "somewhere", "--user", "1", "-k", "0"], "0 is not in the range"),
+        (["data", "info", "ml-1k"], "no dataset named 'ml-1k'. Did you mean 'ml-100k'?"),
+    ],
+)
+def test_a_wrong_request_is_one_line_on_stderr_and_exit_code_2(words, said):
+    done = genrec(*words)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert said in done.stderr and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("words", [["recommend", "absent", "--user", "1"], ["verify", "absent"]])
+def test_a_run_folder_that_is_not_there_is_one_line_and_exit_code_1(words):
+    done = genrec(*words)
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert done.stderr.startswith("RecordError: no record at absent") and done.stderr.count("\n") == 1
+
+
+def test_an_error_of_many_lines_is_printed_on_one(runner):
+    runner.fails_on = "popularity"
+    done = genrec("run", "--baseline", "popularity")
+    assert done.exit_code == 1
+    assert done.stderr == "DataError: the popularity run found garbled data in line 3\n"
+
+
+@pytest.mark.parametrize("words", [["--debug", "run"], ["run", "--debug"]])
+def test_debug_shows_the_traceback_wherever_it_stands(words):
+    done = genrec(*words)
+    assert done.exit_code == 2
+    assert "Traceback" in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("UsageError: no indexer given")
+
+
+def test_a_bug_is_one_line_that_says_how_to_see_more(runner, monkeypatch):
+    monkeypatch.setattr(runner, "run", lambda *words, **more: {}["gone"])
+    done = genrec("run", "--baseline", "popularity")
+    assert done.exit_code == 1
+    assert done.stderr == "unexpected KeyError: 'gone'; run with --debug for the traceback\n"
+
+
+def test_ctrl_c_is_one_line_and_its_own_exit_code(runner, monkeypatch):
+    def interrupted(*words, **more):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runner, "run", interrupted)
+    done = genrec("run", "--baseline", "popularity")
+    assert done.exit_code == 130
+    assert done.stderr.strip().startswith("Interrupted: ") and "Traceback" not in done.stderr
+
+
+def test_without_a_command_the_help_is_shown():
+    done = genrec()
+    assert done.exit_code == 0 and "leaderboard" in done.stdout
+
+
+def test_every_option_of_run_reaches_the_runner(runner):
+    words = "--dataset toys --task sequential --indexer sci --backbone lightlm --decoder filter --profile tiny --seed 3"
+    more = "--beams 40 --set backbone.epochs=2 --set dataset.path=a=b --out o --data-dir d --device cpu --force --json"
+    assert genrec("run", *words.split(), *more.split()).exit_code == 0
+    ((spec, how),) = runner.asked
+    assert spec == RunSpec(
+        dataset="toys",
+        task="sequential",
+        indexer="sci",
+        backbone="lightlm",
+        decoder="filter",
+        profile="tiny",
+        seed=3,
+        beams=40,
+        set={"backbone.epochs": "2", "dataset.path": "a=b"},
+    )
+    assert (how["out"], how["data_dir"], how["device"], how["force"]) == (Path("o"), Path("d"), "cpu", True)
+
+
+def test_the_command_line_overrides_the_spec_file_option_by_option(runner, tmp_path):
+    (tmp_path / "s.toml").write_text(
+        'indexer = "random"\nseed = 5\nbeams = 60\n[set]\n"backbone.epochs" = 9\n[options.backbone]\nlayers = 1\n'
+    )
+    words = ["--backbone", "lightlm", "--seed", "6", "--set", "backbone.epochs=2", "--json"]
+    assert genrec("run", "--spec", tmp_path / "s.toml", *words).exit_code == 0
+    ((spec, _),) = runner.asked
+    assert (spec.indexer, spec.backbone, spec.seed, spec.beams) == ("random", "lightlm", 6, 60)
+    assert spec.options == {"backbone": {"layers": 1, "epochs": "2"}}
+
+
+def test_json_prints_the_whole_record_and_nothing_else(runner):
+    done = genrec("run", "--indexer", "sci", "--backbone", "lightlm", "--json")
+    record = RunRecord.from_dict(json.loads(done.stdout))
+    assert record.metrics["mask"]["ndcg@10"] == 0.1234
+    assert len(runner.asked) == 1
+
+
+def test_the_floor_is_printed_under_a_generator_on_the_same_data_task_and_protocol(runner):
+    words = ["--task", "sequential", "--set", "dataset.path=x", "--out", "o"]
+    done = genrec("run", "--indexer", "sci", "--backbone", "lightlm", *words)
+    (_, _), (floor, how) = runner.asked
+    assert floor == RunSpec(task="sequential", baseline="popularity", set={"dataset.path": "x"})
+    assert how["out"] == Path("o")
+    rows = [line.split() for line in done.stdout.splitlines()]
+    (ours,) = [row for row in rows if row[:6] == [*SYSTEM, "mask"]]
+    (theirs,) = [row for row in rows if row[:2] == ["popularity", "mask"]]
+    assert ours[6:] == ["0.1234"] * 6 and theirs[2:] == ["0.0567"] * 6
+
+
+def test_speed_comes_with_its_conditions_and_the_unmeasured_prints_as_a_dash(runner):
+    out = genrec("run", "--indexer", "sci", "--backbone", "lightlm").stdout
+    assert "sci / lightlm / trie: cpu, 2 threads, batches of 64 users, 50 beams" in out
+    rows = [line.split() for line in out.splitlines()]
+    assert [*SYSTEM, "3.10%", "50.0%", "812", "1.23M", "quick", "6+6x64/16"] in rows
+    dash = "\N{EN DASH}"
+    assert ["popularity", dash, dash, "812", dash, dash, dash] in rows
+    assert "run folder: runs/" in out
+
+
+def test_a_baseline_is_run_alone(runner):
+    assert genrec("run", "--baseline", "popularity").exit_code == 0
+    assert len(runner.asked) == 1
+
+
+def test_a_floor_that_fails_does_not_take_the_result_with_it(runner):
+    runner.fails_on = "popularity"
+    done = genrec("run", "--indexer", "sci", "--backbone", "lightlm")
+    assert done.exit_code == 0 and "0.1234" in done.stdout
+    assert "no popularity row: DataError" in done.stderr
+
+
+def test_lines_of_a_piped_table_are_never_folded(runner):
+    out = genrec("run", "--indexer", "a-rather-long-name-of-an-indexer-plugin", "--backbone", "another-long-one" * 5)
+    assert f"{'another-long-one' * 5} / trie" in out.stdout
+
+
+def test_plugins_as_json_is_a_list_with_kind_name_owner_version_description_and_status():
+    rows = json.loads(genrec("plugins", "--kind", "decoder", "--json").stdout)
+    (trie,) = [row for row in rows if row["name"] == "trie" and row["distribution"] == "genrec-bench"]
+    assert {"kind", "name", "distribution", "version", "description", "status"} <= set(trie)
+    assert trie["version"] == genrec_bench.__version__ and trie["status"] == "ok" and trie["description"]
+    assert {row["kind"] for row in rows} == {"decoder"}
+
+
+def test_plugins_and_data_show_a_row_for_everything_installed():
+    assert "lightlm" in genrec("plugins").stdout
+    assert {"ml-100k", "beauty", "file"} <= set(genrec("data").stdout.split())
+
+
+@pytest.fixture
+def finished(tmp_path, monkeypatch):
+    """A finished run of two users over four titled films, and the data set it belongs to."""
+    rows = np.array([[0, 0], [0, 1], [0, 2], [0, 3], [1, 3], [1, 1], [1, 0]], np.int32)
+    films = np.array(["Alien [1979]", "Brazil", "Casablanca", "Dune"])
+    data = Interactions(rows[:, 0], rows[:, 1], None, np.array(["u7", "u8"]), np.array(list("abcd")), item_titles=films)
+    split = leave_one_out(data)
+    monkeypatch.setattr(loading, "load_data", lambda spec, **how: (data, split))
+    spec = RunSpec(task="direct", baseline="popularity", resolved=True)
+    RunRecord(spec.to_dict(), spec.spec_id, spec.system_id, "finished").write(tmp_path)
+    lists = Ranking(np.array([[3, -1], [2, 0]], np.int32), np.array([[0.5, -np.inf], [2, 1]], np.float32), 2)
+    write_lists(tmp_path / LISTS_FILE, {"mask": lists}, data.user_ids[split.test.user], data.item_ids)
+    return tmp_path
+
+
+def test_recommend_shows_what_the_user_had_and_what_is_recommended_with_titles(finished):
+    lines = genrec("recommend", finished, "--user", "u8").stdout.splitlines()
+    words = [line.split() for line in lines]
+    assert words.index(["d", "Dune"]) < words.index(["b", "Brazil"])
+    assert words.index(["1", "c", "Casablanca", "2.000"]) < words.index(["2", "a", "Alien", "[1979]", "1.000"])
+    assert not any("popularity had" in line for line in lines)
+
+
+def test_recommend_never_shows_the_held_out_item_as_history(finished):
+    shown = genrec("recommend", finished, "--user", "u7").stdout.partition("recommends")[0]
+    assert "Casablanca" in shown and "Dune" not in shown and "had 3 items" in shown
+
+
+def test_recommend_takes_as_many_as_asked(finished):
+    out = genrec("recommend", finished, "--user", "u8", "-k", 1).stdout
+    assert "Casablanca" in out and "Alien" not in out
+
+
+def test_recommend_to_an_unknown_user_is_one_line(finished):
+    done = genrec("recommend", finished, "--user", "nobody")
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "'nobody'" in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_recommend_from_an_unfinished_run_says_so(finished):
+    spec = RunSpec(task="direct", baseline="popularity", resolved=True)
+    RunRecord(spec.to_dict(), spec.spec_id, spec.system_id, "failed", reason="interrupted").write(finished)
+    done = genrec("recommend", finished, "--user", "u8")
+    assert done.exit_code == 1 and "this run is failed" in done.stderr
+
+
+@pytest.mark.parametrize(("holds", "code", "said"), [(True, 0, "x: verified"), (False, 1, "x: NOT verified")])
+def test_verify_ends_with_1_if_anything_differs(monkeypatch, holds, code, said):
+    report = VerifyReport(Path("x"), "0" * 16, (Check("split", True), Check("metrics.mask", holds, "ndcg@10 is 0.2")))
+    monkeypatch.setattr("genrec_bench.verify.verify", lambda run, **how: report)
+    done = genrec("verify", "x")
+    assert done.exit_code == code and said in done.stdout
+    assert json.loads(genrec("verify", "x", "--json").stdout)["ok"] is holds
+
+
+def test_leaderboard_prints_what_is_asked_of_the_records(tmp_path):
+    example_records.baseline().write(tmp_path / "one")
+    for form in ("table", "md", "csv", "json"):
+        done = genrec("leaderboard", tmp_path, "--format", form)
+        assert done.exit_code == 0 and "popularity" in done.stdout
+    assert json.loads(done.stdout)["tables"]
+
+
+def test_a_leaderboard_of_nothing_is_one_line(tmp_path):
+    done = genrec("leaderboard", tmp_path / "absent")
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "absent" in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_a_reader_who_leaves_early_is_no_error():
+    words = [sys.executable, "-m", "genrec_bench", "plugins", "--json"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+
+
+@pytest.mark.parametrize("words", ["--help", "plugins --json", "leaderboard --help", "run --help", "data"])
+def test_light_commands_import_nothing_heavy(words):
+    code = (
+        "import sys; from genrec_bench.cli.main import cli\n"
+        f"try: cli.main({words.split()!r})\n"
+        f"except SystemExit as end: print(end.code, [name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.splitlines()[-1] == "0 []"
+
+
+def test_help_imports_not_even_numpy_or_rich():
+    code = (
+        "import sys; import genrec_bench.cli.main; print([name for name in ('numpy', 'rich') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_every_command_and_option_has_a_line_of_help():
+    def walk(command: click.Command):
+        yield command
+        for inner in getattr(command, "commands", {}).values():
+            yield from walk(inner)
+
+    for command in walk(cli):
+        assert command.help
+        for option in command.params:
+            assert not isinstance(option, click.Option) or option.help, f"{command.name} {option.name}"
+
+
+def test_the_module_is_the_command():
+    done = subprocess.run(
+        [sys.executable, "-m", "genrec_bench", "--version"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == f"genrec, version {genrec_bench.__version__}\n"

@@ -1,0 +1,194 @@
+"""Tables from records: what shares a row, what shares a table, and what never gets in."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import statistics
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from example_records import RANKS, baseline, edit, failed, finished, generator_spec
+
+from genrec_bench.errors import RecordError, UsageError
+from genrec_bench.leaderboard.tables import collect, render, unfinished
+from genrec_bench.metrics.scores import from_ranks
+
+WORSE = (9, 3, 0, 12, 4, 0, 0, 2, 7, 0)
+
+
+def rows(records, **options) -> list[dict]:
+    tables = json.loads(render(records, "json", **options))["tables"]
+    return [row for table in tables for row in table["rows"]]
+
+
+def test_rows_are_sorted_by_ndcg_at_10() -> None:
+    assert [row["system"] for row in rows([finished(ranks=WORSE), baseline()])] == [
+        "popularity",
+        "sci / lightlm / trie",
+    ]
+    assert [row["system"] for row in rows([finished(), baseline(WORSE)])] == ["sci / lightlm / trie", "popularity"]
+
+
+def test_seeds_of_one_system_share_a_row() -> None:
+    (row,) = rows([finished(generator_spec(0)), finished(generator_spec(1), WORSE)])
+    both = [from_ranks(ranks)["ndcg@10"] for ranks in (RANKS, WORSE)]
+    assert row["seeds"] == 2
+    assert row["ndcg@10"] == pytest.approx(statistics.fmean(both))
+    assert row["ndcg@10_sd"] == pytest.approx(statistics.stdev(both))
+
+
+def test_other_options_are_another_row() -> None:
+    other = generator_spec(options={"backbone": {"layers": 3}})
+    assert len(rows([finished(), finished(other)])) == 2
+
+
+def test_every_data_set_and_task_has_a_table_of_its_own() -> None:
+    records = [finished(), finished(generator_spec(task="sequential")), finished(generator_spec(dataset="toys"))]
+    text = render(records, "md")
+    titles = [line for line in text.splitlines() if line.startswith("###")]
+    assert titles == [
+        "### ml-100k, direct, loo-full/1, policy mask",
+        "### ml-100k, sequential, loo-full/1, policy mask",
+        "### toys, direct, loo-full/1, policy mask",
+    ]
+
+
+def test_what_nobody_measured_is_a_dash_in_tables_and_empty_in_data() -> None:
+    line = next(line for line in render([baseline()], "md").splitlines() if "popularity" in line)
+    cells = [cell.strip() for cell in line.strip("|").split("|")]
+    assert cells[9] == "–"  # noqa: RUF001
+    assert "0.0000" not in cells[9:12]
+    (row,) = csv.DictReader(io.StringIO(render([baseline()], "csv")))
+    assert row["hallucination_rate"] == row["parameters"] == ""
+    assert rows([baseline()])[0]["hallucination_rate"] is None
+
+
+def test_training_that_came_from_the_cache_was_not_timed() -> None:
+    training = {**finished().training, "cached": True}
+    assert rows([finished()])[0]["train_seconds"] == 12.5
+    assert rows([finished(training=training)])[0]["train_seconds"] is None
+
+
+def test_speeds_of_different_hardware_are_never_averaged() -> None:
+    elsewhere = {**finished().environment, "cpu": "Other CPU"}
+    (row,) = rows([finished(), finished(generator_spec(1), environment=elsewhere)])
+    assert row["users_per_second"] is None
+    assert "Some CPU" in row["hardware"] and "Other CPU" in row["hardware"]
+
+
+def test_numbers_come_with_their_conditions() -> None:
+    text = render([finished(), baseline()], "table")
+    for said in ("Some CPU, 2 threads, batch 64, fp32", "Beams: 50", "more than 0.9000", "60%", "fewer than 5 seeds"):
+        assert said in text
+    assert "\x1b" not in text
+
+
+def test_policy_keep_shows_other_numbers() -> None:
+    worse = {"mask": finished().metrics["mask"], "keep": {**from_ranks(WORSE), "tie_gap": 0.0}}
+    record = replace(finished(metrics=worse), ranks={"mask": list(RANKS), "keep": list(WORSE)})
+    assert rows([record], policy="keep")[0]["ndcg@10"] == from_ranks(WORSE)["ndcg@10"]
+
+
+def test_a_cell_cannot_break_a_markdown_table_or_colour_a_terminal() -> None:
+    record = finished(generator_spec(indexer="a|[red]b"))
+    header, line = (line for line in render([record], "md").splitlines() if "system" in line or "lightlm" in line)
+    assert line.replace("\\|", "").count("|") == header.count("|")
+    assert "[red]b" in render([record], "table")
+
+
+def test_unfinished_runs_are_counted_and_said() -> None:
+    records = [finished(), failed()]
+    assert unfinished(records) == "1 run not shown: 1 failed"
+    assert "1 run not shown: 1 failed" in render(records, "table")
+    assert json.loads(render(records, "json"))["notes"] == ["1 run not shown: 1 failed"]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [("ndcg@10", 0.99, "above hit@10"), ("hit@5", 0.89, "above hit@10"), ("ndcg@20", 0.35, "that its ranks give")],
+)
+def test_an_impossible_row_is_refused_by_name(key: str, value: float, said: str) -> None:
+    metrics = {policy: dict(values) for policy, values in finished().metrics.items()}
+    metrics["mask"][key] = value
+    with pytest.raises(RecordError, match=f"impossible row sci / lightlm / trie .*{said}"):
+        render([finished(metrics=metrics)])
+
+
+def test_a_hit_rate_above_the_ceiling_is_refused() -> None:
+    with pytest.raises(RecordError, match=r"above the reachable ceiling 0\.3000"):
+        render([finished(data={**finished().data, "mask_ceiling": 0.3})])
+
+
+def test_a_wrong_number_of_ranks_is_refused() -> None:
+    with pytest.raises(RecordError, match="10 ranks for 11 test cases"):
+        render([finished(data={**finished().data, "test_cases": 11})])
+
+
+def test_runs_on_different_data_never_share_a_table() -> None:
+    other = finished(generator_spec(1), fingerprints={**finished().fingerprints, "split": "6" * 64})
+    with pytest.raises(RecordError, match=r"seed 0.*seed 1.*different data \(split 555555555555 and 666666666666\)"):
+        render([finished(), other])
+
+
+def test_a_beam_too_narrow_for_a_board_is_left_out_and_said() -> None:
+    narrow = finished(generator_spec(beams=20))
+    assert [row["system"] for row in rows([narrow, baseline()])] == ["popularity"]
+    assert "has 20 beams, a board needs 40" in render([narrow, baseline()])
+
+
+def test_an_unknown_format_is_a_usage_error() -> None:
+    with pytest.raises(UsageError, match="Did you mean 'table'"):
+        render([], "tabel")
+
+
+def test_no_runs_at_all_is_said() -> None:
+    assert render([], "table") == "no runs\n"
+
+
+def test_runs_are_found_as_folders_files_and_folders_of_folders(tmp_path) -> None:
+    finished().write(tmp_path / "runs" / "a")
+    baseline().write(tmp_path / "runs" / "b")
+    assert len(collect([tmp_path / "runs"])) == 2
+    assert len(collect([tmp_path / "runs" / "a", tmp_path / "runs" / "b" / "record.json", tmp_path / "runs"])) == 2
+
+
+def test_a_copy_counts_once_and_a_contradiction_not_at_all(tmp_path) -> None:
+    finished().write(tmp_path / "a")
+    finished().write(tmp_path / "b")
+    assert len(collect([tmp_path])) == 1
+    edit(tmp_path / "b", "metrics", "mask", "ndcg@10", value=0.2)
+    with pytest.raises(RecordError, match=r"a/record\.json and .*b/record\.json are records of one run"):
+        collect([tmp_path])
+
+
+def test_ranks_in_a_file_beside_the_record_are_read(tmp_path) -> None:
+    for policy in ("mask", "keep"):
+        np.save(tmp_path / f"{policy}.npy", np.array(RANKS))
+    replace(finished(), ranks={"mask": "mask.npy", "keep": "keep.npy"}).write(tmp_path)
+    (record,) = collect([tmp_path])
+    assert record.ranks["mask"] == list(RANKS)
+
+
+@pytest.mark.parametrize("name", ["empty", "missing", "garbled", "flat"])
+def test_what_is_no_run_is_named(tmp_path, name: str) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "garbled").mkdir()
+    (tmp_path / "garbled" / "record.json").write_text("{")
+    finished().write(tmp_path / "flat")
+    edit(tmp_path / "flat", "metrics", value=[])
+    with pytest.raises(RecordError, match=name):
+        collect([tmp_path / name])
+
+
+def test_reading_records_needs_no_heavy_library() -> None:
+    code = (
+        "import sys; from genrec_bench.leaderboard.tables import render; render([]);"
+        "print([name for name in ('torch', 'scipy', 'pandas', 'pyarrow', 'sklearn') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

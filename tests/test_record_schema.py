@@ -1,0 +1,87 @@
+"""The published JSON Schema: what runs write fits it, what nobody should write does not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import fields
+from typing import Any
+
+import jsonschema
+import pytest
+from example_records import baseline, failed, finished, generator_spec
+
+from genrec_bench.record import RunRecord
+from genrec_bench.spec import RunSpec
+
+SCHEMA = RunRecord.json_schema()
+VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
+
+
+def complaints(record: dict[str, Any]) -> list[str]:
+    return [f"{error.json_path}: {error.message}" for error in VALIDATOR.iter_errors(record)]
+
+
+def properties(schema: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every named property below `schema`, descriptions or not; conditions are left out."""
+    for name, inner in schema.get("properties", {}).items():
+        yield f"{path}.{name}", inner
+        yield from properties(inner, f"{path}.{name}")
+
+
+def test_it_is_a_valid_schema_itself() -> None:
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+
+
+@pytest.mark.parametrize("record", [finished(), baseline(), failed()], ids=["generator", "baseline", "failed"])
+def test_records_of_every_kind_fit(record: RunRecord) -> None:
+    assert complaints(record.to_dict()) == []
+
+
+def test_a_record_survives_being_written_and_read(tmp_path) -> None:
+    finished().write(tmp_path)
+    assert RunRecord.read(tmp_path) == finished()
+
+
+def test_a_running_record_fits() -> None:
+    spec = generator_spec()
+    assert complaints(RunRecord(spec.to_dict(), spec.spec_id, spec.system_id, "running").to_dict()) == []
+
+
+def test_ranks_may_lie_in_a_file_beside_the_record() -> None:
+    assert complaints(finished().to_dict() | {"ranks": {"mask": "mask.npy", "keep": "keep.npy"}}) == []
+    assert complaints(finished().to_dict() | {"ranks": {"mask": "../mask.npy", "keep": "keep.npy"}})
+
+
+def test_it_names_every_key_of_a_record_and_of_a_spec() -> None:
+    assert set(SCHEMA["properties"]) == {f.name for f in fields(RunRecord)}
+    assert set(SCHEMA["properties"]["spec"]["properties"]) == {f.name for f in fields(RunSpec)} - {"set"}
+
+
+def test_every_key_is_described() -> None:
+    named = dict(properties(SCHEMA)) | dict(properties(SCHEMA["$defs"]["metrics"], ".metrics"))
+    assert [name for name, inner in named.items() if not inner.get("description")] == []
+    assert len(named) > 90
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"mood": "good"},
+        {"status": "done"},
+        {"schema": 2},
+        {"metrics": {}},
+        {"metrics": {**finished().metrics, "mask": {**finished().metrics["mask"], "ndcg@10": 1.5}}},
+        {"metrics": {**finished().metrics, "mask": {**finished().metrics["mask"], "ndgc@10": 0.5}}},
+        {"validity": {**finished().validity, "hallucination_rate": 12.5}},
+        {"ranks": {"mask": [1, -1], "keep": [1]}},
+        {"phases": {"fit": "long"}},
+        {"spec_id": "abc"},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_what_nobody_should_write_does_not_fit(change: dict[str, Any]) -> None:
+    assert complaints({**finished().to_dict(), **change})
+
+
+def test_a_failure_without_a_reason_does_not_fit() -> None:
+    assert complaints({**failed().to_dict(), "reason": None})

@@ -1,0 +1,286 @@
+"""The life of a run, on a small planted data set."""
+
+import json
+import os
+import subprocess
+import sys
+
+import jsonschema
+import numpy as np
+import pytest
+
+import genrec_bench
+from genrec_bench import RunRecord, RunSpec, protocol, runner
+from genrec_bench.errors import (
+    BrokenComponent,
+    ConfigError,
+    DataError,
+    DeviceMissing,
+    OutputError,
+    RunFailed,
+    UnknownComponent,
+    UsageError,
+)
+from genrec_bench.metrics.lists import read_lists
+
+SMALL = {"backbone.epochs": 3, "backbone.d_model": 32, "backbone.heads": 2}
+
+
+def spec_for(path, **changes):
+    options = {"dataset.path": str(path), "dataset.format": "sequence", **changes.pop("set", {})}
+    system = {} if "baseline" in changes else {"indexer": "random", "backbone": "lightlm", "profile": "tiny"}
+    if not system:
+        return RunSpec(dataset="file", set=options, **changes)
+    return RunSpec(dataset="file", set={**SMALL, **options}, **{**system, **changes})
+
+
+@pytest.fixture
+def go(tmp_path, planted_file, monkeypatch):
+    monkeypatch.setenv("GENREC_CACHE", str(tmp_path / "cache"))
+
+    def run(force=False, **changes):
+        return runner.run(spec_for(planted_file, **changes), out=tmp_path / "runs", device="cpu", force=force)
+
+    return run
+
+
+def folder_of(tmp_path, record):
+    return tmp_path / "runs" / record.spec_id
+
+
+@pytest.mark.parametrize("task", ["direct", "sequential"])
+@pytest.mark.parametrize("decoder", ["trie", "filter"])
+@pytest.mark.parametrize("indexer", ["random", "sequential", "sci"])
+def test_every_combination_runs(go, tmp_path, indexer, decoder, task):
+    record = go(indexer=indexer, decoder=decoder, task=task)
+    jsonschema.validate(record.to_dict(), RunRecord.json_schema())
+    assert record.status == "finished"
+    assert len(record.ranks["mask"]) == record.data["test_cases"] == 60
+    assert record.components["indexer"]["distribution"] == "genrec-bench"
+    assert (record.validity["hallucination_rate"] == 0) == (decoder == "trie")
+    folder = folder_of(tmp_path, record)
+    made = {path.name for path in folder.iterdir() if path.name != ".lock"}
+    assert made == {"spec.json", "record.json", "lists.parquet", "generations.npz", "index", "weights"}
+    assert (folder / "weights" / "backbone" / "weights.safetensors").exists()
+    lists = read_lists(folder / "lists.parquet")
+    assert set(lists) == {"mask", "keep"}
+
+
+def test_a_planted_pattern_is_learned_and_an_untrained_network_does_not_know_it(go):
+    many = {"backbone.epochs": 30, "backbone.d_model": 64, "backbone.learning_rate": 0.003, "backbone.dropout": 0}
+    trained = go(task="sequential", set=many)
+    barely = go(task="sequential", set={"backbone.epochs": 1, "backbone.learning_rate": 1e-9})
+    assert trained.metrics["keep"]["hit@5"] > 0.9
+    assert barely.metrics["keep"]["hit@5"] < 0.4
+
+
+def test_the_same_spec_twice_gives_the_same_metrics_and_fingerprints(go):
+    first, second = go(indexer="sci"), go(indexer="sci", force=True)
+    assert not second.training["cached"]
+    assert first.metrics == second.metrics
+    assert first.ranks == second.ranks
+    assert first.fingerprints == second.fingerprints
+    other = go(indexer="sci", seed=1)
+    assert other.fingerprints["weights"] != first.fingerprints["weights"]
+    assert (other.system_id, other.fingerprints["split"]) == (first.system_id, first.fingerprints["split"])
+
+
+def test_decoders_share_the_trained_weights(go):
+    trie, filtered = go(decoder="trie"), go(decoder="filter")
+    assert (trie.training["cached"], filtered.training["cached"]) == (False, True)
+    assert trie.fingerprints["weights"] == filtered.fingerprints["weights"]
+
+
+def test_a_finished_run_is_returned_as_it_is(go, tmp_path):
+    record = go(baseline="popularity")
+    file = folder_of(tmp_path, record) / "record.json"
+    before = file.stat().st_mtime_ns
+    assert go(baseline="popularity").to_dict() == record.to_dict()
+    assert file.stat().st_mtime_ns == before
+
+
+def poisoned(monkeypatch, parts):
+    """Replace the held-out events of the split with other items."""
+    honest = protocol.leave_one_out
+
+    def leave_one_out(data, seed=protocol.TIE_SEED):
+        split = honest(data, seed)
+        values = split.sequences.values.copy()
+        ends = split.sequences.offsets[1:]
+        for back in parts:
+            values[ends - back] = (values[ends - back] + 7) % split.n_items
+        cases = {
+            name: protocol.Cases(old.user, old.end, values[split.sequences.offsets[:-1][old.user] + old.end])
+            for name, old in (("validation", split.validation), ("test", split.test))
+        }
+        sequences = protocol.Ragged(values, split.sequences.offsets)
+        return protocol.Split(sequences, split.train_end, cases["validation"], cases["test"], split.n_items, split.protocol)
+
+    monkeypatch.setattr(protocol, "leave_one_out", leave_one_out)
+
+
+@pytest.mark.parametrize("task", ["direct", "sequential"])
+def test_poisoned_test_targets_change_neither_index_nor_weights_nor_epoch(go, monkeypatch, task):
+    honest = go(indexer="sci", task=task)
+    poisoned(monkeypatch, parts=[1])
+    leaky = go(indexer="sci", task=task, force=True)
+    assert leaky.fingerprints["split"] != honest.fingerprints["split"]
+    assert leaky.fingerprints["index"] == honest.fingerprints["index"]
+    assert leaky.fingerprints["weights"] == honest.fingerprints["weights"]
+    assert leaky.training["best_epoch"] == honest.training["best_epoch"]
+
+
+@pytest.mark.parametrize("task", ["direct", "sequential"])
+def test_poisoned_validation_targets_change_no_index_and_no_weights_of_a_fixed_epoch(go, monkeypatch, task):
+    one = {"backbone.epochs": 1}
+    honest = go(indexer="sci", task=task, set=one)
+    poisoned(monkeypatch, parts=[2])
+    leaky = go(indexer="sci", task=task, set=one, force=True)
+    assert leaky.fingerprints["split"] != honest.fingerprints["split"]
+    assert leaky.fingerprints["index"] == honest.fingerprints["index"]
+    assert leaky.fingerprints["weights"] == honest.fingerprints["weights"]
+
+
+def test_an_interrupted_run_says_so_and_the_same_command_goes_on(go, monkeypatch, tmp_path):
+    from genrec_bench.backbones import training
+
+    honest, calls = training.batch_loss, []
+
+    def impatient(*args):
+        calls.append(1)
+        if len(calls) == 5:
+            raise KeyboardInterrupt
+        return honest(*args)
+
+    monkeypatch.setattr(training, "batch_loss", impatient)
+    with pytest.raises(RunFailed, match="interrupted"):
+        go()
+    (folder,) = (tmp_path / "runs").iterdir()
+    failed = RunRecord.read(folder)
+    jsonschema.validate(failed.to_dict(), RunRecord.json_schema())
+    assert (failed.status, failed.reason) == ("failed", "interrupted")
+    again = go()
+    assert again.status == "finished"
+    assert again.training["resumed_from"] == 2
+    assert go(force=True).metrics == again.metrics
+
+
+def test_a_crash_leaves_a_failed_record_with_its_reason(go, monkeypatch, tmp_path):
+    from genrec_bench.heuristics.popularity import Popularity
+
+    def crash(*args, **kwargs):
+        raise RuntimeError("out of luck")
+
+    monkeypatch.setattr(Popularity, "fit", crash)
+    with pytest.raises(RunFailed, match="out of luck"):
+        go(baseline="popularity")
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert RunRecord.read(folder).reason == "RuntimeError: out of luck"
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "says"),
+    [
+        ({"indexer": "scii"}, UnknownComponent, "Did you mean 'sci'"),
+        ({"set": {"backbone.epoch": 3}}, ConfigError, "Did you mean 'epochs'"),
+        ({"set": {"backbone.epochs": "many"}}, ConfigError, "expected a whole number"),
+        ({"set": {"backbone.epochs": 0}}, ConfigError, "at least 1"),
+        ({"set": {"indxer.base": 3}}, ConfigError, "Did you mean 'indexer'"),
+        ({"beams": 10}, UsageError, "at least 20"),
+        ({"profile": "quik"}, UsageError, "Did you mean 'quick'"),
+        ({"task": "diret"}, UsageError, "direct or sequential"),
+        ({"protocol": "loo-ful/1"}, UsageError, "Did you mean 'loo-full/1'"),
+        ({"baseline": "popularity", "beams": 50}, UsageError, "a baseline has no beams"),
+        ({"seed": -1}, UsageError, "from 0"),
+    ],
+)
+def test_a_wrong_request_is_refused_before_anything_is_written(go, tmp_path, changes, error, says):
+    with pytest.raises(error, match=says):
+        go(**changes)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_missing_data_file_leaves_nothing_behind(tmp_path):
+    with pytest.raises(DataError, match="nowhere"):
+        runner.run(spec_for(tmp_path / "nowhere.txt"), out=tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_device_that_is_not_there_is_refused(planted_file, tmp_path):
+    with pytest.raises(DeviceMissing, match="cuda:99"):
+        runner.run(spec_for(planted_file), out=tmp_path / "runs", device="cuda:99")
+
+
+def test_an_output_folder_that_is_a_file_is_refused(planted_file, tmp_path):
+    (tmp_path / "runs").write_text("")
+    with pytest.raises(OutputError, match="cannot write"):
+        runner.run(spec_for(planted_file, baseline="popularity"), out=tmp_path / "runs")
+
+
+def test_a_folder_of_another_spec_is_refused(go, tmp_path):
+    first = go(baseline="popularity")
+    folder = folder_of(tmp_path, first)
+    spec = json.loads((folder / "spec.json").read_text())
+    (folder / "spec.json").write_text(json.dumps({**spec, "seed": 7}))
+    with pytest.raises(OutputError, match="another spec"):
+        go(baseline="popularity")
+
+
+def test_a_locked_folder_is_refused(go, tmp_path):
+    from filelock import FileLock
+
+    folder = folder_of(tmp_path, go(baseline="popularity"))
+    with FileLock(folder / ".lock"), pytest.raises(OutputError, match="in use"):
+        go(baseline="popularity", force=True)
+
+
+def test_a_corrupt_weights_cache_is_made_anew_and_that_is_said(go, tmp_path):
+    first = go()
+    (weights,) = (p for p in (genrec_bench.loading.cache_dir() / "weights").glob("*/backbone/weights.safetensors"))
+    weights.write_bytes(weights.read_bytes()[:100])
+
+    class Notes(genrec_bench.contracts.Quiet):
+        said = ""
+
+        def note(self, message):
+            Notes.said += message
+
+    (folder_of(tmp_path, first) / "record.json").unlink()
+    spec = runner.resolve(RunSpec.from_dict(first.spec))
+    again = runner.run(spec, out=tmp_path / "runs", device="cpu", progress=Notes())
+    assert "made anew" in Notes.said
+    assert again.metrics == first.metrics
+
+
+def test_an_unfinished_record_of_a_dead_process_does_not_block(go, tmp_path):
+    record = go(baseline="popularity")
+    runner.start_run(folder_of(tmp_path, record), runner.resolve(RunSpec.from_dict(record.spec)))
+    assert RunRecord.read(folder_of(tmp_path, record)).status == "running"
+    assert go(baseline="popularity").status == "finished"
+
+
+def test_many_ranks_go_to_a_sidecar(go, tmp_path, monkeypatch):
+    inline = go(baseline="popularity")
+    monkeypatch.setattr(runner, "INLINE_RANKS", 10)
+    record = go(baseline="popularity", force=True)
+    assert record.ranks["mask"] == "ranks.mask.npy"
+    assert np.load(folder_of(tmp_path, record) / "ranks.mask.npy").tolist() == inline.ranks["mask"]
+
+
+def test_a_resolved_spec_round_trips_and_names_itself(planted_file):
+    spec = runner.resolve(spec_for(planted_file))
+    assert RunSpec.from_dict(json.loads(json.dumps(spec.to_dict()))).spec_id == spec.spec_id
+    assert spec.with_(seed=5).spec_id != spec.spec_id
+    assert spec.with_(seed=5).system_id == spec.system_id
+    assert spec.options["backbone"]["epochs"] == 3
+    assert spec.options["backbone"]["d_ff"] == 16
+
+
+def test_importing_the_package_imports_no_torch():
+    code = "import sys, genrec_bench; assert not {'torch', 'scipy', 'numpy'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, env=os.environ)
+
+
+def test_a_broken_component_names_its_cause():
+    with pytest.raises((BrokenComponent, UnknownComponent)):
+        genrec_bench.registry.load("indexer", "nobody:sci")

@@ -1,0 +1,162 @@
+"""Training: shared decoder positions change nothing, and an interruption changes nothing."""
+
+import numpy as np
+import pytest
+import torch
+from fakes import prefix_free
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from genrec_bench.backbones.lightlm import LightLM, LightLMConfig
+from genrec_bench.backbones.training import TrainingConfig, batch_loss, epoch_batches
+from genrec_bench.backbones.trees import build_trees
+from genrec_bench.contracts import START, Context
+from genrec_bench.types import Examples, Ragged, Sources
+
+TINY = {"layers": 2, "d_model": 32, "heads": 2, "d_ff": 8}
+
+
+def table(codes):
+    width = max(map(len, codes))
+    return np.array([code + [-1] * (width - len(code)) for code in codes], np.int32)
+
+
+def examples_of(codes, chosen, n_tokens=8):
+    """One source per entry of `chosen`, a list of item lists; sources of different lengths."""
+    sources = Ragged.of([[user % n_tokens] * (1 + user % 3) for user in range(len(chosen))])
+    ones = np.ones(len(sources.values), np.int32)
+    targets = table(codes)[np.concatenate(chosen)]
+    offsets = np.concatenate([[0], np.cumsum([len(items) for items in chosen])]).astype(np.int64)
+    return Examples(Sources(sources.values, ones - 1, ones, sources.offsets), targets, offsets, n_tokens)
+
+
+@settings(max_examples=25, deadline=None)
+@given(prefix_free(most=8, width=4), st.data())
+def test_the_loss_over_shared_positions_equals_one_sequence_per_target(codes, data):
+    items = st.lists(st.integers(0, len(codes) - 1), min_size=1, max_size=6)  # repeats count twice
+    chosen = data.draw(st.lists(items, min_size=1, max_size=4))
+    backbone = LightLM(LightLMConfig(**TINY))
+    torch.manual_seed(0)
+    backbone._build(8, "cpu")
+    shared = examples_of(codes, chosen)
+    rows = np.arange(len(chosen))
+    loss, tokens = batch_loss(backbone.net, shared.sources, build_trees(shared.targets, shared.target_offsets), rows, "cpu")
+    plain_loss, plain_tokens = 0.0, 0
+    for user, mine in enumerate(chosen):
+        for item in mine:
+            alone = Examples(
+                shared.sources.take(np.array([user])), table(codes)[[item]], np.array([0, 1], np.int64), shared.n_tokens
+            )
+            trees = build_trees(alone.targets, alone.target_offsets)
+            assert trees.sizes.tolist() == [len(codes[item])]  # a chain
+            one, count = batch_loss(backbone.net, alone.sources, trees, np.array([0]), "cpu")
+            plain_loss, plain_tokens = plain_loss + one.item(), plain_tokens + count
+    assert tokens == plain_tokens
+    assert loss.item() == pytest.approx(plain_loss, rel=1e-4)
+
+
+def test_a_tree_has_one_position_per_prefix_that_goes_on():
+    codes = [[0, 3], [0, 4, 1], [0, 4, 2], [1]]
+    trees = build_trees(table(codes)[[0, 1, 2, 3, 0]], np.array([0, 5], np.int64))
+    assert trees.token.tolist() == [START, 0, 4]
+    assert trees.parent.tolist() == [0, 0, 1]
+    edges = sorted(zip(trees.edge_node.tolist(), trees.edge_token.tolist(), trees.edge_count.tolist(), strict=True))
+    assert edges == [(0, 0, 4), (0, 1, 1), (1, 3, 2), (1, 4, 2), (2, 1, 1), (2, 2, 1)]
+
+
+@given(st.integers(1, 700), st.integers(1, 40), st.integers(0, 50))
+def test_every_example_is_in_one_batch_of_an_epoch(count, batch_size, sampled):
+    config = TrainingConfig(batch_size=batch_size, examples_per_epoch=sampled)
+    lengths = np.random.default_rng(count).integers(1, 9, count)
+    batches = list(epoch_batches(lengths, config, seed=1, epoch=2))
+    rows = np.concatenate(batches)
+    assert len(set(rows.tolist())) == len(rows) == min(count, sampled or count)
+    assert max(map(len, batches)) <= batch_size
+    assert len(batches) == -(-len(rows) // batch_size)
+
+
+CODES = [[a, b] for a in range(3) for b in range(3, 6)]
+CHOSEN = [[user % 9, (user * 2) % 9, (user + 1) % 9] for user in range(20)]
+
+
+def fitted(folder, epochs=6, stop_after=None, validate=None):
+    config = LightLMConfig(**TINY, epochs=epochs, batch_size=4, patience=0)
+    scores = iter([0.1, 0.5, 0.2, 0.3, 0.1, 0.4])
+    calls = []
+
+    def judge():
+        calls.append(1)
+        if stop_after is not None and len(calls) > stop_after:
+            raise KeyboardInterrupt
+        return next(scores)
+
+    backbone = LightLM(config)
+    report = backbone.fit(examples_of(CODES, CHOSEN), Context(seed=3, folder=folder, validate=validate or judge))
+    return backbone, report
+
+
+def test_the_best_epochs_weights_are_restored():
+    backbone, report = fitted(None)
+    assert report.best_epoch == 2
+    assert [round(row["validation"], 1) for row in report.history] == [0.1, 0.5, 0.2, 0.3, 0.1, 0.4]
+    short = LightLM(LightLMConfig(**TINY, epochs=6, batch_size=4, patience=2))
+    scores = iter([0.1, 0.5, 0.2, 0.3])
+    stopped = short.fit(examples_of(CODES, CHOSEN), Context(seed=3, validate=lambda: next(scores)))
+    assert stopped.epochs == 4  # two validations without progress
+    for name, value in backbone.net.state_dict().items():
+        assert torch.equal(value, short.net.state_dict()[name])
+
+
+def test_a_resumed_training_ends_like_one_that_was_never_interrupted(tmp_path):
+    whole, _ = fitted(tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        fitted(tmp_path / "cut", stop_after=3)
+    rest = iter([0.3, 0.1, 0.4])
+    resumed, report = fitted(tmp_path / "cut", validate=lambda: next(rest))
+    assert report.resumed_from == 3
+    assert report.best_epoch == 2
+    for name, value in whole.net.state_dict().items():
+        assert torch.equal(value, resumed.net.state_dict()[name])
+
+
+def test_a_damaged_checkpoint_is_said_and_ignored(tmp_path):
+    whole, _ = fitted(None)
+    (tmp_path / "checkpoint.pt").write_bytes(b"no checkpoint")
+    again, report = fitted(tmp_path)
+    assert report.resumed_from == 0
+    assert torch.equal(whole.net.embedding.weight, again.net.embedding.weight)
+
+
+def test_saved_weights_load_to_the_same_logits(tmp_path):
+    backbone, _ = fitted(None, epochs=2)
+    backbone.save(tmp_path)
+    other = LightLM(backbone.config)
+    other.load(tmp_path)
+    batch = examples_of(CODES, CHOSEN).sources
+    first = torch.full((20, 1), START), torch.zeros(20, 1, dtype=torch.long)
+    ours, theirs = (b.advance(b.start(batch), *first)[0] for b in (backbone, other))
+    assert ours.shape == (20, 1, 8)
+    assert torch.equal(ours, theirs)
+
+
+def test_the_host_process_keeps_its_random_numbers():
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    fitted(None, epochs=1)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_bf16_training_runs_and_is_named():
+    backbone = LightLM(LightLMConfig(**TINY, epochs=1, precision="bf16"))
+    report = backbone.fit(examples_of(CODES, CHOSEN), Context())
+    assert report.precision == "bf16"
+    assert np.isfinite(report.history[0]["loss"])
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"layers": 0}, {"d_model": 30, "heads": 4}, {"dropout": 1.0}, {"epochs": 0}, {"precision": "fp8"}]
+)
+def test_impossible_sizes_are_refused(wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        LightLMConfig(**wrong)

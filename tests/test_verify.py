@@ -1,0 +1,220 @@
+"""Scoring a stored run again: an honest one passes, an edited number, list or data set does not."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from example_records import baseline_spec, edit, failed, finished, generator_spec
+
+from genrec_bench import protocol, registry
+from genrec_bench.codes import CodeTable, Index
+from genrec_bench.contracts import Context, Dataset
+from genrec_bench.errors import RecordError
+from genrec_bench.heuristics.popularity import Popularity
+from genrec_bench.metrics.lists import read_generations, read_lists, write_generations, write_lists
+from genrec_bench.metrics.scores import ceiling, score
+from genrec_bench.metrics.validity import ranking_from, validity, validity_of_ranking
+from genrec_bench.record import RunRecord
+from genrec_bench.spec import RunSpec
+from genrec_bench.types import Generations, Interactions, Ranking, Split
+from genrec_bench.verify import verify
+
+
+class Toy(Dataset):
+    """Thirty users, twelve items; `change` moves one event."""
+
+    change = False
+
+    def load(self, ctx: Context) -> Interactions:
+        rng = np.random.default_rng(7)
+        item = np.concatenate([rng.permutation(12)[:6] for _ in range(30)]).astype(np.int32)
+        if self.change:
+            item[5] = (item[5] + 1) % 12
+        user = np.repeat(np.arange(30, dtype=np.int32), 6)
+        names = [np.array([f"{kind}{number}" for number in range(count)]) for kind, count in (("u", 30), ("i", 12))]
+        return Interactions(user, item, np.arange(180), *names)
+
+
+@pytest.fixture(autouse=True)
+def toy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "load", lambda kind, name: Toy)
+    monkeypatch.setattr(Toy, "change", False)
+
+
+def write_run(
+    folder: Path, spec: RunSpec, data: Interactions, split: Split, rankings: dict[str, Ranking], told: dict
+) -> None:
+    """A run folder as a finished run leaves it."""
+    queries, targets = split.queries(split.test), split.test.target
+    scored = {policy: score(ranking, targets) for policy, ranking in rankings.items()}
+    prints = {"data": data.fingerprint(), "split": split.fingerprint}
+    prints["lists"] = write_lists(folder / "lists.parquet", rankings, data.user_ids[split.test.user], data.item_ids)
+    record = finished(
+        spec,
+        validity=told,
+        metrics={policy: metrics for policy, (metrics, _) in scored.items()},
+        fingerprints=prints,
+        data={"test_cases": len(targets), "mask_ceiling": ceiling(queries, targets)},
+    )
+    replace(record, ranks={policy: ranks.tolist() for policy, (_, ranks) in scored.items()}).write(folder)
+
+
+@pytest.fixture
+def baseline_run(tmp_path: Path) -> Path:
+    data, split = protocol.make_split(Toy().load(Context()))
+    popularity, queries = Popularity(), split.queries(split.test)
+    popularity.fit(protocol.train_view(data, split), None, Context())
+    rankings = {
+        "mask": popularity.rank(queries, k=5, exclude=queries.history),
+        "keep": popularity.rank(queries, k=5),
+    }
+    write_run(tmp_path, baseline_spec(), data, split, rankings, validity_of_ranking(rankings["mask"], queries.history))
+    return tmp_path
+
+
+@pytest.fixture
+def generator_run(tmp_path: Path) -> Path:
+    data, split = protocol.make_split(Toy().load(Context()))
+    history = split.queries(split.test).history
+    items = np.random.default_rng(0).integers(-1, 12, (30, 8)).astype(np.int32)
+    scores = np.tile(-np.arange(8, dtype=np.float32), (30, 1))
+    index = Index(CodeTable(np.arange(12, dtype=np.int32)[:, None]), None, n_tokens=13)
+    tokens = np.where(items < 0, 12, items)[..., None]  # token 12 is no item's code
+    found = Generations(tokens, scores, items, np.full(30, -9, np.float32))
+    rankings = {
+        "mask": ranking_from(found, depth=8, exclude=history),
+        "keep": ranking_from(found, depth=8),
+    }
+    write_run(tmp_path, generator_spec(), data, split, rankings, validity(found, history))
+    edit(tmp_path, "fingerprints", "index", value=index.fingerprint)
+    write_generations(tmp_path / "generations.npz", {"keep": found})
+    index.save(tmp_path / "index")
+    return tmp_path
+
+
+def failures(folder: Path) -> list[str]:
+    return [check.name for check in verify(folder).checks if not check.ok]
+
+
+def test_an_honest_baseline_run_passes_every_check(baseline_run: Path) -> None:
+    report = verify(baseline_run)
+    assert report.ok, report.to_dict()
+    assert {check.name for check in report.checks} >= {
+        "data",
+        "split",
+        "lists",
+        "metrics.mask",
+        "ranks.keep",
+        "validity",
+    }
+
+
+def test_an_honest_generator_run_passes_every_check(generator_run: Path) -> None:
+    report = verify(generator_run)
+    assert report.ok, report.to_dict()
+    assert {check.name for check in report.checks} >= {"validity", "generations.mask", "index", "codes"}
+
+
+@pytest.mark.parametrize(
+    ("keys", "value", "caught"),
+    [
+        (("metrics", "mask", "ndcg@5"), 0.123, "metrics.mask"),
+        (("metrics", "keep", "tie_gap"), 0.5, "metrics.keep"),
+        (("validity", "seen_rate"), 0.99, "validity"),
+        (("data", "mask_ceiling"), 0.5, "mask_ceiling"),
+        (("fingerprints", "data"), "0" * 64, "data"),
+        (("spec", "seed"), 3, "spec"),
+        (("ranks", "mask"), [1] * 30, "ranks.mask"),
+        (("ranks", "mask"), [1] * 29, "ranks.mask"),
+    ],
+)
+def test_a_number_edited_by_hand_is_caught(baseline_run: Path, keys: tuple, value: object, caught: str) -> None:
+    edit(baseline_run, *keys, value=value)
+    assert caught in failures(baseline_run)
+
+
+def test_an_edited_list_is_caught(baseline_run: Path) -> None:
+    data, split = protocol.make_split(Toy().load(Context()))
+    users = data.user_ids[split.test.user]
+    path = baseline_run / "lists.parquet"
+    rankings = {policy: part.ranking(users, data.item_ids) for policy, part in read_lists(path).items()}
+    case = int(np.flatnonzero(rankings["mask"].items[:, 0] != split.test.target)[0])
+    rankings["mask"].items[case] = [split.test.target[case], -1, -1, -1, -1]
+    rankings["mask"].scores[case, 1:] = -np.inf
+    write_lists(path, rankings, users, data.item_ids)
+    assert {"lists", "ranks.mask", "metrics.mask"} <= set(failures(baseline_run))
+
+
+def test_lists_that_are_not_what_was_emitted_are_caught(generator_run: Path) -> None:
+    items = np.full((30, 8), -1, np.int32)
+    found = Generations(items[..., None], np.zeros((30, 8), np.float32), items, np.zeros(30, np.float32))
+    write_generations(generator_run / "generations.npz", {"keep": found})
+    assert {"validity", "generations.mask", "generations.keep"} <= set(failures(generator_run))
+
+
+def test_a_hypothesis_that_claims_another_item_than_its_code_is_caught(generator_run: Path) -> None:
+    found = read_generations(generator_run / "generations.npz")["keep"]
+    found.tokens[found.items < 0] = 3  # what was called a hallucination is item 3's code
+    write_generations(generator_run / "generations.npz", {"keep": found})
+    assert failures(generator_run) == ["codes"]
+
+
+def test_an_exchanged_index_is_caught(generator_run: Path) -> None:
+    Index(CodeTable(np.arange(12, dtype=np.int32)[::-1, None].copy()), None, n_tokens=13).save(generator_run / "index")
+    assert failures(generator_run) == ["index", "codes"]
+
+
+def test_a_mask_list_with_an_item_of_the_history_is_caught(baseline_run: Path) -> None:
+    data, split = protocol.make_split(Toy().load(Context()))
+    users, path = data.user_ids[split.test.user], baseline_run / "lists.parquet"
+    keep = read_lists(path)["keep"].ranking(users, data.item_ids)
+    write_lists(path, {"mask": keep, "keep": keep}, users, data.item_ids)
+    assert "mask" in failures(baseline_run)
+
+
+def test_another_data_set_under_the_same_name_is_caught(baseline_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Toy, "change", True)
+    assert {"data", "split"} <= set(failures(baseline_run))
+
+
+def test_lists_of_other_users_are_caught(baseline_run: Path) -> None:
+    data, split = protocol.make_split(Toy().load(Context()))
+    users, path = data.user_ids[split.test.user], baseline_run / "lists.parquet"
+    rankings = {policy: part.ranking(users, data.item_ids) for policy, part in read_lists(path).items()}
+    write_lists(path, rankings, users[::-1], data.item_ids)
+    assert failures(baseline_run) == ["lists"]
+
+
+def test_an_unfinished_run_cannot_be_verified(tmp_path: Path) -> None:
+    failed().write(tmp_path)
+    with pytest.raises(RecordError, match=r"this run is failed \(interrupted\)"):
+        verify(tmp_path)
+
+
+def test_a_run_without_lists_cannot_be_verified(baseline_run: Path) -> None:
+    (baseline_run / "lists.parquet").unlink()
+    with pytest.raises(RecordError, match="no lists at"):
+        verify(baseline_run)
+
+
+def test_a_folder_that_is_no_run_is_named(tmp_path: Path) -> None:
+    with pytest.raises(RecordError, match="is this a run folder"):
+        verify(tmp_path)
+
+
+def test_the_report_is_plain_data(baseline_run: Path) -> None:
+    report = verify(baseline_run).to_dict()
+    assert report["ok"] is True
+    assert report["spec_id"] == RunRecord.read(baseline_run).spec_id
+    assert all(set(check) == {"name", "ok", "detail"} for check in report["checks"])
+
+
+def test_verifying_needs_no_torch() -> None:
+    code = "import sys, genrec_bench.verify; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
