@@ -45,6 +45,12 @@ def run_baseline(this: Run) -> None:
         this.rankings[policy] = Ranking.concatenate(parts)
         if policy == "mask":
             this.found["throughput"] = throughput(
-                seconds, len(queries), batch_size=BATCH, beams=None, precision=None, device=this.device, warmup_batches=0
+                seconds,
+                len(queries),
+                batch_size=BATCH,
+                beams=None,
+                precision=None,
+                device=this.device,
+                warmup_batches=0,
             )
     this.found["validity"] = validity.validity_of_ranking(this.rankings["mask"], queries.history, KS)

@@ -40,7 +40,9 @@ def open_run_folder(folder: Path, spec: RunSpec) -> RunRecord | None:
     try:
         theirs = json.loads(file.read_text())
     except (OSError, ValueError) as error:
-        raise OutputError(f"{file} cannot be read ({error}): remove {folder} or choose another --out", path=folder) from None
+        raise OutputError(
+            f"{file} cannot be read ({error}): remove {folder} or choose another --out", path=folder
+        ) from None
     if theirs != json.loads(json.dumps(spec.to_dict())):
         raise OutputError(f"{folder} belongs to another spec: remove it or choose another --out", path=folder)
     try:
@@ -58,7 +60,9 @@ def locked(folder: Path) -> Iterator[None]:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise OutputError(f"cannot write to {folder}: {error.strerror or error}; choose another --out", path=folder) from None
+        raise OutputError(
+            f"cannot write to {folder}: {error.strerror or error}; choose another --out", path=folder
+        ) from None
     try:
         with FileLock(folder / ".lock", timeout=0):
             yield
@@ -93,7 +97,9 @@ def cached(
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"cannot write the cache {folder.parent}: {error.strerror}; set GENREC_CACHE", path=folder) from None
+        raise OutputError(
+            f"cannot write the cache {folder.parent}: {error.strerror}; set GENREC_CACHE", path=folder
+        ) from None
     with FileLock(folder.with_name(folder.name + ".lock")):
         if fresh:
             shutil.rmtree(folder, ignore_errors=True)
@@ -128,4 +134,13 @@ def copy_into(source: Path, target: Path) -> None:
     shutil.copytree(source, target, ignore=shutil.ignore_patterns(".digest", "checkpoint.*"))
 
 
-__all__ = ["RECORD_FILE", "cached", "copy_into", "folder_digest", "locked", "open_run_folder", "run_folder", "start_run"]
+__all__ = [
+    "RECORD_FILE",
+    "cached",
+    "copy_into",
+    "folder_digest",
+    "locked",
+    "open_run_folder",
+    "run_folder",
+    "start_run",
+]

@@ -95,7 +95,9 @@ def _with_defaults(spec: RunSpec) -> RunSpec:
     if spec.baseline is None:
         beams = DEFAULT_BEAMS if spec.beams is None else spec.beams
         if beams < max(KS):
-            raise UsageError(f"--beams {beams} cannot fill lists of {max(KS)}: use at least {max(KS)} (default {DEFAULT_BEAMS})")
+            raise UsageError(
+                f"--beams {beams} cannot fill lists of {max(KS)}: use at least {max(KS)} (default {DEFAULT_BEAMS})"
+            )
         return spec.with_(
             task=spec.task or "direct",
             decoder=spec.decoder or DEFAULT_DECODER,
@@ -113,7 +115,9 @@ def _profile(cls: Any, name: str, spec: RunSpec) -> Mapping[str, Any]:
     known = [profile for profile in cls.profiles if "/" not in profile]
     if spec.profile not in known:
         hint = did_you_mean(str(spec.profile), known)
-        raise UsageError(f"backbone {name!r} has no profile {spec.profile!r}.{hint} Profiles: {', '.join(known) or 'none'}.")
+        raise UsageError(
+            f"backbone {name!r} has no profile {spec.profile!r}.{hint} Profiles: {', '.join(known) or 'none'}."
+        )
     return cls.profile(spec.profile, spec.task)  # type: ignore[no-any-return]
 
 

@@ -99,12 +99,7 @@ class RunSpec:
     @classmethod
     def from_toml(cls, path: Path) -> RunSpec:
         """From a TOML file: the fields of this class, options as tables `[options.backbone]` or in `[set]`."""
-        try:
-            return cls.from_dict(tomllib.loads(path.read_text()))
-        except FileNotFoundError:
-            raise UsageError(f"no spec file {path}") from None
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise UsageError(f"{path} is no readable TOML: {error}") from None
+        return cls.from_dict(read_toml(path))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, without empty fields; `from_dict` reads it back."""
@@ -135,3 +130,13 @@ class RunSpec:
     def with_(self, **changes: Any) -> RunSpec:
         """A copy with fields changed."""
         return replace(self, **changes)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The keys of a spec file, not yet checked: a command line may complete them."""
+    try:
+        return tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        raise UsageError(f"no spec file {path}") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"{path} is no readable TOML: {error}") from None

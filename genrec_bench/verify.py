@@ -13,12 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from genrec_bench import protocol, registry
+from genrec_bench import protocol
 from genrec_bench.codes import Index
-from genrec_bench.config import make_config
-from genrec_bench.contracts import Context, Progress, Quiet
+from genrec_bench.contracts import Progress
 from genrec_bench.errors import GenrecError, InvalidRanking, RecordError
-from genrec_bench.loading import data_folder
+from genrec_bench.loading import load_data
 from genrec_bench.metrics import lists as stored
 from genrec_bench.metrics.impossible import contradictions
 from genrec_bench.metrics.ranks import read_ranks
@@ -26,7 +25,7 @@ from genrec_bench.metrics.scores import ceiling, score
 from genrec_bench.metrics.validity import contained, ranking_from, validity, validity_of_ranking
 from genrec_bench.record import RECORD_FILE, RunRecord
 from genrec_bench.spec import RunSpec
-from genrec_bench.types import NO_HYPOTHESIS, NOT_AN_ITEM, Interactions, Ranking, Split
+from genrec_bench.types import NO_HYPOTHESIS, NOT_AN_ITEM, Ranking, Split
 
 
 @dataclass(frozen=True)
@@ -57,10 +56,8 @@ class VerifyReport:
         return {"folder": str(self.folder), "spec_id": self.spec_id, "ok": self.ok, "checks": checks}
 
 
-def verify(
-    folder: Path, data_dir: Path | None = None, cache_dir: Path | None = None, progress: Progress | None = None
-) -> VerifyReport:
-    """Check the run in `folder`; `data_dir`, `cache_dir` and `progress` are handed to the data set (see `Context`).
+def verify(folder: Path, data_dir: Path | None = None, progress: Progress | None = None) -> VerifyReport:
+    """Check the run in `folder`; `data_dir` is where data files lie, if not where `GENREC_DATA` says.
 
     RecordError if the record or the lists cannot be read or the run is not finished; DataError if the data set cannot
     be loaded. A number that does not hold is no error: its check says `ok = False`.
@@ -75,8 +72,7 @@ def verify(
         )
     lists = stored.read_lists(folder / stored.LISTS_FILE)
     spec = RunSpec.from_dict(record.spec)
-    ctx = Context(data_dir=data_folder(data_dir), cache_dir=cache_dir, progress=progress or Quiet())
-    data, split = protocol.make_split(_load(spec, ctx), spec.protocol)
+    data, split = load_data(spec, data_dir=data_dir, progress=progress)
     checks = [
         same("spec", record.spec_id, spec.spec_id),
         same("system", record.system_id, spec.system_id),
@@ -95,14 +91,6 @@ def verify(
     checks += _check_validity(record, folder, rankings, split)
     checks += _check_codes(record, folder)
     return VerifyReport(folder, record.spec_id, tuple(checks))
-
-
-def _load(spec: RunSpec, ctx: Context) -> Interactions:
-    """The data set of a resolved spec, as its component gives it (before the protocol numbers it)."""
-    component = registry.load("dataset", spec.dataset)
-    config = make_config(component.Config, spec.options.get("dataset", {}), "dataset")
-    loaded: Interactions = component(config).load(ctx)
-    return loaded
 
 
 def same(name: str, told: Any, found: Any) -> Check:

@@ -114,7 +114,9 @@ def poisoned(monkeypatch, parts):
             for name, old in (("validation", split.validation), ("test", split.test))
         }
         sequences = protocol.Ragged(values, split.sequences.offsets)
-        return protocol.Split(sequences, split.train_end, cases["validation"], cases["test"], split.n_items, split.protocol)
+        return protocol.Split(
+            sequences, split.train_end, cases["validation"], cases["test"], split.n_items, split.protocol
+        )
 
     monkeypatch.setattr(protocol, "leave_one_out", leave_one_out)
 

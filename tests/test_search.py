@@ -56,7 +56,9 @@ def test_a_free_search_ends_at_codes_and_reports_what_is_no_item():
         for prefix in itertools.product(range(6), repeat=length):
             ends_before = any(prefix[: len(code)] == code for code in codes if len(code) < length)
             if not ends_before and (prefix in codes or length == 3):
-                expected.append((log_probability(backbone, 7, prefix), codes.index(prefix) if prefix in codes else NOT_AN_ITEM))
+                expected.append(
+                    (log_probability(backbone, 7, prefix), codes.index(prefix) if prefix in codes else NOT_AN_ITEM)
+                )
     expected.sort(key=lambda pair: -pair[0])
     there = found.items[0] != NO_HYPOTHESIS
     assert there.sum() == len(expected)

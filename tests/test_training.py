@@ -40,7 +40,9 @@ def test_the_loss_over_shared_positions_equals_one_sequence_per_target(codes, da
     backbone._build(8, "cpu")
     shared = examples_of(codes, chosen)
     rows = np.arange(len(chosen))
-    loss, tokens = batch_loss(backbone.net, shared.sources, build_trees(shared.targets, shared.target_offsets), rows, "cpu")
+    loss, tokens = batch_loss(
+        backbone.net, shared.sources, build_trees(shared.targets, shared.target_offsets), rows, "cpu"
+    )
     plain_loss, plain_tokens = 0.0, 0
     for user, mine in enumerate(chosen):
         for item in mine:

@@ -112,7 +112,9 @@ class LightLM(Backbone):
         self.net.load_state_dict(load_file(folder / "weights.safetensors", device=device))
 
     def parameters_count(self) -> Mapping[str, int]:
-        tables = sum(p.numel() for name, p in self.net.named_parameters() if name.split(".")[0] in ("embedding", "words"))
+        tables = sum(
+            p.numel() for name, p in self.net.named_parameters() if name.split(".")[0] in ("embedding", "words")
+        )
         return {"embedding": tables, "other": sum(p.numel() for p in self.net.parameters()) - tables}
 
     def size(self) -> str:

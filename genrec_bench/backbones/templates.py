@@ -33,7 +33,7 @@ def _codes_of(table: CodeTable, numbers: np.ndarray, offsets: Int64) -> Sources:
     """The codes of `numbers`, one after another; `offsets` groups the numbers into sources."""
     codes = table.codes[numbers]
     there = codes >= 0
-    word = np.arange(len(numbers)) - np.repeat(offsets[:-1], np.diff(offsets)) + 1
+    word = np.repeat(offsets[1:], np.diff(offsets)) - np.arange(len(numbers))
     ends = np.concatenate([[0], np.cumsum(there.sum(axis=1))])
     levels = np.broadcast_to(np.arange(codes.shape[1], dtype=np.int32), codes.shape)
     words = np.broadcast_to(word[:, None].astype(np.int32), codes.shape)

@@ -75,9 +75,7 @@ def batch_loss(network: T5, sources: Sources, trees: TargetTrees, rows: Int64, d
     """Summed negative log-likelihood of the batch's target tokens, and their number."""
     source_rows, mask, words = pad_sources(sources.take(rows), device)
     batch = take_batch(trees, rows)
-    to = {
-        name: torch.from_numpy(np.ascontiguousarray(value)).to(device).long() for name, value in vars(batch).items()
-    }
+    to = {name: torch.from_numpy(np.ascontiguousarray(value)).to(device).long() for name, value in vars(batch).items()}
     encoded = network.encode(source_rows, mask, words)
     hidden = network.decode_tree(to["token"] + 1, to["ancestors"], to["depth"], encoded, mask)
     logp = network.logits(hidden.flatten(0, 1)[to["real"]]).float().log_softmax(-1)
@@ -92,7 +90,9 @@ def epoch_batches(lengths: Int64, config: TrainingConfig, seed: int, epoch: int)
     if config.examples_per_epoch:
         rows = rows[: config.examples_per_epoch]
     window = config.batch_size * 16  # sorted within windows of the shuffled order: batches stay mixed
-    pieces = [part[np.argsort(lengths[part], kind="stable")] for part in np.split(rows, range(window, len(rows), window))]
+    pieces = [
+        part[np.argsort(lengths[part], kind="stable")] for part in np.split(rows, range(window, len(rows), window))
+    ]
     batches = [piece[at : at + config.batch_size] for piece in pieces for at in range(0, len(piece), config.batch_size)]
     for number in rng.permutation(len(batches)):
         yield batches[number]

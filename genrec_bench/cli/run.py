@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from genrec_bench.errors import ConfigError, GenrecError, UsageError
+from genrec_bench.errors import ConfigError, GenrecError
 
 if TYPE_CHECKING:
     from genrec_bench.record import RunRecord
@@ -78,7 +78,7 @@ def run(
 
 def build_spec(named: dict[str, Any], settings: tuple[str, ...], spec_file: Path | None) -> RunSpec:
     """The spec of a command line. ConfigError or UsageError (exit code 2) for what cannot be meant."""
-    from genrec_bench.spec import RunSpec
+    from genrec_bench.spec import RunSpec, read_toml
 
     values = read_toml(spec_file) if spec_file else {}
     values.update({name: value for name, value in named.items() if value is not None})
@@ -99,18 +99,6 @@ def parse_settings(settings: tuple[str, ...]) -> dict[str, str]:
             )
         parsed[f"{part}.{name}"] = value.strip()
     return parsed
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """The keys of a spec file, not yet checked: a command line may complete them."""
-    import tomllib
-
-    try:
-        return tomllib.loads(path.read_text())
-    except FileNotFoundError:
-        raise UsageError(f"no spec file {path}") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"{path} is no readable TOML: {error}") from None
 
 
 def floor_of(record: RunRecord) -> RunSpec:

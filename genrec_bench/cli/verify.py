@@ -17,13 +17,11 @@ def verify(ctx: click.Context, run: Path, data_dir: Path | None, as_json: bool) 
 
     Exit code 1 if anything differs.
     """
-    from genrec_bench import loading
     from genrec_bench.cli.progress import RichProgress
     from genrec_bench.cli.terminal import print_json, print_table, table
     from genrec_bench.verify import verify as verify_run
 
-    folder = loading.data_folder(data_dir)
-    report = verify_run(run, data_dir=folder, cache_dir=loading.cache_dir(), progress=RichProgress())
+    report = verify_run(run, data_dir=data_dir, progress=RichProgress())
     if as_json:
         print_json(report.to_dict())
     else:
