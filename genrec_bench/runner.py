@@ -144,12 +144,15 @@ def run(
     device = "cpu" if spec.baseline is not None and device == "auto" else pick_device(device)
     folder = run_folder(Path(out), spec)
     earlier = open_run_folder(folder, spec)
-    if earlier is not None and earlier.status == "finished" and not force:
-        if {part: facts["code"] for part, facts in earlier.components.items()} != _codes(spec):
-            progress.note(f"the run in {folder} was made by another version of its components: --force makes it anew")
-        return earlier
     began = time.perf_counter()
     data, split = load_data(spec, data_dir=data_dir, progress=progress)
+    if earlier is not None and earlier.status == "finished" and not force:
+        if earlier.fingerprints["data"] != data.fingerprint():
+            progress.note(f"the data has changed since the run in {folder}: running again")
+        else:
+            if {part: facts["code"] for part, facts in earlier.components.items()} != _codes(spec):
+                progress.note(f"{folder} was made by another version of its components: --force makes it anew")
+            return earlier
     with locked(folder):
         start_run(folder, spec)
         this = Run(spec, folder, data, split, device, force, progress)

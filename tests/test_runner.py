@@ -99,6 +99,15 @@ def test_a_finished_run_is_returned_as_it_is(go, tmp_path):
     assert file.stat().st_mtime_ns == before
 
 
+def test_a_finished_run_of_other_data_is_run_again(go, planted_file):
+    first = go(baseline="popularity")
+    lines = planted_file.read_text().splitlines()
+    planted_file.write_text("\n".join(lines[:-1]) + "\n")
+    second = go(baseline="popularity")
+    assert second.spec_id == first.spec_id
+    assert (first.data["users"], second.data["users"]) == (60, 59)
+
+
 def poisoned(monkeypatch, parts):
     """Replace the held-out events of the split with other items."""
     honest = protocol.leave_one_out
