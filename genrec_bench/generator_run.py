@@ -120,8 +120,10 @@ def train(this: Run, backbone: Backbone, template: Template, index: Index) -> Pa
     judge: Decoder = registry.load("decoder", "trie")()
 
     def validate() -> float:
-        ranking = search(backbone, judge, template, index, queries, SELECTION_BEAMS, exclude=True)[0]
-        return float(scores.score(validity.ranking_from(ranking, depth=SELECTION_BEAMS), sample.target)[0][SELECTION])
+        with this.progress.phase("validating", len(queries), "users") as tick:
+            found, _ = search(backbone, judge, template, index, queries, SELECTION_BEAMS, exclude=True, tick=tick)
+        ranked = validity.ranking_from(found, depth=SELECTION_BEAMS)
+        return float(scores.score(ranked, sample.target)[0][SELECTION])
 
     def make(target: Path) -> dict[str, Any]:
         examples = make_examples(this, template, index)

@@ -77,7 +77,12 @@ def test_the_demo_runs_from_a_fresh_clone_and_beats_popularity(tmp_path):
     clone = tmp_path / "clone"
     shell(f"git clone --quiet {ROOT} {clone}", tmp_path)
     printed = shell("make demo", clone)
-    rows = dict(re.findall(r"^\W*(sci / lightlm / trie|popularity)\W+mask\W+([\d.]+(?:\W+[\d.]+)+)", printed, re.MULTILINE))
-    ours, floor = (list(map(float, re.findall(r"\.?\d+\.\d+|\.\d+", rows[name]))) for name in ("sci / lightlm / trie", "popularity"))
+    rows = dict(
+        re.findall(r"^\W*(sci / lightlm / trie|popularity)\W+mask\W+([\d.]+(?:\W+[\d.]+)+)", printed, re.MULTILINE)
+    )
+    ours, floor = (
+        list(map(float, re.findall(r"\.?\d+\.\d+|\.\d+", rows[name])))
+        for name in ("sci / lightlm / trie", "popularity")
+    )
     assert len(ours) == len(floor) == 6
     assert all(a > b for a, b in zip(ours, floor, strict=True))
