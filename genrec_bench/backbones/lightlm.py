@@ -56,17 +56,24 @@ class LightLM(Backbone):
     Config = LightLMConfig
     profiles: Mapping[str, Mapping[str, Any]] = {
         "paper": {"layers": 6, "d_model": 512, "heads": 8, "d_ff": 16, "epochs": 10, "batch_size": 64},
-        "quick": {
+        "quick": {  # d_ff is d_model / 4: the paper's rule, d / n with T5's n = 4
             "layers": 4,
             "d_model": 128,
             "heads": 4,
-            "d_ff": 16,
+            "d_ff": 32,
+            "dropout": 0.0,
             "epochs": 25,
             "batch_size": 32,
-            "learning_rate": 2e-3,
+            "learning_rate": 4e-3,
             "patience": 8,
         },
-        "quick/sequential": {"epochs": 10, "batch_size": 128, "examples_per_epoch": 20_000},
+        "quick/sequential": {
+            "dropout": 0.1,
+            "epochs": 10,
+            "batch_size": 128,
+            "learning_rate": 2e-3,
+            "examples_per_epoch": 20_000,
+        },
         "tiny": {"layers": 2, "d_model": 64, "heads": 2, "d_ff": 16, "epochs": 10, "batch_size": 32},
         "tiny/sequential": {"examples_per_epoch": 2_000},
     }
