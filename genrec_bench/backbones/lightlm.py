@@ -68,6 +68,7 @@ class LightLM(Backbone):
             "patience": 8,
         },
         "quick/sequential": {
+            "d_ff": 16,
             "dropout": 0.1,
             "epochs": 10,
             "batch_size": 128,
