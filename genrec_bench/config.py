@@ -5,6 +5,7 @@ The only place that converts text to values. Knows nothing of what the options m
 
 from __future__ import annotations
 
+import math
 import types
 import typing
 from collections.abc import Mapping
@@ -78,11 +79,11 @@ def convert(value: Any, hint: Any) -> Any:
         return _convert_int(value)
     if hint is float:
         try:
-            if isinstance(value, bool):
+            if isinstance(value, bool) or not math.isfinite(float(value)):
                 raise ValueError
             return float(value)
-        except (TypeError, ValueError):
-            raise ValueError("expected a number") from None
+        except (TypeError, ValueError, OverflowError):
+            raise ValueError("expected a finite number") from None
     if hint is str:
         if isinstance(value, str):
             return value
@@ -95,7 +96,7 @@ def _convert_int(value: Any) -> int:
         if isinstance(value, bool) or (isinstance(value, float) and not value.is_integer()):
             raise ValueError
         return int(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ValueError("expected a whole number") from None
 
 

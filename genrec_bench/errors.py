@@ -69,6 +69,10 @@ class InvalidRanking(GenrecError):
     """A system handed back a ranking that breaks its contract (repeats, unknown items, rising scores)."""
 
 
+class Diverged(GenrecError):
+    """Training ended in numbers that are none: an infinite loss, or scores that are NaN."""
+
+
 class OutputError(GenrecError):
     """An output folder cannot be used: not writable, in use, or belonging to another spec (`path`)."""
 

@@ -51,8 +51,12 @@ def run_generator(this: Run) -> None:
 
 
 def cache_key(this: Run, *parts: Any) -> str:
-    """What a cached thing depends on, as 24 hex digits."""
-    return digest(this.data.fingerprint(), this.split.fingerprint, this.spec.seed, *parts)[:24]
+    """What a cached thing depends on, as 24 hex digits: data with all that a component may see of it, seed, engine."""
+    data, features = this.data, this.data.item_features
+    seen = ("",) if data.item_titles is None else (np.asarray(data.item_titles),)
+    seen += ("",) if features is None else (features.values, features.offsets)
+    engine = registry.engine_digest()
+    return digest(data.fingerprint(), this.split.fingerprint, this.spec.seed, engine, *seen, *parts)[:24]
 
 
 def component_key(this: Run, part: str) -> str:

@@ -200,6 +200,11 @@ def code_digest(info: ComponentInfo) -> str:
         raise _broken(info, str(error)) from error
 
 
+def engine_digest() -> str:
+    """SHA-256 of this package's own code, as far as it can move a number: what every component runs on."""
+    return sources.digest_package("genrec_bench", without=CANNOT_MOVE_A_NUMBER["genrec_bench"])
+
+
 def check(info: ComponentInfo, timeout: float = CHECK_SECONDS) -> str:
     """Load a component in a process of its own: `ok`, or what went wrong in one line.
 

@@ -91,6 +91,9 @@ class RunSpec:
         for key, kinds in (("seed", int), ("beams", int), ("options", Mapping), ("set", Mapping)):
             if values.get(key) is not None and (isinstance(values[key], bool) or not isinstance(values[key], kinds)):
                 raise ConfigError(f"spec: {key} = {values[key]!r} is not of the right type", part="spec", key=key)
+        for part, options in (values.get("options") or {}).items():
+            if not isinstance(options, Mapping):
+                raise ConfigError(f"spec: options.{part} = {options!r} is no table of options", part=part, key=None)
         for key in ("dataset", "task", "protocol", "profile", *PARTS[1:]):
             if values.get(key) is not None and not isinstance(values[key], str):
                 raise ConfigError(f"spec: {key} = {values[key]!r}: expected a text", part="spec", key=key)
@@ -135,8 +138,27 @@ class RunSpec:
 def read_toml(path: Path) -> dict[str, Any]:
     """The keys of a spec file, not yet checked: a command line may complete them."""
     try:
-        return tomllib.loads(path.read_text())
+        values = tomllib.loads(path.read_text())
     except FileNotFoundError:
         raise UsageError(f"no spec file {path}") from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UsageError(f"{path} is no readable TOML: {error}") from None
+    if "resolved" in values:
+        raise ConfigError(f"{path}: a spec file asks, so it has no key 'resolved'", part="spec", key="resolved")
+    if "set" in values:
+        values["set"] = _dotted(values["set"])
+    return values
+
+
+def _dotted(settings: Any) -> dict[str, Any]:
+    """`{"backbone": {"epochs": 3}}`, which is how TOML reads `backbone.epochs = 3`, as `{"backbone.epochs": 3}`."""
+    if not isinstance(settings, Mapping):
+        raise ConfigError(
+            f"spec: set = {settings!r} is no table: write [set] and part.key = value", part="spec", key="set"
+        )
+    flat: dict[str, Any] = {}
+    for part, values in settings.items():
+        flat |= (
+            {f"{part}.{key}": value for key, value in values.items()} if isinstance(values, Mapping) else {part: values}
+        )
+    return flat

@@ -16,6 +16,7 @@ from genrec_bench.errors import (
     ConfigError,
     DataError,
     DeviceMissing,
+    Diverged,
     OutputError,
     RunFailed,
     UnknownComponent,
@@ -196,6 +197,8 @@ def test_a_crash_leaves_a_failed_record_with_its_reason(go, monkeypatch, tmp_pat
         ({"set": {"backbone.epoch": 3}}, ConfigError, "Did you mean 'epochs'"),
         ({"set": {"backbone.epochs": "many"}}, ConfigError, "expected a whole number"),
         ({"set": {"backbone.epochs": 0}}, ConfigError, "at least 1"),
+        ({"set": {"backbone.learning_rate": "inf"}}, ConfigError, "finite"),
+        ({"set": {"backbone.weight_decay": "nan"}}, ConfigError, "finite"),
         ({"set": {"indxer.base": 3}}, ConfigError, "Did you mean 'indexer'"),
         ({"beams": 10}, UsageError, "at least 20"),
         ({"profile": "quik"}, UsageError, "Did you mean 'quick'"),
@@ -209,6 +212,37 @@ def test_a_wrong_request_is_refused_before_anything_is_written(go, tmp_path, cha
     with pytest.raises(error, match=says):
         go(**changes)
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_training_that_diverges_fails_and_says_what_to_change(go):
+    with pytest.raises(Diverged, match="lower backbone"):
+        go(set={"backbone.learning_rate": 1e30, "backbone.clip": 1e30})
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("resolved = true", "no key 'resolved'"),
+        ("set = 'a'", "is no table"),
+        ("options = {dataset = 3}", "no table of options"),
+        ("indexr = 'sci'", "Did you mean 'indexer'"),
+        ("seed = ", "no readable TOML"),
+    ],
+)
+def test_a_wrong_spec_file_is_refused(tmp_path, text, says):
+    path = tmp_path / "spec.toml"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=says):
+        RunSpec.from_toml(path)
+
+
+def test_a_spec_file_may_write_options_in_three_ways(tmp_path):
+    system = "indexer = 'sci'\nbackbone = 'lightlm'\n"
+    path, specs = tmp_path / "spec.toml", []
+    for way in ("[set]\nbackbone.epochs = 3", "[set]\n'backbone.epochs' = 3", "[options.backbone]\nepochs = 3"):
+        path.write_text(system + way)
+        specs.append(runner.resolve(RunSpec.from_toml(path)).spec_id)
+    assert len(set(specs)) == 1
 
 
 def test_a_missing_data_file_leaves_nothing_behind(tmp_path):

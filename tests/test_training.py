@@ -81,8 +81,8 @@ CODES = [[a, b] for a in range(3) for b in range(3, 6)]
 CHOSEN = [[user % 9, (user * 2) % 9, (user + 1) % 9] for user in range(20)]
 
 
-def fitted(folder, epochs=6, stop_after=None, validate=None):
-    config = LightLMConfig(**TINY, epochs=epochs, batch_size=4, patience=0)
+def fitted(folder, epochs=6, stop_after=None, validate=None, averaging=0.0):
+    config = LightLMConfig(**TINY, epochs=epochs, batch_size=4, patience=0, averaging=averaging)
     scores = iter([0.1, 0.5, 0.2, 0.3, 0.1, 0.4])
     calls = []
 
@@ -109,16 +109,25 @@ def test_the_best_epochs_weights_are_restored():
         assert torch.equal(value, short.net.state_dict()[name])
 
 
-def test_a_resumed_training_ends_like_one_that_was_never_interrupted(tmp_path):
-    whole, _ = fitted(tmp_path / "whole")
+@pytest.mark.parametrize("averaging", [0.0, 0.9])
+def test_a_resumed_training_ends_like_one_that_was_never_interrupted(tmp_path, averaging):
+    rising = iter([0.1, 0.2, 0.3, 0.4, 0.5, 0.6])
+    whole, _ = fitted(tmp_path / "whole", validate=lambda: next(rising), averaging=averaging)
     with pytest.raises(KeyboardInterrupt):
-        fitted(tmp_path / "cut", stop_after=3)
-    rest = iter([0.3, 0.1, 0.4])
-    resumed, report = fitted(tmp_path / "cut", validate=lambda: next(rest))
+        fitted(tmp_path / "cut", stop_after=3, averaging=averaging)
+    rest = iter([0.7, 0.8, 0.9])
+    resumed, report = fitted(tmp_path / "cut", validate=lambda: next(rest), averaging=averaging)
     assert report.resumed_from == 3
-    assert report.best_epoch == 2
+    assert report.best_epoch == 6
     for name, value in whole.net.state_dict().items():
         assert torch.equal(value, resumed.net.state_dict()[name])
+
+
+def test_averaging_keeps_the_mean_of_the_weights_and_trains_on_alike():
+    plain, report = fitted(None, epochs=1)
+    mean, averaged = fitted(None, epochs=1, averaging=0.5)
+    assert report.history[0]["loss"] == averaged.history[0]["loss"]
+    assert not torch.equal(plain.net.embedding.weight, mean.net.embedding.weight)
 
 
 def test_a_damaged_checkpoint_is_said_and_ignored(tmp_path):

@@ -66,9 +66,11 @@ class LightLM(Backbone):
             "batch_size": 32,
             "learning_rate": 4e-3,
             "patience": 8,
+            "averaging": 0.98,
         },
         "quick/sequential": {
             "d_ff": 16,
+            "averaging": 0.0,
             "dropout": 0.1,
             "epochs": 10,
             "batch_size": 128,

@@ -19,6 +19,7 @@ from torch import Tensor
 from genrec_bench.backbones.t5 import T5
 from genrec_bench.backbones.trees import TargetTrees, build_trees, take_batch
 from genrec_bench.contracts import Context, FitReport
+from genrec_bench.errors import Diverged
 from genrec_bench.types import Examples, Int64, Sources
 
 
@@ -35,6 +36,9 @@ class TrainingConfig:
     patience: int = 5  # validations without improvement before training stops; 0 = never
     validate_every: int = 1  # epochs
     examples_per_epoch: int = 0  # sources sampled per epoch; 0 = all
+    averaging: float = (
+        0.0  # decay per step of a running mean of the weights, which is what is validated and kept; 0 = off
+    )
     precision: str = "auto"  # fp32, bf16 (autocast), auto = bf16 where it is faster (see `resolve_precision`)
 
     def __post_init__(self) -> None:
@@ -47,8 +51,9 @@ class TrainingConfig:
         for name in ("patience", "examples_per_epoch", "weight_decay"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative")
-        if not 0 <= self.warmup < 1:
-            raise ValueError("warmup is a share of the steps, from 0 to below 1")
+        for name in ("warmup", "averaging"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} is a share, from 0 to below 1")
         if self.precision not in ("auto", "fp32", "bf16"):
             raise ValueError("precision is auto, fp32 or bf16")
 
@@ -124,6 +129,10 @@ def fit(network: T5, examples: Examples, config: TrainingConfig, ctx: Context) -
             for rows in epoch_batches(lengths, config, ctx.seed, epoch):
                 with torch.autocast(ctx.device.split(":")[0], torch.bfloat16, enabled=precision == "bf16"):
                     loss, tokens = batch_loss(network, examples.sources, trees, rows, ctx.device)
+                if not torch.isfinite(loss):
+                    raise Diverged(
+                        f"the loss is {loss.item()} in epoch {epoch}: lower backbone.learning_rate", epoch=epoch
+                    )
                 loop.step(loss / tokens)
                 total, count = total + loss.item(), count + tokens
                 tick(1, f"epoch {epoch}/{config.epochs}, loss {total / count:.3f}{loop.best_note()}")
@@ -161,6 +170,7 @@ class _Loop:
         self.history: list[dict[str, Any]] = []
         self.best_epoch, self.best_score, self.stale = 0, -1.0, 0
         self.best: dict[str, Tensor] = {}
+        self.mean = self._copy() if config.averaging else {}
 
     @property
     def file(self) -> Path | None:
@@ -172,9 +182,15 @@ class _Loop:
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip)
         self.optimiser.step()
         self.schedule.step()
+        with torch.no_grad():
+            for name, value in self.network.state_dict().items() if self.mean else ():
+                self.mean[name].lerp_(value, 1 - self.config.averaging)
 
     def finish_epoch(self, epoch: int, loss: float) -> None:
         row: dict[str, Any] = {"epoch": epoch, "loss": loss}
+        newest = self._copy() if self.mean else {}
+        if self.mean:
+            self.network.load_state_dict(self.mean)
         validate: Callable[[], float] | None = self.ctx.validate
         if validate is None:
             self._keep(epoch, -1.0)
@@ -184,12 +200,17 @@ class _Loop:
                 self._keep(epoch, score)
             else:
                 self.stale += 1
+        if newest:
+            self.network.load_state_dict(newest)
         self.history.append(row)
         self._save(epoch)
 
     def _keep(self, epoch: int, score: float) -> None:
         self.best_epoch, self.best_score, self.stale = epoch, score, 0
-        self.best = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
+        self.best = self._copy()
+
+    def _copy(self) -> dict[str, Tensor]:
+        return {name: value.detach().clone() for name, value in self.network.state_dict().items()}
 
     def exhausted(self) -> bool:
         return bool(self.config.patience) and self.stale >= self.config.patience
@@ -207,6 +228,7 @@ class _Loop:
             "optimiser": self.optimiser.state_dict(),
             "schedule": {"last_epoch": self.schedule.last_epoch},
             "best": self.best,
+            "mean": self.mean,
             "facts": [self.history, self.best_epoch, self.best_score, self.stale],
         }
         partial = self.file.with_suffix(".partial")
@@ -229,7 +251,7 @@ class _Loop:
             return 0
         self.schedule.last_epoch = state["schedule"]["last_epoch"]
         self.schedule._last_lr = [group["lr"] for group in self.optimiser.param_groups]
-        self.best = state["best"]
+        self.best, self.mean = state["best"], state["mean"]
         self.history, self.best_epoch, self.best_score, self.stale = state["facts"]
         self.ctx.progress.note(f"resuming training after epoch {state['epoch']}")
         return int(state["epoch"])

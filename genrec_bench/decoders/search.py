@@ -15,6 +15,7 @@ from torch import Tensor
 
 from genrec_bench.contracts import START, Backbone
 from genrec_bench.decoders.trie import Trie
+from genrec_bench.errors import Diverged
 from genrec_bench.types import NO_HYPOTHESIS, NOT_AN_ITEM, PAD, Generations, Ragged, Sources
 
 INF = float("inf")
@@ -124,6 +125,8 @@ def _calls(beam: Beam, step: int) -> tuple[Tensor, Tensor]:
 def _emit(beam: Beam, bound: Tensor, trie: Trie, beams: int) -> Generations:
     """To NumPy, padded to `beams` places, ties by item number."""
     score = beam.score.cpu().numpy()
+    if np.isnan(score).any():
+        raise Diverged("the network's scores are no numbers: training diverged; lower backbone.learning_rate")
     items = torch.where(beam.node >= 0, trie.item[beam.node.clamp(min=0).long()], NOT_AN_ITEM).cpu().numpy()
     items = np.where(np.isneginf(score), NO_HYPOTHESIS, items).astype(np.int32)
     order = np.lexsort((items, -score))
