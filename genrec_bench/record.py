@@ -101,7 +101,9 @@ def write_json(path: Path, data: Any) -> None:
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "w") as file:
-            file.write(re.sub(r"\[\s+(-?\d[\d\s,.eE+-]*?)\s+\]", _one_line, json.dumps(data, indent=1)) + "\n")
+            file.write(
+                re.sub(r"\[\s+(-?\d[\d\s,.eE+-]*?)\s+\]", _one_line, json.dumps(data, indent=1, allow_nan=False)) + "\n"
+            )
         os.chmod(name, 0o644)
         os.replace(name, path)
     except BaseException:

@@ -147,10 +147,10 @@ def run(
     began = time.perf_counter()
     data, split = load_data(spec, data_dir=data_dir, progress=progress)
     if earlier is not None and earlier.status == "finished" and not force:
-        if earlier.fingerprints["data"] != data.fingerprint():
+        if earlier.fingerprints.get("data") != data.fingerprint():
             progress.note(f"the data has changed since the run in {folder}: running again")
         else:
-            if {part: facts["code"] for part, facts in earlier.components.items()} != _codes(spec):
+            if {part: facts.get("code") for part, facts in earlier.components.items()} != _codes(spec):
                 progress.note(f"{folder} was made by another version of its components: --force makes it anew")
             return earlier
     with locked(folder):

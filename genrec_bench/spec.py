@@ -64,8 +64,8 @@ class RunSpec:
         object.__setattr__(self, "set", None)
         if self.task not in (None, "direct", "sequential"):
             raise UsageError(f"no task {self.task!r}: direct or sequential")
-        if self.seed < 0:
-            raise UsageError(f"seed {self.seed}: a seed is a whole number from 0")
+        if not 0 <= self.seed < 2**63:
+            raise UsageError(f"seed {self.seed}: a seed is a whole number from 0 to 2**63 - 1")
         if not self.resolved:
             self._check_system()
 

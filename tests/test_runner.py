@@ -206,6 +206,7 @@ def test_a_crash_leaves_a_failed_record_with_its_reason(go, monkeypatch, tmp_pat
         ({"protocol": "loo-ful/1"}, UsageError, "Did you mean 'loo-full/1'"),
         ({"baseline": "popularity", "beams": 50}, UsageError, "a baseline has no beams"),
         ({"seed": -1}, UsageError, "from 0"),
+        ({"seed": 2**63}, UsageError, "from 0"),
     ],
 )
 def test_a_wrong_request_is_refused_before_anything_is_written(go, tmp_path, changes, error, says):
