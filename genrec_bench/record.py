@@ -9,6 +9,7 @@ import json
 import os
 import re
 import tempfile
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from importlib import resources
@@ -101,9 +102,7 @@ def write_json(path: Path, data: Any) -> None:
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "w") as file:
-            file.write(
-                re.sub(r"\[\s+(-?\d[\d\s,.eE+-]*?)\s+\]", _one_line, json.dumps(data, indent=1, allow_nan=False)) + "\n"
-            )
+            file.write(_text(data) + "\n")
         os.chmod(name, 0o644)
         os.replace(name, path)
     except BaseException:
@@ -111,6 +110,20 @@ def write_json(path: Path, data: Any) -> None:
         raise
 
 
-def _one_line(match: re.Match[str]) -> str:
-    """A list of numbers on one line, so that a record stays readable."""
-    return f"[{', '.join(match[1].replace(',', ' ').split())}]"
+def _text(data: Any) -> str:
+    """Indented JSON with each list of numbers on one line, so that a record stays readable."""
+    lists: list[str] = []
+    mark = f"numbers-{uuid.uuid4().hex}-"
+
+    def fold(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {key: fold(inner) for key, inner in value.items()}
+        if isinstance(value, list | tuple):
+            if value and all(type(inner) in (int, float) for inner in value):
+                lists.append(json.dumps(list(value), allow_nan=False))
+                return f"{mark}{len(lists) - 1}"
+            return [fold(inner) for inner in value]
+        return value
+
+    text = json.dumps(fold(data), indent=1, allow_nan=False)
+    return re.sub(rf'"{mark}(\d+)"', lambda match: lists[int(match[1])], text)

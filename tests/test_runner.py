@@ -17,12 +17,14 @@ from genrec_bench.errors import (
     DataError,
     DeviceMissing,
     Diverged,
+    InvalidRanking,
     OutputError,
     RunFailed,
     UnknownComponent,
     UsageError,
 )
 from genrec_bench.metrics.lists import read_lists
+from genrec_bench.record import write_json
 
 SMALL = {"backbone.epochs": 3, "backbone.d_model": 32, "backbone.heads": 2}
 
@@ -175,6 +177,23 @@ def test_an_interrupted_run_says_so_and_the_same_command_goes_on(go, monkeypatch
     assert again.status == "finished"
     assert again.training["resumed_from"] == 2
     assert go(force=True).metrics == again.metrics
+
+
+def test_a_baseline_that_ignores_what_to_exclude_is_refused(go, monkeypatch):
+    from genrec_bench.heuristics.popularity import Popularity
+
+    honest = Popularity.rank
+    monkeypatch.setattr(Popularity, "rank", lambda self, queries, *, k, exclude=None: honest(self, queries, k=k))
+    with pytest.raises(InvalidRanking, match="exclude"):
+        go(baseline="popularity")
+
+
+def test_a_record_is_written_without_changing_a_text(tmp_path):
+    data = {"path": "a[ 1 ]/x.csv", "ranks": [1, 2.5, -3], "mixed": [1, "2"], "empty": []}
+    write_json(tmp_path / "x.json", data)
+    text = (tmp_path / "x.json").read_text()
+    assert json.loads(text) == data
+    assert "[1, 2.5, -3]" in text
 
 
 def test_a_crash_leaves_a_failed_record_with_its_reason(go, monkeypatch, tmp_path):
