@@ -135,6 +135,14 @@ def test_runs_on_different_data_never_share_a_table() -> None:
         render([finished(), other])
 
 
+def test_one_data_set_with_other_options_has_a_board_of_its_own() -> None:
+    filtered = generator_spec(options={"dataset": {"min_rating": 4.0}})
+    plain = generator_spec(options={"dataset": {"min_rating": None}})
+    text = render([finished(plain), finished(filtered)], "md")
+    assert "ml-100k (min_rating=4.0)" in text
+    assert "ml-100k (min_rating=None)" in text
+
+
 def test_a_beam_too_narrow_for_a_board_is_left_out_and_said() -> None:
     narrow = finished(generator_spec(beams=20))
     assert [row["system"] for row in rows([narrow, baseline()])] == ["popularity"]

@@ -1,6 +1,6 @@
 """`genrec`: the group of commands, and the one place that turns errors into a line and an exit code.
 
-Exit codes: 0 done, 1 it failed, 2 the request was wrong, 130 stopped by Ctrl-C. Imports nothing heavy: each command
+Exit codes: 0 done, 1 it failed or was stopped (Ctrl-C, SIGTERM), 2 the request was wrong. Imports nothing heavy: each command
 imports what it needs when it runs.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -51,7 +52,7 @@ def explain(error: Exception) -> tuple[str, int]:
     if isinstance(error, GenrecError):
         said, code = f"{type(error).__name__}: {error}", error.exit_code
     elif isinstance(error, click.Abort):
-        said, code = "Interrupted: stopped before the end; the same command starts again", 130
+        said, code = "Interrupted: stopped before the end; the same command starts again", 1
     elif isinstance(error, click.ClickException):
         context = getattr(error, "ctx", None)
         path = context.command_path if context else "genrec"
@@ -76,5 +77,6 @@ for command in (run, plugins, data, recommend, leaderboard, verify):
 
 
 def main() -> NoReturn:
-    """The console script."""
+    """The console script. Being told to end (SIGTERM) is treated like Ctrl-C: the record says so."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     cli.main()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -64,15 +65,36 @@ class Board:
 
 
 def boards(records: Iterable[RunRecord], policy: str = "mask") -> list[Board]:
-    """Boards of all finished runs. RecordError for an impossible row, or for runs on different data in one board."""
+    """Boards of all finished runs, one per data set (with its options), task and protocol.
+
+    RecordError for an impossible row, or for runs on different data in one board.
+    """
     groups: dict[tuple[str, str, str], list[RunRecord]] = {}
-    for record in records:
-        if record.status == "finished":
-            check_possible(record)
-            spec = record.spec
-            key = (str(spec.get("dataset")), str(spec.get("task")), str(spec.get("protocol")))
-            groups.setdefault(key, []).append(record)
+    finished = [record for record in records if record.status == "finished"]
+    labels = dataset_labels(finished)
+    for record in finished:
+        check_possible(record)
+        key = (labels[dataset_key(record)], str(record.spec.get("task")), str(record.spec.get("protocol")))
+        groups.setdefault(key, []).append(record)
     return [_board(*key, policy, groups[key]) for key in sorted(groups)]
+
+
+def dataset_key(record: RunRecord) -> tuple[str, str]:
+    """A data set's name and its options, as text."""
+    options = record.spec.get("options", {}).get("dataset", {})
+    return str(record.spec.get("dataset")), json.dumps(options, sort_keys=True)
+
+
+def dataset_labels(records: Iterable[RunRecord]) -> dict[tuple[str, str], str]:
+    """What to call each data set: its name, and where several share it, the options in which they differ."""
+    keys = {dataset_key(record) for record in records}
+    labels = {}
+    for name, text in keys:
+        options = json.loads(text)
+        others = [json.loads(other) for same, other in keys if same == name]
+        odd = sorted(key for key in options if len({json.dumps(other.get(key)) for other in others}) > 1)
+        labels[name, text] = f"{name} ({', '.join(f'{key}={options[key]}' for key in odd)})" if odd else name
+    return labels
 
 
 def _board(dataset: str, task: str, protocol: str, policy: str, records: Sequence[RunRecord]) -> Board:
