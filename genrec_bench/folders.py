@@ -94,13 +94,7 @@ def cached(
     be read is made anew, and that is said. `fresh` makes it anew in any case.
     """
     partial = folder.with_name(folder.name + ".partial")
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"cannot write the cache {folder.parent}: {error.strerror}; set GENREC_CACHE", path=folder
-        ) from None
-    with FileLock(folder.with_name(folder.name + ".lock")):
+    with _cache_lock(folder, progress):
         if fresh:
             shutil.rmtree(folder, ignore_errors=True)
             shutil.rmtree(partial, ignore_errors=True)
@@ -117,6 +111,27 @@ def cached(
         (partial / ".digest").write_text(_content_digest(partial))
         os.replace(partial, folder)
         return made, False
+
+
+@contextlib.contextmanager
+def _cache_lock(folder: Path, progress: Progress) -> Iterator[None]:
+    """Hold the lock of a cache entry; says so where another process has to end first."""
+    lock = FileLock(folder.with_name(folder.name + ".lock"))
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            progress.note(f"another process is making {folder}: waiting for it")
+            lock.acquire()
+    except OSError as error:
+        raise OutputError(
+            f"cannot write the cache {folder.parent}: {error.strerror}; set GENREC_CACHE", path=folder
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _content_digest(folder: Path) -> str:

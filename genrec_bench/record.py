@@ -8,10 +8,11 @@ from __future__ import annotations
 import json
 import os
 import re
+import socket
 import tempfile
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any, cast
@@ -83,7 +84,10 @@ class RunRecord:
             raise RecordError(f"no record at {path}: is this a run folder?", path=path) from None
         except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
             raise RecordError(f"{path} is not a readable record: {error}", path=path) from None
-        return cls.from_dict(values, path)
+        record = cls.from_dict(values, path)
+        if record.status == "running" and _is_gone(record.process):
+            return replace(record, status="failed", reason="its process ended without a word")
+        return record
 
     def write(self, folder: Path) -> None:
         """Replace `folder/record.json` atomically."""
@@ -94,6 +98,20 @@ class RunRecord:
         """The published JSON Schema of records."""
         text = resources.files("genrec_bench").joinpath(f"schemas/record-{SCHEMA}.json").read_text()
         return cast(dict[str, Any], json.loads(text))
+
+
+def _is_gone(process: Mapping[str, Any]) -> bool:
+    """Whether a recorded process ran on this machine and is there no more; what cannot be known counts as alive."""
+    pid = process.get("pid")
+    if process.get("host") != socket.gethostname() or not isinstance(pid, int) or os.name != "posix":
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def write_json(path: Path, data: Any) -> None:

@@ -320,7 +320,14 @@ def test_a_corrupt_weights_cache_is_made_anew_and_that_is_said(go, tmp_path):
 def test_an_unfinished_record_of_a_dead_process_does_not_block(go, tmp_path):
     record = go(baseline="popularity")
     runner.start_run(folder_of(tmp_path, record), runner.resolve(RunSpec.from_dict(record.spec)))
-    assert RunRecord.read(folder_of(tmp_path, record)).status == "running"
+    folder = folder_of(tmp_path, record)
+    assert RunRecord.read(folder).status == "running"
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()
+    running = json.loads((folder / "record.json").read_text())
+    running["process"]["pid"] = child.pid
+    write_json(folder / "record.json", running)
+    assert RunRecord.read(folder).reason == "its process ended without a word"
     assert go(baseline="popularity").status == "finished"
 
 
