@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 
 from genrec_bench.contracts import Progress
 from genrec_bench.errors import GenrecError, OutputError, RecordError
-from genrec_bench.record import RECORD_FILE, RunRecord, write_json
+from genrec_bench.record import RunRecord, write_json
 from genrec_bench.spec import RunSpec
 from genrec_bench.types import digest
 
@@ -147,15 +147,3 @@ def folder_digest(folder: Path, skip: str = "") -> str:
 def copy_into(source: Path, target: Path) -> None:
     """A copy of a cache entry, without its bookkeeping."""
     shutil.copytree(source, target, ignore=shutil.ignore_patterns(".digest", "checkpoint.*"))
-
-
-__all__ = [
-    "RECORD_FILE",
-    "cached",
-    "copy_into",
-    "folder_digest",
-    "locked",
-    "open_run_folder",
-    "run_folder",
-    "start_run",
-]

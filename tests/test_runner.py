@@ -12,7 +12,6 @@ import pytest
 import genrec_bench
 from genrec_bench import RunRecord, RunSpec, protocol, runner
 from genrec_bench.errors import (
-    BrokenComponent,
     ConfigError,
     DataError,
     DeviceMissing,
@@ -351,8 +350,3 @@ def test_a_resolved_spec_round_trips_and_names_itself(planted_file):
 def test_importing_the_package_imports_no_torch():
     code = "import sys, genrec_bench; assert not {'torch', 'scipy', 'numpy'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, env=os.environ)
-
-
-def test_a_broken_component_names_its_cause():
-    with pytest.raises((BrokenComponent, UnknownComponent)):
-        genrec_bench.registry.load("indexer", "nobody:sci")
