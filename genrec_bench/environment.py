@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import sys
 from datetime import UTC, datetime
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 from genrec_bench.errors import DeviceMissing, UsageError
@@ -55,17 +57,41 @@ def environment(device: str) -> dict[str, Any]:
     return found
 
 
-def peak_memory(device: str) -> dict[str, float | None]:
-    """Highest resident memory of this process so far, and highest allocation on the GPU, in MB (10^6 bytes)."""
-    import resource
+def reset_peak_memory(device: str) -> None:
+    """Start counting `peak_memory` from here, where the system allows it (Linux, CUDA)."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+    if device.startswith("cuda"):
+        import torch
 
-    unit = 1 if sys.platform == "darwin" else 1024
-    peak = {"peak_host_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6, "peak_device_mb": None}
+        torch.cuda.reset_peak_memory_stats(torch.device(device))
+
+
+def peak_memory(device: str) -> dict[str, float | None]:
+    """Highest resident memory of this process, loaded libraries included, and highest allocation on the GPU, in MB
+    (10^6 bytes), since `reset_peak_memory`."""
+    peak = {"peak_host_mb": _peak_host(), "peak_device_mb": None}
     if device.startswith("cuda"):
         import torch
 
         peak["peak_device_mb"] = torch.cuda.max_memory_allocated(torch.device(device)) / 1e6
     return peak
+
+
+def _peak_host() -> float | None:
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith("VmHWM"))
+    except (OSError, StopIteration):
+        import resource
+
+        unit = 1 if sys.platform == "darwin" else 1024
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+
+
+def library_versions() -> str:
+    """Versions of the numerical libraries, which what they compute may depend on."""
+    return " ".join(f"{name}={_version(name)}" for name in ("numpy", "scipy", "scikit-learn", "torch"))
 
 
 def _version(name: str) -> str | None:

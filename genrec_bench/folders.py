@@ -15,11 +15,12 @@ from filelock import FileLock, Timeout
 
 from genrec_bench.contracts import Progress
 from genrec_bench.errors import GenrecError, OutputError, RecordError
-from genrec_bench.record import RunRecord, write_json
+from genrec_bench.record import RECORD_FILE, RunRecord, write_json
 from genrec_bench.spec import RunSpec
 from genrec_bench.types import digest
 
 T = TypeVar("T")
+NEW = ".new"  # inside a finished run's folder: the attempt that is to replace it
 
 
 def run_folder(out: Path, spec: RunSpec) -> Path:
@@ -70,14 +71,38 @@ def locked(folder: Path) -> Iterator[None]:
         raise OutputError(f"{folder} is in use by another run: wait for it to end", path=folder) from None
 
 
-def start_run(folder: Path, spec: RunSpec) -> None:
-    """Clear what an earlier attempt left, and write the spec and a `running` record."""
-    for path in folder.iterdir():
-        if path.name != ".lock":
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-    write_json(folder / "spec.json", spec.to_dict())
+@contextlib.contextmanager
+def attempt(folder: Path, spec: RunSpec, *, keep: bool) -> Iterator[Path]:
+    """A cleared folder for a new attempt at `spec`, with the spec and a `running` record.
+
+    With `keep`, `folder` holds a finished run: the attempt works in `folder/.new`, takes the old run's place when it has
+    ended well, and is thrown away when it has not.
+    """
+    place = folder / NEW if keep else folder
+    place.mkdir(exist_ok=True)
+    _clear(place)
+    write_json(place / "spec.json", spec.to_dict())
     record = RunRecord(spec.to_dict(), spec.spec_id, spec.system_id, "running", process=this_process())
-    record.write(folder)
+    record.write(place)
+    if not keep:
+        yield place
+        return
+    try:
+        yield place
+    except BaseException:
+        shutil.rmtree(place, ignore_errors=True)
+        raise
+    (folder / RECORD_FILE).unlink()  # from here until the last move, this is a folder whose run has not ended
+    _clear(folder, but=NEW)
+    for path in sorted(place.iterdir(), key=lambda path: path.name == RECORD_FILE):
+        os.replace(path, folder / path.name)
+    place.rmdir()
+
+
+def _clear(folder: Path, but: str = "") -> None:
+    for path in folder.iterdir():
+        if path.name not in (".lock", but):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def this_process() -> dict[str, Any]:
@@ -105,7 +130,9 @@ def cached(
                 return read(folder), True
             except (OSError, ValueError, KeyError, GenrecError) as error:
                 progress.note(f"cache {folder} is not usable ({error}): made anew")
-                shutil.rmtree(folder)
+                shutil.rmtree(folder) if folder.is_dir() else folder.unlink()
+        if partial.is_file():
+            partial.unlink()
         partial.mkdir(exist_ok=True)
         made = make(partial)
         (partial / ".digest").write_text(_content_digest(partial))

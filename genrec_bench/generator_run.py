@@ -17,6 +17,7 @@ import torch
 from genrec_bench import registry
 from genrec_bench.codes import Index
 from genrec_bench.contracts import Backbone, Context, Decoder, Indexer, Template
+from genrec_bench.environment import library_versions
 from genrec_bench.folders import cached, copy_into, folder_digest
 from genrec_bench.indexers.numbers import random_user_labels
 from genrec_bench.loading import cache_dir
@@ -51,12 +52,14 @@ def run_generator(this: Run) -> None:
 
 
 def cache_key(this: Run, *parts: Any) -> str:
-    """What a cached thing depends on, as 24 hex digits: data with all that a component may see of it, seed, engine."""
+    """What a cached thing depends on, as 24 hex digits: data with all that a component may see of it, seed, engine,
+    versions of the numerical libraries."""
     data, features = this.data, this.data.item_features
     seen = ("",) if data.item_titles is None else (np.asarray(data.item_titles),)
     seen += ("",) if features is None else (features.values, features.offsets)
     engine = registry.engine_digest()
-    return digest(data.fingerprint(), this.split.fingerprint, this.spec.seed, engine, *seen, *parts)[:24]
+    versions = library_versions()
+    return digest(data.fingerprint(), this.split.fingerprint, this.spec.seed, engine, versions, *seen, *parts)[:24]
 
 
 def component_key(this: Run, part: str) -> str:

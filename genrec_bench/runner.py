@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,9 @@ import numpy as np
 from genrec_bench import registry
 from genrec_bench.config import config_dict, make_config
 from genrec_bench.contracts import Component, Progress, Quiet
-from genrec_bench.environment import environment, peak_memory, pick_device
+from genrec_bench.environment import environment, peak_memory, pick_device, reset_peak_memory
 from genrec_bench.errors import GenrecError, NeedsMissing, RunFailed, UsageError, did_you_mean
-from genrec_bench.folders import locked, open_run_folder, run_folder, start_run, this_process
+from genrec_bench.folders import attempt, locked, open_run_folder, run_folder, this_process
 from genrec_bench.loading import load_data
 from genrec_bench.metrics import lists, scores
 from genrec_bench.protocol import KS, POLICIES, PROTOCOL, check_protocol
@@ -146,18 +146,30 @@ def run(
     earlier = open_run_folder(folder, spec)
     began = time.perf_counter()
     data, split = load_data(spec, data_dir=data_dir, progress=progress)
-    if earlier is not None and earlier.status == "finished" and not force:
-        if earlier.fingerprints.get("data") != data.fingerprint():
-            progress.note(f"the data has changed since the run in {folder}: running again")
-        else:
-            if {part: facts.get("code") for part, facts in earlier.components.items()} != _codes(spec):
-                progress.note(f"{folder} was made by another version of its components: --force makes it anew")
-            return earlier
+    if not force and earlier is not None and _still_holds(earlier, spec, data, folder, progress):
+        return earlier
     with locked(folder):
-        start_run(folder, spec)
-        this = Run(spec, folder, data, split, device, force, progress)
-        this.phases["data"] = time.perf_counter() - began
-        return _live(this)
+        earlier = open_run_folder(folder, spec)  # another process may have finished it meanwhile
+        if not force and earlier is not None and _still_holds(earlier, spec, data, folder, Quiet()):
+            return earlier
+        finished = earlier is not None and earlier.status == "finished"
+        with attempt(folder, spec, keep=finished) as place:
+            reset_peak_memory(device)
+            this = Run(spec, place, data, split, device, force, progress)
+            this.phases["data"] = time.perf_counter() - began
+            return _live(this)
+
+
+def _still_holds(earlier: RunRecord, spec: RunSpec, data: Interactions, folder: Path, progress: Progress) -> bool:
+    """Whether a run of this spec is finished and its data is still the same; says what else has changed since."""
+    if earlier.status != "finished":
+        return False
+    if earlier.fingerprints.get("data") != data.fingerprint():
+        progress.note(f"the data has changed since the run in {folder}: running again")
+        return False
+    if {part: facts.get("code") for part, facts in earlier.components.items()} != _codes(spec):
+        progress.note(f"{folder} was made by another version of its components: --force makes it anew")
+    return True
 
 
 def _codes(spec: RunSpec) -> dict[str, str]:
@@ -192,16 +204,17 @@ def _live(this: Run) -> RunRecord:
             run_generator(this)
         _score(this)
         record = _record(this, "finished", None)
+        record.write(this.folder)
+        return record
     except BaseException as error:
         reason = "interrupted" if isinstance(error, KeyboardInterrupt) else f"{type(error).__name__}: {error}"
         this.found = {key: value for key, value in this.found.items() if key not in ("metrics", "ranks")}
-        _record(this, "failed", reason).write(this.folder)
+        with suppress(OSError):  # a full disk: the error itself is what has to be said
+            _record(this, "failed", reason).write(this.folder)
         if isinstance(error, GenrecError) or not isinstance(error, Exception | KeyboardInterrupt):
             raise
         again = "the same command starts again" if reason == "interrupted" else "see --debug for the traceback"
-        raise RunFailed(f"{reason}; {again} (record in {this.folder})", reason=reason, folder=this.folder) from error
-    record.write(this.folder)
-    return record
+        raise RunFailed(f"{reason}; {again} (run folder {this.folder})", reason=reason, folder=this.folder) from error
 
 
 def _score(this: Run) -> None:

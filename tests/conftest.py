@@ -54,3 +54,18 @@ def planted_file(tmp_path) -> Path:
     path = tmp_path / "planted.txt"
     path.write_text("\n".join(planted_lines()) + "\n")
     return path
+
+
+@pytest.fixture
+def go(tmp_path, planted_file, monkeypatch):
+    """Runs a small system on the planted data, with a cache of its own."""
+    from runs import spec_for
+
+    from genrec_bench import runner
+
+    monkeypatch.setenv("GENREC_CACHE", str(tmp_path / "cache"))
+
+    def run(force=False, **changes):
+        return runner.run(spec_for(planted_file, **changes), out=tmp_path / "runs", device="cpu", force=force)
+
+    return run

@@ -8,8 +8,8 @@ import sys
 import jsonschema
 import numpy as np
 import pytest
+from runs import folder_of, spec_for
 
-import genrec_bench
 from genrec_bench import RunRecord, RunSpec, protocol, runner
 from genrec_bench.errors import (
     ConfigError,
@@ -17,37 +17,12 @@ from genrec_bench.errors import (
     DeviceMissing,
     Diverged,
     InvalidRanking,
-    OutputError,
     RunFailed,
     UnknownComponent,
     UsageError,
 )
 from genrec_bench.metrics.lists import read_lists
 from genrec_bench.record import write_json
-
-SMALL = {"backbone.epochs": 3, "backbone.d_model": 32, "backbone.heads": 2}
-
-
-def spec_for(path, **changes):
-    options = {"dataset.path": str(path), "dataset.format": "sequence", **changes.pop("set", {})}
-    system = {} if "baseline" in changes else {"indexer": "random", "backbone": "lightlm", "profile": "tiny"}
-    if not system:
-        return RunSpec(dataset="file", set=options, **changes)
-    return RunSpec(dataset="file", set={**SMALL, **options}, **{**system, **changes})
-
-
-@pytest.fixture
-def go(tmp_path, planted_file, monkeypatch):
-    monkeypatch.setenv("GENREC_CACHE", str(tmp_path / "cache"))
-
-    def run(force=False, **changes):
-        return runner.run(spec_for(planted_file, **changes), out=tmp_path / "runs", device="cpu", force=force)
-
-    return run
-
-
-def folder_of(tmp_path, record):
-    return tmp_path / "runs" / record.spec_id
 
 
 @pytest.mark.parametrize("task", ["direct", "sequential"])
@@ -273,61 +248,6 @@ def test_a_missing_data_file_leaves_nothing_behind(tmp_path):
 def test_a_device_that_is_not_there_is_refused(planted_file, tmp_path):
     with pytest.raises(DeviceMissing, match="cuda:99"):
         runner.run(spec_for(planted_file), out=tmp_path / "runs", device="cuda:99")
-
-
-def test_an_output_folder_that_is_a_file_is_refused(planted_file, tmp_path):
-    (tmp_path / "runs").write_text("")
-    with pytest.raises(OutputError, match="cannot write"):
-        runner.run(spec_for(planted_file, baseline="popularity"), out=tmp_path / "runs")
-
-
-def test_a_folder_of_another_spec_is_refused(go, tmp_path):
-    first = go(baseline="popularity")
-    folder = folder_of(tmp_path, first)
-    spec = json.loads((folder / "spec.json").read_text())
-    (folder / "spec.json").write_text(json.dumps({**spec, "seed": 7}))
-    with pytest.raises(OutputError, match="another spec"):
-        go(baseline="popularity")
-
-
-def test_a_locked_folder_is_refused(go, tmp_path):
-    from filelock import FileLock
-
-    folder = folder_of(tmp_path, go(baseline="popularity"))
-    with FileLock(folder / ".lock"), pytest.raises(OutputError, match="in use"):
-        go(baseline="popularity", force=True)
-
-
-def test_a_corrupt_weights_cache_is_made_anew_and_that_is_said(go, tmp_path):
-    first = go()
-    (weights,) = (p for p in (genrec_bench.loading.cache_dir() / "weights").glob("*/backbone/weights.safetensors"))
-    weights.write_bytes(weights.read_bytes()[:100])
-
-    class Notes(genrec_bench.contracts.Quiet):
-        said = ""
-
-        def note(self, message):
-            Notes.said += message
-
-    (folder_of(tmp_path, first) / "record.json").unlink()
-    spec = runner.resolve(RunSpec.from_dict(first.spec))
-    again = runner.run(spec, out=tmp_path / "runs", device="cpu", progress=Notes())
-    assert "made anew" in Notes.said
-    assert again.metrics == first.metrics
-
-
-def test_an_unfinished_record_of_a_dead_process_does_not_block(go, tmp_path):
-    record = go(baseline="popularity")
-    runner.start_run(folder_of(tmp_path, record), runner.resolve(RunSpec.from_dict(record.spec)))
-    folder = folder_of(tmp_path, record)
-    assert RunRecord.read(folder).status == "running"
-    child = subprocess.Popen([sys.executable, "-c", ""])
-    child.wait()
-    running = json.loads((folder / "record.json").read_text())
-    running["process"]["pid"] = child.pid
-    write_json(folder / "record.json", running)
-    assert RunRecord.read(folder).reason == "its process ended without a word"
-    assert go(baseline="popularity").status == "finished"
 
 
 def test_many_ranks_go_to_a_sidecar(go, tmp_path, monkeypatch):

@@ -44,6 +44,8 @@ class LightLMConfig(TrainingConfig):
         for name in ("layers", "d_model", "heads", "d_ff", "history"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1")
+        if self.history > WORD_ROWS:
+            raise ValueError(f"history must be at most {WORD_ROWS}")
         if self.d_model % self.heads:
             raise ValueError(f"d_model {self.d_model} is not a multiple of heads {self.heads}")
         if not 0 <= self.dropout < 1:
@@ -124,6 +126,7 @@ class LightLM(Backbone):
         folder.mkdir(parents=True, exist_ok=True)
         weights = {name: value.detach().cpu().contiguous() for name, value in self.net.state_dict().items()}
         save_file(weights, folder / "weights.safetensors")
+        (folder / "weights.safetensors").chmod(0o644)  # safetensors writes for the owner alone
         (folder / "network.json").write_text(json.dumps(asdict(self.net.shape), indent=1) + "\n")
 
     def load(self, folder: Path, device: str = "cpu") -> None:
