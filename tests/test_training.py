@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from genrec_bench.backbones.lightlm import LightLM, LightLMConfig
 from genrec_bench.backbones.training import TrainingConfig, batch_loss, epoch_batches
-from genrec_bench.backbones.trees import build_trees
+from genrec_bench.backbones.trees import build_trees, latest_targets
 from genrec_bench.contracts import START, Context
 from genrec_bench.types import Examples, Ragged, Sources
 
@@ -55,6 +55,13 @@ def test_the_loss_over_shared_positions_equals_one_sequence_per_target(codes, da
             plain_loss, plain_tokens = plain_loss + one.item(), plain_tokens + count
     assert tokens == plain_tokens
     assert loss.item() == pytest.approx(plain_loss, rel=1e-4)
+
+
+def test_the_latest_targets_of_a_source_are_its_last():
+    codes = [[item] for item in range(6)]
+    kept = latest_targets(examples_of(codes, [[0, 1, 2], [3], [4, 5, 1, 0]]), 2)
+    assert kept.targets[:, 0].tolist() == [1, 2, 3, 1, 0]
+    assert kept.target_offsets.tolist() == [0, 2, 3, 5]
 
 
 def test_a_tree_has_one_position_per_prefix_that_goes_on():

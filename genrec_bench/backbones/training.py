@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from genrec_bench.backbones.t5 import T5
-from genrec_bench.backbones.trees import TargetTrees, build_trees, take_batch
+from genrec_bench.backbones.trees import TargetTrees, build_trees, latest_targets, take_batch
 from genrec_bench.contracts import Context, FitReport
 from genrec_bench.errors import Diverged
 from genrec_bench.types import Examples, Int64, Sources
@@ -36,6 +36,7 @@ class TrainingConfig:
     patience: int = 5  # validations without improvement before training stops; 0 = never
     validate_every: int = 1  # epochs
     examples_per_epoch: int = 0  # sources sampled per epoch; 0 = all
+    latest_targets: int = 0  # targets of a source that are learned: its last ones (`direct` has many); 0 = all
     averaging: float = (
         0.0  # decay per step of a running mean of the weights, which is what is validated and kept; 0 = off
     )
@@ -48,7 +49,7 @@ class TrainingConfig:
         for name in ("learning_rate", "clip"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be above 0")
-        for name in ("patience", "examples_per_epoch", "weight_decay"):
+        for name in ("patience", "examples_per_epoch", "latest_targets", "weight_decay"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative")
         for name in ("warmup", "averaging"):
@@ -109,6 +110,8 @@ def epoch_batches(lengths: Int64, config: TrainingConfig, seed: int, epoch: int)
 
 def fit(network: T5, examples: Examples, config: TrainingConfig, ctx: Context) -> FitReport:
     """Train `network` in place and leave it with the weights of its best epoch."""
+    if config.latest_targets:
+        examples = latest_targets(examples, config.latest_targets)
     trees = build_trees(examples.targets, examples.target_offsets)
     precision = resolve_precision(config.precision, ctx.device, network.shape.d_model)
     used = min(len(examples), config.examples_per_epoch or len(examples))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from genrec_bench.contracts import START
-from genrec_bench.types import Int32, Int64, spread
+from genrec_bench.types import Examples, Int32, Int64, spread
 
 
 @dataclass(frozen=True)
@@ -98,6 +98,15 @@ def _pack(examples: int, levels_nodes: list, levels_edges: list) -> TargetTrees:
         e_token[edge_order].astype(np.int32),
         e_count[edge_order].astype(np.int32),
     )
+
+
+def latest_targets(examples: Examples, most: int) -> Examples:
+    """The same sources with at most their last `most` targets each (targets stand in the order of time)."""
+    counts = np.diff(examples.target_offsets)
+    place = spread(np.zeros(len(counts), np.int64), examples.target_offsets)
+    kept = examples.targets[place >= np.repeat(counts - most, counts)]
+    offsets = np.concatenate([[0], np.cumsum(np.minimum(counts, most))]).astype(np.int64)
+    return Examples(examples.sources, kept, offsets, examples.n_tokens)
 
 
 @dataclass(frozen=True)
