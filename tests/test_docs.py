@@ -71,7 +71,7 @@ def test_the_indexer_of_contributing_is_built_installed_and_run(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("make") is None or shutil.which("git") is None, reason="needs make and git")
-def test_the_demo_runs_from_a_fresh_clone_and_beats_popularity_at_10_and_20(tmp_path):
+def test_the_demo_runs_from_a_fresh_clone_and_beats_popularity(tmp_path):
     if not (ROOT / ".git").exists():
         pytest.skip("not a git checkout")
     clone = tmp_path / "clone"
@@ -85,5 +85,4 @@ def test_the_demo_runs_from_a_fresh_clone_and_beats_popularity_at_10_and_20(tmp_
         for name in ("sci / lightlm / trie", "popularity")
     )
     assert len(ours) == len(floor) == 6
-    beyond_five = slice(2, None)  # hit@10, ndcg@10, hit@20, ndcg@20; at 5 the two are a few users apart
-    assert all(a > b for a, b in zip(ours[beyond_five], floor[beyond_five], strict=True))
+    assert all(a > b for a, b in zip(ours, floor, strict=True))

@@ -69,10 +69,12 @@ class LightLM(Backbone):
             "learning_rate": 4e-3,
             "patience": 8,
             "averaging": 0.98,
+            "latest_targets": 20,  # taste drifts: chosen on validation, over 10, 50 and all
         },
         "quick/sequential": {
             "d_ff": 16,
             "averaging": 0.0,
+            "latest_targets": 0,
             "dropout": 0.1,
             "epochs": 10,
             "batch_size": 128,
