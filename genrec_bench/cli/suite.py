@@ -1,0 +1,57 @@
+"""`genrec suite`: a file of runs, one after another, and the tables of what finished."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+
+@click.command(short_help="Run a file of specs, one after another.")
+@click.argument("file", type=click.Path(path_type=Path), metavar="FILE.toml")
+@click.option(
+    "--out", type=click.Path(path_type=Path), default="runs", show_default=True, help="Folder of run folders."
+)
+@click.option("--data-dir", type=click.Path(path_type=Path), metavar="DIR", help="Where data files lie.")
+@click.option("--device", default="auto", show_default=True, metavar="NAME", help="cpu, cuda or auto.")
+@click.option("--dry-run", is_flag=True, help="List the runs and stop.")
+def suite(file: Path, out: Path, data_dir: Path | None, device: str, dry_run: bool) -> None:
+    """Run everything that FILE.toml asks for. What has finished is not run again, what fails does not stop the rest.
+
+    \b
+    [all]                       # what the runs have in common
+    profile = "tiny"
+    set."backbone.epochs" = 1
+    [grid]                      # every combination
+    indexer = ["random", "sci"]
+    backbone = ["lightlm"]
+    decoder = ["trie", "filter"]
+    task = ["direct", "sequential"]
+    [[runs]]                    # and single runs
+    baseline = "popularity"
+    """
+    from genrec_bench.cli.progress import RichProgress
+    from genrec_bench.leaderboard.tables import render
+    from genrec_bench.suite import read_suite, run_suite
+
+    specs = read_suite(file)
+    if dry_run:
+        for spec in specs:
+            click.echo(f"{spec.spec_id}  {spec.dataset}, {spec.task}, seed {spec.seed}: {spec.system}")
+        return
+    done, failed = [], 0
+    outcomes = run_suite(specs, out=out, device=device, data_dir=data_dir, progress=RichProgress())
+    for number, outcome in enumerate(outcomes, 1):
+        asked = outcome.spec
+        what = f"{number}/{len(specs)} {asked.dataset}, {asked.task}, seed {asked.seed}: {asked.system}"
+        if outcome.record is None:
+            failed += 1
+            click.echo(f"{what}: {outcome.error}", err=True)
+        else:
+            done.append(outcome.record)
+            click.echo(f"{what}: finished ({outcome.seconds:.0f} s)", err=True)
+    click.echo(render(done, "table", colour=sys.stdout.isatty()), nl=False)
+    if failed:
+        click.echo(f"{failed} of {len(specs)} runs failed; the same command tries them again", err=True)
+        sys.exit(1)

@@ -1,0 +1,108 @@
+"""Suites: a TOML file that asks for many runs, a grid of specs or single ones, and what becomes of each."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from genrec_bench.errors import ConfigError, GenrecError, UsageError, did_you_mean
+from genrec_bench.record import RunRecord
+from genrec_bench.runner import resolve, run
+from genrec_bench.spec import RunSpec, read_toml
+
+SECTIONS = ("all", "grid", "runs")
+AXES = tuple(field.name for field in fields(RunSpec) if field.name not in ("options", "resolved", "set"))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one run of a suite. `record` is None where it failed; then `error` says why in one line."""
+
+    spec: RunSpec
+    record: RunRecord | None
+    error: str
+    seconds: float
+
+
+def read_suite(path: Path) -> list[RunSpec]:
+    """The resolved specs that a suite file asks for, in its order, each once.
+
+    `[all]` holds what every run has in common; `[grid]` (or several `[[grid]]`) lists of values, of which every
+    combination runs; `[[runs]]` single runs. Keys are those of a run spec, options under `set` (`set."backbone.epochs"`).
+    Everything is resolved here, so that a mistyped name stops a suite before its first run. UsageError or ConfigError
+    names the file.
+    """
+    try:
+        asked = read_toml(path)
+        for section in asked:
+            if section not in SECTIONS:
+                raise ConfigError(
+                    f"no section {section!r}.{did_you_mean(section, SECTIONS)} Sections: {', '.join(SECTIONS)}.",
+                    part="suite",
+                    key=section,
+                )
+        common = _tables(asked.get("all", {}), "all")
+        wanted = [values for grid in _tables(asked.get("grid", []), "grid") for values in _product(grid)]
+        wanted += _tables(asked.get("runs", []), "runs")
+        specs = [resolve(RunSpec.from_dict(_merged(common[0] if common else {}, values))) for values in wanted]
+    except GenrecError as error:
+        raise type(error)(str(error) if str(path) in str(error) else f"{path}: {error}", **error.facts) from None
+    if not specs:
+        raise UsageError(f"{path} asks for no run: give it a [grid] or [[runs]]")
+    return list({spec.spec_id: spec for spec in specs}.values())
+
+
+def run_suite(specs: Sequence[RunSpec], **how: Any) -> Iterator[Outcome]:
+    """Run `specs` one after another; `how` goes to `genrec_bench.run`. A run that fails is told, and the next one runs."""
+    for spec in specs:
+        began = time.perf_counter()
+        try:
+            record, error = run(spec, **how), ""
+        except GenrecError as failure:
+            record, error = None, f"{type(failure).__name__}: {failure}"
+        yield Outcome(spec, record, error, time.perf_counter() - began)
+
+
+def _tables(value: Any, section: str) -> list[Mapping[str, Any]]:
+    tables = list(value) if isinstance(value, list) else [value]
+    if not all(isinstance(table, Mapping) for table in tables):
+        raise ConfigError(f"{section} is no table of run spec keys", part="suite", key=section)
+    return tables
+
+
+def _product(grid: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    for key, values in grid.items():
+        if key not in AXES:
+            raise ConfigError(f"a grid has no axis {key!r}.{did_you_mean(key, AXES)}", part="suite", key=key)
+        if not isinstance(values, list) or not values:
+            raise ConfigError(f"grid.{key} = {values!r}: expected a list of values", part="suite", key=key)
+    for combination in itertools.product(*grid.values()):
+        yield dict(zip(grid, combination, strict=True))
+
+
+def _merged(common: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """`values` over `common`, options too; a baseline takes only what a baseline has."""
+    together = {**common, **values, "set": {**_flat(common.get("set")), **_flat(values.get("set"))}}
+    if together.get("baseline") is not None:
+        together["set"] = {key: value for key, value in together["set"].items() if key.split(".")[0] in _BASELINE}
+        for key in ("profile", "beams"):
+            if key not in values:
+                together.pop(key, None)
+    return together
+
+
+_BASELINE = ("dataset", "baseline")
+
+
+def _flat(settings: Any) -> dict[str, Any]:
+    """`{"backbone": {"epochs": 1}}`, which is how TOML reads an unquoted dot, as `{"backbone.epochs": 1}`."""
+    flat: dict[str, Any] = {}
+    for key, value in (settings or {}).items():
+        flat |= (
+            {f"{key}.{name}": inner for name, inner in value.items()} if isinstance(value, Mapping) else {key: value}
+        )
+    return flat
