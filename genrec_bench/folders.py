@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from filelock import FileLock, Timeout
 
 from genrec_bench.contracts import Progress
-from genrec_bench.errors import GenrecError, OutputError, RecordError
+from genrec_bench.errors import OutputError, RecordError
 from genrec_bench.record import RECORD_FILE, RunRecord, write_json
 from genrec_bench.spec import RunSpec
 from genrec_bench.types import digest
@@ -128,7 +128,7 @@ def cached(
                 if _content_digest(folder) != (folder / ".digest").read_text():
                     raise ValueError("its content has changed")
                 return read(folder), True
-            except (OSError, ValueError, KeyError, GenrecError) as error:
+            except Exception as error:  # a damaged file makes its reader raise anything
                 progress.note(f"cache {folder} is not usable ({error}): made anew")
                 shutil.rmtree(folder) if folder.is_dir() else folder.unlink()
         if partial.is_file():

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 from genrec_bench import registry
 from genrec_bench.config import make_config
 from genrec_bench.contracts import Context, Dataset, Progress, Quiet
 from genrec_bench.errors import UsageError
+from genrec_bench.metrics.scores import ceiling
 from genrec_bench.protocol import make_split
 from genrec_bench.spec import RunSpec
 from genrec_bench.types import Interactions, Split
@@ -44,3 +46,18 @@ def load_data(
         progress=progress or Quiet(),
     )
     return make_split(dataset.load(ctx), spec.protocol)
+
+
+def describe_data(spec: RunSpec, data: Interactions, split: Split) -> dict[str, Any]:
+    """The record's section on the data: counts, users cut on a tie of timestamps, what no `mask` list can exceed."""
+    return {
+        "name": spec.dataset,
+        "users": data.n_users,
+        "items": data.n_items,
+        "interactions": len(data),
+        "tie_users": split.info.get("tie_users"),
+        "mask_ceiling": ceiling(split.queries(split.test), split.test.target),
+        "test_cases": len(split.test),
+        "validation_cases": len(split.validation),
+        "dropped": dict(data.dropped),
+    }

@@ -76,15 +76,17 @@ class RunRecord:
 
     @classmethod
     def read(cls, folder: Path) -> RunRecord:
-        """Read `folder/record.json` (or that file itself). RecordError if it is not there or not readable."""
+        """Read `folder/record.json` (or that file itself). RecordError if it is not there, not readable, or does not fit
+        the published schema, naming the key."""
         path = folder / RECORD_FILE if folder.is_dir() else folder
         try:
-            values = json.loads(path.read_text())
+            values = json.loads(path.read_text(), parse_constant=_no_number)
         except FileNotFoundError:
             raise RecordError(f"no record at {path}: is this a run folder?", path=path) from None
-        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise RecordError(f"{path} is not a readable record: {error}", path=path) from None
         record = cls.from_dict(values, path)
+        check_schema(values, path)
         if record.status == "running" and _is_gone(record.process):
             return replace(record, status="failed", reason="its process ended without a word")
         return record
@@ -98,6 +100,28 @@ class RunRecord:
         """The published JSON Schema of records."""
         text = resources.files("genrec_bench").joinpath(f"schemas/record-{SCHEMA}.json").read_text()
         return cast(dict[str, Any], json.loads(text))
+
+
+def check_schema(values: Mapping[str, Any], path: Path) -> None:
+    """RecordError naming the first key of a record that does not fit the published schema."""
+    import jsonschema
+
+    slim = dict(values)
+    for policy, ranks in values.get("ranks", {}).items():  # long lists of whole numbers are quicker looked at here
+        if isinstance(ranks, list) and all(type(rank) is int and rank >= 0 for rank in ranks):
+            slim["ranks"] = {**slim["ranks"], policy: []}
+    validator = jsonschema.Draft202012Validator(RunRecord.json_schema())
+    worst = jsonschema.exceptions.best_match(validator.iter_errors(slim))
+    if worst is not None:
+        raise RecordError(
+            f"{path}: {worst.json_path.removeprefix('$.')}: {worst.message[:200]}. The record was edited or is of another "
+            "version: run it again",
+            path=path,
+        )
+
+
+def _no_number(constant: str) -> None:
+    raise ValueError(f"{constant} is no number")
 
 
 def _is_gone(process: Mapping[str, Any]) -> bool:

@@ -21,7 +21,7 @@ from genrec_bench.contracts import Component, Progress, Quiet
 from genrec_bench.environment import environment, peak_memory, pick_device, reset_peak_memory
 from genrec_bench.errors import GenrecError, NeedsMissing, RunFailed, UsageError, did_you_mean
 from genrec_bench.folders import attempt, locked, open_run_folder, run_folder, this_process
-from genrec_bench.loading import load_data
+from genrec_bench.loading import describe_data, load_data
 from genrec_bench.metrics import lists, scores
 from genrec_bench.protocol import KS, POLICIES, PROTOCOL, check_protocol
 from genrec_bench.record import RunRecord
@@ -253,7 +253,7 @@ def _record(this: Run, status: str, reason: str | None) -> RunRecord:
         system_id=this.spec.system_id,
         status=status,
         reason=reason,
-        data=describe_data(this),
+        data=describe_data(this.spec, this.data, this.split),
         phases={name: round(seconds, 4) for name, seconds in this.phases.items()},
         fingerprints=fingerprints,
         components=components(this.spec),
@@ -262,19 +262,3 @@ def _record(this: Run, status: str, reason: str | None) -> RunRecord:
         process=this_process(),
         **found,
     )
-
-
-def describe_data(this: Run) -> dict[str, Any]:
-    """The record's section on the data."""
-    queries = this.split.queries(this.split.test)
-    return {
-        "name": this.spec.dataset,
-        "users": this.data.n_users,
-        "items": this.data.n_items,
-        "interactions": len(this.data),
-        "tie_users": this.split.info.get("tie_users"),
-        "mask_ceiling": scores.ceiling(queries, this.split.test.target),
-        "test_cases": len(this.split.test),
-        "validation_cases": len(this.split.validation),
-        "dropped": dict(this.data.dropped),
-    }

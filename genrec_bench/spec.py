@@ -97,6 +97,8 @@ class RunSpec:
         for key in ("dataset", "task", "protocol", "profile", *PARTS[1:]):
             if values.get(key) is not None and not isinstance(values[key], str):
                 raise ConfigError(f"spec: {key} = {values[key]!r}: expected a text", part="spec", key=key)
+        if values.get("resolved"):
+            _check_complete(values)
         return cls(**values)
 
     @classmethod
@@ -133,6 +135,21 @@ class RunSpec:
     def with_(self, **changes: Any) -> RunSpec:
         """A copy with fields changed."""
         return replace(self, **changes)
+
+
+def _check_complete(values: Mapping[str, Any]) -> None:
+    """ConfigError if a spec that calls itself resolved lacks something that resolving fills in."""
+    parts = ("baseline",) if values.get("baseline") is not None else ("indexer", "backbone", "decoder")
+    plain = ("task", "protocol") if parts == ("baseline",) else ("task", "protocol", "profile", "beams")
+    options = values.get("options") or {}
+    missing = [key for key in ("dataset", *plain, *parts) if values.get(key) is None]
+    missing += [f"options.{part}" for part in ("dataset", *parts) if part not in options]
+    if missing:
+        raise ConfigError(
+            f"a resolved spec has no {missing[0]}: resolve it with genrec_bench.runner.resolve",
+            part="spec",
+            key=missing[0],
+        )
 
 
 def read_toml(path: Path) -> dict[str, Any]:

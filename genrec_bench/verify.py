@@ -6,6 +6,8 @@ weights and no torch: what it cannot check is how the lists came to be.
 
 from __future__ import annotations
 
+import json
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +19,7 @@ from genrec_bench import protocol
 from genrec_bench.codes import Index
 from genrec_bench.contracts import Progress
 from genrec_bench.errors import GenrecError, InvalidRanking, RecordError
-from genrec_bench.loading import load_data
+from genrec_bench.loading import describe_data, load_data
 from genrec_bench.metrics import lists as stored
 from genrec_bench.metrics.impossible import contradictions
 from genrec_bench.metrics.ranks import read_ranks
@@ -74,10 +76,12 @@ def verify(folder: Path, data_dir: Path | None = None, progress: Progress | None
     spec = RunSpec.from_dict(record.spec)
     data, split = load_data(spec, data_dir=data_dir, progress=progress)
     checks = [
+        _check_spec_file(record, folder),
         same("spec", record.spec_id, spec.spec_id),
         same("system", record.system_id, spec.system_id),
         same("data", record.fingerprints.get("data"), data.fingerprint()),
         same("split", record.fingerprints.get("split"), split.fingerprint),
+        _same_values("facts of the data", record.data, describe_data(spec, data, split)),
         same("policies", sorted(protocol.POLICIES), sorted(lists)),
     ]
     try:
@@ -91,6 +95,15 @@ def verify(folder: Path, data_dir: Path | None = None, progress: Progress | None
     checks += _check_validity(record, folder, rankings, split)
     checks += _check_codes(record, folder)
     return VerifyReport(folder, record.spec_id, tuple(checks))
+
+
+def _check_spec_file(record: RunRecord, folder: Path) -> Check:
+    """The spec beside the record is the record's."""
+    try:
+        told = json.loads((folder / "spec.json").read_text())
+    except (OSError, ValueError) as error:
+        return Check("spec.json", False, f"cannot be read: {error}")
+    return Check("spec.json", told == record.spec, "" if told == record.spec else "another spec than the record's")
 
 
 def same(name: str, told: Any, found: Any) -> Check:
@@ -110,7 +123,7 @@ def _check_scores(record: RunRecord, folder: Path, rankings: Mapping[str, Rankin
     """Ranks and metrics of each policy, scored again; a mask list must hold none of the user's items."""
     queries, targets = split.queries(split.test), split.test.target
     top = ceiling(queries, targets)
-    checks = [same("mask_ceiling", record.data.get("mask_ceiling"), top)]
+    checks = []
     for policy, ranking in rankings.items():
         told = record.metrics.get(policy, {})
         metrics, ranks = score(ranking, targets)
@@ -160,12 +173,12 @@ def _check_validity(record: RunRecord, folder: Path, rankings: Mapping[str, Rank
 
 def _check_codes(record: RunRecord, folder: Path) -> list[Check]:
     """The kept index, and that the tokens of every hypothesis are the code of the item it claims, or of none."""
-    if not (folder / "index").is_dir() or not (folder / stored.GENERATIONS_FILE).exists():
-        return []
+    if record.spec.get("baseline") is not None or not (folder / stored.GENERATIONS_FILE).exists():
+        return []  # a generator's missing generations have failed the check `validity`
     try:
         index = Index.load(folder / "index")
-    except (OSError, ValueError, KeyError, GenrecError) as error:
-        return [Check("index", False, str(error))]
+    except (OSError, ValueError, KeyError, GenrecError, zipfile.BadZipFile) as error:
+        return [Check("index", False, f"the index cannot be read: {error}")]
     codes = {code.tobytes(): item for item, code in enumerate(index.items.codes)}
     wrong = 0
     for found in stored.read_generations(folder / stored.GENERATIONS_FILE).values():

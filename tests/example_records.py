@@ -19,11 +19,13 @@ def generator_spec(seed: int = 0, **changes: Any) -> RunSpec:
     spec = RunSpec(
         indexer="sci", backbone="lightlm", decoder="trie", task="direct", profile="tiny", beams=50, seed=seed
     )
-    return replace(spec, **{"options": {"backbone": {"layers": 2}}, "resolved": True, "set": None, **changes})
+    options = {"dataset": {}, "indexer": {}, "backbone": {"layers": 2}, "decoder": {}}
+    return replace(spec, **{"options": options, "resolved": True, "set": None, **changes})
 
 
 def baseline_spec(**changes: Any) -> RunSpec:
-    return replace(RunSpec(baseline="popularity", task="direct"), resolved=True, set=None, **changes)
+    spec = RunSpec(baseline="popularity", task="direct", options={"dataset": {}, "baseline": {}})
+    return replace(spec, resolved=True, set=None, **changes)
 
 
 def finished(spec: RunSpec | None = None, ranks: Sequence[int] = RANKS, **changes: Any) -> RunRecord:

@@ -48,6 +48,8 @@ def runner(monkeypatch):
             raise DataError(f"the {spec.system} run\nfound garbled data in line 3", path=None)
         trained = spec.baseline is None
         filled = {"decoder": "trie", "profile": "quick", "beams": 50} if trained else {}
+        parts = ("dataset", "indexer", "backbone", "decoder") if trained else ("dataset", "baseline")
+        filled["options"] = {part: spec.options.get(part, {}) for part in parts}
         resolved = spec.with_(task=spec.task or "direct", resolved=True, **filled)
         return RunRecord(
             resolved.to_dict(),
@@ -235,8 +237,7 @@ def finished(tmp_path, monkeypatch):
     data = Interactions(rows[:, 0], rows[:, 1], None, np.array(["u7", "u8"]), np.array(list("abcd")), item_titles=films)
     split = leave_one_out(data)
     monkeypatch.setattr(loading, "load_data", lambda spec, **how: (data, split))
-    spec = RunSpec(task="direct", baseline="popularity", resolved=True)
-    RunRecord(spec.to_dict(), spec.spec_id, spec.system_id, "finished").write(tmp_path)
+    example_records.baseline().write(tmp_path)
     lists = Ranking(np.array([[3, -1], [2, 0]], np.int32), np.array([[0.5, -np.inf], [2, 1]], np.float32), 2)
     write_lists(tmp_path / LISTS_FILE, {"mask": lists}, data.user_ids[split.test.user], data.item_ids)
     return tmp_path
@@ -266,9 +267,16 @@ def test_recommend_to_an_unknown_user_is_one_line(finished):
     assert "'nobody'" in done.stderr and done.stderr.count("\n") == 1
 
 
+def test_a_record_of_wrong_types_is_one_line_that_names_the_key(finished):
+    example_records.edit(finished, "metrics", "mask", "ndcg@10", value="much")
+    for words in (["recommend", finished, "--user", "u8"], ["verify", finished], ["leaderboard", finished]):
+        done = genrec(*words)
+        assert done.exit_code == 1 and done.stderr.startswith("RecordError: ") and done.stderr.count("\n") == 1
+        assert "metrics.mask" in done.stderr and "record.json" in done.stderr
+
+
 def test_recommend_from_an_unfinished_run_says_so(finished):
-    spec = RunSpec(task="direct", baseline="popularity", resolved=True)
-    RunRecord(spec.to_dict(), spec.spec_id, spec.system_id, "failed", reason="interrupted").write(finished)
+    example_records.failed().write(finished)
     done = genrec("recommend", finished, "--user", "u8")
     assert done.exit_code == 1 and "this run is failed" in done.stderr
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -16,10 +17,11 @@ from genrec_bench.codes import CodeTable, Index
 from genrec_bench.contracts import Context, Dataset
 from genrec_bench.errors import RecordError
 from genrec_bench.heuristics.popularity import Popularity
+from genrec_bench.loading import describe_data
 from genrec_bench.metrics.lists import read_generations, read_lists, write_generations, write_lists
-from genrec_bench.metrics.scores import ceiling, score
+from genrec_bench.metrics.scores import score
 from genrec_bench.metrics.validity import ranking_from, validity, validity_of_ranking
-from genrec_bench.record import RunRecord
+from genrec_bench.record import RunRecord, write_json
 from genrec_bench.spec import RunSpec
 from genrec_bench.types import Generations, Interactions, Ranking, Split
 from genrec_bench.verify import verify
@@ -50,7 +52,7 @@ def write_run(
     folder: Path, spec: RunSpec, data: Interactions, split: Split, rankings: dict[str, Ranking], told: dict
 ) -> None:
     """A run folder as a finished run leaves it."""
-    queries, targets = split.queries(split.test), split.test.target
+    targets = split.test.target
     scored = {policy: score(ranking, targets) for policy, ranking in rankings.items()}
     prints = {"data": data.fingerprint(), "split": split.fingerprint}
     prints["lists"] = write_lists(folder / "lists.parquet", rankings, data.user_ids[split.test.user], data.item_ids)
@@ -59,8 +61,9 @@ def write_run(
         validity=told,
         metrics={policy: metrics for policy, (metrics, _) in scored.items()},
         fingerprints=prints,
-        data={"test_cases": len(targets), "mask_ceiling": ceiling(queries, targets)},
+        data=describe_data(spec, data, split),
     )
+    write_json(folder / "spec.json", record.spec)
     replace(record, ranks={policy: ranks.tolist() for policy, (_, ranks) in scored.items()}).write(folder)
 
 
@@ -126,7 +129,8 @@ def test_an_honest_generator_run_passes_every_check(generator_run: Path) -> None
         (("metrics", "mask", "ndcg@5"), 0.123, "metrics.mask"),
         (("metrics", "keep", "tie_gap"), 0.5, "metrics.keep"),
         (("validity", "seen_rate"), 0.99, "validity"),
-        (("data", "mask_ceiling"), 0.5, "mask_ceiling"),
+        (("data", "mask_ceiling"), 0.5, "facts of the data"),
+        (("data", "dropped"), {"users_below_3": 2}, "facts of the data"),
         (("fingerprints", "data"), "0" * 64, "data"),
         (("spec", "seed"), 3, "spec"),
         (("ranks", "mask"), [1] * 30, "ranks.mask"),
@@ -136,6 +140,26 @@ def test_an_honest_generator_run_passes_every_check(generator_run: Path) -> None
 def test_a_number_edited_by_hand_is_caught(baseline_run: Path, keys: tuple, value: object, caught: str) -> None:
     edit(baseline_run, *keys, value=value)
     assert caught in failures(baseline_run)
+
+
+@pytest.mark.parametrize(
+    ("gone", "caught"), [("spec.json", "spec.json"), ("generations.npz", "validity"), ("index/codes.npz", "index")]
+)
+def test_a_file_that_is_gone_is_no_check_passed(generator_run: Path, gone: str, caught: str) -> None:
+    (generator_run / gone).unlink()
+    assert failures(generator_run) == [caught]
+
+
+def test_a_truncated_index_is_caught(generator_run: Path) -> None:
+    codes = generator_run / "index" / "codes.npz"
+    codes.write_bytes(codes.read_bytes()[:40])
+    assert failures(generator_run) == ["index"]
+
+
+def test_another_spec_beside_the_record_is_caught(baseline_run: Path) -> None:
+    spec = json.loads((baseline_run / "spec.json").read_text())
+    write_json(baseline_run / "spec.json", {**spec, "seed": 4})
+    assert failures(baseline_run) == ["spec.json"]
 
 
 def test_an_edited_list_is_caught(baseline_run: Path) -> None:
