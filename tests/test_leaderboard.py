@@ -200,3 +200,21 @@ def test_reading_records_needs_no_heavy_library() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("width", [60, 80, 120, 1000])
+def test_a_table_fits_its_terminal_and_names_what_it_leaves_out(width: int) -> None:
+    text = render([finished(), baseline()], "table", width=width)
+    lines = text.splitlines()
+    table = lines[: next(at for at, line in enumerate(lines) if line.startswith("Data:"))]
+    assert max(map(len, table)) <= width
+    header = next(line for line in lines if "system" in line)
+    assert "ndcg@10" in header
+    assert ("No room for" in text) == (width < 1000)
+    assert all((name in header) != (name in text.partition("No room for")[2]) for name in ("size", "train s", "hit@5"))
+
+
+def test_machines_read_mrr_too_and_either_policy() -> None:
+    (row,) = csv.DictReader(io.StringIO(render([baseline()], "csv", "keep")))
+    assert row["policy"] == "keep"
+    assert float(row["mrr@10"]) == baseline().metrics["keep"]["mrr@10"]

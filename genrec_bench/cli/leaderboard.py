@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -18,8 +19,17 @@ import click
     show_default=True,
     help="How to write it.",
 )
-def leaderboard(runs: tuple[Path, ...], form: str) -> None:
+@click.option(
+    "--policy",
+    type=click.Choice(["mask", "keep"]),
+    default="mask",
+    show_default=True,
+    help="Whether what a user already has is masked from the lists.",
+)
+def leaderboard(runs: tuple[Path, ...], form: str, policy: str) -> None:
     """One table per data set, task and protocol, from run folders (or folders of run folders)."""
     from genrec_bench.leaderboard.tables import collect, render
 
-    click.echo(render(collect(list(runs)), form, colour=sys.stdout.isatty()), nl=False)
+    screen = sys.stdout.isatty()
+    width = shutil.get_terminal_size().columns if screen else None
+    click.echo(render(collect(list(runs)), form, policy, colour=screen, width=width), nl=False)

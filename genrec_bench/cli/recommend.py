@@ -18,9 +18,10 @@ LAST = 10  # items of the history to show
 @click.option("--user", required=True, metavar="ID", help="The user's id, as the data has it.")
 @click.option("-k", "count", type=click.IntRange(min=1), default=10, show_default=True, help="How many to show.")
 @click.option("--data-dir", type=click.Path(path_type=Path), metavar="DIR", help="Where data files lie.")
-def recommend(run: Path, user: str, count: int, data_dir: Path | None) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def recommend(run: Path, user: str, count: int, data_dir: Path | None, as_json: bool) -> None:
     """What a user of the finished run in folder RUN had last, and what is recommended, best first."""
-    from genrec_bench.cli.terminal import print_table, table
+    from genrec_bench.cli.terminal import print_json, print_table, table
     from genrec_bench.errors import RecordError
     from genrec_bench.metrics.lists import LISTS_FILE, read_lists
     from genrec_bench.record import RunRecord
@@ -44,15 +45,23 @@ def recommend(run: Path, user: str, count: int, data_dir: Path | None) -> None:
     columns = ("item", "title") if titles else ("item",)
     had, total = history(data, split, user)
 
+    listed = lists.of(user)[:count]
+    if as_json:
+        items = [{"item": item, "title": titles.get(item), "score": float(score)} for item, score in listed]
+        past = [{"item": item, "title": titles.get(item)} for item in had]
+        print_json({"user": user, "system": spec.system, "had": total, "last": past, "recommended": items})
+        return
+
     made = table(*columns)
     for item in had:
         made.add_row(item, *([titles[item]] if titles else []))
     print_table(made, title=f"user {user} had {total} items; the last {len(had)}, newest at the bottom:")
 
     made = table(">place", *columns, ">score")
-    for place, (item, score) in enumerate(lists.of(user)[:count], 1):
+    for place, (item, score) in enumerate(listed, 1):
         made.add_row(str(place), item, *([titles.get(item, "")] if titles else []), f"{score:.3f}")
-    print_table(made, title=f"\n{spec.system} recommends:", caption="what the user had is left out")
+    short = f"; the run's list for this user ends after {len(listed)}" if len(listed) < count else ""
+    print_table(made, title=f"\n{spec.system} recommends:", caption=f"what the user had is left out{short}")
 
 
 def titles_of(data: Interactions) -> dict[str, str]:

@@ -13,7 +13,7 @@ from genrec_bench.leaderboard.records import check_possible, name_of, system_nam
 from genrec_bench.protocol import KS, SELECTION
 from genrec_bench.record import RunRecord
 
-METRICS = tuple(f"{name}@{k}" for name in ("hit", "ndcg") for k in KS)
+METRICS = tuple(f"{name}@{k}" for name in ("hit", "ndcg", "mrr") for k in KS)
 BOARD_BEAMS = 2 * max(KS)  # narrower beams are not the ranking (protocol P13)
 RANKED_SEEDS = 5  # fewer are shown, but not ranked (protocol P17)
 

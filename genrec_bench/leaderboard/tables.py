@@ -18,13 +18,24 @@ __all__ = ["FORMATS", "collect", "render", "unfinished"]
 
 FORMATS = ("table", "md", "csv", "json")
 NOT_MEASURED = "\N{EN DASH}"
-HEADER = ("system", "size", "seeds", *METRICS, "halluc.", "fill@10", "users/s", "params", "train s", "on")
+SHOWN = tuple(key for key in METRICS if not key.startswith("mrr"))
+HEADER = ("system", "size", "seeds", *SHOWN, "halluc.", "fill@10", "users/s", "params", "train s", "on")
+# on a narrow terminal, columns go from the end of this list
+PRIORITY = ("system", "ndcg@10", "hit@10", "seeds", "halluc.", "fill@10", "users/s", "size", "params", "on")
+PRIORITY += tuple(name for name in HEADER if name not in PRIORITY)
 
 
-def render(records: Iterable[RunRecord], format: str = "table", policy: str = "mask", colour: bool = False) -> str:
+def render(
+    records: Iterable[RunRecord],
+    format: str = "table",
+    policy: str = "mask",
+    colour: bool = False,
+    width: int | None = None,
+) -> str:
     """The leaderboard of `records` as text, one table per data set, task and protocol, best ndcg@10 first.
 
-    `table` and `md` round and add the conditions below; `csv` and `json` carry unrounded means over seeds. Unfinished
+    `table` and `md` round and add the conditions below; `csv` and `json` carry unrounded means over seeds, mrr too. A
+    `table` leaves out columns, and says which, where it would be wider than `width` characters. Unfinished
     runs are counted below (`json`: under `notes`; `csv` has no room, ask `unfinished`). RecordError names an impossible
     row, or two runs on different data in one table.
     """
@@ -38,7 +49,7 @@ def render(records: Iterable[RunRecord], format: str = "table", policy: str = "m
         return json.dumps({"tables": [board.to_dict() for board in made], "notes": notes}, indent=1) + "\n"
     if format == "csv":
         return _csv(made)
-    draw: Callable[[Board], str] = _markdown if format == "md" else lambda board: _table(board, colour)
+    draw: Callable[[Board], str] = _markdown if format == "md" else lambda board: _table(board, colour, width)
     return "\n".join(
         [draw(board) for board in made] + [f"{note}\n" for note in notes or (() if made else ("no runs",))]
     )
@@ -68,22 +79,37 @@ def _markdown(board: Board) -> str:
     return "\n".join([*lines, "", *(f"- {note}" for note in _notes(board)), ""])
 
 
-def _table(board: Board, colour: bool) -> str:
+def _table(board: Board, colour: bool, width: int | None) -> str:
     from rich import box
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=Text(_title(board)), title_justify="left")
-    for name in HEADER:
+    cells = _cells(board)
+    columns = _fitting(cells, width)
+    look: dict[str, Any] = {"box": box.SIMPLE_HEAD, "show_edge": False, "pad_edge": False, "padding": (0, 1, 0, 0)}
+    table = Table(**look, title=Text(_title(board)), title_justify="left")
+    for at in columns:
+        name = HEADER[at]
         table.add_column(name, no_wrap=True, justify="left" if name in ("system", "size") else "right")
-    for row in _cells(board):
-        table.add_row(*map(Text, row))
+    for row in cells:
+        table.add_row(*(Text(row[at]) for at in columns))
     out = io.StringIO()
     console = Console(file=out, force_terminal=colour, no_color=not colour, width=1000)
     console.print(table)
     text = "\n".join(line.rstrip() for line in out.getvalue().splitlines())
-    return "\n".join([text.strip("\n"), *_notes(board), ""])
+    hidden = [name for at, name in enumerate(HEADER) if at not in columns]
+    notes = [*_notes(board), *([f"No room for {', '.join(hidden)}: --format md shows all."] if hidden else [])]
+    return "\n".join([text.strip("\n"), *notes, ""])
+
+
+def _fitting(cells: Sequence[Sequence[str]], width: int | None) -> list[int]:
+    """The numbers of the columns that fit into `width` characters; the first two by priority are always shown."""
+    sizes = [max(len(row[at]) for row in [HEADER, *cells]) + 2 for at in range(len(HEADER))]
+    shown = [HEADER.index(name) for name in PRIORITY]
+    while width is not None and len(shown) > 2 and sum(sizes[at] for at in shown) > width + 2:
+        shown.pop()
+    return sorted(shown)
 
 
 def _title(board: Board) -> str:
@@ -98,7 +124,7 @@ def _cells(board: Board) -> list[list[str]]:
             row.system,
             row.size or NOT_MEASURED,
             str(row.seeds) + ("" if row.seeds >= RANKED_SEEDS else "*"),
-            *(_score(row, key) for key in METRICS),
+            *(_score(row, key) for key in SHOWN),
             _number(row.hallucination_rate, "{:.4f}"),
             _number(row.fill, "{:.4f}"),
             _number(row.users_per_second, "{:,.1f}"),
