@@ -5,7 +5,12 @@ The only place that converts text to values. Knows nothing of what the options m
 
 from __future__ import annotations
 
+import ast
+import inspect
+import io
 import math
+import textwrap
+import tokenize
 import types
 import typing
 from collections.abc import Mapping
@@ -34,7 +39,7 @@ def make_config(cls: type, values: Mapping[str, Any], part: str) -> Any:
         except ValueError as error:
             raise ConfigError(f"{part}.{key} = {value!r}: {error}", part=part, key=key) from None
     for name, field in known.items():
-        if name not in made and field.default is MISSING and field.default_factory is MISSING:
+        if name not in made and _required(field):
             raise ConfigError(f"{part}.{name} must be given: --set {part}.{name}=...", part=part, key=name)
     try:
         return cls(**made)
@@ -116,3 +121,58 @@ def _convert_union(value: Any, hints: tuple[Any, ...]) -> Any:
 def config_dict(config: Any) -> dict[str, Any]:
     """Every option with its value, as JSON-able data."""
     return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(config).items()}
+
+
+def describe_config(cls: type) -> list[dict[str, str]]:
+    """Every option of a configuration class: `name`, `type`, `default`, and `meaning`, which is the comment behind it.
+
+    `meaning` is empty where there is no comment or no source to read.
+    """
+    comments: dict[str, str] = {}
+    for owner in reversed(cls.__mro__):
+        comments |= _comments(owner)
+    hints = typing.get_type_hints(cls)
+    return [
+        {
+            "name": field.name,
+            "type": _type_name(hints[field.name]),
+            "default": "must be given" if _required(field) else str(_default(field)),
+            "meaning": comments.get(field.name, ""),
+        }
+        for field in fields(cls)
+    ]
+
+
+def _type_name(hint: Any) -> str:
+    if hint is type(None):
+        return "none"
+    if get_origin(hint) in (Literal, Union, types.UnionType):
+        return " | ".join(_type_name(arg) if get_origin(hint) is not Literal else str(arg) for arg in get_args(hint))
+    return hint.__name__ if isinstance(hint, type) and get_origin(hint) is None else str(hint)
+
+
+def _required(field: Any) -> bool:
+    return field.default is MISSING and field.default_factory is MISSING
+
+
+def _default(field: Any) -> Any:
+    return field.default if field.default is not MISSING else field.default_factory()
+
+
+def _comments(owner: type) -> dict[str, str]:
+    """The comments on the lines of a class's annotated fields, by field."""
+    try:
+        source = textwrap.dedent(inspect.getsource(owner))
+    except (OSError, TypeError):
+        return {}
+    said: dict[int, str] = {}
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            said[token.start[0]] = token.string.lstrip("# ")
+    (body,) = ast.parse(source).body
+    found = {}
+    for node in getattr(body, "body", ()):
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            lines = range(node.lineno, (node.end_lineno or node.lineno) + 1)
+            found[node.target.id] = " ".join(said[line] for line in lines if line in said)
+    return found

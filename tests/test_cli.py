@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -227,6 +228,34 @@ def test_plugins_as_json_is_a_list_with_kind_name_owner_version_description_and_
 def test_plugins_and_data_show_a_row_for_everything_installed():
     assert "lightlm" in genrec("plugins").stdout
     assert {"ml-100k", "beauty", "file"} <= set(genrec("data").stdout.split())
+
+
+def test_plugins_show_lists_every_option_with_type_default_and_meaning():
+    told = json.loads(genrec("plugins", "show", "sci", "--json").stdout)
+    options = {option["name"]: option for option in told["options"]}
+    assert options["variant"]["type"] == "joint | separate | items | users"
+    assert (options["clusters"]["default"], options["clusters"]["meaning"]) == ("50", "clusters per split")
+    shown = genrec("plugins", "show", "lightlm").stdout
+    assert "backbone.d_ff" in shown and "profile quick/sequential" in shown
+    path = next(line for line in genrec("plugins", "show", "file").stdout.splitlines() if "dataset.path" in line)
+    assert "must be given" in path
+
+
+def test_plugins_show_of_an_unknown_or_ambiguous_name_is_one_line():
+    done = genrec("plugins", "show", "lightl")
+    assert done.exit_code == 2 and "Did you mean 'lightlm'" in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_data_as_json_is_a_list():
+    assert {"ml-100k", "file"} <= {row["name"] for row in json.loads(genrec("data", "--json").stdout)}
+
+
+@pytest.mark.parametrize("words", [["data"], ["plugins"], ["plugins", "show", "sci"]])
+def test_an_ascii_terminal_is_no_error(words):
+    ascii_only = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    command = [sys.executable, "-m", "genrec_bench", *words]
+    done = subprocess.run(command, capture_output=True, text=True, env=ascii_only)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genrec_bench.config import make_config
-from genrec_bench.contracts import Context
+from genrec_bench.contracts import Context, Quiet
 from genrec_bench.data.file import FileConfig, FileDataset
 from genrec_bench.data.sequences import read_sequences
 from genrec_bench.errors import ConfigError, DataError
@@ -123,6 +123,8 @@ BAD_TEXT = {
     "no item": (b"user_id,item_id\na,b\na,\n", ", line 3: the item_id is empty"),
     "not UTF-8": (b"user_id,item_id\na,b\na,\xff\xfe\n", ", line 3: byte 0xff is not UTF-8 text"),
     "not UTF-8 above": (b"user_id,it\xe9m\na,b\n", ", line 1: byte 0xe9 is not UTF-8 text"),
+    "open quote far from the end": (b'user_id,item_id\na,"b\nc,d\ne,f\n', ", line 2: a quote that is opened here"),
+    "binary header": (b"\x89PNG\0\x01\n\0", ", line 1: "),
     "binary": (b"user_id,item_id\na,\0b\n", ", line 2: holds a NUL byte"),
     "giant id": (b"user_id,item_id\na," + b"x" * 2000, ", line 2: the item_id is longer than 1000 characters"),
 }
@@ -132,6 +134,16 @@ BAD_TEXT = {
 def test_a_bad_text_file_is_refused_in_one_line_with_its_place(path, case):
     content, message = BAD_TEXT[case]
     assert refused(path, "csv", content).startswith(message)
+
+
+def test_a_wrong_column_is_all_that_is_said(path):
+    class Notes(Quiet):
+        def note(self, message):
+            raise AssertionError(message)
+
+    path.write_bytes(b"visitor,item_id\na,b\n")
+    with pytest.raises(DataError, match="no column 'user_id'; its columns: visitor, item_id"):
+        dataset(path, "csv").load(Context(cache_dir=path.parent, progress=Notes()))
 
 
 def test_the_error_carries_path_and_line_as_facts(path):

@@ -12,14 +12,18 @@ FLOOR = "popularity"  # a spec needs a system; none of it runs here
 
 
 @click.group(invoke_without_command=True, short_help="List data sets, or describe one.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
 @click.pass_context
-def data(ctx: click.Context) -> None:
+def data(ctx: click.Context, as_json: bool) -> None:
     """List the data sets; `genrec data info NAME` describes one."""
     if ctx.invoked_subcommand is not None:
         return
-    from genrec_bench.cli.terminal import print_table, table
+    from genrec_bench.cli.terminal import print_json, print_table, table
     from genrec_bench.registry import list_components
 
+    if as_json:
+        print_json([found.to_dict() for found in list_components("dataset")])
+        return
     made = table("name", "distribution", "description", "status")
     for found in list_components("dataset"):
         made.add_row(found.name, found.distribution, found.description, found.status)

@@ -80,4 +80,6 @@ for command in (run, suite, plugins, data, recommend, leaderboard, verify):
 def main() -> NoReturn:
     """The console script. Being told to end (SIGTERM) is treated like Ctrl-C: the record says so."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for stream in (sys.stdout, sys.stderr):  # an ASCII terminal shows a "?" where it lacks a character
+        stream.reconfigure(errors="replace")  # type: ignore[union-attr]
     cli.main()

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from genrec_bench.registry import KINDS
 
+if TYPE_CHECKING:
+    from genrec_bench.registry import ComponentInfo
 
-@click.command(short_help="List every installed component.")
+
+@click.group(invoke_without_command=True, short_help="List every installed component, or show one.")
 @click.option("--kind", type=click.Choice(KINDS), help="Only these.")
 @click.option("--check", "checked", is_flag=True, help="Load each in a process of its own and report what fails.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
-def plugins(kind: str | None, checked: bool, as_json: bool) -> None:
-    """List data sets, indexers, backbones, decoders and baselines: who supplies each, and whether it is sound."""
+@click.pass_context
+def plugins(ctx: click.Context, kind: str | None, checked: bool, as_json: bool) -> None:
+    """List data sets, indexers, backbones, decoders and baselines: who supplies each, and whether it is sound.
+
+    `genrec plugins show NAME` lists the options of one.
+    """
+    if ctx.invoked_subcommand is not None:
+        return
     from genrec_bench import registry
     from genrec_bench.cli.terminal import print_json, print_table, table
 
@@ -31,3 +42,51 @@ def plugins(kind: str | None, checked: bool, as_json: bool) -> None:
     for row in rows:
         made.add_row(*(row[column] for column in columns))
     print_table(made)
+
+
+@plugins.command()
+@click.argument("name")
+@click.option("--kind", type=click.Choice(KINDS), help="If components of several kinds have that name.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def show(name: str, kind: str | None, as_json: bool) -> None:
+    """What a component is, and its options: each is set with --set KIND.OPTION=VALUE."""
+    from genrec_bench import registry
+    from genrec_bench.cli.terminal import print_json, print_table, table
+    from genrec_bench.config import describe_config
+
+    info = find_by_name(name, kind)
+    cls = registry.load(info.kind, info.name)
+    profiles = {key: dict(values) for key, values in getattr(cls, "profiles", {}).items()}
+    options = describe_config(cls.Config)
+    if as_json:
+        print_json({**info.to_dict(), "options": options, "profiles": profiles})
+        return
+    made = table("option", "type", "default", "meaning")
+    for option in options:
+        made.add_row(f"{info.kind}.{option['name']}", option["type"], option["default"], option["meaning"])
+    lines = [
+        f"profile {key}: {', '.join(f'{name}={value}' for name, value in values.items())}"
+        for key, values in profiles.items()
+    ]
+    title = f"{info.kind} {info.name} ({info.distribution} {info.version}): {info.description}"
+    print_table(made, title=title, caption="\n".join(lines) or ("" if options else "no options"))
+
+
+def find_by_name(name: str, kind: str | None) -> ComponentInfo:
+    """The one installed component of that name. UnknownComponent or UsageError says what there is instead."""
+    from genrec_bench import registry
+    from genrec_bench.errors import UnknownComponent, UsageError, did_you_mean
+
+    found = registry.list_components(kind)
+    kinds = sorted({info.kind for info in found if info.name == name})
+    if not kinds:
+        known = sorted({info.name for info in found})
+        raise UnknownComponent(
+            f"no {kind or 'component'} {name!r}.{did_you_mean(name, known)} Installed: {', '.join(known)}.",
+            kind=kind,
+            name=name,
+            known=known,
+        )
+    if len(kinds) > 1:
+        raise UsageError(f"{name!r} is the name of a {' and of a '.join(kinds)}: choose with --kind {kinds[0]}")
+    return registry.find(kinds[0], name)

@@ -17,7 +17,7 @@ from genrec_bench.data.cache import load_prepared
 from genrec_bench.data.files import check_file
 from genrec_bench.data.prepare import PrepareConfig
 from genrec_bench.data.sequences import read_sequences
-from genrec_bench.data.tables import Format, Table, column_names, read_table
+from genrec_bench.data.tables import Format, Table, check_columns, column_names, read_table
 from genrec_bench.errors import DataError
 from genrec_bench.types import Int64, Interactions, Text
 
@@ -63,6 +63,8 @@ class FileDataset(Dataset):
         files = [check_file(self._path)]
         if self.config.items_path is not None:
             files.append(check_file(Path(self.config.items_path).expanduser()))
+        if self.config.format != "sequence":
+            check_columns(self._path, self.config.format, self._wanted())
         if self.config.format != "sequence" and self._time_column() is None:
             ctx.progress.note(f"{self._path} has no times: the order of its rows is the order of events")
         return load_prepared(ctx, "file", self.config, files, self._parse)
@@ -98,10 +100,13 @@ class FileDataset(Dataset):
             return data
         return replace(data, item_titles=self._titles(data.item_ids))
 
+    def _wanted(self) -> list[str]:
+        optional = filter(None, (self._time_column(), self._rating_column()))
+        return [self.config.user_column, self.config.item_column, *optional]
+
     def _parse_table(self) -> Interactions:
         config, time_column, rating_column = self.config, self._time_column(), self._rating_column()
-        wanted = [config.user_column, config.item_column, *filter(None, (time_column, rating_column))]
-        table = read_table(self._path, config.format, wanted)
+        table = read_table(self._path, config.format, self._wanted())
         user, user_ids = table.ids(config.user_column)
         item, item_ids = table.ids(config.item_column)
         data = Interactions(

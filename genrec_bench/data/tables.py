@@ -20,7 +20,7 @@ import pyarrow.csv
 import pyarrow.parquet
 from numpy.typing import NDArray
 
-from genrec_bench.data.files import check_file, check_text, fail
+from genrec_bench.data.files import BLOCK, check_file, check_text, fail
 from genrec_bench.types import Float32, Int32, Int64, Text
 
 Format = Literal["inter", "csv", "tsv", "parquet"]
@@ -116,19 +116,38 @@ def column_names(path: Path, format: Format) -> tuple[str, ...]:
     return tuple(name.split(":")[0].strip() if format == "inter" else name.strip() for name in header)
 
 
+def check_columns(path: Path, format: Format, wanted: list[str]) -> tuple[str, ...]:
+    """The columns of a file; DataError unless each of `wanted` is one of them, once."""
+    if format != "parquet":
+        check_text(check_file(path))
+    known = column_names(path, format)
+    _check_wanted(path, wanted, known)
+    return known
+
+
+def _check_wanted(path: Path, wanted: list[str], known: tuple[str, ...]) -> None:
+    for name in wanted:
+        if known.count(name) != 1:
+            state = "no column" if name not in known else "more than one column"
+            shown = ", ".join(name if name.isprintable() else ascii(name) for name in known)
+            fail(
+                path, f"there is {state} {name!r}; its columns: {shown if len(shown) <= 300 else shown[:300] + ' ...'}"
+            )
+
+
 def read_table(path: Path, format: Format, wanted: list[str], names: tuple[str, ...] | None = None) -> Table:
     """The `wanted` columns of a file. `names` are the columns of a text file without a header.
 
     DataError, with the line, for a file that is missing, empty, not text, or has a row of another width than the rest.
     """
-    known = column_names(path, format) if names is None else names
-    for name in wanted:
-        if known.count(name) != 1:
-            state = "no column" if name not in known else "more than one column"
-            fail(path, f"there is {state} {name!r}; its columns: {', '.join(known)}")
+    if names is None:
+        known = check_columns(path, format, wanted)
+    else:
+        known = names
+        _check_wanted(path, wanted, known)
+        check_text(check_file(path))
     if format == "parquet":
         return _read_parquet(path, wanted)
-    check_text(check_file(path))
     header = 0 if names else 1
     numbered = [str(known.index(name)) for name in wanted]
     try:
@@ -147,6 +166,8 @@ def read_table(path: Path, format: Format, wanted: list[str], names: tuple[str, 
     except pa.ArrowInvalid as error:
         _find_fault(path, format, len(known))
         fail(path, f"cannot be parsed: {error}")
+    if format == "csv" and _odd_quotes(path):  # pyarrow takes a quote that is never closed for the rest of the file
+        _find_fault(path, format, len(known))
     if not len(read):
         fail(path, "has a header but no rows")
     columns = {name: read.column(i).combine_chunks() for i, name in enumerate(wanted)}
@@ -176,11 +197,20 @@ def _records(path: Path, format: Format) -> Iterator[tuple[int, list[str]]]:
     quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if format == "csv" else csv.QUOTE_NONE
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.reader(file, delimiter=_delimiter(format), quoting=quoting, strict=True)
+        ended = 0  # the line on which the last sound record ended
         try:
             for record in reader:
-                yield reader.line_num, record
+                ended = reader.line_num
+                yield ended, record
         except csv.Error as error:
-            fail(path, f"cannot be parsed: {error}", reader.line_num)
+            open_quote = "unexpected end" in str(error)
+            why = "a quote that is opened here is never closed" if open_quote else f"cannot be parsed: {error}"
+            fail(path, why, ended + 1 if open_quote else reader.line_num)
+
+
+def _odd_quotes(path: Path) -> bool:
+    with path.open("rb") as file:
+        return sum(block.count(b'"') for block in iter(lambda: file.read(BLOCK), b"")) % 2 == 1
 
 
 def _find_fault(path: Path, format: Format, width: int) -> None:
