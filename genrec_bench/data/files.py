@@ -22,7 +22,8 @@ def check_file(path: Path) -> Path:
     if path.is_dir():
         fail(path, "is a folder; give the file")
     if not path.is_file():
-        fail(path, "there is no such file; check the path")
+        place = "" if path.is_absolute() else f" (a relative path counts from {Path.cwd()})"
+        fail(path, f"there is no such file{place}; check the path")
     try:
         with path.open("rb") as file:
             if not file.read(1):
