@@ -41,6 +41,7 @@ def finished(spec: RunSpec | None = None, ranks: Sequence[int] = RANKS, **change
             "fill@5": 1.0,
             "fill@10": 0.9,
             "fill@20": 0.8,
+            "certified@10": 0.7,
             "dropped": {"non_items": 50, "duplicates": 0, "seen": 0},
         },
         "throughput": {
@@ -123,6 +124,7 @@ def baseline(ranks: Sequence[int] = RANKS, **changes: Any) -> RunRecord:
         "fill@5": 1.0,
         "fill@10": 1.0,
         "fill@20": 1.0,
+        "certified@10": None,
         "dropped": {"non_items": None, "duplicates": None, "seen": 0},
     }
     empty: dict[str, Any] = {"index": {}, "training": {}, "parameters": {}, "validity": validity}

@@ -1,4 +1,4 @@
-"""The core decoders: `trie` and `filter`, over one beam search and the same weights."""
+"""The decoders `trie` and `filter`, over one beam search and the same weights."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from genrec_bench.decoders.trie import Trie
 from genrec_bench.types import Generations, Ragged, Sources
 
 
-class _Searching(Decoder):
+class Searching(Decoder):
     """Keeps the trie of the index it was last used with."""
 
     free = False
@@ -37,7 +37,7 @@ class _Searching(Decoder):
         return beam_search(backbone, batch, trie, beams=beams, free=self.free, exclude=exclude)
 
 
-class TrieDecoder(_Searching):
+class TrieDecoder(Searching):
     """Beam search over the catalogue's trie: every hypothesis is an item (LightLM's constrained generation, section 4.3).
 
     The user's own items, where they are to be left out, are masked during the search, so lists stay full.
@@ -46,7 +46,7 @@ class TrieDecoder(_Searching):
     excludes_in_search = True
 
 
-class FilterDecoder(_Searching):
+class FilterDecoder(Searching):
     """Beam search over all code tokens; what is no catalogue item is dropped afterwards, and the drop is recorded."""
 
     free = True

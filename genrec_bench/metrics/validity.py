@@ -13,6 +13,8 @@ import numpy as np
 from genrec_bench.protocol import KS
 from genrec_bench.types import NO_HYPOTHESIS, PAD, Bool, Generations, Int32, Ragged, Ranking
 
+CERTAIN = 1e-5  # by how much the k-th score must exceed the bound: scores of equal sums may differ by rounding
+
 
 def contained(items: Int32, rows: Ragged) -> Bool:
     """Whether `items[i, j]` occurs in row `i` of `rows`; empty places (below 0) never do. Shaped like `items`."""
@@ -55,7 +57,8 @@ def validity(generations: Generations, history: Ragged, ks: Sequence[int] = KS) 
     Every emitted hypothesis is counted once: no catalogue item, else a repeat within its list, else an item the user
     already has, else good. `hallucination_rate`, `duplicate_rate` and `seen_rate` are the first three as shares of
     `emitted` (None if nothing was emitted), `dropped` the same as counts; `fill@k` is the share of places 1 to k that
-    good hypotheses fill.
+    good hypotheses fill. `certified@10` is the share of cases whose ten best good hypotheses are proven to be the ten
+    best items: log-probabilities only fall, so nothing beats the tenth once it scores above the best that was discarded.
     """
     items = generations.items
     emitted = int((items != NO_HYPOTHESIS).sum())
@@ -63,15 +66,27 @@ def validity(generations: Generations, history: Ragged, ks: Sequence[int] = KS) 
     again = repeated(items)
     seen = contained(items, history) & ~again
     dropped = {"non_items": int(foreign.sum()), "duplicates": int(again.sum()), "seen": int(seen.sum())}
+    good = (items >= 0) & ~again & ~seen
     shares = {name: count / emitted if emitted else None for name, count in dropped.items()}
     return {
         "hallucination_rate": shares["non_items"],
         "duplicate_rate": shares["duplicates"],
         "seen_rate": shares["seen"],
         "emitted": emitted,
-        **_fill(((items >= 0) & ~again & ~seen).sum(axis=1), ks),
+        **_fill(good.sum(axis=1), ks),
+        "certified@10": _certified(generations, good, 10),
         "dropped": dropped,
     }
+
+
+def _certified(generations: Generations, good: Bool, k: int) -> float | None:
+    """Share of cases whose k-th best good hypothesis, or the end of a complete list, scores above `bound`."""
+    if not len(good):
+        return None
+    scores = np.where(good, generations.scores, -np.inf)
+    kth = -np.sort(-scores, axis=1)[:, k - 1] if scores.shape[1] >= k else np.full(len(scores), -np.inf)
+    sure = (kth > generations.bound + CERTAIN) | np.isneginf(generations.bound)
+    return float(sure.mean())
 
 
 def validity_of_ranking(ranking: Ranking, history: Ragged, ks: Sequence[int] = KS) -> dict[str, Any]:
@@ -87,6 +102,7 @@ def validity_of_ranking(ranking: Ranking, history: Ragged, ks: Sequence[int] = K
         "seen_rate": int(seen.sum()) / emitted if emitted else None,
         "emitted": emitted,
         **_fill((listed & ~seen).sum(axis=1), ks),
+        "certified@10": None,
         "dropped": {"non_items": None, "duplicates": None, "seen": int(seen.sum())},
     }
 

@@ -1,0 +1,117 @@
+"""The true full ranking: every item's score, by walking the catalogue's whole trie once.
+
+A score needs one decoder position per inner node of the trie, not one per item: clustering codes of 12,000 items have
+about a thousand inner nodes. The walk goes down in chunks of nodes, so that its memory stays within a bound whatever the
+catalogue. Scores are those of the beam search (`genrec_bench.decoders.search`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from genrec_bench.codes import Index
+from genrec_bench.contracts import START, Backbone
+from genrec_bench.decoders.decoders import Searching
+from genrec_bench.decoders.trie import Trie
+from genrec_bench.errors import ConfigError, Diverged
+from genrec_bench.types import NO_HYPOTHESIS, PAD, Generations, Ragged, Sources
+
+COPIES = 3  # of a chunk's (users, nodes, tokens) float32 array alive at once: logits, log-softmax, its input
+
+
+@dataclass(frozen=True)
+class ExactConfig:
+    """Options of the exact decoder."""
+
+    memory_mb: int = 1024  # bound on the walk's own arrays, in 10^6 bytes; the network's states come on top
+
+    def __post_init__(self) -> None:
+        if self.memory_mb < 1:
+            raise ValueError("memory_mb must be at least 1")
+
+
+class ExactDecoder(Searching):
+    """The exact full ranking of the catalogue, as a beam as wide as the trie would give it."""
+
+    Config = ExactConfig
+    excludes_in_search = True
+
+    @torch.no_grad()
+    def generate(
+        self, backbone: Backbone, batch: Sources, index: Index, *, beams: int, exclude: Ragged | None = None
+    ) -> Generations:
+        trie, items = self.trie(index, backbone.device), len(index.items)
+        budget = self.config.memory_mb * 10**6
+        per_user = 4 * (2 * items + COPIES * index.n_tokens)  # its scores, their order, and one node at a time
+        if per_user > budget:
+            raise ConfigError(
+                f"decoder: {items:,} items and {index.n_tokens:,} code tokens need {per_user / 1e6:,.0f} MB for one user, "
+                f"and decoder.memory_mb is {self.config.memory_mb:,}: raise it, or use the decoder trie",
+                part="decoder",
+                key="memory_mb",
+            )
+        users = max(1, min(len(batch), budget // (2 * per_user)))
+        nodes = max(1, (budget - users * 8 * items) // (4 * COPIES * users * index.n_tokens))
+        rows = np.arange(len(batch))
+        parts = []
+        for at in range(0, len(batch), users):
+            some = rows[at : at + users]
+            scores = self._score(backbone, batch.take(some), trie, items, nodes)
+            parts.append(_best(scores, index, beams, None if exclude is None else exclude.take(some)))
+        return Generations.concatenate(parts)
+
+    def _score(self, backbone: Backbone, batch: Sources, trie: Trie, items: int, most: int) -> Tensor:
+        """Every item's score for every source, (U, items); at most `most` nodes in one call of the backbone."""
+        users, device = len(batch), trie.item.device
+        scores = torch.full((users, items), -torch.inf, device=device)
+
+        def descend(state: Any, nodes: Tensor, tokens: Tensor, parents: Tensor, so_far: Tensor) -> None:
+            """Score what lies below inner `nodes` (N,), reached by `tokens` from the `parents` of the last call."""
+            for chunk in torch.arange(len(nodes), device=device).split(most):
+                wide = (tokens[chunk].expand(users, -1), parents[chunk].expand(users, -1))
+                logits, below = backbone.advance(state, *wide)
+                logp = logits.float().log_softmax(-1)  # (U, N, V)
+                at, child, token = _edges(trie, nodes[chunk])
+                reached = so_far[:, chunk][:, at] + logp[:, at, token]  # (U, edges)
+                item = trie.item[child].long()
+                scores[:, item[item >= 0]] = reached[:, item >= 0]
+                inner = item < 0
+                if inner.any():
+                    del logits, logp
+                    descend(below, child[inner], token[inner], at[inner], reached[:, inner])
+
+        root = torch.zeros(1, dtype=torch.long, device=device)
+        descend(backbone.start(batch), root, torch.full_like(root, START), root, torch.zeros(users, 1, device=device))
+        return scores
+
+
+def _edges(trie: Trie, nodes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """All children of `nodes` (N,): the place of their parent in `nodes`, the child node and its token, each (edges,)."""
+    child_token, child_node, there = trie.children(nodes)
+    at = torch.arange(len(nodes), device=nodes.device)[:, None].expand_as(there)
+    return at[there], child_node[there].long(), child_token[there].long()
+
+
+def _best(scores: Tensor, index: Index, beams: int, exclude: Ragged | None) -> Generations:
+    """The `beams` best items of each row of `scores` (U, items), without `exclude`'s, ties by item number."""
+    found = scores.cpu().numpy()
+    if np.isnan(found).any():
+        raise Diverged("the network's scores are no numbers: training diverged; lower backbone.learning_rate")
+    if exclude is not None:
+        found[exclude.rows, exclude.values] = -np.inf
+    order = np.argsort(-found, axis=1, kind="stable")
+    bound = np.full(len(found), -np.inf, np.float32)
+    if order.shape[1] > beams:
+        bound = np.take_along_axis(found, order[:, beams : beams + 1], 1)[:, 0]
+    items = order[:, :beams]
+    kept = np.take_along_axis(found, items, 1)
+    pad = ((0, 0), (0, beams - items.shape[1]))
+    items = np.pad(np.where(np.isneginf(kept), NO_HYPOTHESIS, items), pad, constant_values=NO_HYPOTHESIS)
+    tokens = np.where(items[..., None] >= 0, index.items.codes[np.maximum(items, 0)], PAD)
+    kept = np.pad(kept, pad, constant_values=-np.inf)
+    return Generations(tokens.astype(np.int32), kept, items.astype(np.int32), bound)

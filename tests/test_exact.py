@@ -1,0 +1,111 @@
+"""The exact decoder against enumeration and the beam search; the certificate of a beam."""
+
+import numpy as np
+import pytest
+from fakes import PrefixBackbone, index_of, log_probability, prefix_free, sources
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from genrec_bench.config import make_config
+from genrec_bench.decoders.decoders import FilterDecoder, TrieDecoder
+from genrec_bench.decoders.exact import ExactConfig, ExactDecoder
+from genrec_bench.errors import ConfigError
+from genrec_bench.metrics.validity import CERTAIN, ranking_from, validity
+from genrec_bench.types import NO_HYPOTHESIS, Ragged
+
+users_lists = st.lists(st.integers(0, 99), min_size=1, max_size=3)
+
+
+@settings(max_examples=50, deadline=None)
+@given(prefix_free(), users_lists, st.integers(1, 3), st.data())
+def test_it_is_the_full_ranking_whatever_the_chunk(codes, users, most, data):
+    backbone, index = PrefixBackbone(6), index_of(codes, 6)
+    decoder = ExactDecoder()
+    trie = decoder.trie(index, "cpu")
+    scores = decoder._score(backbone, sources(users), trie, len(codes), most).numpy()
+    expected = [[log_probability(backbone, user, code) for code in codes] for user in users]
+    np.testing.assert_allclose(scores, expected, rtol=1e-4, atol=1e-4)
+    assert max(width for _, width in backbone.calls) <= most
+    inner = {tuple(code[:place]) for code in codes for place in range(len(code))}
+    assert sum(width for _, width in backbone.calls) == len(inner)  # one position per inner node
+
+
+@settings(max_examples=50, deadline=None)
+@given(prefix_free(), users_lists, st.data())
+def test_a_beam_as_wide_as_the_trie_equals_it(codes, users, data):
+    exclude = Ragged.of([data.draw(st.lists(st.integers(0, len(codes) - 1), max_size=4)) for _ in users])
+    index = index_of(codes, 6)
+    exact, wide = (
+        decoder.generate(PrefixBackbone(6), sources(users), index, beams=len(codes), exclude=exclude)
+        for decoder in (ExactDecoder(), TrieDecoder())
+    )
+    np.testing.assert_array_equal(exact.items, wide.items)
+    np.testing.assert_array_equal(exact.tokens, wide.tokens)
+    np.testing.assert_allclose(exact.scores, wide.scores, rtol=1e-4, atol=1e-4)
+    assert (exact.bound == -np.inf).all()
+
+
+@settings(max_examples=80, deadline=None)
+@given(prefix_free(), st.integers(0, 99), st.integers(1, 4), st.integers(1, 4))
+def test_where_a_beam_is_certified_its_first_items_are_the_true_ones(codes, user, beams, k):
+    index = index_of(codes, 6)
+    narrow = TrieDecoder().generate(PrefixBackbone(6), sources([user]), index, beams=beams)
+    exact = ExactDecoder().generate(PrefixBackbone(6), sources([user]), index, beams=len(codes))
+    kth = narrow.scores[0][k - 1] if k <= beams else -np.inf
+    assume(kth > narrow.bound[0] + CERTAIN)
+    np.testing.assert_array_equal(narrow.items[0][:k], exact.items[0][:k])
+
+
+def test_the_certified_share_counts_users_whose_tenth_is_above_the_bound():
+    codes = [[a, b, c] for a in range(5) for b in range(5) for c in range(5)]
+    users = list(range(40))
+    none = Ragged.empty(len(users))
+    index, exact = index_of(codes, 6), ExactDecoder()
+    truth = exact.generate(PrefixBackbone(6, 2.0), sources(users), index, beams=10)
+    found = TrieDecoder().generate(PrefixBackbone(6, 2.0), sources(users), index, beams=12)
+    sure = found.scores[:, 9] > found.bound + CERTAIN
+    assert 0 < sure.sum() < len(users)
+    assert validity(found, none)["certified@10"] == pytest.approx(sure.mean())
+    np.testing.assert_array_equal(found.items[sure, :10], truth.items[sure, :10])
+    wide = TrieDecoder().generate(PrefixBackbone(6, 2.0), sources(users), index, beams=len(codes))
+    assert validity(wide, none)["certified@10"] == 1.0
+
+
+@settings(max_examples=40, deadline=None)
+@given(prefix_free(), st.integers(0, 99), st.integers(1, 8))
+def test_what_survives_the_filter_keeps_its_order(codes, user, beams):
+    found = FilterDecoder().generate(PrefixBackbone(6), sources([user]), index_of(codes, 6), beams=beams)
+    listed = ranking_from(found, depth=beams)
+    items = found.items[0][found.items[0] >= 0]
+    np.testing.assert_array_equal(listed.items[0][listed.items[0] >= 0], items)
+
+
+@pytest.mark.parametrize("codes", [[[0]], [[3, 1, 2]], [[0], [1]]])
+@pytest.mark.parametrize("users", [[4], [1, 2]])
+def test_tiny_catalogues_and_one_user(codes, users):
+    found = ExactDecoder().generate(PrefixBackbone(6), sources(users), index_of(codes, 6), beams=5)
+    for row in found.items:
+        assert sorted(row[row != NO_HYPOTHESIS].tolist()) == list(range(len(codes)))
+
+
+def test_a_catalogue_beyond_the_memory_bound_is_one_line_that_names_the_option():
+    codes = [[a, b, c] for a in range(60) for b in range(60) for c in range(40)]
+    index = index_of(codes)
+    decoder = ExactDecoder(make_config(ExactConfig, {"memory_mb": 1}, "decoder"))
+    with pytest.raises(ConfigError, match=r"144,000 items .* decoder.memory_mb is 1") as caught:
+        decoder.generate(PrefixBackbone(60), sources([1]), index, beams=50)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_small_bound_takes_more_calls_and_gives_the_same():
+    codes = [[a, b] for a in range(50) for b in range(50)]
+    index, users = index_of(codes), list(range(6))
+    calls = []
+    for memory in (1, 1000):
+        backbone = PrefixBackbone(50)
+        decoder = ExactDecoder(make_config(ExactConfig, {"memory_mb": memory}, "decoder"))
+        calls.append((decoder.generate(backbone, sources(users), index, beams=20), len(backbone.calls)))
+    (small, many), (large, few) = calls
+    assert few == 2
+    np.testing.assert_array_equal(small.items, large.items)
+    assert many >= few
