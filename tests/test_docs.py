@@ -41,6 +41,12 @@ def test_the_commands_of_the_readme_run(tmp_path):
             run_folder = found[1]
 
 
+def test_the_suite_of_the_readme_asks_for_what_it_says(tmp_path):
+    (grid,) = blocks(README, "toml")
+    (tmp_path / "grid.toml").write_text(grid)
+    assert len(shell("genrec suite grid.toml --dry-run", tmp_path).splitlines()) == 2 * 3 * 2 + 1
+
+
 @pytest.mark.usefixtures("movielens")
 def test_the_library_example_of_the_readme_runs(tmp_path):
     (example,) = blocks(README, "python")
