@@ -5,6 +5,7 @@ Tables, intervals and checks are computed from records only. Knows how to be wri
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
@@ -104,20 +105,26 @@ class RunRecord:
 
 def check_schema(values: Mapping[str, Any], path: Path) -> None:
     """RecordError naming the first key of a record that does not fit the published schema."""
-    import jsonschema
+    from jsonschema.exceptions import best_match
 
     slim = dict(values)
     for policy, ranks in values.get("ranks", {}).items():  # long lists of whole numbers are quicker looked at here
         if isinstance(ranks, list) and all(type(rank) is int and rank >= 0 for rank in ranks):
             slim["ranks"] = {**slim["ranks"], policy: []}
-    validator = jsonschema.Draft202012Validator(RunRecord.json_schema())
-    worst = jsonschema.exceptions.best_match(validator.iter_errors(slim))
+    worst = best_match(_validator().iter_errors(slim))
     if worst is not None:
         raise RecordError(
             f"{path}: {worst.json_path.removeprefix('$.')}: {worst.message[:200]}. The record was edited or is of another "
             "version: run it again",
             path=path,
         )
+
+
+@functools.cache
+def _validator() -> Any:
+    from jsonschema import Draft202012Validator
+
+    return Draft202012Validator(RunRecord.json_schema())
 
 
 def _no_number(constant: str) -> None:
