@@ -124,6 +124,10 @@ class Template(ABC):
     def render(self, queries: Queries) -> Sources:
         """One source per query. `queries.history` holds all items a user has; the template takes what the task shows."""
 
+    def training(self, queries: Queries, rng: np.random.Generator) -> Sources:
+        """The sources of one epoch of training, where they differ from `render`: prompts drawn anew, for example."""
+        return self.render(queries)
+
 
 @dataclass(frozen=True)
 class FitReport:
@@ -185,6 +189,10 @@ class Backbone(Component):
         """A short description for tables, such as `6+6x512/16`; empty if there is nothing to say."""
         return ""
 
+    def variant(self) -> str:
+        """What ran, where the name alone does not tell: tables print `t5-small (scratch)`. Empty: nothing to add."""
+        return ""
+
 
 class Decoder(Component):
     """Searches for the codes a backbone likes best.
@@ -194,6 +202,9 @@ class Decoder(Component):
     """
 
     excludes_in_search: ClassVar[bool] = False
+
+    def prepare(self, train: TrainView, ctx: Context) -> None:
+        """Called once, before the first search of a run: a decoder that weighs items may count them in training here."""
 
     @abstractmethod
     def generate(

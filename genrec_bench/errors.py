@@ -53,6 +53,10 @@ class ContractMismatch(BrokenComponent):
     """A component was written for another contract number (`theirs`, `ours`)."""
 
 
+class ComponentFault(GenrecError):
+    """A component broke its contract, or died in the middle of its work (`kind`, `name`, `distribution`, `check`)."""
+
+
 class NeedsMissing(GenrecError):
     """A component needs something that the data set or the task does not have (`needs`)."""
 

@@ -5,6 +5,7 @@ The index and the trained weights are cached, so that decoders are compared on t
 
 from __future__ import annotations
 
+import functools
 import json
 import time
 from dataclasses import asdict
@@ -25,7 +26,7 @@ from genrec_bench.metrics import lists, scores, validity
 from genrec_bench.metrics.throughput import throughput
 from genrec_bench.protocol import KS, POLICIES, SELECTION, SELECTION_BEAMS, train_view, validation_sample
 from genrec_bench.record import write_json
-from genrec_bench.types import Cases, Examples, Generations, Queries, Ragged, Ranking, digest
+from genrec_bench.types import Cases, Examples, Generations, Int32, Int64, Queries, Ragged, Ranking, digest
 
 if TYPE_CHECKING:
     from genrec_bench.runner import Run
@@ -47,7 +48,12 @@ def run_generator(this: Run) -> None:
         "weights": folder_digest(this.folder / "weights" / "backbone"),
     }
     counted = dict(backbone.parameters_count())
-    this.found["parameters"] = {**counted, "total": sum(counted.values()), "size": backbone.size()}
+    this.found["parameters"] = {
+        **counted,
+        "total": sum(counted.values()),
+        "size": backbone.size(),
+        "variant": backbone.variant(),
+    }
     decode(this, backbone, template, index)
 
 
@@ -103,16 +109,22 @@ def make_examples(this: Run, template: Template, index: Index) -> Examples:
     train = this.split.train()
     if this.spec.task == "direct":
         users = np.flatnonzero(train.lengths > 0).astype(np.int32)
-        sources = template.render(Queries(users, Ragged.empty(len(users))))
         part = train.take(users)
-        return Examples(sources, index.items.codes[part.values], part.offsets, index.n_tokens)
+        queries = Queries(users, Ragged.empty(len(users)))
+        return _examples(template, queries, index, part.values, part.offsets)
     position = np.arange(len(train.values)) - train.offsets[train.rows]
     rows = np.flatnonzero(position > 0)
     starts = train.offsets[:-1][train.rows[rows]]
     recent = np.maximum(starts, rows - MOST_HISTORY)
     queries = Queries(train.rows[rows].astype(np.int32), train.slice(recent, rows))
-    offsets = np.arange(len(rows) + 1, dtype=np.int64)
-    return Examples(template.render(queries), index.items.codes[train.values[rows]], offsets, index.n_tokens)
+    return _examples(template, queries, index, train.values[rows], np.arange(len(rows) + 1, dtype=np.int64))
+
+
+def _examples(template: Template, queries: Queries, index: Index, targets: Int32, offsets: Int64) -> Examples:
+    redraw = None
+    if type(template).training is not Template.training:
+        redraw = functools.partial(template.training, queries)
+    return Examples(template.render(queries), index.items.codes[targets], offsets, index.n_tokens, redraw)
 
 
 MOST_HISTORY = 512  # items of history handed to a template in training; templates show far fewer
@@ -191,6 +203,7 @@ def search(
 def decode(this: Run, backbone: Backbone, template: Template, index: Index) -> None:
     """Search the test cases under each history policy; one search serves both where the decoder searches alike."""
     decoder: Decoder = this.component("decoder")
+    decoder.prepare(train_view(this.data, this.split), Context(this.spec.seed, this.device, this.progress))
     cases: Cases = this.split.test
     queries = this.split.queries(cases)
     beams = int(this.spec.beams or 0)

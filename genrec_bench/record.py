@@ -54,6 +54,15 @@ class RunRecord:
     process: Mapping[str, Any] = field(default_factory=dict)
     schema: int = SCHEMA
 
+    @property
+    def system(self) -> str:
+        """What ran, for tables: `sci / t5-small (scratch) / trie`, or the baseline's name."""
+        if baseline := self.spec.get("baseline"):
+            return str(baseline)
+        variant = self.parameters.get("variant")
+        named = {"backbone": f"{self.spec.get('backbone')} ({variant})"} if variant else {}
+        return " / ".join(str(named.get(part, self.spec.get(part))) for part in ("indexer", "backbone", "decoder"))
+
     def to_dict(self) -> dict[str, Any]:
         """Plain data; `from_dict` reads it back."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}

@@ -7,7 +7,7 @@ person knows live in `Interactions` only.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -292,12 +292,14 @@ class Examples:
     """Training examples: source `i` has the targets `targets[target_offsets[i]:target_offsets[i + 1]]`.
 
     `targets` are codes, `(m, width)` int32, padded with -1 on the right; `n_tokens` is the output alphabet's size.
+    `redraw`, where it is given, makes the sources of another epoch (prompts drawn anew from a generator).
     """
 
     sources: Sources
     targets: Int32
     target_offsets: Int64
     n_tokens: int
+    redraw: Callable[[np.random.Generator], Sources] | None = None
 
     def __post_init__(self) -> None:
         assert len(self.target_offsets) == len(self.sources) + 1 and self.target_offsets[-1] == len(self.targets)

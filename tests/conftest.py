@@ -59,7 +59,7 @@ def planted_file(tmp_path) -> Path:
 @pytest.fixture
 def go(tmp_path, planted_file, monkeypatch):
     """Runs a small system on the planted data, with a cache of its own."""
-    from runs import spec_for
+    from small_runs import spec_for
 
     from genrec_bench import runner
 

@@ -9,7 +9,7 @@ import time
 
 import pytest
 from filelock import FileLock
-from runs import folder_of, spec_for
+from small_runs import folder_of, spec_for
 
 import genrec_bench
 from genrec_bench import RunRecord, RunSpec, folders, runner

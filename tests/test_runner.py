@@ -8,7 +8,7 @@ import sys
 import jsonschema
 import numpy as np
 import pytest
-from runs import folder_of, spec_for
+from small_runs import folder_of, spec_for
 
 from genrec_bench import RunRecord, RunSpec, protocol, runner
 from genrec_bench.errors import (

@@ -7,7 +7,7 @@ target, computed once per node. A single target is a chain. NumPy only; knows no
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -106,7 +106,7 @@ def latest_targets(examples: Examples, most: int) -> Examples:
     place = spread(np.zeros(len(counts), np.int64), examples.target_offsets)
     kept = examples.targets[place >= np.repeat(counts - most, counts)]
     offsets = np.concatenate([[0], np.cumsum(np.minimum(counts, most))]).astype(np.int64)
-    return Examples(examples.sources, kept, offsets, examples.n_tokens)
+    return replace(examples, targets=kept, target_offsets=offsets)
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from genrec_bench.cli.terminal import UNMEASURED, console, print_table, show, table
 
@@ -35,7 +35,7 @@ def accuracy(records: Sequence[RunRecord]) -> Table:
     for record in records:
         for at, policy in enumerate(POLICIES):
             scores = record.metrics.get(policy) or {}
-            name = "" if at else system(record.spec)
+            name = "" if at else record.system
             made.add_row(name, policy, *(show(scores.get(metric), ".4f") for metric in METRICS))
     return made
 
@@ -45,7 +45,7 @@ def validity_and_speed(records: Sequence[RunRecord]) -> Table:
     made = table("system", ">halluc.", ">fill@10", ">users/s", ">params", "profile", "size")
     for record in records:
         made.add_row(
-            system(record.spec),
+            record.system,
             show(record.validity.get("hallucination_rate"), ".2%"),
             show(record.validity.get("fill@10"), ".1%"),
             show(record.throughput.get("users_per_second"), ",.0f"),
@@ -61,11 +61,6 @@ def millions(count: int) -> str:
     return f"{count / 1e6:,.2f}M"
 
 
-def system(spec: Mapping[str, Any]) -> str:
-    """`sci / lightlm / trie`, or the baseline's name."""
-    return spec.get("baseline") or " / ".join(str(spec.get(part)) for part in ("indexer", "backbone", "decoder"))
-
-
 def conditions(record: RunRecord) -> str:
     """What the numbers of a row were measured under, as far as the record tells."""
     told = record.throughput
@@ -76,4 +71,4 @@ def conditions(record: RunRecord) -> str:
         told.get("beams") and f"{told['beams']} beams",
         told.get("precision"),
     ]
-    return f"{system(record.spec)}: {', '.join(str(fact) for fact in facts if fact) or UNMEASURED}"
+    return f"{record.system}: {', '.join(str(fact) for fact in facts if fact) or UNMEASURED}"

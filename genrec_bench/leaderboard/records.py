@@ -65,13 +65,7 @@ def check_possible(record: RunRecord) -> None:
 
 def name_of(record: RunRecord) -> str:
     """A run in words: its system, seed and id."""
-    return f"{system_name(record)} (seed {record.spec.get('seed', 0)}, run {record.spec_id})"
-
-
-def system_name(record: RunRecord) -> str:
-    """`sci / lightlm / trie`, or the baseline's name."""
-    spec = record.spec
-    return spec.get("baseline") or " / ".join(str(spec.get(part)) for part in ("indexer", "backbone", "decoder"))
+    return f"{record.system} (seed {record.spec.get('seed', 0)}, run {record.spec_id})"
 
 
 def _files(path: Path) -> Iterator[Path]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from genrec_bench.errors import RecordError
-from genrec_bench.leaderboard.records import check_possible, name_of, system_name
+from genrec_bench.leaderboard.records import check_possible, name_of
 from genrec_bench.protocol import KS, SELECTION
 from genrec_bench.record import RunRecord
 
@@ -133,7 +133,7 @@ def _row(runs: Sequence[RunRecord], policy: str) -> Row:
     told = [run.metrics[policy] for run in runs]
     devices = sorted({hardware for run in runs if (hardware := hardware_of(run))})
     return Row(
-        system=system_name(first),
+        system=first.system,
         system_id=first.system_id,
         size=" ".join(str(part) for part in (first.spec.get("profile"), first.parameters.get("size")) if part),
         seeds=len({run.spec.get("seed") for run in runs}),
