@@ -98,6 +98,12 @@ class Component(ABC):
     def __init__(self, config: Any = None) -> None:
         self.config = self.Config() if config is None else config
 
+    def ready(self) -> None:
+        """Check what can be checked without data, cheaply: libraries, files and names that the options point to.
+
+        Called once before data is read. A GenrecError says in one line what is missing and what to do.
+        """
+
 
 class Dataset(Component):
     """Gives interactions. `offers` is what the set has for those who need it, known without loading it."""
@@ -146,6 +152,7 @@ class Backbone(Component):
 
     profiles: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     device: str = "cpu"  # where its logits are; set by `fit` and `load`
+    extra_columns: int = 0  # columns of its logits after the code tokens: what else its softmax is over
 
     @classmethod
     def profile(cls, name: str, task: Task) -> Mapping[str, Any]:
@@ -170,7 +177,7 @@ class Backbone(Component):
 
         `parents` says which hypothesis of the previous call each one continues, `tokens` by which token. The first call
         has width 1, token `START`, parent 0; widths may change from call to call; padding slots repeat a live parent.
-        Returns logits `(users, beams, n_tokens)` for the next token, in fp32, and the new state.
+        Returns logits `(users, beams, n_tokens + extra_columns)` for the next token, in fp32, and the new state.
         """
 
     @abstractmethod

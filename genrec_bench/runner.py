@@ -88,6 +88,8 @@ def resolve(spec: RunSpec) -> RunSpec:
                 "does not have: choose another data set",
                 needs=missing,
             )
+    for part, cls in classes.items():
+        cls(make_config(cls.Config, options[part], part)).ready()
     return spec.with_(options=options, resolved=True)
 
 

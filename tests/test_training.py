@@ -37,7 +37,7 @@ def test_the_loss_over_shared_positions_equals_one_sequence_per_target(codes, da
     chosen = data.draw(st.lists(items, min_size=1, max_size=4))
     backbone = LightLM(LightLMConfig(**TINY))
     torch.manual_seed(0)
-    backbone._build(8, "cpu")
+    backbone._begin(8, Context())
     shared = examples_of(codes, chosen)
     rows = np.arange(len(chosen))
     loss, tokens = batch_loss(

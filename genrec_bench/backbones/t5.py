@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -36,6 +35,12 @@ class T5Shape:
     word_rows: int = 0  # whole-word embedding rows (P5, LightLM); 0 = none
     buckets: int = 32
     max_distance: int = 128
+    scores_words: bool = False  # whether the output softmax has template words beside the code tokens
+
+    @property
+    def n_scored(self) -> int:
+        """Columns of the logits: the code tokens, then the template words if they are scored."""
+        return self.n_rows - 1 if self.scores_words else self.n_tokens
 
 
 class RMSNorm(nn.Module):
@@ -218,8 +223,8 @@ class T5(nn.Module):
         return self.decoder_norm(x), DecodeState(state.contexts, state.mask, caches, state.length + 1)
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """Hidden states (..., E) -> logits (..., V) over the code tokens."""
-        table = self.embedding.weight[1 : 1 + self.shape.n_tokens]
+        """Hidden states (..., E) -> logits (..., V) over the code tokens, and over the words where they are scored."""
+        table = self.embedding.weight[1 : 1 + self.shape.n_scored]
         return F.linear(hidden * self.shape.d_model**-0.5, table.to(hidden.dtype))
 
 
@@ -245,27 +250,3 @@ def relative_bucket(distance: Tensor, both_ways: bool, buckets: int, max_distanc
     exact = buckets // 2
     far = torch.log(distance.clamp(min=1).float() / exact) / math.log(max_distance / exact) * (buckets - exact)
     return bucket + torch.where(distance < exact, distance, (exact + far.long()).clamp(max=buckets - 1))
-
-
-def from_transformers(state: dict[str, Any]) -> dict[str, Any]:
-    """Weights of transformers' `T5ForConditionalGeneration` under this file's names (tied output, ReLU models)."""
-    renamed = {
-        "embedding.weight": state["shared.weight"],
-        "encoder_norm.weight": state["encoder.final_layer_norm.weight"],
-        "decoder_norm.weight": state["decoder.final_layer_norm.weight"],
-    }
-    for side, blocks in (("encoder", ("self_", "ff")), ("decoder", ("self_", "cross", "ff"))):
-        first = f"{side}.block.0.layer.0.SelfAttention.relative_attention_bias.weight"
-        renamed[f"{side}_bias.weight"] = state[first]
-        for name, value in state.items():
-            parts = name.split(".")
-            if parts[:2] != [side, "block"] or "relative_attention_bias" in name:
-                continue
-            place = f"{side}.{parts[2]}.{blocks[int(parts[4])]}"
-            if parts[5] == "layer_norm":
-                renamed[f"{place}.norm.weight"] = value
-            elif parts[5] == "DenseReluDense":
-                renamed[f"{place}.{parts[6]}.weight"] = value
-            else:
-                renamed[f"{place}.attention.{parts[6]}.weight"] = value
-    return renamed

@@ -119,7 +119,7 @@ def fit(network: T5, examples: Examples, config: TrainingConfig, ctx: Context) -
     optimiser, schedule = _optimiser(network, config, steps * config.epochs, ctx.device)
     loop = _Loop(network, optimiser, schedule, config, ctx)
     resumed = loop.resume()
-    lengths = examples.sources.lengths + trees.sizes
+    sources = examples.sources
     devices = [torch.device(ctx.device)] if ctx.device.startswith("cuda") else []
     with ctx.progress.phase("training", config.epochs * steps, "steps") as tick, torch.random.fork_rng(devices):
         tick(resumed * steps)
@@ -127,11 +127,14 @@ def fit(network: T5, examples: Examples, config: TrainingConfig, ctx: Context) -
             if loop.exhausted():
                 break
             torch.manual_seed(_stir(ctx.seed, epoch))
+            if examples.redraw is not None:
+                sources = examples.redraw(np.random.default_rng([ctx.seed, epoch, 1]))
+            lengths = sources.lengths + trees.sizes
             network.train()
             total = count = 0.0
             for rows in epoch_batches(lengths, config, ctx.seed, epoch):
                 with torch.autocast(ctx.device.split(":")[0], torch.bfloat16, enabled=precision == "bf16"):
-                    loss, tokens = batch_loss(network, examples.sources, trees, rows, ctx.device)
+                    loss, tokens = batch_loss(network, sources, trees, rows, ctx.device)
                 if not torch.isfinite(loss):
                     raise Diverged(
                         f"the loss is {loss.item()} in epoch {epoch}: lower backbone.learning_rate", epoch=epoch

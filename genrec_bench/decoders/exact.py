@@ -46,17 +46,17 @@ class ExactDecoder(Searching):
         self, backbone: Backbone, batch: Sources, index: Index, *, beams: int, exclude: Ragged | None = None
     ) -> Generations:
         trie, items = self.trie(index, backbone.device), len(index.items)
-        budget = self.config.memory_mb * 10**6
-        per_user = 4 * (2 * items + COPIES * index.n_tokens)  # its scores, their order, and one node at a time
+        budget, columns = self.config.memory_mb * 10**6, index.n_tokens + backbone.extra_columns
+        per_user = 4 * (2 * items + COPIES * columns)  # its scores, their order, and one node at a time
         if per_user > budget:
             raise ConfigError(
-                f"decoder: {items:,} items and {index.n_tokens:,} code tokens need {per_user / 1e6:,.0f} MB for one user, "
+                f"decoder: {items:,} items and {columns:,} tokens need {per_user / 1e6:,.0f} MB for one user, "
                 f"and decoder.memory_mb is {self.config.memory_mb:,}: raise it, or use the decoder trie",
                 part="decoder",
                 key="memory_mb",
             )
         users = max(1, min(len(batch), budget // (2 * per_user)))
-        nodes = max(1, (budget - users * 8 * items) // (4 * COPIES * users * index.n_tokens))
+        nodes = max(1, (budget - users * 8 * items) // (4 * COPIES * users * columns))
         rows = np.arange(len(batch))
         parts = []
         for at in range(0, len(batch), users):
