@@ -6,28 +6,16 @@ import time
 from typing import TYPE_CHECKING
 
 from genrec_bench.contracts import Baseline, Context
-from genrec_bench.errors import InvalidRanking
+from genrec_bench.guards import check_ranking
 from genrec_bench.metrics import scores, validity
 from genrec_bench.metrics.throughput import throughput
 from genrec_bench.protocol import KS, LIST_DEPTH, POLICIES, SELECTION, train_view, validation_sample
-from genrec_bench.types import Queries, Ranking
+from genrec_bench.types import Ranking
 
 if TYPE_CHECKING:
     from genrec_bench.runner import Run
 
 BATCH = 256  # queries ranked at once; a latency is one batch's
-
-
-def check_ranking(ranking: Ranking, queries: Queries, policy: str, n_items: int) -> None:
-    """InvalidRanking unless a baseline kept to its contract: one list per query, known items, none that was excluded."""
-    if len(ranking) != len(queries):
-        raise InvalidRanking(f"the baseline gave {len(ranking)} lists for {len(queries)} queries")
-    if int(ranking.items.max(initial=-1)) >= n_items:
-        raise InvalidRanking(f"the baseline listed item {int(ranking.items.max())} of a catalogue of {n_items}")
-    if policy == "mask" and validity.contained(ranking.items, queries.history).any():
-        raise InvalidRanking(
-            "the baseline listed an item that was to be excluded: Baseline.rank must respect `exclude`"
-        )
 
 
 def run_baseline(this: Run) -> None:
@@ -42,9 +30,9 @@ def run_baseline(this: Run) -> None:
         return float(scores.score(ranking, sample.target)[0][SELECTION])
 
     ctx = Context(seed=this.spec.seed, device=this.device, progress=this.progress, folder=this.folder / "baseline")
-    with this.phase("fit"):
+    with this.phase("fit"), this.held("baseline", "fit"):
         baseline.fit(train_view(this.data, split), validate, ctx)
-    queries = split.queries(split.test)
+    queries, info = split.queries(split.test), this.info("baseline")
     for policy in POLICIES:
         parts, seconds = [], []
         with this.phase(f"decode_{policy}"), this.progress.phase(f"ranking ({policy})", len(queries), "users") as tick:
@@ -52,9 +40,10 @@ def run_baseline(this: Run) -> None:
                 rows = range(at, min(at + BATCH, len(queries)))
                 batch = queries.take(list(rows))
                 began = time.perf_counter()
-                parts.append(baseline.rank(batch, k=LIST_DEPTH, exclude=batch.history if policy == "mask" else None))
+                with this.held("baseline", "rank"):
+                    ranking = baseline.rank(batch, k=LIST_DEPTH, exclude=batch.history if policy == "mask" else None)
                 seconds.append(time.perf_counter() - began)
-                check_ranking(parts[-1], batch, policy, this.data.n_items)
+                parts.append(check_ranking(info, ranking, batch, policy, this.data.n_items))
                 tick(len(rows))
         this.rankings[policy] = Ranking.concatenate(parts)
         if policy == "mask":

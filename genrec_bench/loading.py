@@ -10,6 +10,7 @@ from genrec_bench import registry
 from genrec_bench.config import make_config
 from genrec_bench.contracts import Context, Dataset, Progress, Quiet
 from genrec_bench.errors import UsageError
+from genrec_bench.guards import held_to
 from genrec_bench.metrics.scores import ceiling
 from genrec_bench.protocol import make_split
 from genrec_bench.spec import RunSpec
@@ -45,7 +46,9 @@ def load_data(
         cache_dir=cache_dir(),
         progress=progress or Quiet(),
     )
-    return make_split(dataset.load(ctx), spec.protocol)
+    with held_to(registry.find("dataset", spec.dataset), "load"):
+        data = dataset.load(ctx)
+    return make_split(data, spec.protocol)
 
 
 def describe_data(spec: RunSpec, data: Interactions, split: Split) -> dict[str, Any]:

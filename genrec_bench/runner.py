@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,12 @@ from genrec_bench.contracts import Component, Progress, Quiet
 from genrec_bench.environment import environment, peak_memory, pick_device, reset_peak_memory
 from genrec_bench.errors import GenrecError, NeedsMissing, RunFailed, UsageError, did_you_mean
 from genrec_bench.folders import attempt, locked, open_run_folder, run_folder, this_process
+from genrec_bench.guards import held_to, opened_by
 from genrec_bench.loading import describe_data, load_data
 from genrec_bench.metrics import lists, scores
 from genrec_bench.protocol import KS, POLICIES, PROTOCOL, check_protocol
 from genrec_bench.record import RunRecord
+from genrec_bench.registry import ComponentInfo
 from genrec_bench.spec import DEFAULT_BEAMS, PARTS, RunSpec
 from genrec_bench.types import Int32, Interactions, Ranking, Split
 
@@ -44,6 +46,7 @@ class Run:
     force: bool
     progress: Progress
     phases: dict[str, float] = field(default_factory=dict)
+    data_files: frozenset[str] = frozenset()  # where the data was read from: held-out events lie there too
     found: dict[str, Any] = field(default_factory=dict)  # sections of the record
     rankings: dict[str, Ranking] = field(default_factory=dict)
 
@@ -56,10 +59,18 @@ class Run:
         finally:
             self.phases[name] = self.phases.get(name, 0.0) + time.perf_counter() - began
 
-    def component(self, part: str, **instead: Any) -> Any:
+    def component(self, part: str) -> Any:
         """The component that plays `part`, with its resolved options."""
         cls = registry.load(part, getattr(self.spec, part))
-        return cls(make_config(cls.Config, {**self.spec.options[part], **instead}, part))
+        return cls(make_config(cls.Config, self.spec.options[part], part))
+
+    def info(self, part: str) -> ComponentInfo:
+        """Who plays `part`, and who supplied it."""
+        return registry.find(part, getattr(self.spec, part))
+
+    def held(self, part: str, check: str) -> AbstractContextManager[None]:
+        """A component's code runs inside: what goes wrong there is told as its fault, and the data files stay shut."""
+        return held_to(self.info(part), check, self.data_files)
 
 
 def resolve(spec: RunSpec) -> RunSpec:
@@ -147,7 +158,7 @@ def run(
     folder = run_folder(Path(out), spec)
     earlier = open_run_folder(folder, spec)
     began = time.perf_counter()
-    data, split = load_data(spec, data_dir=data_dir, progress=progress)
+    (data, split), data_files = opened_by(lambda: load_data(spec, data_dir=data_dir, progress=progress))
     if not force and earlier is not None and _still_holds(earlier, spec, data, folder, progress):
         return earlier
     with locked(folder):
@@ -157,7 +168,7 @@ def run(
         finished = earlier is not None and earlier.status == "finished"
         with attempt(folder, spec, keep=finished) as place:
             reset_peak_memory(device)
-            this = Run(spec, place, data, split, device, force, progress)
+            this = Run(spec, place, data, split, device, force, progress, data_files=data_files)
             this.phases["data"] = time.perf_counter() - began
             return _live(this)
 

@@ -14,7 +14,7 @@ from small_runs import folder_of, spec_for
 import genrec_bench
 from genrec_bench import RunRecord, RunSpec, folders, runner
 from genrec_bench.contracts import Quiet
-from genrec_bench.errors import OutputError, RunFailed
+from genrec_bench.errors import ComponentFault, OutputError, RunFailed
 from genrec_bench.heuristics.popularity import Popularity
 from genrec_bench.record import write_json
 
@@ -81,7 +81,7 @@ def test_a_forced_run_that_fails_keeps_the_finished_one(go, tmp_path, monkeypatc
     folder = folder_of(tmp_path, go(baseline="popularity"))
     before = contents(folder)
     monkeypatch.setattr(Popularity, "rank", lambda self, queries, k, exclude=None: 1 / 0)
-    with pytest.raises(RunFailed, match="ZeroDivisionError"):
+    with pytest.raises(ComponentFault, match="ZeroDivisionError"):
         go(baseline="popularity", force=True)
     assert contents(folder) == before
     assert not (folder / folders.NEW).exists()

@@ -1,0 +1,125 @@
+"""Searching with a trained generator: in batches, every step and every hypothesis held to its contract, and timed."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from genrec_bench.codes import Index
+from genrec_bench.contracts import Backbone, Context, Decoder, Template
+from genrec_bench.errors import Diverged
+from genrec_bench.guards import Watched, check_generations, check_sources, fault, held_to
+from genrec_bench.metrics import lists, validity
+from genrec_bench.metrics.throughput import throughput
+from genrec_bench.protocol import KS, POLICIES, train_view
+from genrec_bench.registry import ComponentInfo
+from genrec_bench.types import Generations, Queries, Ranking, Sources
+
+if TYPE_CHECKING:
+    from genrec_bench.runner import Run
+
+BATCH = 64  # users decoded at once
+WARMUP_BATCHES = 2
+
+
+@dataclass(frozen=True)
+class Generator:
+    """A backbone with the template and the index it writes in; `info` says whose backbone it is."""
+
+    backbone: Backbone
+    template: Template
+    index: Index
+    info: ComponentInfo
+
+    def render(self, queries: Queries) -> Sources:
+        """The backbone's source tokens, checked."""
+        with held_to(self.info, "template.render"):
+            sources = self.template.render(queries)
+        return check_sources(self.info, sources, len(queries))
+
+
+@dataclass(frozen=True)
+class Searcher:
+    """A decoder and whose it is."""
+
+    decoder: Decoder
+    info: ComponentInfo
+
+    def search(
+        self, generator: Generator, queries: Queries, beams: int, *, exclude: bool, tick: Any = None, warmup: int = 0
+    ) -> tuple[Generations, list[float]]:
+        """Decode all queries in fixed batches of similar source length; the generations in the order asked, and seconds
+        per batch, device synchronised. `exclude`: leave each user's own items out of the search."""
+        sources = generator.render(queries)
+        order = np.argsort(sources.lengths, kind="stable")
+        batches = [order[at : at + BATCH] for at in range(0, len(order), BATCH)]
+        warm = batches[:warmup]
+        parts, seconds = [], []
+        for number, rows in enumerate([*warm, *batches]):
+            batch, own = sources.take(rows), queries.take(rows)
+            began = time.perf_counter()
+            part = self._generate(generator, batch, own, beams, exclude)
+            if generator.backbone.device.startswith("cuda"):
+                torch.cuda.synchronize()
+            if number < len(warm):
+                continue
+            seconds.append(time.perf_counter() - began)
+            check_generations(self.info, part, own, generator.index, beams, exclude)
+            parts.append(part)
+            if tick is not None:
+                tick(len(rows))
+        together = Generations.concatenate(parts)
+        return together.take(np.argsort(order, kind="stable")), seconds
+
+    def _generate(self, generator: Generator, batch: Sources, own: Queries, beams: int, exclude: bool) -> Generations:
+        backbone: Any = Watched(generator.backbone, generator.info, generator.index.n_tokens)
+        try:
+            with held_to(self.info, "generate"):
+                return self.decoder.generate(
+                    backbone, batch, generator.index, beams=beams, exclude=own.history if exclude else None
+                )
+        except Diverged as error:
+            raise fault(generator.info, "finite scores", str(error)) from error
+
+
+def decode(this: Run, generator: Generator) -> None:
+    """Search the test cases under each history policy; one search serves both where the decoder searches alike."""
+    decoder = Searcher(this.component("decoder"), this.info("decoder"))
+    with this.held("decoder", "prepare"):
+        ctx = Context(this.spec.seed, this.device, this.progress)
+        decoder.decoder.prepare(train_view(this.data, this.split), ctx)
+    queries = this.split.queries(this.split.test)
+    beams = int(this.spec.beams or 0)
+    excludes = decoder.decoder.excludes_in_search
+    found: dict[str, Generations] = {}
+    for policy in POLICIES if excludes else POLICIES[:1]:
+        warmup = WARMUP_BATCHES if policy == "mask" else 0
+        with this.phase(f"decode_{policy}"), this.progress.phase(f"decoding ({policy})", len(queries), "users") as tick:
+            found[policy], seconds = decoder.search(
+                generator, queries, beams, exclude=excludes and policy == "mask", tick=tick, warmup=warmup
+            )
+        if policy == "mask":
+            this.found["throughput"] = throughput(
+                seconds,
+                len(queries),
+                batch_size=BATCH,
+                beams=beams,
+                precision="fp32",
+                device=this.device,
+                warmup_batches=WARMUP_BATCHES,
+                threads=torch.get_num_threads(),
+            )
+    for policy in POLICIES:
+        this.rankings[policy] = ranking(found.get(policy, found["mask"]), queries, policy, beams)
+    this.found["validity"] = validity.validity(found["mask"], queries.history, KS)
+    lists.write_generations(this.folder / lists.GENERATIONS_FILE, found)
+
+
+def ranking(generations: Generations, queries: Queries, policy: str, beams: int) -> Ranking:
+    """The ranked list of each case: what was generated, without what is no item and, under `mask`, what the user has."""
+    exclude = queries.history if policy == "mask" else None
+    return validity.ranking_from(generations, depth=beams, exclude=exclude)

@@ -1,0 +1,185 @@
+"""A component that breaks its contract is stopped by name, with the check it broke; nobody else is harmed."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from genrec_bench import registry
+from genrec_bench.codes import CodeTable, Index
+from genrec_bench.contracts import Baseline, Indexer
+from genrec_bench.decoders.decoders import TrieDecoder
+from genrec_bench.errors import ComponentFault, NeedsMissing
+from genrec_bench.heuristics.popularity import Popularity
+from genrec_bench.indexers.numbers import RandomIndexer
+from genrec_bench.record import RunRecord
+from genrec_bench.types import Ranking
+
+from genrec_bench.backbones.lightlm import LightLM  # isort: skip
+
+TAMED = {"set": {"backbone.epochs": 1}}
+
+
+class TooFewCodes(RandomIndexer):
+    def build(self, train, ctx):
+        index = super().build(train, ctx)
+        return Index(CodeTable(index.items.codes[1:]), index.users, index.n_tokens)
+
+
+class SameCodes(Indexer):
+    def build(self, train, ctx):
+        return Index(CodeTable(np.zeros((train.n_items, 2), np.int32)), None, 5)
+
+
+class NoIndex(Indexer):
+    def build(self, train, ctx):
+        return "codes"
+
+
+class Crashes(Indexer):
+    def build(self, train, ctx):
+        return train.surely_not_there
+
+
+class ReadsTheData(RandomIndexer):
+    path = None
+
+    def build(self, train, ctx):
+        self.path.read_text()
+        return super().build(train, ctx)
+
+
+class NarrowLogits(LightLM):
+    def advance(self, state, tokens, parents):
+        logits, state = super().advance(state, tokens, parents)
+        return logits[..., 1:], state
+
+
+class HalfLogits(LightLM):
+    def advance(self, state, tokens, parents):
+        logits, state = super().advance(state, tokens, parents)
+        return logits.half(), state
+
+
+class NoNumbers(LightLM):
+    def advance(self, state, tokens, parents):
+        logits, state = super().advance(state, tokens, parents)
+        return torch.full_like(logits, float("nan")), state
+
+
+class OneSource(LightLM):
+    def template(self, task, index):
+        template = super().template(task, index)
+        render = template.render
+        template.render = lambda queries: render(queries.take(np.arange(1)))
+        return template
+
+
+class WrongItems(TrieDecoder):
+    def generate(self, backbone, batch, index, *, beams, exclude=None):
+        found = super().generate(backbone, batch, index, beams=beams, exclude=exclude)
+        return replace(found, items=np.where(found.items >= 0, (found.items + 1) % len(index.items), found.items))
+
+
+class Upside(TrieDecoder):
+    def generate(self, backbone, batch, index, *, beams, exclude=None):
+        found = super().generate(backbone, batch, index, beams=beams, exclude=exclude)
+        return replace(found, scores=found.scores[:, ::-1])
+
+
+class Forgets(TrieDecoder):
+    def generate(self, backbone, batch, index, *, beams, exclude=None):
+        return super().generate(backbone, batch, index, beams=beams)
+
+
+class ShortOfUsers(Popularity):
+    def rank(self, queries, *, k, exclude=None):
+        return super().rank(queries.take(np.arange(1)), k=k, exclude=exclude and exclude.take(np.arange(1)))
+
+
+class Shameless(Popularity):
+    def rank(self, queries, *, k, exclude=None):
+        return super().rank(queries, k=k)
+
+
+class Invents(Baseline):
+    def fit(self, train, validation, ctx):
+        self.n_items = train.n_items
+
+    def rank(self, queries, *, k, exclude=None):
+        items = np.full((len(queries), 1), self.n_items, np.int32)
+        return Ranking(items, np.zeros(items.shape, np.float32), depth=k)
+
+
+class Repeats(Invents):
+    def rank(self, queries, *, k, exclude=None):
+        items = np.zeros((len(queries), 2), np.int32)
+        return Ranking(items, np.zeros(items.shape, np.float32), depth=k)
+
+
+@pytest.fixture
+def instead(monkeypatch):
+    """Puts a class in the place of an installed component."""
+    real = registry.load
+
+    def put(kind, name, cls):
+        monkeypatch.setattr(registry, "load", lambda k, n: cls if (k, n) == (kind, name) else real(k, n))
+
+    return put
+
+
+@pytest.mark.parametrize(
+    ("kind", "cls", "check", "says"),
+    [
+        ("indexer", TooFewCodes, "a code for every item", "47 codes for 48 items"),
+        ("indexer", SameCodes, "build", "share (0, 0)"),
+        ("indexer", NoIndex, "an Index", "gave a str"),
+        ("indexer", Crashes, "build", "AttributeError"),
+        ("backbone", NarrowLogits, "logits", "expected (60, 1,"),
+        ("backbone", HalfLogits, "logits", "torch.float16"),
+        ("backbone", NoNumbers, "finite scores", "no numbers"),
+        ("backbone", OneSource, "one source per query", "for 60 queries"),
+        ("decoder", WrongItems, "items of tokens", "which are item"),
+        ("decoder", Upside, "sorted scores", "rise"),
+        ("decoder", Forgets, "exclude", "left out"),
+        ("baseline", ShortOfUsers, "one list per query", "1 Ranking for 60 queries"),
+        ("baseline", Shameless, "exclude", "must respect"),
+        ("baseline", Invents, "known items", "catalogue of 48"),
+        ("baseline", Repeats, "rank", "names an item twice"),
+    ],
+)
+def test_a_broken_component_is_stopped_by_name(go, tmp_path, instead, kind, cls, check, says):
+    name = {"indexer": "random", "backbone": "lightlm", "decoder": "trie", "baseline": "popularity"}[kind]
+    instead(kind, name, cls)
+    with pytest.raises(ComponentFault) as caught:
+        go(**{"baseline": "popularity"} if kind == "baseline" else TAMED)
+    error = caught.value
+    assert (error.kind, error.name, error.distribution) == (kind, name, "genrec-bench")
+    assert f"{kind} {name!r} (genrec-bench " in str(error) and repr(check) in str(error)
+    assert says in str(error) and "\n" not in str(error)
+    (folder,) = (tmp_path / "runs").iterdir()
+    record = RunRecord.read(folder)
+    assert record.status == "failed" and says in record.reason
+
+
+def test_a_component_that_opens_the_data_is_stopped_and_the_next_run_goes_on(go, instead, planted_file):
+    ReadsTheData.path = planted_file
+    instead("indexer", "random", ReadsTheData)
+    with pytest.raises(
+        ComponentFault, match=r"'training data only': it opened .*planted\.txt, which holds validation and test"
+    ):
+        go(**TAMED)
+    instead("indexer", "random", RandomIndexer)
+    assert go(**TAMED).status == "finished"
+    assert planted_file.read_text()  # outside a run the file is anybody's
+
+
+def test_errors_that_tell_a_person_what_to_do_pass_as_they_are(go, instead):
+    class Needy(RandomIndexer):
+        def build(self, train, ctx):
+            raise NeedsMissing("this data set has no titles: choose another indexer", needs="titles")
+
+    instead("indexer", "random", Needy)
+    with pytest.raises(NeedsMissing, match="choose another indexer"):
+        go(**TAMED)
