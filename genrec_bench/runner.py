@@ -23,7 +23,7 @@ from genrec_bench.errors import GenrecError, NeedsMissing, RunFailed, UsageError
 from genrec_bench.folders import attempt, locked, open_run_folder, run_folder, this_process
 from genrec_bench.loading import describe_data, load_data
 from genrec_bench.metrics import lists, scores
-from genrec_bench.protocol import KS, POLICIES, PROTOCOL, check_protocol
+from genrec_bench.protocol import EXTERNAL_IDS, KS, POLICIES, PROTOCOL, check_protocol
 from genrec_bench.record import RunRecord
 from genrec_bench.spec import DEFAULT_BEAMS, PARTS, RunSpec
 from genrec_bench.types import Int32, Interactions, Ranking, Split
@@ -81,7 +81,7 @@ def resolve(spec: RunSpec) -> RunSpec:
         options[part] = config_dict(make_config(cls.Config, given, part))
     dataset = classes["dataset"](make_config(classes["dataset"].Config, options["dataset"], "dataset"))
     for part, cls in classes.items():
-        missing = cls.needs - dataset.offers  # type: ignore[attr-defined]
+        missing = cls.needs - dataset.offers - EXTERNAL_IDS  # type: ignore[attr-defined]
         if missing:
             raise NeedsMissing(
                 f"{part} {getattr(spec, part)!r} needs {', '.join(sorted(missing))}, which data set {spec.dataset!r} "
@@ -167,9 +167,20 @@ def _still_holds(earlier: RunRecord, spec: RunSpec, data: Interactions, folder: 
     if earlier.fingerprints.get("data") != data.fingerprint():
         progress.note(f"the data has changed since the run in {folder}: running again")
         return False
+    if earlier.index.get("files", "") != _files(spec):
+        progress.note(f"a file that the indexer reads has changed since the run in {folder}: running again")
+        return False
     if {part: facts.get("code") for part, facts in earlier.components.items()} != _codes(spec):
         progress.note(f"{folder} was made by another version of its components: --force makes it anew")
     return True
+
+
+def _files(spec: RunSpec) -> str:
+    """The fingerprint of the files that the indexer reads besides the data set; empty if it reads none."""
+    if spec.indexer is None:
+        return ""
+    cls = registry.load("indexer", spec.indexer)
+    return str(cls(make_config(cls.Config, spec.options["indexer"], "indexer")).fingerprint())
 
 
 def _codes(spec: RunSpec) -> dict[str, str]:
