@@ -148,30 +148,33 @@ class _Side:
         return labels, collisions
 
     def _check(self, labels: Int32) -> None:
+        """DataError if two rows share a code, or one's is how another's begins."""
         try:
             CodeTable(labels)
+            return
         except CodeClash as clash:
-            first, second = sorted(clash.facts["rows"], key=lambda row: (len(self.codes[row]), self.rows[row]))
-            code = " ".join(self.codes[first])
-            here, there = self._named(first), self._named(second)
-            if self.codes[first] == self.codes[second]:
-                equal = self._sharing()
-                why = (
-                    f"{here} and {there} share the code {code} ({equal} {self.what}s share one); "
-                    "--set indexer.duplicates=suffix tells them apart by one more token"
-                )
-            else:
-                why = (
-                    f"{here} has the code {code}, which is how the code of {there} begins ({' '.join(self.codes[second])}); "
-                    "no code may be the beginning of another: make them equally long, or end each with a token of its own"
-                )
-            self.file.fail_whole(why)
+            one, other = sorted(clash.facts["rows"], key=lambda row: len(self.codes[row]))
+        if self.codes[one] == self.codes[other]:
+            sharing = self._sharing()
+            one, other = sharing[:2]
+            why = (
+                f"{self._named(one)} and {self._named(other)} share the code {' '.join(self.codes[one])} ({len(sharing)} "
+                f"{self.what}s share one); --set indexer.duplicates=suffix tells them apart by one more token"
+            )
+        else:
+            why = (
+                f"{self._named(one)} has the code {' '.join(self.codes[one])}, which is how the code of "
+                f"{self._named(other)} begins ({' '.join(self.codes[other])}); make all codes equally long, or end each "
+                "with a token of its own"
+            )
+        self.file.fail_whole(why)
 
     def _named(self, row: int) -> str:
         return f"{self.what} {self.file.keys[self.rows[row]]!r} ({self.file.place(self.rows[row])})"
 
-    def _sharing(self) -> int:
-        counts: dict[Code, int] = {}
-        for code in self.codes:
-            counts[code] = counts.get(code, 0) + 1
-        return sum(count for count in counts.values() if count > 1)
+    def _sharing(self) -> list[int]:
+        """The rows whose code another has too: those of one code together, in the file's order."""
+        alike: dict[Code, list[int]] = {}
+        for row in np.argsort(self.rows).tolist():
+            alike.setdefault(self.codes[row], []).append(row)
+        return [row for rows in alike.values() if len(rows) > 1 for row in rows]
