@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import sparse
+from scipy.special import expit
 
 from genrec_bench.contracts import Context
 from genrec_bench.types import Float32, Int32, Int64, Ragged, TrainView, spread
@@ -156,7 +157,7 @@ class _Learner:
         reached = self.graph.propagate(self.values)
         users, items = reached[:n_users], reached[n_users:]
         margin = np.einsum("ed,ed->e", users[user], items[met] - items[other])
-        pull = (-1 / (1 + np.exp(margin)) / len(user)).astype(np.float32)
+        pull = (-expit(-margin) / len(user)).astype(np.float32)
         entries = (np.concatenate([pull, -pull]), (np.tile(user, 2), np.concatenate([met, other])))
         wanted = sparse.csr_array(entries, shape=(n_users, n_items))  # of every score: its gradient
         slope = self.graph.propagate(np.concatenate([wanted @ items, wanted.T @ users]))

@@ -20,6 +20,8 @@ from genrec_bench.indexers.code_files import Code, CodeFile, Format, read_codes,
 from genrec_bench.types import PAD, Int32, Text, TrainView
 
 Keys = Literal["external", "zero-based", "one-based"]
+Duplicates = Literal["refuse", "suffix"]
+Unknown = Literal["refuse", "ignore"]
 SHIFT: dict[Keys, int] = {"external": 0, "zero-based": 1, "one-based": -1}  # from a key to the external id
 
 
@@ -29,11 +31,9 @@ class CodesConfig:
 
     path: str  # the items' codes: .json, .csv, .npy or .npz
     format: Format = "auto"  # auto: by the suffix
-    keys: Keys = "external"  # what a key or row number is: the external id | the id less one (ids from 1, as LightLM) | the id plus one (ids from 0)
-    duplicates: Literal["refuse", "suffix"] = (
-        "refuse"  # items that share a code: an error | told apart by a suffix level
-    )
-    unknown: Literal["refuse", "ignore"] = "refuse"  # keys that are no item of the data set: an error | passed over
+    keys: Keys = "external"  # keys and row numbers are: the ids | the ids less one (LETTER, LightLM) | the ids plus one
+    duplicates: Duplicates = "refuse"  # items that share a code: an error | told apart by a suffix level
+    unknown: Unknown = "refuse"  # keys that are no item of the data set: an error | passed over
     users_path: str | None = None  # the users' codes, in a file of the same make; none: users get random codes
     shared_alphabet: bool = False  # with users_path: a token that users and items spell alike is one token
     token_scope: TokenScope = "level"  # which equal tokens are one: of one level, anywhere, or below one path
