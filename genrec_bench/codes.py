@@ -113,8 +113,11 @@ class Index:
         return cls(*tables, n_tokens, scope, collision_rate, dict(info or {}))
 
     def with_users(self, labels: Int32, why: str) -> Index:
-        """The same items with user codes from `labels`, written in tokens of their own; `why` goes into `info`."""
-        codes, more = assign_tokens(labels, self.token_scope)
+        """The same items with user codes from `labels`, written in tokens of their own; `why` goes into `info`.
+
+        Their tokens count by level whatever the items' scope: by path, every user's last token would be one of its own.
+        """
+        codes, more = assign_tokens(labels, "level")
         users = CodeTable(np.where(codes < 0, PAD, codes + self.n_tokens).astype(np.int32))
         info = {**self.info, "user_codes": why}
         return Index(self.items, users, self.n_tokens + more, self.token_scope, self.collision_rate, info)

@@ -89,6 +89,7 @@ class Component(ABC):
     """Common to all kinds: a frozen dataclass of options, the contract number, and what the component needs.
 
     `needs` may name `item_titles`, `item_features`, `times`, `ratings`: checked against the data set before any work.
+    An indexer may also need `item_ids` and `user_ids`, the external ids, which every data set has and no one else sees.
     """
 
     Config: ClassVar[type] = NoConfig
@@ -103,6 +104,11 @@ class Component(ABC):
 
         Called once before data is read. A GenrecError says in one line what is missing and what to do.
         """
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the files it reads besides the data set: another content is another result, so cache keys carry
+        it, and a finished run is not returned once they have changed. Empty: it reads none."""
+        return ""
 
 
 class Dataset(Component):

@@ -63,20 +63,23 @@ def cache_key(this: Run, *parts: Any) -> str:
 
 
 def component_key(this: Run, part: str) -> str:
-    """A component's name, code and options."""
+    """A component's name, code and options, and the content of the files it reads."""
     info = registry.find(part, getattr(this.spec, part))
     options = json.dumps(this.spec.options[part], sort_keys=True)
-    return f"{info.distribution}:{info.name} {info.version} {registry.code_digest(info)} {options}"
+    files = this.component(part).fingerprint()
+    return f"{info.distribution}:{info.name} {info.version} {registry.code_digest(info)} {options} {files}".rstrip()
 
 
 def make_index(this: Run) -> tuple[Index, Path]:
     """The index of the training part, from the cache or built; and its folder."""
-    folder = cache_dir() / "index" / cache_key(this, component_key(this, "indexer"))
+    indexer: Indexer = this.component("indexer")
+    key = cache_key(this, component_key(this, "indexer"), this.device.split(":")[0])
+    folder = cache_dir() / "index" / key
 
     def make(target: Path) -> Index:
-        indexer: Indexer = this.component("indexer")
+        view = train_view(this.data, this.split, indexer.needs)
         with this.held("indexer", "build"):
-            built = indexer.build(train_view(this.data, this.split), Context(this.spec.seed, progress=this.progress))
+            built = indexer.build(view, Context(this.spec.seed, this.device, this.progress))
         index = check_index(this.info("indexer"), built, this.data.n_users, this.data.n_items)
         if index.users is None:
             rng = np.random.default_rng([this.spec.seed, 1])

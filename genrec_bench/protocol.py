@@ -6,6 +6,7 @@ seed moves the indexer and the training only.
 
 from __future__ import annotations
 
+from collections.abc import Set
 from typing import Any, Literal
 
 import numpy as np
@@ -23,6 +24,7 @@ TIE_SEED = 0  # orders equal timestamps
 SHUFFLE_SEED = 0  # numbers users and items
 SAMPLE_SEED = 0  # draws the validation users
 SAMPLE_ABOVE, SAMPLE_SIZE = 5_000, 2_000
+EXTERNAL_IDS = frozenset({"item_ids", "user_ids"})  # what every data set has, and what is shown on demand only
 MIN_EVENTS = 3  # one each for training, validation and test
 LIST_DEPTH = 50  # places asked of a baseline
 SELECTION_BEAMS = 20  # of the trie search that scores an epoch on validation
@@ -101,9 +103,10 @@ def make_split(data: Interactions, protocol: str = PROTOCOL) -> tuple[Interactio
     return data, leave_one_out(data)
 
 
-def train_view(data: Interactions, split: Split) -> TrainView:
-    """What may be learned from."""
-    return TrainView(split.train(), split.n_items, data.item_titles, data.item_features)
+def train_view(data: Interactions, split: Split, needs: Set[str] = frozenset()) -> TrainView:
+    """What may be learned from; external ids only for who needs `item_ids` or `user_ids` (their order leaks, P3)."""
+    ids = {name: getattr(data, name) for name in EXTERNAL_IDS & needs}
+    return TrainView(split.train(), split.n_items, data.item_titles, data.item_features, **ids)
 
 
 def validation_sample(cases: Cases) -> Cases:

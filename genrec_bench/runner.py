@@ -24,11 +24,11 @@ from genrec_bench.folders import attempt, locked, open_run_folder, run_folder, t
 from genrec_bench.guards import held_to, opened_by
 from genrec_bench.loading import describe_data, load_data
 from genrec_bench.metrics import lists, scores
-from genrec_bench.protocol import KS, POLICIES, PROTOCOL, check_protocol
+from genrec_bench.protocol import EXTERNAL_IDS, KS, POLICIES, PROTOCOL, check_protocol
 from genrec_bench.record import RunRecord
 from genrec_bench.registry import ComponentInfo
 from genrec_bench.spec import DEFAULT_BEAMS, PARTS, RunSpec
-from genrec_bench.types import Int32, Interactions, Ranking, Split
+from genrec_bench.types import Int32, Interactions, Ranking, Split, digest
 
 DEFAULT_PROFILE, DEFAULT_DECODER = "quick", "trie"
 INLINE_RANKS = 50_000  # more cases than this: ranks go to .npy files beside the record
@@ -61,8 +61,7 @@ class Run:
 
     def component(self, part: str) -> Any:
         """The component that plays `part`, with its resolved options."""
-        cls = registry.load(part, getattr(self.spec, part))
-        return cls(make_config(cls.Config, self.spec.options[part], part))
+        return _component(self.spec, part)
 
     def info(self, part: str) -> ComponentInfo:
         """Who plays `part`, and who supplied it."""
@@ -71,6 +70,11 @@ class Run:
     def held(self, part: str, check: str) -> AbstractContextManager[None]:
         """A component's code runs inside: what goes wrong there is told as its fault, and the data files stay shut."""
         return held_to(self.info(part), check, self.data_files)
+
+
+def _component(spec: RunSpec, part: str) -> Any:
+    cls = registry.load(part, getattr(spec, part))
+    return cls(make_config(cls.Config, spec.options[part], part))
 
 
 def resolve(spec: RunSpec) -> RunSpec:
@@ -92,16 +96,17 @@ def resolve(spec: RunSpec) -> RunSpec:
         options[part] = config_dict(make_config(cls.Config, given, part))
     dataset = classes["dataset"](make_config(classes["dataset"].Config, options["dataset"], "dataset"))
     for part, cls in classes.items():
-        missing = cls.needs - dataset.offers  # type: ignore[attr-defined]
+        missing = cls.needs - dataset.offers - EXTERNAL_IDS  # type: ignore[attr-defined]
         if missing:
             raise NeedsMissing(
                 f"{part} {getattr(spec, part)!r} needs {', '.join(sorted(missing))}, which data set {spec.dataset!r} "
                 "does not have: choose another data set",
                 needs=missing,
             )
-    for part, cls in classes.items():
-        cls(make_config(cls.Config, options[part], part)).ready()
-    return spec.with_(options=options, resolved=True)
+    resolved = spec.with_(options=options, resolved=True)
+    for part in classes:
+        _component(resolved, part).ready()
+    return resolved
 
 
 def _with_defaults(spec: RunSpec) -> RunSpec:
@@ -180,9 +185,19 @@ def _still_holds(earlier: RunRecord, spec: RunSpec, data: Interactions, folder: 
     if earlier.fingerprints.get("data") != data.fingerprint():
         progress.note(f"the data has changed since the run in {folder}: running again")
         return False
+    if earlier.fingerprints.get("files", "") != _files(spec):
+        progress.note(f"a file that a component reads has changed since the run in {folder}: running again")
+        return False
     if {part: facts.get("code") for part, facts in earlier.components.items()} != _codes(spec):
         progress.note(f"{folder} was made by another version of its components: --force makes it anew")
     return True
+
+
+def _files(spec: RunSpec) -> str:
+    """The fingerprint of the files that components read besides the data set; empty if they read none."""
+    found = {part: _component(spec, part).fingerprint() for part in PARTS if getattr(spec, part) is not None}
+    read = {part: print_ for part, print_ in found.items() if print_}
+    return digest(*read.items()) if read else ""
 
 
 def _codes(spec: RunSpec) -> dict[str, str]:
@@ -258,6 +273,7 @@ def _record(this: Run, status: str, reason: str | None) -> RunRecord:
     fingerprints = {
         "data": this.data.fingerprint(),
         "split": this.split.fingerprint,
+        **({"files": files} if (files := _files(this.spec)) else {}),
         **found.pop("fingerprints", {}),
     }
     return RunRecord(

@@ -250,12 +250,18 @@ class TrainView:
     """All that an indexer, a backbone or a baseline may learn from: training sequences and the catalogue's size.
 
     Held-out events are not in this object, so they cannot leak. The catalogue includes items without a training event.
+
+    External ids are given only to a component that declares it `needs` them, to look its own files up by: released
+    numberings follow the order of first appearance, held-out events included, so learning from an id is a leak. That
+    order is why the protocol shuffles the numbers (P3).
     """
 
     sequences: Ragged
     n_items: int
     item_titles: Text | None = None
     item_features: Ragged | None = None
+    item_ids: Text | None = None
+    user_ids: Text | None = None
 
     @property
     def n_users(self) -> int:

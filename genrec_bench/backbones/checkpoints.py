@@ -16,6 +16,7 @@ import torch
 
 from genrec_bench.backbones.t5 import T5, T5Shape
 from genrec_bench.errors import NeedsMissing, UsageError
+from genrec_bench.types import digest
 
 
 def _transformers() -> Any:
@@ -72,6 +73,12 @@ def fit_shape(shape: T5Shape, config: Any) -> T5Shape:
         buckets=config.relative_attention_num_buckets,
         max_distance=config.relative_attention_max_distance,
     )
+
+
+def local_files(*names: str) -> str:
+    """SHA-256 over the files of those `names` that are local folders; empty if none is."""
+    files = sorted(path for name in names if name for path in Path(name).glob("*") if path.is_file())
+    return digest(*(part for path in files for part in (path.name, path.read_bytes()))) if files else ""
 
 
 def read_weights(name: str) -> Mapping[str, torch.Tensor]:

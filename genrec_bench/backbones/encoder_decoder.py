@@ -92,6 +92,9 @@ class EncoderDecoder(Backbone):
                 )
             checkpoints.read_tokenizer(self.config.tokenizer or self.config.model)
 
+    def fingerprint(self) -> str:
+        return checkpoints.local_files(self.config.model, self.config.tokenizer) if self.pretrained else ""
+
     def vocabulary(self) -> Vocabulary:
         """The words of prompts: the checkpoint's pieces, or the words of `prompts`."""
         if self.pretrained:

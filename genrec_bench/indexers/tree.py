@@ -1,12 +1,14 @@
-"""A tree of clusters: splits a graph, and every cluster above a size again, until all are small enough.
+"""A tree of clusters: splits a whole, and every cluster above a size again, until all are small enough.
 
-Decides what to split and what to do where a split is impossible; how a graph is split is `spectral`'s. Knows nothing of
-users, items or codes.
+`descend` does it to anything that can be split and taken apart; `grow` to a graph: it decides what to do where a split is
+impossible, and how a graph is split is `spectral`'s. Knows nothing of users, items or codes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from scipy import sparse
@@ -14,6 +16,8 @@ from scipy import sparse
 from genrec_bench.contracts import Tick
 from genrec_bench.indexers.spectral import Method, choose_solver, spectral_clusters
 from genrec_bench.types import PAD, Int32, Int64
+
+Whole = TypeVar("Whole")
 
 STALLED = 0.9  # a split that leaves more than this share in one cluster got nowhere
 
@@ -46,22 +50,54 @@ def grow(
     The first split is always made. `tick` is called with the nodes of each leaf. A level has at most `clusters` labels
     for connected and `clusters` more for isolated nodes.
     """
-    nodes = graph.shape[0]
-    labels = np.full((nodes, max_levels), PAD, np.int32)
     grower = _Grower(clusters, leaf_size, method, rng)
-    pending = [(np.arange(nodes), graph, 0)]
+    labels = descend(
+        graph,
+        graph.shape[0],
+        grower.split,
+        lambda inside, rows: inside[rows][:, rows],
+        leaf_size=leaf_size,
+        max_levels=max_levels,
+        tick=tick,
+    )
+    return Tree(labels, grower.splits, int((np.asarray(graph.sum(axis=0)) == 0).sum()))
+
+
+def descend(
+    whole: Whole,
+    nodes: int,
+    split: Callable[[Whole], Int64],
+    take: Callable[[Whole, Int64], Whole],
+    *,
+    leaf_size: int,
+    max_levels: int,
+    tick: Tick,
+) -> Int32:
+    """Label rows `(nodes, levels)`, padded with -1: the part chosen at each level, until no part has more than
+    `leaf_size` nodes or `max_levels` are reached.
+
+    `split(whole)` numbers the parts of its nodes from 0 without gaps; `take(whole, rows)` is what those nodes make up.
+    """
+    labels = np.full((nodes, max_levels), PAD, np.int32)
+    pending = [(np.arange(nodes), whole, 0)]
     while pending:
         members, inside, level = pending.pop()
-        parts = grower.split(inside)
+        parts = split(inside)
         labels[members, level] = parts
         for part in range(int(parts.max()) + 1):
             rows = np.flatnonzero(parts == part)
             if len(rows) > leaf_size and level + 1 < max_levels:
-                pending.append((members[rows], inside[rows][:, rows], level + 1))
+                pending.append((members[rows], take(inside, rows), level + 1))
             else:
                 tick(len(rows))
     depth = int((labels >= 0).any(axis=0).sum())
-    return Tree(labels[:, :depth], grower.splits, int((np.asarray(graph.sum(axis=0)) == 0).sum()))
+    return labels[:, :depth]
+
+
+def evenly(nodes: int, clusters: int, leaf_size: int) -> Int64:
+    """As few parts as `leaf_size` allows, at most `clusters`, of equal size, in node order."""
+    parts = min(clusters, -(-nodes // leaf_size))
+    return np.arange(nodes) * parts // nodes
 
 
 class _Grower:
@@ -83,7 +119,9 @@ class _Grower:
             parts[linked] = self.split_linked(graph[linked][:, linked] if alone else graph)
         if alone:
             self.splits["isolated"] += 1
-            parts[~linked] = self.evenly(alone) + (int(parts[linked].max()) + 1 if linked.any() else 0)
+            parts[~linked] = evenly(alone, self.clusters, self.leaf_size) + (
+                int(parts[linked].max()) + 1 if linked.any() else 0
+            )
         return parts
 
     def split_linked(self, graph: sparse.csr_array) -> Int64:
@@ -96,10 +134,5 @@ class _Grower:
         self.splits[solver] += 1
         if parts is None or np.bincount(parts).max() > STALLED * nodes:
             self.splits["even"] += 1
-            return self.evenly(nodes)
+            return evenly(nodes, self.clusters, self.leaf_size)
         return parts
-
-    def evenly(self, nodes: int) -> Int64:
-        """As few clusters as `leaf_size` allows, at most `clusters`, of equal size, in node order."""
-        parts = min(self.clusters, -(-nodes // self.leaf_size))
-        return np.arange(nodes) * parts // nodes

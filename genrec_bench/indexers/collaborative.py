@@ -1,0 +1,99 @@
+"""Collaborative indexing (P5-CID): recursive spectral clustering of the items' co-occurrence graph.
+
+Items bought together share a prefix. The graph and the clustering are those of `sci`; what differs is what P5-CID makes of
+them: items only, larger leaves, and tokens that mean one cluster each. Knows nothing of users or models.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from genrec_bench.codes import CodeTable, Index, TokenScope, add_suffix, assign_tokens
+from genrec_bench.contracts import Context, Indexer
+from genrec_bench.indexers.cooccurrence import item_graph, meetings
+from genrec_bench.indexers.sci import tree_facts
+from genrec_bench.indexers.spectral import Method
+from genrec_bench.indexers.tree import grow
+from genrec_bench.types import PAD, Int32, TrainView
+
+
+@dataclass(frozen=True)
+class CollaborativeConfig:
+    """Options of collaborative indexing; the defaults are those of the released script. ValueError for impossible sizes."""
+
+    clusters: int = 20  # clusters per split
+    leaf_size: int = 500  # stop splitting at this many items; a leaf's members are numbered
+    max_levels: int = 8  # levels of clusters at most, before the number in the leaf
+    method: Method = "auto"  # eigensolver: dense up to 1,500 nodes, sparse above | always dense | always sparse
+    token_scope: TokenScope = "path"  # which equal cluster labels are one token: below one path, of one level, anywhere
+
+    def __post_init__(self) -> None:
+        for name, least in (("clusters", 2), ("leaf_size", 1), ("max_levels", 1)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be at least {least}, not {getattr(self, name)}")
+
+
+class CollaborativeIndexer(Indexer):
+    """Codes from spectral clustering of item co-occurrence: P5-CID (Hua et al. 2023, arXiv 2305.06569). No user codes.
+
+    A token names one cluster (`token_scope=path`); the last one numbers the item within its leaf, and all leaves share
+    those numbers. Departures from the released script, on purpose: both orders of a pair add up, and items without
+    edges get even clusters of their own. `ctx.seed` moves the sparse solver's start, which shows only where eigenvalues
+    tie.
+    """
+
+    Config = CollaborativeConfig
+
+    def build(self, train: TrainView, ctx: Context) -> Index:
+        """Codes of all items. The same input gives the same codes whatever the number of threads."""
+        config: CollaborativeConfig = self.config
+        graph = item_graph(meetings(train))
+        with threadpool_limits(1), ctx.progress.phase("clustering", total=train.n_items, unit="nodes") as tick:
+            tree = grow(
+                graph,
+                clusters=config.clusters,
+                leaf_size=config.leaf_size,
+                max_levels=config.max_levels,
+                method=config.method,
+                rng=ctx.rng,
+                tick=tick,
+            )
+        codes, n_tokens, collisions = leaf_codes(tree.labels, config.token_scope)
+        return Index(
+            CodeTable(codes),
+            None,
+            n_tokens,
+            config.token_scope,
+            collisions,
+            info={
+                "method": "collaborative",
+                "clusters": config.clusters,
+                "leaf_size": config.leaf_size,
+                "leaf_tokens": "shared by all leaves",
+                "item_codes": "spectral",
+                "seed_moves": "ties between eigenvalues",
+                "graphs": {"items": tree_facts(tree, graph)},
+            },
+        )
+
+
+def leaf_codes(labels: Int32, scope: TokenScope) -> tuple[Int32, int, float]:
+    """Tokens of the clusters `labels` `(n, levels)`, each row ended by the token of its number in the leaf.
+
+    Returns the codes `(n, levels + 1)`, how many tokens there are, and the share of rows that are not alone in their
+    leaf. Numbers have tokens of their own, so no code is a prefix of another.
+    """
+    clusters, used = assign_tokens(labels, scope)
+    suffixed, collisions = add_suffix(labels)
+    depth = (labels >= 0).sum(axis=1)
+    rows = np.arange(len(labels))
+    width = labels.shape[1]
+    number = np.zeros(len(labels), np.int32)
+    if suffixed.shape[1] > width:
+        number = np.maximum(suffixed[rows, depth], 0)  # a row that is alone has no suffix: number 0
+    codes = np.pad(clusters, ((0, 0), (0, 1)), constant_values=PAD)
+    codes[rows, depth] = used + number
+    return codes, used + int(number.max(initial=-1)) + 1, collisions

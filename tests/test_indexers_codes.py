@@ -1,0 +1,306 @@
+"""A person's own codes: files as other tools write them, and one clear line for every fault."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from small_runs import spec_for
+
+from genrec_bench import protocol, runner
+from genrec_bench.codes import Index
+from genrec_bench.config import make_config
+from genrec_bench.contracts import Context, Quiet
+from genrec_bench.errors import ConfigError, DataError
+from genrec_bench.indexers.numbers import RandomIndexer
+from genrec_bench.indexers.own_codes import CodesConfig, CodesIndexer
+from genrec_bench.loading import load_data
+from genrec_bench.types import Interactions
+
+IDS = ["1", "2", "3", "4"]
+CODES = {"1": (5, 7), "2": (5, 8), "3": (6, 7), "4": (6, 9)}
+
+
+def data_of(ids=IDS) -> tuple:
+    """Two users who met all items, in the protocol's numbering, and its split."""
+    n = len(ids)
+    user, item = np.repeat([0, 1], n), np.tile(np.arange(n), 2)
+    return protocol.make_split(
+        Interactions(user.astype(np.int32), item.astype(np.int32), None, np.array(["u", "v"]), np.array(ids))
+    )
+
+
+def build(path, ids=IDS, progress=None, **options) -> tuple[dict[str, tuple[int, ...]], Index]:
+    """The code of each external id, and the index."""
+    data, split = data_of(ids)
+    indexer = CodesIndexer(make_config(CodesConfig, {"path": str(path), **options}, "indexer"))
+    view = protocol.train_view(data, split, indexer.needs)
+    index = indexer.build(view, Context(progress=progress or Quiet()))
+    return {one: tuple(code[code >= 0]) for one, code in zip(data.item_ids, index.items.codes, strict=True)}, index
+
+
+def same_pattern(found, expected=CODES) -> bool:
+    """Whether tokens of one level are equal exactly where the file's are."""
+    return all(
+        (found[a][level] == found[b][level]) == (expected[a][level] == expected[b][level])
+        for a in expected
+        for b in expected
+        for level in range(2)
+    )
+
+
+def as_json(path, codes):
+    path.write_text(json.dumps(codes))
+    return path
+
+
+LETTER = {one: [f"<a_{a}>", f"<b_{b}>"] for one, (a, b) in CODES.items()}
+FILES = {
+    "letter.index.json": json.dumps(LETTER),
+    "numbers.json": json.dumps({one: list(code) for one, code in CODES.items()}),
+    "computed.json": json.dumps({one: f"{a} {b}" for one, (a, b) in CODES.items()}),
+    "with_vocabulary.json": json.dumps([{one: f"{a} {b}" for one, (a, b) in CODES.items()}, ["5", "6"]]),
+    "brackets.json": json.dumps({one: f"<{a}><b-{b}>" for one, (a, b) in CODES.items()}),
+    "columns.csv": "item,first,second\n" + "".join(f"{one},{a},{b}\n" for one, (a, b) in CODES.items()),
+    "one_column.csv": "item,code\n" + "".join(f"{one},{a} {b}\n\n" for one, (a, b) in CODES.items()),
+    "bom.csv": "\ufeffitem,code\r\n" + "".join(f"{one}, {a} {b}\r\n" for one, (a, b) in CODES.items()),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_format_gives_the_codes_of_the_file(name, tmp_path):
+    (tmp_path / name).write_text(FILES[name])
+    found, index = build(tmp_path / name)
+    assert same_pattern(found)
+    assert index.items.width == 2 and index.collision_rate == 0
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize("suffix", ["npy", "npz"])
+def test_a_matrix_has_a_row_per_item_or_a_column_as_grid_writes(suffix, transposed, tmp_path):
+    matrix = np.array([CODES[one] for one in IDS], np.float32)  # GRID's are floats
+    path = tmp_path / f"codes.{suffix}"
+    save = np.save if suffix == "npy" else np.savez
+    save(path, matrix.T if transposed else matrix)
+    found, _ = build(path, keys="zero-based")
+    assert same_pattern(found)
+
+
+def test_keys_may_count_from_zero_or_one_or_be_the_ids_themselves(tmp_path):
+    less = as_json(tmp_path / "less.json", {str(int(one) - 1): code for one, code in CODES.items()})
+    more = as_json(tmp_path / "more.json", {str(int(one) + 1): code for one, code in CODES.items()})
+    assert same_pattern(build(less, keys="zero-based")[0])
+    assert same_pattern(build(more, keys="one-based")[0])
+    names = dict(zip(IDS, ["B00A", "B00B", "x", "7"], strict=True))
+    named = as_json(tmp_path / "named.json", {names[one]: code for one, code in CODES.items()})
+    assert same_pattern({one: build(named, ids=list(names.values()))[0][name] for one, name in names.items()})
+
+
+def test_a_matrix_may_hold_codes_of_different_lengths(tmp_path):
+    np.save(tmp_path / "codes.npy", np.array([[0, -1], [1, 0], [1, 1], [2, -1]]))
+    found, _ = build(tmp_path / "codes.npy", keys="zero-based")
+    assert [len(found[one]) for one in IDS] == [1, 2, 2, 1]
+
+
+@pytest.mark.parametrize("scope", ["level", "shared", "path"])
+def test_every_token_scope_gives_valid_codes(scope, tmp_path):
+    path = as_json(tmp_path / "codes.json", {"1": [1, 2], "2": [2, 1], "3": [2, 2], "4": [3]})
+    _, index = build(path, token_scope=scope)
+    assert index.token_scope == scope
+    assert index.n_tokens == {"level": 5, "shared": 3, "path": 6}[scope]
+
+
+def test_items_that_share_a_code_are_refused_or_numbered(tmp_path):
+    path = as_json(tmp_path / "codes.json", {"1": [1, 2], "2": [1, 2], "3": [1, 3], "4": [1, 2]})
+    with pytest.raises(
+        DataError, match=r"item '1' \(key '1'\) and item '2'.* share the code 1 2 \(3 items share one\)"
+    ):
+        build(path)
+    found, index = build(path, duplicates="suffix")
+    assert [len(found[one]) for one in IDS] == [3, 3, 2, 3]
+    assert index.collision_rate == 0.75
+
+
+def test_a_suffix_is_never_mistaken_for_a_token_of_the_file(tmp_path):
+    path = as_json(tmp_path / "codes.json", {"1": [1, 2], "2": [1, 2], "3": [1, 0, 0], "4": [1, 0, 1]})
+    found, _ = build(path, duplicates="suffix", token_scope="shared")
+    assert not {found["1"][2], found["2"][2]} & {found["3"][2], found["4"][2]}
+
+
+def test_users_may_bring_codes_of_their_own_and_share_the_items_tokens(tmp_path):
+    items = as_json(tmp_path / "items.json", CODES)
+    users = as_json(tmp_path / "users.json", {"u": [5, 7], "v": [6, 1]})
+    _, apart = build(items, users_path=str(users))
+    _, shared = build(items, users_path=str(users), shared_alphabet=True)
+    assert not set(apart.items.codes.ravel()) & set(apart.users.codes.ravel())
+    assert set(shared.items.codes[:, 0]) == set(shared.users.codes[:, 0])
+    assert shared.info["user_codes"] == "from a file"
+    assert build(items)[1].users is None
+
+
+def test_the_record_can_tell_which_files_were_read(tmp_path):
+    path = as_json(tmp_path / "codes.json", CODES)
+    info = build(path)[1].info
+    assert json.loads(json.dumps(info)) == info
+    assert len(info["files"]["codes.json"]) == 64
+
+
+def test_keys_that_are_no_item_are_refused_or_passed_over_aloud(tmp_path):
+    path = as_json(tmp_path / "codes.json", {**CODES, "77": [1, 1], "78": [5, 7]})
+    with pytest.raises(DataError, match=r"key '77': '77' is no item of the data set \(2 such keys\); --set"):
+        build(path)
+    said = []
+    quiet = Quiet()
+    quiet.note = said.append
+    found, _ = build(path, unknown="ignore", progress=quiet)
+    assert same_pattern(found)
+    assert "2 keys are no item of the data set: passed over" in said[0]
+
+
+GARBLED = {
+    "cut.json": ('{"1": [1, 2],\n "2": [1', "line 2: is no JSON"),
+    "text.json": ('"codes"', "holds no object"),
+    "empty_object.json": ("{}", "holds no codes"),
+    "nested.json": ('{"1": {"a": 1}}', "key '1': the code is .*no list of tokens"),
+    "fraction.json": ('{"1": [1, 2.5]}', "key '1': the token 2.5 is no whole number"),
+    "truth.json": ('{"1": [true]}', "key '1': the token true is no whole number"),
+    "twice.json": ('{"1": [1, 2], "1": [1, 3]}', r"key '1': '1' has a code already"),
+    "no_tokens.json": ('{"1": []}', "key '1': '1' has an empty code"),
+    "nothing.json": ("", "is empty"),
+    "short.csv": ("item,a,b\n1,5,7\n2,5\n", "line 3: 2 columns where the header has 3"),
+    "hole.csv": ("item,a,b\n1,,7\n", "line 2: a column is empty before the end"),
+    "quote.csv": ('item,a\n1,"5\n', "line 2: is no CSV"),
+    "header.csv": ("1 5 7\n2 5 8\n", "line 1: the header needs two columns"),
+    "twice.csv": ("item,a\n1,5\n2,6\n1,7\n", r"line 4: '1' has a code already \(line 2\)"),
+    "missing.json": ('{"1": [1], "2": [2], "4": [4]}', r"no code for item '3' \(1 of 4 have none\); add them"),
+    "others.json": ('{"a": [1]}', r"no code for item '.' \(4 of 4 have none\); check indexer.keys"),
+    "prefix.json": (
+        '{"1": [1], "2": [1, 2], "3": [3], "4": [4]}',
+        r"item '1' \(key '1'\) has the code 1, which is how the code of item '2' \(key '2'\) begins \(1 2\)",
+    ),
+    "codes.xyz": ("1 2", "has no suffix that names its format"),
+    "codes.pt": ("1 2", "is a torch file; save its tensor as .npy first"),
+    "text.npy": ("1 2", "is no NumPy file"),
+}
+
+
+@pytest.mark.parametrize("name", GARBLED)
+def test_a_fault_of_the_file_is_one_line_that_names_the_place(name, tmp_path):
+    content, why = GARBLED[name]
+    (tmp_path / name).write_text(content)
+    with pytest.raises(DataError, match=why) as caught:
+        build(tmp_path / name)
+    assert name in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("matrix", "why"),
+    [
+        (np.zeros(4), r"of shape \(4,\), no matrix"),
+        (np.array([["a"]]), "no matrix of whole numbers"),
+        (np.array([[1, 2], [1.5, 2], [3, 3]]), "row 1: 1.5 at level 0 is no token"),
+        (np.array([[1, 2], [-1, 2], [3, 3]]), "row 1: 2 at level 1 is no token"),
+        (np.array([[1, 2], [-7, 2], [3, 3]]), "row 1: -7 at level 0 is no token"),
+        (np.array([[1, 2], [np.nan, 2], [3, 3]]), "row 1: nan at level 0 is no token"),
+    ],
+)
+def test_a_fault_of_a_matrix_names_row_and_level(matrix, why, tmp_path):
+    np.save(tmp_path / "codes.npy", matrix)
+    with pytest.raises(DataError, match=why):
+        build(tmp_path / "codes.npy")
+
+
+def test_an_archive_of_several_arrays_is_refused(tmp_path):
+    np.savez(tmp_path / "codes.npz", items=np.zeros((2, 2)), users=np.zeros((2, 2)))
+    with pytest.raises(DataError, match=r"holds 2 arrays \(items, users\)"):
+        build(tmp_path / "codes.npz")
+
+
+def test_pickled_arrays_are_never_loaded(tmp_path):
+    np.save(tmp_path / "codes.npy", np.array([{}, {}], object), allow_pickle=True)
+    with pytest.raises(DataError, match="is no NumPy file"):
+        build(tmp_path / "codes.npy")
+
+
+def test_a_key_that_does_not_count_is_refused_where_keys_count(tmp_path):
+    with pytest.raises(DataError, match="key 'B00': 'B00' is no whole number, so it is not zero-based"):
+        build(as_json(tmp_path / "codes.json", {"B00": [1]}), keys="zero-based")
+
+
+def test_bytes_that_are_no_text_are_named_with_their_line(tmp_path):
+    (tmp_path / "codes.csv").write_bytes(b"item,a\n1,\xff\n")
+    with pytest.raises(DataError, match="line 2: is no UTF-8 text"):
+        build(tmp_path / "codes.csv")
+
+
+def test_a_missing_file_says_where_a_relative_path_counts_from():
+    with pytest.raises(DataError, match=r"absent\.json: there is no such file .a relative path counts from"):
+        build("absent.json")
+    with pytest.raises(DataError, match="there is no such file"):
+        CodesIndexer(CodesConfig(path="absent.json")).fingerprint()
+
+
+@pytest.mark.parametrize(
+    ("values", "why"),
+    [
+        ({}, r"indexer.path must be given: --set indexer.path="),
+        ({"path": ""}, "path is empty"),
+        ({"path": "x", "keys": "zero-base"}, "Did you mean 'zero-based'"),
+        ({"path": "x", "shared_alphabet": "yes"}, "shared_alphabet needs users_path"),
+    ],
+)
+def test_impossible_options_are_configuration_errors(values, why):
+    with pytest.raises(ConfigError, match=why):
+        make_config(CodesConfig, values, "indexer")
+
+
+def test_external_ids_are_shown_to_those_who_need_them_only():
+    data, split = data_of()
+    view = protocol.train_view(data, split, RandomIndexer.needs)
+    assert view.item_ids is None and view.user_ids is None
+    view = protocol.train_view(data, split, CodesIndexer.needs)
+    assert sorted(view.item_ids) == IDS and sorted(view.user_ids) == ["u", "v"]
+
+
+@pytest.fixture
+def own(planted_file, tmp_path, monkeypatch):
+    """A file with codes for the planted items, and the spec of a run that reads it."""
+    monkeypatch.setenv("GENREC_CACHE", str(tmp_path / "cache"))
+    ids = sorted({item for line in planted_file.read_text().splitlines() for item in line.split()[1:]})
+    path = as_json(tmp_path / "codes.json", {one: [one[:2], one[2:]] for one in ids})
+    spec = spec_for(planted_file, indexer="codes", set={"indexer.path": str(path), "backbone.epochs": 1})
+    return path, spec
+
+
+def indexed(spec, tmp_path, name) -> tuple[Index, bool]:
+    """The index as a run makes it, and whether it came from the cache."""
+    from genrec_bench.generator_run import make_index
+
+    spec = runner.resolve(spec)
+    data, split = load_data(spec)
+    this = runner.Run(spec, tmp_path / name, data, split, "cpu", False, Quiet())
+    index, _ = make_index(this)
+    return index, this.found["index"]["cached"]
+
+
+def test_a_changed_file_gives_a_new_index_and_an_equal_one_the_cached(own, tmp_path):
+    path, spec = own
+    first, cached = indexed(spec, tmp_path, "a")
+    assert not cached
+    assert indexed(spec, tmp_path, "b")[1]
+    as_json(path, {key: code[::-1] for key, code in json.loads(path.read_text()).items()})
+    second, cached = indexed(spec, tmp_path, "c")
+    assert not cached and second.fingerprint != first.fingerprint
+
+
+def test_a_finished_run_is_not_returned_once_its_file_has_changed(own, tmp_path):
+    path, spec = own
+    first = runner.run(spec, out=tmp_path / "runs", device="cpu")
+    assert first.validity["hallucination_rate"] == 0
+    again = runner.run(spec, out=tmp_path / "runs", device="cpu")
+    assert again.process == first.process and again.environment == first.environment
+    as_json(path, {key: code[::-1] for key, code in json.loads(path.read_text()).items()})
+    other = runner.run(spec, out=tmp_path / "runs", device="cpu")
+    assert other.fingerprints["index"] != first.fingerprints["index"]
+    assert other.fingerprints["files"] != first.fingerprints["files"]
