@@ -92,7 +92,9 @@ def _grow(
     return _join(grown), bound
 
 
-def _rank(beam: Beam, added: Tensor, node: Tensor | None, *, trie: Trie, taken: Tensor, penalty: float) -> tuple:
+def _rank(
+    beam: Beam, added: Tensor, node: Tensor | None, *, trie: Trie, taken: Tensor, penalty: float
+) -> tuple[Tensor, Tensor]:
     """Sums, and sums less the penalty, (U, B, C); `taken` (U, T) are the sorted nodes of the earlier groups."""
     assert node is not None
     flat = node.flatten(1).contiguous()

@@ -69,7 +69,9 @@ class StochasticDecoder(Searching):
         return replace(found, bound=np.full_like(found.bound, np.inf))
 
 
-def _rank(beam: Beam, added: Tensor, node: Tensor | None, *, keys: NDArray[np.uint64], temperature: float) -> tuple:
+def _rank(
+    beam: Beam, added: Tensor, node: Tensor | None, *, keys: NDArray[np.uint64], temperature: float
+) -> tuple[Tensor, Tensor]:
     """Log-probabilities of the sampled distribution, and the same perturbed, (U, B, C).
 
     The perturbed children of a hypothesis are drawn given that the largest of them equals their parent (the paper's
