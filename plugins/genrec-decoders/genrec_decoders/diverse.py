@@ -21,7 +21,7 @@ from torch.nn.functional import pad
 from genrec_bench.codes import Index
 from genrec_bench.contracts import Backbone
 from genrec_bench.decoders.decoders import Searching
-from genrec_bench.decoders.search import INF, Beam, beam_search, extend
+from genrec_bench.decoders.search import INF, Beam, Rank, beam_search, extend
 from genrec_bench.decoders.trie import Trie
 from genrec_bench.types import PAD, Generations, Ragged, Sources
 
@@ -82,7 +82,7 @@ def _grow(
     grown: list[Beam] = []
     bound = taken = None
     for group, size in zip(groups, sizes, strict=True):
-        rank = None if taken is None else partial(_rank, trie=trie, taken=taken, penalty=penalty)
+        rank: Rank | None = None if taken is None else partial(_rank, trie=trie, taken=taken, penalty=penalty)
         group, left = extend(group, logp, trie, step, size, free, excluded, rank)
         group.score = group.key = group.score.masked_fill(group.key == -INF, -INF)
         grown.append(_fill(group, size))
