@@ -31,7 +31,7 @@ class DiverseConfig:
     """Options of the diverse decoder."""
 
     groups: int = 5  # groups the beams are divided among, as evenly as it goes; 1 is the decoder `trie`
-    penalty: float = 0.5  # taken from a continuation's log-probability (natural) per earlier hypothesis on its prefix
+    penalty: float = 2.0  # taken from a continuation's log-probability (natural) per earlier hypothesis on its prefix
 
     def __post_init__(self) -> None:
         if self.groups < 1:
