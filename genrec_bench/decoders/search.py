@@ -7,6 +7,7 @@ that was ever discarded is kept: it bounds everything the beam did not follow.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,31 +24,51 @@ INF = float("inf")
 
 @dataclass
 class Beam:
-    """Hypotheses of all users, (U, B) and best first; empty places score -inf. `node` is the trie node a hypothesis
-    stands on (-1: it has left the trie), `slot` its place in the backbone's last call, `open` whether it goes on."""
+    """Hypotheses of all users, (U, B); empty places score -inf. `key` is what survivors are chosen by and what is
+    emitted, best first: the score itself unless a `Rank` says otherwise. `node` is the trie node a hypothesis stands on
+    (-1: it has left the trie), `slot` its place in the backbone's last call, `open` whether it goes on."""
 
     score: Tensor
+    key: Tensor
     tokens: Tensor  # (U, B, width), padded with -1
     node: Tensor
     slot: Tensor
     open: Tensor
 
 
+# Scores and keys of all continuations, (U, B, C) each, from the beam, what each continuation adds to the sum (-inf where
+# there is none), and the trie node it leads to (None in a free search).
+Rank = Callable[[Beam, Tensor, Tensor | None], tuple[Tensor, Tensor]]
+# The next beam and the best discarded key (U,), from the arguments of `extend`.
+Grow = Callable[[Beam, Tensor, Trie, int, int, bool, Tensor | None], tuple[Beam, Tensor]]
+
+
 @torch.no_grad()
 def beam_search(
-    backbone: Backbone, batch: Sources, trie: Trie, *, beams: int, free: bool, exclude: Ragged | None = None
+    backbone: Backbone,
+    batch: Sources,
+    trie: Trie,
+    *,
+    beams: int,
+    free: bool,
+    exclude: Ragged | None = None,
+    grow: Grow | None = None,
 ) -> Generations:
     """The `beams` best hypotheses of every source, best first, ties by item number.
 
     `free` searches the whole alphabet: a hypothesis ends at the first prefix that is a code, and one that reaches the
     trie's width without is no item. Otherwise only the trie is walked, and items in `exclude` are left out of it.
+    `grow` takes the place of `extend`, for searches that choose their survivors in another way.
     """
+    grow = grow or extend
     users, device = len(batch), trie.item.device
     excluded = None if exclude is None else _excluded_leaves(trie, exclude, device)
     state = backbone.start(batch)
     zero = torch.zeros(users, 1, dtype=torch.long, device=device)
+    nothing = torch.zeros(users, 1, device=device)
     beam = Beam(
-        torch.zeros(users, 1, device=device),
+        nothing,
+        nothing,
         torch.full((users, 1, trie.width), PAD, dtype=torch.int32, device=device),
         zero.int(),
         zero,
@@ -58,7 +79,7 @@ def beam_search(
     for step in range(trie.width):
         logits, state = backbone.advance(state, tokens, parents)
         logp = logits.float().log_softmax(-1)  # (U, calls, V)
-        beam, best_left = _extend(beam, logp, trie, step, beams, free, excluded)
+        beam, best_left = grow(beam, logp, trie, step, beams, free, excluded)
         bound = torch.maximum(bound, best_left)
         if not beam.open.any():
             break
@@ -66,12 +87,20 @@ def beam_search(
     return _emit(beam, bound, trie, beams)
 
 
-def _extend(
-    beam: Beam, logp: Tensor, trie: Trie, step: int, beams: int, free: bool, excluded: Tensor | None
+def extend(
+    beam: Beam,
+    logp: Tensor,
+    trie: Trie,
+    step: int,
+    beams: int,
+    free: bool,
+    excluded: Tensor | None,
+    rank: Rank | None = None,
 ) -> tuple[Beam, Tensor]:
-    """All continuations of the open hypotheses beside the finished ones; the best `beams` survive.
+    """All continuations of the open hypotheses beside the finished ones; the best `beams` by `rank`, or by score,
+    survive, best first. `logp` (U, calls, V) is the backbone's answer, found by `beam.slot`.
 
-    Returns the new beam and the best discarded score (U,).
+    Returns the new beam and the best discarded key (U,).
     """
     users, width = beam.score.shape
     own = logp.gather(1, beam.slot[..., None].expand(-1, -1, logp.shape[-1]))  # (U, B, V)
@@ -85,14 +114,16 @@ def _extend(
             there = there & ~trie.blocked(child_node, excluded)
         added = own.gather(2, child_token.long()).masked_fill(~there, -INF)
     families = child_token.shape[-1]
-    grown = (beam.score[..., None] + added).masked_fill(~beam.open[..., None], -INF)
-    done = beam.score.masked_fill(beam.open, -INF)
-    pool = torch.cat([done, grown.flatten(1)], 1)  # (U, B + B*C)
+    grown = beam.score[..., None] + added
+    grown, ranked = (grown, grown) if rank is None else rank(beam, added, child_node)
+    done = beam.key.masked_fill(beam.open, -INF)
+    pool = torch.cat([done, ranked.masked_fill(~beam.open[..., None], -INF).flatten(1)], 1)  # (U, B + B*C)
     kept = min(beams, pool.shape[1])
     more = min(kept + 1, pool.shape[1])
-    scores, places = pool.topk(more, dim=1)
-    left = scores[:, kept] if more > kept else torch.full_like(scores[:, 0], -INF)
-    scores, places = scores[:, :kept], places[:, :kept]
+    keys, places = pool.topk(more, dim=1)
+    left = keys[:, kept] if more > kept else torch.full_like(keys[:, 0], -INF)
+    keys, places = keys[:, :kept], places[:, :kept]
+    scores = keys if rank is None else torch.cat([beam.score, grown.flatten(1)], 1).gather(1, places)
     was_done = places < width
     grown_at = (places - width).clamp(min=0)
     origin = torch.where(was_done, places, grown_at // families)
@@ -105,8 +136,8 @@ def _extend(
     else:
         node = torch.where(was_done, node, child_node.flatten(1).gather(1, grown_at))
     is_item = (node >= 0) & (trie.item[node.clamp(min=0).long()] >= 0)
-    still = ~was_done & ~is_item & (scores > -INF) & (step + 1 < trie.width)
-    return Beam(scores, tokens, node, beam.slot.gather(1, origin), still), left
+    still = ~was_done & ~is_item & (keys > -INF) & (step + 1 < trie.width)
+    return Beam(scores, keys, tokens, node, beam.slot.gather(1, origin), still), left
 
 
 def _calls(beam: Beam, step: int) -> tuple[Tensor, Tensor]:
@@ -124,7 +155,7 @@ def _calls(beam: Beam, step: int) -> tuple[Tensor, Tensor]:
 
 def _emit(beam: Beam, bound: Tensor, trie: Trie, beams: int) -> Generations:
     """To NumPy, padded to `beams` places, ties by item number."""
-    score = beam.score.cpu().numpy()
+    score = beam.key.cpu().numpy()
     if np.isnan(score).any():
         raise Diverged("the network's scores are no numbers: training diverged; lower backbone.learning_rate")
     items = torch.where(beam.node >= 0, trie.item[beam.node.clamp(min=0).long()], NOT_AN_ITEM).cpu().numpy()

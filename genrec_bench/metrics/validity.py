@@ -74,19 +74,20 @@ def validity(generations: Generations, history: Ragged, ks: Sequence[int] = KS) 
         "seen_rate": shares["seen"],
         "emitted": emitted,
         **_fill(good.sum(axis=1), ks),
-        "certified@10": _certified(generations, good, 10),
+        "certified@10": float(certified(generations, good, 10).mean()) if len(good) else None,
         "dropped": dropped,
     }
 
 
-def _certified(generations: Generations, good: Bool, k: int) -> float | None:
-    """Share of cases whose k-th best good hypothesis, or the end of a complete list, scores above `bound`."""
-    if not len(good):
-        return None
+def certified(generations: Generations, good: Bool, k: int) -> Bool:
+    """Per case, `(n,)`: whether the k-th best good hypothesis scores above `bound`, or nothing was discarded at all.
+
+    `good` is shaped like `generations.items`. A `bound` of +inf is a decoder's word that it can prove nothing.
+    """
     scores = np.where(good, generations.scores, -np.inf)
     kth = -np.sort(-scores, axis=1)[:, k - 1] if scores.shape[1] >= k else np.full(len(scores), -np.inf)
-    sure = (kth > generations.bound + CERTAIN) | np.isneginf(generations.bound)
-    return float(sure.mean())
+    sure: Bool = (kth > generations.bound + CERTAIN) | np.isneginf(generations.bound)
+    return sure
 
 
 def validity_of_ranking(ranking: Ranking, history: Ragged, ks: Sequence[int] = KS) -> dict[str, Any]:
