@@ -69,6 +69,9 @@ class GraphIndexer(Indexer):
 
     Config = GraphConfig
 
+    def ready(self) -> None:
+        import_faiss("gci")
+
     def build(self, train: TrainView, ctx: Context) -> Index:
         """Codes of all items and users. The same input and seed give the same codes whatever the number of threads.
 
