@@ -19,7 +19,7 @@ from genrec_bench import registry
 from genrec_bench.config import config_dict, make_config
 from genrec_bench.contracts import Component, Progress, Quiet
 from genrec_bench.environment import environment, peak_memory, pick_device, reset_peak_memory
-from genrec_bench.errors import GenrecError, NeedsMissing, RunFailed, UsageError, did_you_mean
+from genrec_bench.errors import DataError, GenrecError, NeedsMissing, RunFailed, UsageError, did_you_mean
 from genrec_bench.folders import attempt, locked, open_run_folder, run_folder, this_process
 from genrec_bench.guards import held_to, opened_by
 from genrec_bench.loading import describe_data, load_data
@@ -166,6 +166,7 @@ def run(
     (data, split), data_files = opened_by(lambda: load_data(spec, data_dir=data_dir, progress=progress))
     if not force and earlier is not None and _still_holds(earlier, spec, data, folder, progress):
         return earlier
+    _check_examples(spec, split)
     with locked(folder):
         earlier = open_run_folder(folder, spec)  # another process may have finished it meanwhile
         if not force and earlier is not None and _still_holds(earlier, spec, data, folder, Quiet()):
@@ -176,6 +177,17 @@ def run(
             this = Run(spec, place, data, split, device, force, progress, data_files=data_files)
             this.phases["data"] = time.perf_counter() - began
             return _live(this)
+
+
+def _check_examples(spec: RunSpec, split: Split) -> None:
+    """DataError if a generator would have nothing to learn from: `sequential` learns a step from one item to the next."""
+    longest = int(split.train_end.max())
+    if spec.baseline is None and spec.task == "sequential" and longest < 2:
+        raise DataError(
+            "no training examples: no user has more than one training item, and the task sequential learns steps from "
+            "one item to the next; use --task direct, or data with longer users",
+            path=None,
+        )
 
 
 def _still_holds(earlier: RunRecord, spec: RunSpec, data: Interactions, folder: Path, progress: Progress) -> bool:

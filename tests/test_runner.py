@@ -270,3 +270,12 @@ def test_a_resolved_spec_round_trips_and_names_itself(planted_file):
 def test_importing_the_package_imports_no_torch():
     code = "import sys, genrec_bench; assert not {'torch', 'scipy', 'numpy'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, env=os.environ)
+
+
+def test_data_without_a_single_step_is_refused_before_training(tmp_path, monkeypatch):
+    monkeypatch.setenv("GENREC_CACHE", str(tmp_path / "cache"))
+    path = tmp_path / "short.txt"
+    path.write_text("".join(f"u{user} a b c\n" for user in range(5)))
+    with pytest.raises(DataError, match=r"no training examples.*--task direct"):
+        runner.run(spec_for(path, task="sequential"), out=tmp_path / "runs", device="cpu")
+    assert not (tmp_path / "runs").exists() and not (tmp_path / "cache" / "index").exists()
