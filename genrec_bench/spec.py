@@ -46,6 +46,7 @@ class RunSpec:
     set: Mapping[str, Any] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
+        self._check_types()
         options = {part: dict(values) for part, values in self.options.items()}
         for key, value in (self.set or {}).items():
             part, dot, name = key.partition(".")
@@ -69,6 +70,27 @@ class RunSpec:
         if not self.resolved:
             self._check_system()
 
+    def _check_types(self) -> None:
+        """ConfigError for a value that could not be run, or written to a record."""
+        wanted: dict[str, tuple[type, str]] = {
+            **dict.fromkeys(("dataset", "task", "protocol", "profile", *PARTS[1:]), (str, "a text")),
+            **dict.fromkeys(("seed", "beams"), (int, "a whole number")),
+            **dict.fromkeys(("options", "set"), (Mapping, "a table of options")),
+            "resolved": (bool, "true or false"),
+        }
+        for key, (kind, words) in wanted.items():
+            value = getattr(self, key)
+            if value is None and key not in ("dataset", "protocol", "seed", "options", "resolved"):
+                continue
+            if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+                raise ConfigError(f"spec: {key} = {value!r}: expected {words}", part="spec", key=key)
+        for part, options in self.options.items():
+            if not isinstance(options, Mapping):
+                raise ConfigError(f"spec: options.{part} = {options!r} is no table of options", part=part, key=None)
+        for key in (*self.options, *(key for options in self.options.values() for key in options), *(self.set or ())):
+            if not isinstance(key, str):
+                raise ConfigError(f"spec: {key!r} names an option: expected a text", part="spec", key=None)
+
     def _check_system(self) -> None:
         if self.baseline is not None:
             for name in ("indexer", "backbone", "decoder", "beams", "profile"):
@@ -88,18 +110,10 @@ class RunSpec:
         for key in values:
             if key not in known:
                 raise ConfigError(f"a run spec has no key {key!r}.{did_you_mean(key, known)}", part="spec", key=key)
-        for key, kinds in (("seed", int), ("beams", int), ("options", Mapping), ("set", Mapping)):
-            if values.get(key) is not None and (isinstance(values[key], bool) or not isinstance(values[key], kinds)):
-                raise ConfigError(f"spec: {key} = {values[key]!r} is not of the right type", part="spec", key=key)
-        for part, options in (values.get("options") or {}).items():
-            if not isinstance(options, Mapping):
-                raise ConfigError(f"spec: options.{part} = {options!r} is no table of options", part=part, key=None)
-        for key in ("dataset", "task", "protocol", "profile", *PARTS[1:]):
-            if values.get(key) is not None and not isinstance(values[key], str):
-                raise ConfigError(f"spec: {key} = {values[key]!r}: expected a text", part="spec", key=key)
-        if values.get("resolved"):
+        spec = cls(**values)
+        if spec.resolved:
             _check_complete(values)
-        return cls(**values)
+        return spec
 
     @classmethod
     def from_toml(cls, path: Path) -> RunSpec:
