@@ -7,15 +7,16 @@ import json
 import os
 import shutil
 import socket
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
 from filelock import FileLock, Timeout
 
-from genrec_bench.contracts import Progress
+from genrec_bench.contracts import Progress, Quiet
 from genrec_bench.errors import OutputError, RecordError
-from genrec_bench.record import RECORD_FILE, RunRecord, write_json
+from genrec_bench.record import RECORD_FILE, SCHEMA, RunRecord, write_json
 from genrec_bench.spec import RunSpec
 from genrec_bench.types import digest
 
@@ -28,13 +29,16 @@ def run_folder(out: Path, spec: RunSpec) -> Path:
     return out / spec.spec_id
 
 
-def open_run_folder(folder: Path, spec: RunSpec) -> RunRecord | None:
-    """Check that `folder` is free or belongs to `spec`; its record, if it has one.
+def open_run_folder(
+    folder: Path, spec: RunSpec, *, force: bool = False, progress: Progress | None = None
+) -> RunRecord | None:
+    """Check that `folder` is free or belongs to `spec`; its record, if it has one. A damaged record counts as none, and
+    `progress` says so.
 
-    OutputError if it belongs to another spec or cannot be read.
+    OutputError if it belongs to another spec, cannot be read, or holds the record of a newer version and not `force`.
     """
     file = folder / "spec.json"
-    if not file.exists():
+    if not os.path.exists(file):
         if folder.exists() and (not folder.is_dir() or any(p.name != ".lock" for p in folder.iterdir())):
             raise OutputError(f"{folder} exists and is no run folder: choose another --out", path=folder)
         return None
@@ -46,10 +50,30 @@ def open_run_folder(folder: Path, spec: RunSpec) -> RunRecord | None:
         ) from None
     if theirs != json.loads(json.dumps(spec.to_dict())):
         raise OutputError(f"{folder} belongs to another spec: remove it or choose another --out", path=folder)
+    if not (folder / RECORD_FILE).exists():
+        return None  # died before its first record was written
     try:
         return RunRecord.read(folder)
-    except RecordError:
-        return None  # died before its first record was written
+    except RecordError as error:
+        schema = error.facts.get("schema")
+        if isinstance(schema, int) and schema > SCHEMA and not force:
+            raise OutputError(
+                f"{folder} holds a run of a newer version (record schema {schema}, this one reads {SCHEMA}): upgrade "
+                "genrec-bench, choose another --out, or replace that run with --force",
+                path=folder,
+            ) from None
+        (progress or Quiet()).note(f"a record cannot be used, so its run is made anew: {error}")
+        return None
+
+
+def check_writable(folder: Path, advice: str) -> None:
+    """OutputError unless `folder` can be written or created. Leaves nothing behind."""
+    there = next((place for place in (folder, *folder.absolute().parents) if os.path.lexists(place)), folder)
+    try:
+        with tempfile.TemporaryDirectory(prefix=".write-", dir=there):
+            pass
+    except OSError as error:
+        raise OutputError(f"cannot write to {folder}: {error.strerror or error}; {advice}", path=folder) from None
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""From a spec to its data and split. No torch here, so that tables, `verify` and `recommend` stay light."""
+"""From a spec to its components, data and split. No torch here, so that tables, `verify` and `recommend` stay light."""
 
 from __future__ import annotations
 
@@ -35,12 +35,17 @@ def data_folder(data_dir: Path | None) -> Path | None:
     return data_dir
 
 
+def component(spec: RunSpec, part: str) -> Any:
+    """The component that plays `part` in a resolved spec, with its options."""
+    cls = registry.load(part, getattr(spec, part))
+    return cls(make_config(cls.Config, spec.options.get(part, {}), part))
+
+
 def load_data(
     spec: RunSpec, *, data_dir: Path | None = None, progress: Progress | None = None
 ) -> tuple[Interactions, Split]:
     """The data set of `spec` in the protocol's numbering, and the protocol's split of it."""
-    component = registry.load("dataset", spec.dataset)
-    dataset: Dataset = component(make_config(component.Config, spec.options.get("dataset", {}), "dataset"))
+    dataset: Dataset = component(spec, "dataset")
     ctx = Context(
         data_dir=data_folder(data_dir),
         cache_dir=cache_dir(),

@@ -73,7 +73,9 @@ class RunRecord:
         """From plain data. RecordError for another schema or for unknown or missing keys."""
         if not isinstance(values, Mapping) or values.get("schema") != SCHEMA:
             schema = values.get("schema") if isinstance(values, Mapping) else None
-            raise RecordError(f"{path or 'record'}: schema {schema!r}, this version reads {SCHEMA}", path=path)
+            raise RecordError(
+                f"{path or 'record'}: schema {schema!r}, this version reads {SCHEMA}", path=path, schema=schema
+            )
         known = {f.name for f in fields(cls)}
         odd = sorted(set(values) - known) or sorted({"spec", "spec_id", "system_id", "status"} - set(values))
         if odd:

@@ -20,15 +20,16 @@ from genrec_bench.config import config_dict, make_config
 from genrec_bench.contracts import Component, Progress, Quiet
 from genrec_bench.environment import environment, peak_memory, pick_device, reset_peak_memory
 from genrec_bench.errors import DataError, GenrecError, NeedsMissing, RunFailed, UsageError, did_you_mean
-from genrec_bench.folders import attempt, locked, open_run_folder, run_folder, this_process
+from genrec_bench.folders import attempt, check_writable, locked, open_run_folder, run_folder, this_process
 from genrec_bench.guards import held_to, opened_by
-from genrec_bench.loading import describe_data, load_data
+from genrec_bench.loading import cache_dir, component, describe_data, load_data
 from genrec_bench.metrics import lists, scores
 from genrec_bench.protocol import EXTERNAL_IDS, KS, POLICIES, PROTOCOL, check_protocol
 from genrec_bench.record import RunRecord
 from genrec_bench.registry import ComponentInfo
+from genrec_bench.reuse import components, files_read, still_holds
 from genrec_bench.spec import DEFAULT_BEAMS, PARTS, RunSpec
-from genrec_bench.types import Int32, Interactions, Ranking, Split, digest
+from genrec_bench.types import Int32, Interactions, Ranking, Split
 
 DEFAULT_PROFILE, DEFAULT_DECODER = "quick", "trie"
 INLINE_RANKS = 50_000  # more cases than this: ranks go to .npy files beside the record
@@ -61,7 +62,7 @@ class Run:
 
     def component(self, part: str) -> Any:
         """The component that plays `part`, with its resolved options."""
-        return _component(self.spec, part)
+        return component(self.spec, part)
 
     def info(self, part: str) -> ComponentInfo:
         """Who plays `part`, and who supplied it."""
@@ -70,11 +71,6 @@ class Run:
     def held(self, part: str, check: str) -> AbstractContextManager[None]:
         """A component's code runs inside: what goes wrong there is told as its fault, and the data files stay shut."""
         return held_to(self.info(part), check, self.data_files)
-
-
-def _component(spec: RunSpec, part: str) -> Any:
-    cls = registry.load(part, getattr(spec, part))
-    return cls(make_config(cls.Config, spec.options[part], part))
 
 
 def resolve(spec: RunSpec) -> RunSpec:
@@ -105,7 +101,7 @@ def resolve(spec: RunSpec) -> RunSpec:
             )
     resolved = spec.with_(options=options, resolved=True)
     for part in classes:
-        _component(resolved, part).ready()
+        component(resolved, part).ready()
     return resolved
 
 
@@ -161,15 +157,19 @@ def run(
     spec = resolve(spec)
     device = "cpu" if spec.baseline is not None and device == "auto" else pick_device(device)
     folder = run_folder(Path(out), spec)
-    earlier = open_run_folder(folder, spec)
+    earlier = open_run_folder(folder, spec, force=force, progress=progress)
+    if force or earlier is None or earlier.status != "finished":
+        check_writable(folder, "choose another --out")
+        if spec.baseline is None:
+            check_writable(cache_dir(), "set GENREC_CACHE to another folder")
     began = time.perf_counter()
     (data, split), data_files = opened_by(lambda: load_data(spec, data_dir=data_dir, progress=progress))
-    if not force and earlier is not None and _still_holds(earlier, spec, data, folder, progress):
+    if not force and earlier is not None and still_holds(earlier, spec, data, folder, progress):
         return earlier
     _check_examples(spec, split)
     with locked(folder):
-        earlier = open_run_folder(folder, spec)  # another process may have finished it meanwhile
-        if not force and earlier is not None and _still_holds(earlier, spec, data, folder, Quiet()):
+        earlier = open_run_folder(folder, spec, force=force)  # another process may have finished it meanwhile
+        if not force and earlier is not None and still_holds(earlier, spec, data, folder, Quiet()):
             return earlier
         finished = earlier is not None and earlier.status == "finished"
         with attempt(folder, spec, keep=finished) as place:
@@ -188,47 +188,6 @@ def _check_examples(spec: RunSpec, split: Split) -> None:
             "one item to the next; use --task direct, or data with longer users",
             path=None,
         )
-
-
-def _still_holds(earlier: RunRecord, spec: RunSpec, data: Interactions, folder: Path, progress: Progress) -> bool:
-    """Whether a run of this spec is finished and its data is still the same; says what else has changed since."""
-    if earlier.status != "finished":
-        return False
-    if earlier.fingerprints.get("data") != data.fingerprint():
-        progress.note(f"the data has changed since the run in {folder}: running again")
-        return False
-    if earlier.fingerprints.get("files", "") != _files(spec):
-        progress.note(f"a file that a component reads has changed since the run in {folder}: running again")
-        return False
-    if {part: facts.get("code") for part, facts in earlier.components.items()} != _codes(spec):
-        progress.note(f"{folder} was made by another version of its components: --force makes it anew")
-    return True
-
-
-def _files(spec: RunSpec) -> str:
-    """The fingerprint of the files that components read besides the data set; empty if they read none."""
-    found = {part: _component(spec, part).fingerprint() for part in PARTS if getattr(spec, part) is not None}
-    read = {part: print_ for part, print_ in found.items() if print_}
-    return digest(*read.items()) if read else ""
-
-
-def _codes(spec: RunSpec) -> dict[str, str]:
-    return {part: facts["code"] for part, facts in components(spec).items()}
-
-
-def components(spec: RunSpec) -> dict[str, Any]:
-    """Who supplied each component: name, distribution, version, and a digest of the code."""
-    found = {}
-    for part in PARTS:
-        if (name := getattr(spec, part)) is not None:
-            info = registry.find(part, name)
-            found[part] = {
-                "name": info.name,
-                "distribution": info.distribution,
-                "version": info.version,
-                "code": registry.code_digest(info),
-            }
-    return found
 
 
 def _live(this: Run) -> RunRecord:
@@ -285,7 +244,7 @@ def _record(this: Run, status: str, reason: str | None) -> RunRecord:
     fingerprints = {
         "data": this.data.fingerprint(),
         "split": this.split.fingerprint,
-        **({"files": files} if (files := _files(this.spec)) else {}),
+        **({"files": files} if (files := files_read(this.spec)) else {}),
         **found.pop("fingerprints", {}),
     }
     return RunRecord(

@@ -99,7 +99,7 @@ def test_a_forced_run_takes_the_place_of_the_finished_one(go, tmp_path):
 def test_a_run_finished_by_another_process_meanwhile_is_returned(go, tmp_path, monkeypatch):
     record = go(baseline="popularity")
     answers = [None, record]
-    monkeypatch.setattr(runner, "open_run_folder", lambda folder, spec: answers.pop(0))
+    monkeypatch.setattr(runner, "open_run_folder", lambda *_, **__: answers.pop(0))
     monkeypatch.setattr(Popularity, "fit", lambda *_: 1 / 0)
     assert go(baseline="popularity").to_dict() == record.to_dict()
     assert answers == []

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from genrec_bench.errors import RecordError
-from genrec_bench.metrics.impossible import contradictions
+from genrec_bench.metrics.impossible import contradictions_of
 from genrec_bench.metrics.ranks import read_ranks
 from genrec_bench.protocol import POLICIES
 from genrec_bench.record import RECORD_FILE, RunRecord
@@ -47,20 +47,12 @@ def unfinished(records: Iterable[RunRecord]) -> str:
 
 def check_possible(record: RunRecord) -> None:
     """RecordError naming the row if its numbers contradict each other, its ranks, or the ceiling (protocol P22)."""
-    for policy in POLICIES:
-        ranks = record.ranks.get(policy)
-        found = contradictions(
-            record.metrics.get(policy, {}),
-            None if isinstance(ranks, str) else ranks or (),
-            record.data.get("test_cases"),
-            record.data.get("mask_ceiling") if policy == "mask" else None,
+    if found := contradictions_of(record):
+        raise RecordError(
+            f"impossible row {name_of(record)}, {'; '.join(found)}. Its record was edited or its scorer is wrong: remove "
+            "it or run it again",
+            path=None,
         )
-        if found:
-            raise RecordError(
-                f"impossible row {name_of(record)}, policy {policy}: {'; '.join(found)}. Its record was edited or its "
-                "scorer is wrong: remove it or run it again",
-                path=None,
-            )
 
 
 def name_of(record: RunRecord) -> str:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from genrec_bench.errors import RecordError
+from genrec_bench.metrics.ranks import read_ranks
 from genrec_bench.metrics.scores import from_ranks
-from genrec_bench.protocol import KS
+from genrec_bench.protocol import KS, POLICIES
+from genrec_bench.record import RunRecord
 
 EPS = 1e-9  # room for rounding in somebody else's arithmetic
 
@@ -42,6 +46,26 @@ def contradictions(
                 found.append(f"{name}@{low} {a:.4f} is above {name}@{high} {b:.4f}")
     if ranks is not None:
         found += _against_ranks(metrics, ranks, cases)
+    return found
+
+
+def contradictions_of(record: RunRecord, folder: Path | None = None) -> list[str]:
+    """The contradictions in a finished record, each with its policy. `folder` is where its ranks lie, if not in it."""
+    found = []
+    for policy in POLICIES:
+        ranks = record.ranks.get(policy)
+        if folder is not None:
+            try:
+                ranks = read_ranks(ranks, folder)
+            except RecordError as error:
+                return [str(error)]
+        odd = contradictions(
+            record.metrics.get(policy, {}),
+            None if isinstance(ranks, str) else ranks or (),
+            record.data.get("test_cases"),
+            record.data.get("mask_ceiling") if policy == "mask" else None,
+        )
+        found += [f"policy {policy}: {sentence}" for sentence in odd]
     return found
 
 
