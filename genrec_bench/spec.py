@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -149,6 +150,32 @@ class RunSpec:
     def with_(self, **changes: Any) -> RunSpec:
         """A copy with fields changed."""
         return replace(self, **changes)
+
+
+def telling_options(specs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What tells resolved specs of equally named components apart, a text per spec: `indexer.variant=joint beams=50`.
+
+    An option is named if it differs among the specs whose part has the same name (a backbone: the same profile too).
+    """
+    flat = [dict(_told(spec)) for spec in specs]
+    seen: dict[tuple[str, ...], set[str]] = {}
+    for spec in flat:
+        for key, value in spec.items():
+            seen.setdefault(key, set()).add(value)
+    users = Counter(group for spec in flat for group in {key[:-1] for key in spec})
+    having = Counter(key for spec in flat for key in spec)
+    odd = {key for key, values in seen.items() if len(values) > 1 or having[key] < users[key[:-1]]}
+    return [" ".join(f"{key[-1]}={value}" for key, value in spec.items() if key in odd) for spec in flat]
+
+
+def _told(spec: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], str]]:
+    """((part, name, profile, `part.option`), value) of every option of a resolved spec, and its beams."""
+    for part in PARTS:
+        group = (part, str(spec.get(part)), str(spec.get("profile")) if part == "backbone" else "")
+        for key, value in spec.get("options", {}).get(part, {}).items():
+            yield (*group, f"{part}.{key}"), value if isinstance(value, str) else json.dumps(value)
+    if spec.get("beams") is not None:
+        yield ("beams",), str(spec["beams"])
 
 
 def _check_complete(values: Mapping[str, Any]) -> None:

@@ -47,6 +47,43 @@ def test_other_options_are_another_row() -> None:
     assert len(rows([finished(), finished(other)])) == 2
 
 
+def test_rows_of_one_name_are_told_apart_by_the_options_in_which_they_differ() -> None:
+    specs = [
+        generator_spec(options={"indexer": {"variant": variant, "clusters": 50}, "backbone": {"layers": layers}})
+        for variant, layers in (("joint", 2), ("separate", 2), ("joint", 3))
+    ]
+    other = generator_spec(indexer="random", options={"indexer": {}, "backbone": {"layers": 2}})
+    records = [finished(spec) for spec in (*specs, other)]
+    told = {row["options"] for row in rows([*records, baseline()])}
+    assert told == {
+        "indexer.variant=joint backbone.layers=2",
+        "indexer.variant=separate backbone.layers=2",
+        "indexer.variant=joint backbone.layers=3",
+        "backbone.layers=2",
+        "",
+    }
+    for form in ("table", "md", "csv"):
+        assert "indexer.variant=separate" in render(records, form)
+
+
+def test_options_that_come_with_a_profile_tell_nothing_that_the_profile_does_not() -> None:
+    small, large = (
+        generator_spec(profile=profile, options={"backbone": {"layers": layers}})
+        for profile, layers in (("tiny", 1), ("quick", 3))
+    )
+    assert [row["options"] for row in rows([finished(small), finished(large)])] == ["", ""]
+
+
+def test_a_board_whose_names_suffice_has_no_column_of_options() -> None:
+    assert "options" not in render([finished(), baseline()], "md")
+
+
+def test_rates_are_percentages_where_people_read_them() -> None:
+    line = next(line for line in render([finished()], "md").splitlines() if "sci" in line)
+    assert "| 12.50% | 90.0% | 123 |" in line
+    assert rows([finished()])[0]["hallucination_rate"] == 0.125
+
+
 def test_every_data_set_and_task_has_a_table_of_its_own() -> None:
     records = [finished(), finished(generator_spec(task="sequential")), finished(generator_spec(dataset="toys"))]
     text = render(records, "md")

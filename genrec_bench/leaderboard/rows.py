@@ -12,6 +12,7 @@ from genrec_bench.errors import RecordError
 from genrec_bench.leaderboard.records import check_possible, name_of
 from genrec_bench.protocol import KS, SELECTION
 from genrec_bench.record import RunRecord
+from genrec_bench.spec import telling_options
 
 METRICS = tuple(f"{name}@{k}" for name in ("hit", "ndcg", "mrr") for k in KS)
 BOARD_BEAMS = 2 * max(KS)  # narrower beams are not the ranking (protocol P13)
@@ -23,6 +24,7 @@ class Row:
     """One system on one board: means over its seeds, `sd` (n - 1) where there is more than one; None = not measured."""
 
     system: str
+    options: str  # those in which rows of equal names differ
     system_id: str
     size: str
     seeds: int
@@ -40,7 +42,7 @@ class Row:
         """Plain data with flat keys: `ndcg@10`, `ndcg@10_sd`, `fill@10`, ..."""
         values = dict(vars(self))
         metrics, sd = values.pop("metrics"), values.pop("sd")
-        first = {key: values.pop(key) for key in ("system", "system_id", "size", "seeds", "beams")}
+        first = {key: values.pop(key) for key in ("system", "options", "system_id", "size", "seeds", "beams")}
         scores = {name: each for key in METRICS for name, each in ((key, metrics[key]), (f"{key}_sd", sd[key]))}
         rates = {"hallucination_rate": values.pop("hallucination_rate"), "fill@10": values.pop("fill")}
         return {**first, **scores, **rates, **values}
@@ -107,8 +109,10 @@ def _board(dataset: str, task: str, protocol: str, policy: str, records: Sequenc
             refused.append(f"{name_of(record)} has {beams} beams, a board needs {BOARD_BEAMS}")
         else:
             systems.setdefault(record.system_id, []).append(record)
+    options = telling_options([runs[0].spec for runs in systems.values()])
     rows = sorted(
-        (_row(runs, policy) for runs in systems.values()), key=lambda row: (-row.metrics[SELECTION], row.system)
+        (_row(runs, policy, told) for runs, told in zip(systems.values(), options, strict=True)),
+        key=lambda row: (-row.metrics[SELECTION], row.system, row.options),
     )
     first = records[0]
     prints = {key: first.fingerprints[key] for key in ("data", "split") if key in first.fingerprints}
@@ -128,12 +132,13 @@ def _check_same_data(board: str, records: Sequence[RunRecord]) -> None:
                 )
 
 
-def _row(runs: Sequence[RunRecord], policy: str) -> Row:
+def _row(runs: Sequence[RunRecord], policy: str, options: str) -> Row:
     first = runs[0]
     told = [run.metrics[policy] for run in runs]
     devices = sorted({hardware for run in runs if (hardware := hardware_of(run))})
     return Row(
         system=first.system,
+        options=options,
         system_id=first.system_id,
         size=" ".join(str(part) for part in (first.spec.get("profile"), first.parameters.get("size")) if part),
         seeds=len({run.spec.get("seed") for run in runs}),

@@ -19,9 +19,10 @@ __all__ = ["FORMATS", "collect", "render", "unfinished"]
 FORMATS = ("table", "md", "csv", "json")
 NOT_MEASURED = "\N{EN DASH}"
 SHOWN = tuple(key for key in METRICS if not key.startswith("mrr"))
-HEADER = ("system", "size", "seeds", *SHOWN, "halluc.", "fill@10", "users/s", "params", "train s", "on")
+TEXTS = ("system", "options", "size")  # set to the left
+HEADER = ("system", "options", "size", "seeds", *SHOWN, "halluc.", "fill@10", "users/s", "params", "train s", "on")
 # on a narrow terminal, columns go from the end of this list
-PRIORITY = ("system", "ndcg@10", "hit@10", "seeds", "halluc.", "fill@10", "users/s", "size", "params", "on")
+PRIORITY = ("system", "ndcg@10", "options", "hit@10", "seeds", "halluc.", "fill@10", "users/s", "size", "params", "on")
 PRIORITY += tuple(name for name in HEADER if name not in PRIORITY)
 
 
@@ -74,8 +75,9 @@ def _csv(made: Sequence[Board]) -> str:
 def _markdown(board: Board) -> str:
     lines = [f"### {_title(board)}", ""]
     cells = [[cell.replace("|", "\\|") for cell in row] for row in _cells(board)]
-    rule = [":--", ":--", *["--:"] * (len(HEADER) - 2)]
-    lines += [f"| {' | '.join(row)} |" for row in (HEADER, rule, *cells)]
+    header = _header(board)
+    rule = [":--" if name in TEXTS else "--:" for name in header]
+    lines += [f"| {' | '.join(row)} |" for row in (header, rule, *cells)]
     return "\n".join([*lines, "", *(f"- {note}" for note in _notes(board)), ""])
 
 
@@ -85,31 +87,37 @@ def _table(board: Board, colour: bool, width: int | None) -> str:
     from rich.table import Table
     from rich.text import Text
 
-    cells = _cells(board)
-    columns = _fitting(cells, width)
+    cells, header = _cells(board), _header(board)
+    columns = _fitting([header, *cells], width)
     look: dict[str, Any] = {"box": box.SIMPLE_HEAD, "show_edge": False, "pad_edge": False, "padding": (0, 1, 0, 0)}
     table = Table(**look, title=Text(_title(board)), title_justify="left")
     for at in columns:
-        name = HEADER[at]
-        table.add_column(name, no_wrap=True, justify="left" if name in ("system", "size") else "right")
+        table.add_column(header[at], no_wrap=True, justify="left" if header[at] in TEXTS else "right")
     for row in cells:
         table.add_row(*(Text(row[at]) for at in columns))
     out = io.StringIO()
     console = Console(file=out, force_terminal=colour, no_color=not colour, width=1000)
     console.print(table)
     text = "\n".join(line.rstrip() for line in out.getvalue().splitlines())
-    hidden = [name for at, name in enumerate(HEADER) if at not in columns]
+    hidden = [name for at, name in enumerate(header) if at not in columns]
     notes = [*_notes(board), *([f"No room for {', '.join(hidden)}: --format md shows all."] if hidden else [])]
     return "\n".join([text.strip("\n"), *notes, ""])
 
 
-def _fitting(cells: Sequence[Sequence[str]], width: int | None) -> list[int]:
-    """The numbers of the columns that fit into `width` characters; the first two by priority are always shown."""
-    sizes = [max(len(row[at]) for row in [HEADER, *cells]) + 2 for at in range(len(HEADER))]
-    shown = [HEADER.index(name) for name in PRIORITY]
+def _fitting(lines: Sequence[Sequence[str]], width: int | None) -> list[int]:
+    """The numbers of the columns of `lines` (the header first) that fit into `width` characters; the first two by
+    priority are always shown."""
+    header = lines[0]
+    sizes = [max(len(line[at]) for line in lines) + 2 for at in range(len(header))]
+    shown = [header.index(name) for name in PRIORITY if name in header]
     while width is not None and len(shown) > 2 and sum(sizes[at] for at in shown) > width + 2:
         shown.pop()
     return sorted(shown)
+
+
+def _header(board: Board) -> tuple[str, ...]:
+    """The columns of a board: `options` only where some row needs them to be told apart."""
+    return HEADER if any(row.options for row in board.rows) else tuple(name for name in HEADER if name != "options")
 
 
 def _title(board: Board) -> str:
@@ -117,17 +125,18 @@ def _title(board: Board) -> str:
 
 
 def _cells(board: Board) -> list[list[str]]:
-    """The rounded texts of all rows, as `HEADER` names them."""
-    places = _hardware(board)
+    """The rounded texts of all rows, as `_header` names them."""
+    places, telling = _hardware(board), "options" in _header(board)
     return [
         [
             row.system,
+            *([row.options] if telling else []),
             row.size or NOT_MEASURED,
             str(row.seeds) + ("" if row.seeds >= RANKED_SEEDS else "*"),
             *(_score(row, key) for key in SHOWN),
-            _number(row.hallucination_rate, "{:.4f}"),
-            _number(row.fill, "{:.4f}"),
-            _number(row.users_per_second, "{:,.1f}"),
+            _number(row.hallucination_rate, "{:.2%}"),
+            _number(row.fill, "{:.1%}"),
+            _number(row.users_per_second, "{:,.0f}"),
             _number(row.parameters, "{:,.0f}"),
             _number(row.train_seconds, "{:,.1f}"),
             f"[{places.index(row.hardware) + 1}]" if row.hardware else NOT_MEASURED,
