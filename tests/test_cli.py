@@ -334,6 +334,22 @@ def test_leaderboard_prints_what_is_asked_of_the_records(tmp_path):
     assert json.loads(done.stdout)["tables"]
 
 
+def test_a_leaderboard_names_what_it_refuses_and_shows_the_rest(tmp_path):
+    example_records.baseline().write(tmp_path / "sound")
+    for name, keys, value in (("newer", ["schema"], 2), ("edited", ["metrics", "mask", "ndcg@10"], 0.99)):
+        example_records.finished().write(tmp_path / name)
+        example_records.edit(tmp_path / name, *keys, value=value)
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged" / "record.json").write_text("{")
+    done = genrec("leaderboard", tmp_path)
+    assert done.exit_code == 0 and "popularity" in done.stdout and "lightlm" not in done.stdout
+    damaged, edited, newer = done.stderr.splitlines()
+    assert "damaged" in damaged and "sci / lightlm / trie" in edited and "schema 2" in newer
+    (tmp_path / "sound" / "record.json").unlink()
+    done = genrec("leaderboard", tmp_path)
+    assert (done.exit_code, done.stdout) == (1, "") and len(done.stderr.splitlines()) == 3
+
+
 def test_a_leaderboard_of_nothing_is_one_line(tmp_path):
     done = genrec("leaderboard", tmp_path / "absent")
     assert (done.exit_code, done.stdout) == (1, "")

@@ -206,7 +206,7 @@ def test_a_copy_counts_once_and_a_contradiction_not_at_all(tmp_path) -> None:
     finished().write(tmp_path / "a")
     finished().write(tmp_path / "b")
     assert len(collect([tmp_path])) == 1
-    edit(tmp_path / "b", "metrics", "mask", "ndcg@10", value=0.2)
+    edit(tmp_path / "b", "metrics", "mask", "tie_gap", value=0.2)
     with pytest.raises(RecordError, match=r"a/record\.json and .*b/record\.json are records of one run"):
         collect([tmp_path])
 

@@ -27,9 +27,20 @@ import click
     help="Whether what a user already has is masked from the lists.",
 )
 def leaderboard(runs: tuple[Path, ...], form: str, policy: str) -> None:
-    """One table per data set, task and protocol, from run folders (or folders of run folders)."""
+    """One table per data set, task and protocol, from run folders (or folders of run folders).
+
+    A record that cannot be read, or that no honest run can have written, is named on stderr and left out; exit code 1 if
+    none is left.
+    """
+    from genrec_bench.errors import RecordError
     from genrec_bench.leaderboard.tables import collect, render
 
+    refused: list[RecordError] = []
+    records = collect(list(runs), refused.append)
+    for error in refused if records else refused[:-1]:
+        click.echo(f"not shown: {error}", err=True)
+    if refused and not records:
+        raise refused[-1]
     screen = sys.stdout.isatty()
     width = shutil.get_terminal_size().columns if screen else None
-    click.echo(render(collect(list(runs)), form, policy, colour=screen, width=width), nl=False)
+    click.echo(render(records, form, policy, colour=screen, width=width), nl=False)

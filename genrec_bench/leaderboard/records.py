@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,19 +15,22 @@ from genrec_bench.metrics.ranks import read_ranks
 from genrec_bench.protocol import POLICIES
 from genrec_bench.record import RECORD_FILE, RunRecord
 
+Refuse = Callable[[RecordError], None]
 
-def collect(paths: Iterable[Path | str]) -> list[RunRecord]:
+
+def collect(paths: Iterable[Path | str], refuse: Refuse | None = None) -> list[RunRecord]:
     """The records under `paths`: run folders, record files, or folders of run folders; unfinished runs included.
 
     Ranks in a sidecar file are read into the record. A run found twice (a copy with the same numbers) counts once.
-    RecordError names the file that cannot be read, the path without any run, or two records of one run that disagree.
+    RecordError names the file that cannot be read or is impossible, and the path without any run; with `refuse`, it is
+    handed there and the others are read. RecordError in any case for two records of one run that disagree.
     """
+    read = []
+    for path in _all_files(paths, refuse):
+        with _refusing(refuse):
+            read.append((path, _read(path)))
     found: dict[str, tuple[Path, RunRecord]] = {}
-    for path in dict.fromkeys(file.resolve() for given in paths for file in _files(Path(given))):
-        record = RunRecord.read(path)
-        if record.status == "finished":
-            ranks = {str(policy): read_ranks(record.ranks.get(policy), path.parent) for policy in POLICIES}
-            record = replace(record, ranks=ranks)
+    for path, record in read:
         first, earlier = found.get(record.spec_id, (path, record))
         if earlier.status == record.status == "finished" and _numbers(earlier) != _numbers(record):
             raise RecordError(
@@ -36,6 +40,34 @@ def collect(paths: Iterable[Path | str]) -> list[RunRecord]:
         if record.status == "finished" or record.spec_id not in found:
             found[record.spec_id] = (path, record)
     return [record for _, record in found.values()]
+
+
+def _all_files(paths: Iterable[Path | str], refuse: Refuse | None) -> list[Path]:
+    files: dict[Path, None] = {}
+    for given in paths:
+        with _refusing(refuse):
+            files |= dict.fromkeys(file.resolve() for file in _files(Path(given)))
+    return list(files)
+
+
+@contextmanager
+def _refusing(refuse: Refuse | None) -> Iterator[None]:
+    """Hand a RecordError to `refuse`, if there is one."""
+    try:
+        yield
+    except RecordError as error:
+        if refuse is None:
+            raise
+        refuse(error)
+
+
+def _read(path: Path) -> RunRecord:
+    record = RunRecord.read(path)
+    if record.status == "finished":
+        ranks = {str(policy): read_ranks(record.ranks.get(policy), path.parent) for policy in POLICIES}
+        record = replace(record, ranks=ranks)
+        check_possible(record)
+    return record
 
 
 def unfinished(records: Iterable[RunRecord]) -> str:
