@@ -1,6 +1,7 @@
 """Parsed data is kept, found again, and built anew, aloud, when it is damaged."""
 
 import dataclasses
+import shutil
 
 import numpy as np
 import pytest
@@ -96,6 +97,16 @@ def test_a_damaged_cache_is_rebuilt_and_said_so(load, tmp_path, name, damage):
     healed = Notes()
     load(healed)
     assert healed.notes == [] and healed.phases == []
+
+
+def test_a_file_in_the_place_of_an_entry_is_replaced_and_said_once(load, tmp_path):
+    fresh, first, second = load(), Notes(), Notes()
+    (entry,) = entries(tmp_path)
+    shutil.rmtree(entry)
+    entry.write_text("")
+    assert same(fresh, load(first)) and same(fresh, load(second))
+    assert len(first.notes) == 1 and "is damaged" in first.notes[0]
+    assert second.notes == [] and second.phases == []
 
 
 def test_nothing_but_whole_entries_is_left_behind(load, tmp_path):

@@ -102,9 +102,9 @@ def _write(folder: Path, facts: Mapping[str, Any], data: Interactions) -> None:
 
 
 def _remove(folder: Path) -> None:
-    """Take `folder` out of the way in one step, then delete it; another process may have done so already."""
+    """Take `folder` (or a file in its place) out of the way in one step, then delete it; another process may have done so already."""
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as old, suppress(FileNotFoundError):
-        os.replace(folder, old)
+        os.replace(folder, Path(old, folder.name))
 
 
 def _install(fresh: Path, folder: Path) -> None:
