@@ -363,6 +363,37 @@ def test_a_reader_who_leaves_early_is_no_error():
         assert process.stderr.read() == b""
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+@pytest.mark.parametrize("words", [["plugins"], ["plugins", "--json"], ["--help"]])
+def test_a_full_disk_behind_stdout_is_one_plain_line(words):
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "genrec_bench", *words]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 1
+    assert (
+        done.stderr.startswith("OutputError: cannot write the output: No space left") and done.stderr.count("\n") == 1
+    )
+
+
+def test_a_closed_stdout_is_no_error():
+    done = subprocess.run(f"{sys.executable} -m genrec_bench data >&-", shell=True, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_ctrl_c_while_the_commands_are_imported_is_one_line_and_exit_code_1():
+    code = (
+        "import sys\n"
+        "class Stop:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'genrec_bench.cli.main': raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Stop())\n"
+        "from genrec_bench.__main__ import main; main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.startswith("Interrupted: ") and done.stderr.count("\n") == 1
+
+
 @pytest.mark.parametrize("words", ["--help", "plugins --json", "leaderboard --help", "run --help", "data"])
 def test_light_commands_import_nothing_heavy(words):
     code = (

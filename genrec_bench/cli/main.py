@@ -6,6 +6,7 @@ imports what it needs when it runs.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import signal
@@ -38,14 +39,23 @@ class Genrec(click.Group):
             code = super().main([word for word in given if word != "--debug"], prog_name or "genrec", **extra)
             sys.stdout.flush()
         except BrokenPipeError:  # `genrec plugins | head`: nobody reads on, so say nothing at exit either
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _discard(sys.stdout)
             code = 1
         except Exception as error:
             if debug:
                 traceback.print_exception(error)
             line, code = explain(error)
+            try:  # what is still to be written may be the trouble: then it must not come again at exit
+                sys.stdout.flush()
+            except OSError:
+                _discard(sys.stdout)
             print(line, file=sys.stderr)
         sys.exit(code if isinstance(code, int) else 0)
+
+
+def _discard(stream: Any) -> None:
+    """Let what is written to `stream` from here on go nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def explain(error: Exception) -> tuple[str, int]:
@@ -58,6 +68,10 @@ def explain(error: Exception) -> tuple[str, int]:
         context = getattr(error, "ctx", None)
         path = context.command_path if context else "genrec"
         said, code = f"UsageError: {error.format_message()}  `{path} --help` shows what there is.", error.exit_code
+    elif (
+        isinstance(error, OSError) and error.filename is None and error.errno in (errno.ENOSPC, errno.EIO, errno.EDQUOT)
+    ):
+        said, code = f"OutputError: cannot write the output: {error.strerror}; what the command made is kept", 1
     else:
         said, code = f"unexpected {type(error).__name__}: {error}; run with --debug for the traceback", 1
     return re.sub(r"\s*\n\s*", " ", said), code
@@ -80,6 +94,9 @@ for command in (run, suite, plugins, data, recommend, leaderboard, verify):
 def main() -> NoReturn:
     """The console script. Being told to end (SIGTERM) is treated like Ctrl-C: the record says so."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by the shell (`>&-`)
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):  # an ASCII terminal shows a "?" where it lacks a character
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]
     cli.main()
