@@ -3,12 +3,15 @@
 import json
 
 import pytest
+from click.testing import CliRunner
 from example_records import edit
 from small_runs import folder_of, spec_for
 
 from genrec_bench import RunRecord, runner
+from genrec_bench.cli.main import cli
 from genrec_bench.contracts import Quiet
-from genrec_bench.errors import OutputError, RecordError
+from genrec_bench.errors import DataError, OutputError, RecordError
+from genrec_bench.verify import verify
 
 
 class Notes(Quiet):
@@ -85,3 +88,16 @@ def test_a_folder_that_cannot_be_written_is_found_before_data_is_read(tmp_path, 
     with pytest.raises(OutputError, match=f"cannot write to .*below.*: Not a directory; .*{advice}"):
         runner.run(spec_for(planted_file), out=where["out"], device="cpu")
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_run_on_a_relative_path_is_verified_and_recommended_from_anywhere(tmp_path, planted_file, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    record = runner.run(spec_for(planted_file.name, baseline="popularity"), out="runs")
+    folder = folder_of(tmp_path, record)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    with pytest.raises(DataError, match="--data-dir"):
+        verify(folder)
+    assert verify(folder, data_dir=tmp_path).ok
+    words = ["recommend", str(folder), "--user", "u0", "--data-dir", str(tmp_path)]
+    assert CliRunner().invoke(cli, words).exit_code == 0

@@ -17,7 +17,12 @@ LAST = 10  # items of the history to show
 @click.argument("run", type=click.Path(path_type=Path), metavar="RUN")
 @click.option("--user", required=True, metavar="ID", help="The user's id, as the data has it.")
 @click.option("-k", "count", type=click.IntRange(min=1), default=10, show_default=True, help="How many to show.")
-@click.option("--data-dir", type=click.Path(path_type=Path), metavar="DIR", help="Where data files lie.")
+@click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Where data files lie; for a run on your own file, the folder that its relative dataset.path counts from.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def recommend(run: Path, user: str, count: int, data_dir: Path | None, as_json: bool) -> None:
     """What a user of the finished run in folder RUN had last, and what is recommended, best first."""

@@ -9,7 +9,12 @@ import click
 
 @click.command(short_help="Score a run's stored lists again and compare.")
 @click.argument("run", type=click.Path(path_type=Path), metavar="RUN")
-@click.option("--data-dir", type=click.Path(path_type=Path), metavar="DIR", help="Where data files lie.")
+@click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Where data files lie; for a run on your own file, the folder that its relative dataset.path counts from.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def verify(ctx: click.Context, run: Path, data_dir: Path | None, as_json: bool) -> None:

@@ -28,7 +28,7 @@ SUFFIXES: dict[str, Format] = {".csv": "csv", ".parquet": "parquet", ".pq": "par
 class FileConfig(PrepareConfig):
     """Where the file is and how to read it."""
 
-    path: str
+    path: str  # a relative one counts from the working folder, or else from --data-dir
     format: Literal["inter", "csv", "tsv", "parquet", "sequence"]
     user_column: str = "user_id"
     item_column: str = "item_id"
@@ -54,15 +54,18 @@ class FileDataset(Dataset):
     Config = FileConfig
     contract = 1
 
+    _data_dir: Path | None = None  # known once data is loaded
+
     def __init__(self, config: Any = None) -> None:
         super().__init__(make_config(FileConfig, {}, "dataset") if config is None else config)
         self.offers = self._offers()  # type: ignore[misc]
 
     def load(self, ctx: Context) -> Interactions:
         """The file's events, filtered. DataError, with the line, for anything missing or garbled."""
+        self._data_dir = ctx.data_dir
         files = [check_file(self._path)]
         if self.config.items_path is not None:
-            files.append(check_file(Path(self.config.items_path).expanduser()))
+            files.append(check_file(self._place(self.config.items_path)))
         if self.config.format != "sequence":
             check_columns(self._path, self.config.format, self._wanted())
         if self.config.format != "sequence" and self._time_column() is None:
@@ -71,7 +74,13 @@ class FileDataset(Dataset):
 
     @property
     def _path(self) -> Path:
-        return Path(self.config.path).expanduser()
+        return self._place(self.config.path)
+
+    def _place(self, written: str) -> Path:
+        """Where a file lies: a run's relative path is found from elsewhere with the run's folder as `data_dir`."""
+        path = Path(written).expanduser()
+        moved = None if self._data_dir is None or path.is_absolute() else self._data_dir / path
+        return moved if moved is not None and not path.exists() and moved.exists() else path
 
     def _offers(self) -> frozenset[str]:
         """What the header promises; nothing, where the file cannot be read (`load` says why)."""
@@ -147,7 +156,7 @@ class FileDataset(Dataset):
 
     def _titles(self, item_ids: Text) -> Text:
         """The title of each item; empty where the file has none."""
-        path = Path(self.config.items_path).expanduser()
+        path = self._place(self.config.items_path)
         columns = [self.config.items_id_column, self.config.items_title_column]
         table = read_table(path, SUFFIXES.get(path.suffix.lower(), "inter"), columns)
         number, ids = table.ids(columns[0])

@@ -22,8 +22,12 @@ def check_file(path: Path) -> Path:
     if path.is_dir():
         fail(path, "is a folder; give the file")
     if not path.is_file():
-        place = "" if path.is_absolute() else f" (a relative path counts from {Path.cwd()})"
-        fail(path, f"there is no such file{place}; check the path")
+        if path.is_absolute():
+            fail(path, "there is no such file; check the path")
+        fail(
+            path,
+            f"there is no such file in {Path.cwd()}; check the path, or name the folder it counts from: --data-dir",
+        )
     try:
         with path.open("rb") as file:
             if not file.read(1):
