@@ -56,9 +56,8 @@ def convert(value: Any, hint: Any) -> Any:
         for choice in get_args(hint):
             if value == choice or str(value) == str(choice):
                 return choice
-        raise ValueError(
-            f"expected one of {', '.join(map(str, get_args(hint)))}{did_you_mean(str(value), get_args(hint))}"
-        )
+        closest = did_you_mean(str(value), map(str, get_args(hint)))
+        raise ValueError(f"expected one of {', '.join(map(str, get_args(hint)))}{closest and '.' + closest}")
     if origin in (Union, types.UnionType):
         return _convert_union(value, get_args(hint))
     if origin in (tuple, list):

@@ -77,6 +77,10 @@ class Diverged(GenrecError):
     """Training ended in numbers that are none: an infinite loss, or scores that are NaN."""
 
 
+class OutOfMemory(GenrecError):
+    """The machine or its GPU has too little memory for what was asked."""
+
+
 class OutputError(GenrecError):
     """An output folder cannot be used: not writable, in use, or belonging to another spec (`path`)."""
 
@@ -89,7 +93,17 @@ class RunFailed(GenrecError):
     """A run ended before its end; its record says so (`reason`, `folder`)."""
 
 
+def lacks_memory(error: BaseException) -> bool:
+    """Whether an error says that memory is used up: Python's own, NumPy's, or torch's on a CPU or GPU."""
+    torchs = isinstance(error, RuntimeError) and "allocate memory" in str(error)
+    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or torchs
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """` Did you mean 'x'?` for the closest known name, or an empty string."""
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    """` Did you mean 'x'?` for the closest known name, or the only one that begins like that, or an empty string."""
+    names = list(known)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    if not close:
+        begun = [each for each in names if name and each.startswith(name)]
+        close = begun if len(begun) == 1 else []
     return f" Did you mean {close[0]!r}?" if close else ""

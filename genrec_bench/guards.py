@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from genrec_bench.codes import Index
-from genrec_bench.errors import CodeClash, ComponentFault, GenrecError, InvalidRanking
+from genrec_bench.errors import CodeClash, ComponentFault, GenrecError, InvalidRanking, OutOfMemory, lacks_memory
 from genrec_bench.metrics.validity import contained
 from genrec_bench.registry import ComponentInfo
 from genrec_bench.types import NO_HYPOTHESIS, Generations, Int32, Queries, Ranking, Sources
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 BREAKS_A_CONTRACT = (CodeClash, InvalidRanking)  # raised where a component's own work is at fault
+LESS_MEMORY = "use a smaller --profile or backbone.batch_size, fewer --beams, less data, or a larger machine"
 NO_DATA_FILES = (".py", ".pyc", ".so", ".pyi")  # opened while data is read, because modules are imported then
 NO_DATA_PLACES = ("/proc/", "/sys/", "/dev/", "/etc/")
 
@@ -53,9 +54,13 @@ def held_to(info: ComponentInfo, check: str, data_files: frozenset[str] = frozen
             yield
     except BREAKS_A_CONTRACT as error:
         raise fault(info, check, str(error)) from error
-    except (GenrecError, MemoryError):
+    except GenrecError:
         raise
     except Exception as error:
+        if lacks_memory(error):
+            raise OutOfMemory(
+                f"out of memory in {info.kind} {info.name!r} ({check}): {LESS_MEMORY}", part=info.kind
+            ) from error
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise  # a full disk is nobody's fault
         raise fault(info, check, f"it raised {type(error).__name__}: {' '.join(str(error).split())}") from error

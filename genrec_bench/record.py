@@ -94,7 +94,8 @@ class RunRecord:
         try:
             values = json.loads(path.read_text(), parse_constant=_no_number)
         except FileNotFoundError:
-            raise RecordError(f"no record at {path}: is this a run folder?", path=path) from None
+            why = "is this a run folder?" if folder.is_dir() else "there is no such folder; check the path"
+            raise RecordError(f"no record at {path}: {why}", path=path) from None
         except (OSError, ValueError, RecursionError) as error:
             raise RecordError(f"{path} is not a readable record: {error}", path=path) from None
         record = cls.from_dict(values, path)

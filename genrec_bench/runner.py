@@ -19,9 +19,9 @@ from genrec_bench import registry
 from genrec_bench.config import config_dict, make_config
 from genrec_bench.contracts import Component, Progress, Quiet
 from genrec_bench.environment import environment, peak_memory, pick_device, reset_peak_memory
-from genrec_bench.errors import DataError, GenrecError, NeedsMissing, RunFailed, UsageError, did_you_mean
+from genrec_bench.errors import DataError, GenrecError, NeedsMissing, RunFailed, UsageError, did_you_mean, lacks_memory
 from genrec_bench.folders import attempt, check_writable, locked, open_run_folder, run_folder, this_process
-from genrec_bench.guards import held_to, opened_by
+from genrec_bench.guards import LESS_MEMORY, held_to, opened_by
 from genrec_bench.loading import cache_dir, component, describe_data, load_data
 from genrec_bench.metrics import lists, scores
 from genrec_bench.protocol import EXTERNAL_IDS, KS, POLICIES, PROTOCOL, check_protocol
@@ -213,6 +213,7 @@ def _live(this: Run) -> RunRecord:
         if isinstance(error, GenrecError) or not isinstance(error, Exception | KeyboardInterrupt):
             raise
         again = "the same command starts again" if reason == "interrupted" else "see --debug for the traceback"
+        again = LESS_MEMORY if lacks_memory(error) else again
         raise RunFailed(f"{reason}; {again} (run folder {this.folder})", reason=reason, folder=this.folder) from error
 
 

@@ -88,6 +88,13 @@ def runner(monkeypatch):
         (["plugins", "--kind", "optimiser"], "'optimiser' is not one of"),
         (["recommend", "somewhere"], "Missing option '--user'"),
         (["recommend", "somewhere", "--user", "1", "-k", "0"], "0 is not in the range"),
+        (["data", "info", "ml-100k", "--set", "x"], "e.g. --set dataset.min_interactions=5"),
+        (["run", "--baseline", "pop"], "no baseline named 'pop'. Did you mean 'popularity'?"),
+        (["plugins", "show", "pop"], "Did you mean 'popularity'?"),
+        (
+            ["run", "--indexer", "sci", "--backbone", "lightlm", "--set", "indexer.variant=jont"],
+            "expected one of joint, separate, items, users. Did you mean 'joint'?",
+        ),
         (["data", "info", "ml-1k"], "no dataset named 'ml-1k'. Did you mean 'ml-100k'?"),
     ],
 )

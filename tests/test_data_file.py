@@ -114,7 +114,23 @@ BAD_TEXT = {
     "wide row": (b"user_id,item_id\na,b,1\n", ", line 2: has 3 columns instead of 2"),
     "open quote": (b'user_id,item_id\na,b\n"a,c\n', ", line 3: "),
     "word as time": (b"user_id,item_id,timestamp\na,b,1\na,c,noon\n", ", line 3: the timestamp 'noon' is not a number"),
-    "no time": (b"user_id,item_id,timestamp\na,b,1\n\na,c,\n", ", line 4: the timestamp '' is not a number"),
+    "no time": (b"user_id,item_id,timestamp\na,b,1\n\na,c,\n", ", line 4: the timestamp is empty"),
+    "date as time": (
+        b"user_id,item_id,timestamp\na,b,2024-01-01\n",
+        ", line 2: the timestamp '2024-01-01' is not a number; give times as whole numbers, such as seconds since 1970",
+    ),
+    "giant time": (
+        b"user_id,item_id,timestamp\na,b,99999999999999999999\n",
+        ", line 2: the timestamp '99999999999999999999' is too large for 64 bits; use a coarser unit",
+    ),
+    "semicolons": (
+        b"user_id;item_id\na;b\n",
+        ": there is no column 'user_id'; its columns: user_id;item_id. Is it sep",
+    ),
+    "tabs": (
+        b"user_id\titem_id\na\tb\n",
+        ": there is no column 'user_id'; its columns: 'user_id\\titem_id'. Is it sep",
+    ),
     "split second": (b"user_id,item_id,timestamp\na,b,0.5\n", ", line 2: the timestamp '0.5' is no whole number"),
     "endless time": (b"user_id,item_id,timestamp\na,b,1\na,c,inf\n", ", line 3: the timestamp 'inf' is not a finite"),
     "word as rating": (b"user_id,item_id,rating\na,b,good\n", ", line 2: the rating 'good' is not a number"),
@@ -134,6 +150,24 @@ BAD_TEXT = {
 def test_a_bad_text_file_is_refused_in_one_line_with_its_place(path, case):
     content, message = BAD_TEXT[case]
     assert refused(path, "csv", content).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("format", "content", "advice"),
+    [
+        ("csv", "user_id\titem_id\na\tb\n", "dataset.format=tsv"),
+        ("csv", "user_id;item_id\na;b\n", "with commas"),
+        ("tsv", "user_id,item_id\na,b\n", "dataset.format=csv"),
+        ("sequence", "user_id,item_id\na,b\n", "dataset.format=csv"),
+        ("sequence", "user_id\titem_id\na\tb\na\tc\n", "dataset.format=tsv"),
+    ],
+)
+def test_a_file_read_in_another_format_than_its_own_is_told_which(path, format, content, advice):
+    assert refused(path, format, content).endswith(advice)
+
+
+def test_one_duplicate_is_one_row(path):
+    assert "1 such row)" in refused(path, "csv", text("csv", [*ROWS, ROWS[1]]))
 
 
 def test_a_wrong_column_is_all_that_is_said(path):

@@ -90,7 +90,10 @@ def test_a_rating_threshold_without_ratings_is_a_usage_error():
 
 
 def test_filters_that_leave_nothing_say_which():
-    with pytest.raises(DataError, match=r"nothing is left of 3 interactions.*min_interactions = 2"):
+    with pytest.raises(
+        DataError,
+        match=r"nothing is left of 3 interactions after filtering \(a user needs 3 interactions, min_interactions = 2\)",
+    ):
         prepare(interactions([(0, 0), (0, 1), (0, 2)]), PrepareConfig(min_interactions=2))
 
 

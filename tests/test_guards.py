@@ -10,7 +10,7 @@ from genrec_bench import registry
 from genrec_bench.codes import CodeTable, Index
 from genrec_bench.contracts import Baseline, Indexer
 from genrec_bench.decoders.decoders import TrieDecoder
-from genrec_bench.errors import ComponentFault, NeedsMissing
+from genrec_bench.errors import ComponentFault, NeedsMissing, OutOfMemory
 from genrec_bench.heuristics.popularity import Popularity
 from genrec_bench.indexers.numbers import RandomIndexer
 from genrec_bench.record import RunRecord
@@ -173,6 +173,24 @@ def test_a_component_that_opens_the_data_is_stopped_and_the_next_run_goes_on(go,
     instead("indexer", "random", RandomIndexer)
     assert go(**TAMED).status == "finished"
     assert planted_file.read_text()  # outside a run the file is anybody's
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError("1 TB"),
+        torch.cuda.OutOfMemoryError("2 TB"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+    ],
+)
+def test_memory_that_is_used_up_is_nobodys_fault_and_says_what_to_do(go, instead, error):
+    class Greedy(RandomIndexer):
+        def build(self, train, ctx):
+            raise error
+
+    instead("indexer", "random", Greedy)
+    with pytest.raises(OutOfMemory, match=r"out of memory in indexer .*--profile.*batch_size"):
+        go(**TAMED)
 
 
 def test_errors_that_tell_a_person_what_to_do_pass_as_they_are(go, instead):

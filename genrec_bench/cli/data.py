@@ -40,7 +40,7 @@ def info(name: str, settings: tuple[str, ...], data_dir: Path | None, as_json: b
     from genrec_bench.cli.run import build_spec
     from genrec_bench.cli.terminal import print_json, print_table, table
 
-    spec = build_spec({"dataset": name, "baseline": FLOOR}, settings, None)
+    spec = build_spec({"dataset": name, "baseline": FLOOR}, settings, None, "dataset.min_interactions=5")
 
     from genrec_bench.cli.progress import RichProgress
     from genrec_bench.data.stats import describe

@@ -66,7 +66,7 @@ def conditions(record: RunRecord) -> str:
     told = record.throughput
     facts = [
         told.get("device"),
-        told.get("threads") and f"{told['threads']} threads",
+        told.get("threads") and f"{told['threads']} thread{'s' if told['threads'] > 1 else ''}",
         told.get("batch_size") and f"batches of {told['batch_size']} users",
         told.get("beams") and f"{told['beams']} beams",
         told.get("precision"),

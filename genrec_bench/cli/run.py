@@ -76,18 +76,20 @@ def run(
     results.print_records(records, run_folder(out, RunSpec.from_dict(record.spec)))
 
 
-def build_spec(named: dict[str, Any], settings: tuple[str, ...], spec_file: Path | None) -> RunSpec:
+def build_spec(
+    named: dict[str, Any], settings: tuple[str, ...], spec_file: Path | None, example: str = "backbone.epochs=3"
+) -> RunSpec:
     """The spec of a command line. ConfigError or UsageError (exit code 2) for what cannot be meant."""
     from genrec_bench.spec import RunSpec, read_toml
 
     values = read_toml(spec_file) if spec_file else {}
     values.update({name: value for name, value in named.items() if value is not None})
     if settings:
-        values["set"] = {**values.get("set", {}), **parse_settings(settings)}
+        values["set"] = {**values.get("set", {}), **parse_settings(settings, example)}
     return RunSpec.from_dict(values)
 
 
-def parse_settings(settings: tuple[str, ...]) -> dict[str, str]:
+def parse_settings(settings: tuple[str, ...], example: str) -> dict[str, str]:
     """`("backbone.epochs=3",)` as `{"backbone.epochs": "3"}`. ConfigError names what is not of that form."""
     parsed = {}
     for setting in settings:
@@ -95,7 +97,7 @@ def parse_settings(settings: tuple[str, ...]) -> dict[str, str]:
         part, dot, name = key.strip().partition(".")
         if not (equals and part and dot and name):
             raise ConfigError(
-                f"--set {setting!r}: write part.key=value, e.g. --set backbone.epochs=3", part=part, key=name or None
+                f"--set {setting!r}: write part.key=value, e.g. --set {example}", part=part, key=name or None
             )
         parsed[f"{part}.{name}"] = value.strip()
     return parsed

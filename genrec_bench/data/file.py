@@ -68,9 +68,10 @@ class FileDataset(Dataset):
             files.append(check_file(self._place(self.config.items_path)))
         if self.config.format != "sequence":
             check_columns(self._path, self.config.format, self._wanted())
-        if self.config.format != "sequence" and self._time_column() is None:
+        data = load_prepared(ctx, "file", self.config, files, self._parse)
+        if self.config.format != "sequence" and data.time is None:
             ctx.progress.note(f"{self._path} has no times: the order of its rows is the order of events")
-        return load_prepared(ctx, "file", self.config, files, self._parse)
+        return data
 
     @property
     def _path(self) -> Path:
@@ -142,7 +143,7 @@ class FileDataset(Dataset):
                 row,
                 f"user {str(data.user_ids[data.user[row]])!r} meets item {str(data.item_ids[data.item[row]])!r} at time "
                 f"{time[row]} again (first on {table.unit} {table.line_of(int(np.argmax(same)))}; {len(repeats)} "
-                "such rows). --set dataset.duplicates=drop keeps the first of each, =keep keeps all",
+                f"such row{'s' if len(repeats) > 1 else ''}). --set dataset.duplicates=drop keeps the first of each, =keep keeps all",
             )
         keep = np.delete(np.arange(len(data)), repeats)
         return replace(

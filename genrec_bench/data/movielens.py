@@ -55,10 +55,11 @@ class MovieLens100K(Dataset):
         """
         events = _find(ctx)
         items = events.with_name("u.item") if events.name == "u.data" else events.with_suffix(".item")
-        if not items.is_file():
-            ctx.progress.note(f"{items} is not there: ml-100k without titles and genres")
         files = [events, items] if items.is_file() else [events]
-        return load_prepared(ctx, "ml-100k", self.config, files, lambda: _parse(*files))
+        data = load_prepared(ctx, "ml-100k", self.config, files, lambda: _parse(*files))
+        if len(files) == 1:  # said once the events are known to be sound
+            ctx.progress.note(f"{items} is not there: ml-100k without titles and genres")
+        return data
 
 
 def _find(ctx: Context) -> Path:

@@ -63,7 +63,8 @@ def prepare(data: Interactions, config: PrepareConfig) -> Interactions:
         dropped["interactions_of_users_below_3"] += int(core.sum() - keep.sum())
     if not core.any():
         raise DataError(
-            f"nothing is left of {len(data)} interactions: {_why(config)} removed all of them; relax the filters",
+            f"nothing is left of {len(data)} interactions after filtering ({_why(config)}): relax the filters, or give "
+            "more data",
             path=None,
         )
     return select(replace(data, dropped=_nonzero(dropped)), core)
@@ -117,7 +118,7 @@ def _refuse_short(data: Interactions, counts: Int64, short: Bool, config: Prepar
 
 
 def _why(config: PrepareConfig) -> str:
-    reasons = [f"users need {MIN_EVENTS} interactions"]
+    reasons = [f"a user needs {MIN_EVENTS} interactions"]
     if config.min_interactions:
         reasons.append(f"min_interactions = {config.min_interactions}")
     if config.min_rating is not None:

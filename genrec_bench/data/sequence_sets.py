@@ -47,14 +47,16 @@ class SequenceSet(Dataset):
         sequences, attributes = self._find(ctx)
         files = [sequences] if attributes is None else [sequences, attributes]
         self._check(sequences)
+        if attributes is None:
+            ctx.progress.note(
+                f"no {self.file}_item2attributes.json beside {sequences}: {self.name} without item features"
+            )
         return load_prepared(ctx, self.name, self.config, files, lambda: self._parse(sequences, attributes))
 
     def _find(self, ctx: Context) -> tuple[Path, Path | None]:
         texts, features = f"{self.file}.txt", f"{self.file}_item2attributes.json"
         if ctx.data_dir is not None and (ctx.data_dir / texts).exists():
             beside = ctx.data_dir / features
-            if not beside.is_file():
-                ctx.progress.note(f"{beside} is not there: {self.name} without item features")
             return check_file(ctx.data_dir / texts), beside if beside.is_file() else None
         return (
             download(ctx, SOURCE + texts, f"sha256:{self.sha256}", INSTEAD),

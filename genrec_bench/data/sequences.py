@@ -28,13 +28,17 @@ def read_sequences(path: Path) -> Interactions:
         fail(path, "holds blank lines only")
     for line, row in zip(lines, rows, strict=True):
         if len(row) == 1:
-            fail(path, f"user {_name(row[0])} has no items; was the file cut short?", line)
+            fail(path, f"user {_name(row[0])} has no items; was the file cut short?{_table(rows[0])}", line)
         if max(map(len, row)) > LONGEST:
             fail(path, f"an id is longer than {LONGEST} bytes; is the file garbled?", line)
     first: dict[bytes, int] = {}
     for line, row in zip(lines, rows, strict=True):
         if first.setdefault(row[0], line) != line:
-            fail(path, f"user {_name(row[0])} stands twice (first on line {first[row[0]]}); join the two lines", line)
+            fail(
+                path,
+                f"user {_name(row[0])} stands twice (first on line {first[row[0]]}); join the two lines{_table(rows[0])}",
+                line,
+            )
     items = pa.array([item for row in rows for item in row[1:]], pa.large_binary()).dictionary_encode()
     return Interactions(
         user=np.repeat(np.arange(len(rows), dtype=np.int32), [len(row) - 1 for row in rows]),
@@ -43,6 +47,13 @@ def read_sequences(path: Path) -> Interactions:
         user_ids=np.array([row[0].decode() for row in rows], np.str_),
         item_ids=np.array([item.decode() for item in items.dictionary.to_pylist()], np.str_),
     )
+
+
+def _table(first: list[bytes]) -> str:
+    """What to try where the first line looks like the header of a table."""
+    if len(first) == 1 and b"," in first[0]:
+        return " Or is it a table? Then set dataset.format=csv"
+    return ". Or is it a table? Then set dataset.format=tsv" if b"user_id" in first[0] else ""
 
 
 def _name(raw: bytes) -> str:

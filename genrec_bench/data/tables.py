@@ -70,24 +70,31 @@ class Table:
                 return cast(Int64, column.cast(pa.int64()).to_numpy())
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
             pass  # floats, or a fault: the slow way tells which
-        values = self._finite(name)
-        broken = (values != np.floor(values)) | (np.abs(values) > EXACT)
+        values = self._finite(name, "; give times as whole numbers, such as seconds since 1970")
+        broken = values != np.floor(values)
         if broken.any():
             self._refuse(name, int(np.argmax(broken)), "no whole number; use a finer unit, such as milliseconds")
+        large = np.abs(values) > EXACT
+        if large.any():
+            row = int(np.argmax(large))
+            why = "too large to be exact in this notation" if abs(values[row]) < 2**63 else "too large for 64 bits"
+            self._refuse(name, row, f"{why}; use a coarser unit, such as seconds")
         return values.astype(np.int64)
 
-    def _finite(self, name: str) -> Float64:
+    def _finite(self, name: str, advice: str = "") -> Float64:
         column = _trimmed(self.columns[name])
         try:
             values = column.cast(pa.float64()).to_numpy(zero_copy_only=False)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-            self._refuse(name, next((i for i, value in enumerate(column) if not _is_number(value)), 0), "not a number")
+            row = next((i for i, value in enumerate(column) if not _is_number(value)), 0)
+            self._refuse(name, row, f"not a number{advice}")
         if not np.isfinite(values).all():
             self._refuse(name, int(np.argmin(np.isfinite(values))), "not a finite number")
         return cast(Float64, values)
 
     def _refuse(self, name: str, row: int, what: str) -> NoReturn:
-        self.fail(row, f"the {name} {self.columns[name][row].as_py()!r} is {what}")
+        value = self.columns[name][row].as_py()
+        self.fail(row, f"the {name} is empty" if value in ("", None) else f"the {name} {value!r} is {what}")
 
     def _strings(self, name: str) -> pa.Array:
         try:
@@ -130,9 +137,15 @@ def _check_wanted(path: Path, wanted: list[str], known: tuple[str, ...]) -> None
         if known.count(name) != 1:
             state = "no column" if name not in known else "more than one column"
             shown = ", ".join(name if name.isprintable() else ascii(name) for name in known)
-            fail(
-                path, f"there is {state} {name!r}; its columns: {shown if len(shown) <= 300 else shown[:300] + ' ...'}"
-            )
+            shown = shown if len(shown) <= 300 else f"{shown[:300]} ..."
+            fail(path, f"there is {state} {name!r}; its columns: {shown}{_other_separator(known)}")
+
+
+def _other_separator(known: tuple[str, ...]) -> str:
+    """What to try where the whole header was taken for one column."""
+    advice = {"\t": "set dataset.format=tsv", ",": "set dataset.format=csv", ";": "write the file with commas"}
+    found = next((mark for mark in advice if len(known) == 1 and mark in known[0]), None)
+    return f". Is it separated by {found!r}? Then {advice[found]}" if found else ""
 
 
 def read_table(path: Path, format: Format, wanted: list[str], names: tuple[str, ...] | None = None) -> Table:
