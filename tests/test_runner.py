@@ -21,6 +21,7 @@ from genrec_bench.errors import (
     UnknownComponent,
     UsageError,
 )
+from genrec_bench.heuristics.popularity import Popularity
 from genrec_bench.metrics.lists import read_lists
 from genrec_bench.record import write_json
 
@@ -279,3 +280,10 @@ def test_data_without_a_single_step_is_refused_before_training(tmp_path, monkeyp
     with pytest.raises(DataError, match=r"no training examples.*--task direct"):
         runner.run(spec_for(path, task="sequential"), out=tmp_path / "runs", device="cpu")
     assert not (tmp_path / "runs").exists() and not (tmp_path / "cache" / "index").exists()
+
+
+def test_a_baseline_is_timed_after_a_warm_up_batch(go, monkeypatch):
+    calls, rank = [], Popularity.rank
+    monkeypatch.setattr(Popularity, "rank", lambda *asked, **how: (calls.append(1), rank(*asked, **how))[1])
+    told = go(baseline="popularity").throughput
+    assert (len(calls), told["warmup_batches"]) == (3, 1)  # one batch: warm, mask, keep
