@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from genrec_bench.errors import ConfigError, GenrecError, UsageError, did_you_mean
-from genrec_bench.record import RunRecord
+from genrec_bench.folders import run_folder
+from genrec_bench.record import RECORD_FILE, RunRecord
 from genrec_bench.runner import resolve, run
 from genrec_bench.spec import RunSpec, read_toml
 
@@ -20,19 +21,23 @@ AXES = tuple(field.name for field in fields(RunSpec) if field.name not in ("opti
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one run of a suite. `record` is None where it failed; then `error` says why in one line."""
+    """What became of one run of a suite. `record` is None where it failed; then `error` says why in one line.
+
+    `ran` is False where an earlier run had finished already.
+    """
 
     spec: RunSpec
     record: RunRecord | None
     error: str
     seconds: float
+    ran: bool = True
 
 
 def read_suite(path: Path) -> list[RunSpec]:
     """The resolved specs that a suite file asks for, in its order, each once.
 
     `[all]` holds what every run has in common; `[grid]` (or several `[[grid]]`) lists of values, of which every
-    combination runs; `[[runs]]` single runs. Keys are those of a run spec, options under `set` (`set."backbone.epochs"`).
+    combination runs, options too (`set."backbone.epochs" = [1, 2]`); `[[runs]]` single runs. Keys are those of a run spec, options under `set` (`set."backbone.epochs"`).
     Everything is resolved here, so that a mistyped name stops a suite before its first run. UsageError or ConfigError
     names the file.
     """
@@ -59,12 +64,22 @@ def read_suite(path: Path) -> list[RunSpec]:
 def run_suite(specs: Sequence[RunSpec], **how: Any) -> Iterator[Outcome]:
     """Run `specs` one after another; `how` goes to `genrec_bench.run`. A run that fails is told, and the next one runs."""
     for spec in specs:
-        began = time.perf_counter()
+        file = run_folder(Path(how.get("out", "runs")), spec) / RECORD_FILE
+        began, before = time.perf_counter(), _written(file)
         try:
             record, error = run(spec, **how), ""
         except GenrecError as failure:
             record, error = None, f"{type(failure).__name__}: {failure}"
-        yield Outcome(spec, record, error, time.perf_counter() - began)
+        ran = record is None or before is None or _written(file) != before
+        yield Outcome(spec, record, error, time.perf_counter() - began, ran)
+
+
+def _written(file: Path) -> int | None:
+    """When a file was written, in nanoseconds; None if there is none."""
+    try:
+        return file.stat().st_mtime_ns
+    except OSError:
+        return None
 
 
 def _tables(value: Any, section: str) -> list[Mapping[str, Any]]:
@@ -75,13 +90,18 @@ def _tables(value: Any, section: str) -> list[Mapping[str, Any]]:
 
 
 def _product(grid: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    for key, values in grid.items():
+    """Every combination of a grid's lists; options vary under `set`."""
+    axes = {key: values for key, values in grid.items() if key != "set"}
+    for key in axes:
         if key not in AXES:
             raise ConfigError(f"a grid has no axis {key!r}.{did_you_mean(key, AXES)}", part="suite", key=key)
+    options = _flat(grid.get("set"))
+    for key, values in (*axes.items(), *((f"set.{key}", values) for key, values in options.items())):
         if not isinstance(values, list) or not values:
             raise ConfigError(f"grid.{key} = {values!r}: expected a list of values", part="suite", key=key)
-    for combination in itertools.product(*grid.values()):
-        yield dict(zip(grid, combination, strict=True))
+    for combination in itertools.product(*axes.values(), *options.values()):
+        chosen = dict(zip(options, combination[len(axes) :], strict=True))
+        yield {**dict(zip(axes, combination[: len(axes)], strict=True)), **({"set": chosen} if chosen else {})}
 
 
 def _merged(common: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:

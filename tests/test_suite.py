@@ -53,12 +53,29 @@ def test_several_grids_add_up(suite_file):
     assert len(read_suite(suite_file(ALL, two))) == 8 + 2
 
 
+def test_a_grid_varies_options_and_names_them(suite_file, tmp_path):
+    one = '[grid]\nindexer = ["random"]\nbackbone = ["lightlm"]\n'
+    path = suite_file(ALL, one, 'set."backbone.epochs" = [1, 2]\nset.backbone.layers = [1, 2]\n')
+    assert sorted(
+        (spec.options["backbone"]["epochs"], spec.options["backbone"]["layers"]) for spec in read_suite(path)
+    ) == [
+        (1, 1),
+        (1, 2),
+        (2, 1),
+        (2, 2),
+    ]
+    shown = CliRunner().invoke(cli, ["suite", str(path), "--dry-run"]).stdout
+    assert len({line.partition("(")[2] for line in shown.splitlines()}) == 4
+    assert "(backbone.epochs=2 backbone.layers=1)" in shown or "(backbone.layers=1 backbone.epochs=2)" in shown
+
+
 @pytest.mark.parametrize(
     ("text", "error", "message"),
     [
         ("", UsageError, "asks for no run"),
         ("[grids]\n", ConfigError, "Did you mean 'grid'"),
         ('[grid]\nindexer = "sci"\n', ConfigError, "a list"),
+        ('[grid]\nset."backbone.epochs" = 3\n', ConfigError, r"grid\.set\.backbone\.epochs = 3: expected a list"),
         ('[grid]\nindexr = ["sci"]\n', ConfigError, "Did you mean 'indexer'"),
         ('[[runs]]\nbaseline = "popularty"\n', UnknownComponent, "popularity"),
         ("grid = 3\n", ConfigError, "no table"),
@@ -95,6 +112,10 @@ def test_a_suite_goes_on_after_a_failure_and_skips_what_has_finished(suite_file,
     second = CliRunner().invoke(cli, command)
     assert second.exit_code == 0, second.stderr
     assert len(fits) == 1  # only what had failed
+    assert [line.rpartition(": ")[2].partition(" (")[0] for line in second.stderr.splitlines()] == [
+        "finished",
+        "already finished, not run again",
+    ]
 
 
 def test_a_dry_run_lists_and_runs_nothing(suite_file, tmp_path, monkeypatch):

@@ -28,29 +28,36 @@ def suite(file: Path, out: Path, data_dir: Path | None, device: str, dry_run: bo
     backbone = ["lightlm"]
     decoder = ["trie", "filter"]
     task = ["direct", "sequential"]
+    set."backbone.layers" = [2, 4]
     [[runs]]                    # and single runs
     baseline = "popularity"
     """
     from genrec_bench.cli.progress import RichProgress
     from genrec_bench.leaderboard.tables import render
+    from genrec_bench.spec import telling_options
     from genrec_bench.suite import read_suite, run_suite
 
     specs = read_suite(file)
+    options = telling_options([spec.to_dict() for spec in specs])
+    names = [
+        f"{spec.dataset}, {spec.task}, seed {spec.seed}: {spec.system}{told and f' ({told})'}"
+        for spec, told in zip(specs, options, strict=True)
+    ]
     if dry_run:
-        for spec in specs:
-            click.echo(f"{spec.spec_id}  {spec.dataset}, {spec.task}, seed {spec.seed}: {spec.system}")
+        for spec, name in zip(specs, names, strict=True):
+            click.echo(f"{spec.spec_id}  {name}")
         return
     done, failed = [], 0
     outcomes = run_suite(specs, out=out, device=device, data_dir=data_dir, progress=RichProgress())
     for number, outcome in enumerate(outcomes, 1):
-        asked = outcome.spec
-        what = f"{number}/{len(specs)} {asked.dataset}, {asked.task}, seed {asked.seed}: {asked.system}"
+        what = f"{number}/{len(specs)} {names[number - 1]}"
         if outcome.record is None:
             failed += 1
             click.echo(f"{what}: {outcome.error}", err=True)
         else:
             done.append(outcome.record)
-            click.echo(f"{what}: finished ({outcome.seconds:.0f} s)", err=True)
+            said = f"finished ({outcome.seconds:.0f} s)" if outcome.ran else "already finished, not run again"
+            click.echo(f"{what}: {said}", err=True)
     click.echo(render(done, "table", colour=sys.stdout.isatty()), nl=False)
     if failed:
         click.echo(f"{failed} of {len(specs)} runs failed; the same command tries them again", err=True)
