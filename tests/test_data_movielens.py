@@ -159,3 +159,16 @@ def test_the_rating_threshold_and_the_core_apply(reference):
 
 def test_the_note_on_the_raw_file_is_true(example):
     assert hashlib.sha256(example.read_bytes()).hexdigest() in Path(movielens.__file__).read_text()
+
+
+def test_a_file_given_but_not_read_is_said(grouplens):
+    class Notes(Quiet):
+        said = ()
+
+        def note(self, message):
+            self.said += (message,)
+
+    progress = Notes()
+    MovieLens100K().load(Context(data_dir=grouplens, progress=progress))
+    (said,) = progress.said
+    assert "u.data is not read" in said and "recbole" in said

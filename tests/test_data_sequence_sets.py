@@ -135,3 +135,13 @@ def test_a_set_that_is_in_no_folder_is_downloaded_by_its_checksum(folder, tmp_pa
     assert Small().load(Context(data_dir=tmp_path / "elsewhere")).n_users == 2
     assert list(asked.values()) == [f"sha256:{Small.sha256}", "sha256:"]
     assert all(url.startswith("https://raw.githubusercontent.com/RUCAIBox/CIKM2020-S3Rec/") for url in asked)
+
+
+def test_a_garbled_copy_without_attributes_is_one_message(tmp_path):
+    class Notes(Quiet):
+        def note(self, message):
+            raise AssertionError(message)
+
+    (tmp_path / "Beauty.txt").write_text("1 2 3\n2\n")
+    with pytest.raises(DataError, match="line 2"):
+        Beauty().load(Context(data_dir=tmp_path, progress=Notes()))

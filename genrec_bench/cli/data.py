@@ -66,6 +66,6 @@ def flatten(facts: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, s
         if isinstance(value, Mapping):
             yield from flatten(value, f"{name}: ")
         elif isinstance(value, float):
-            yield name, f"{value:,.2f}" if value >= 10 else f"{value:.4g}"
+            yield name, f"{value:,.0f}" if value.is_integer() else f"{value:,.2f}" if value >= 10 else f"{value:.4g}"
         else:
             yield name, show(value, ",d" if type(value) is int else str)

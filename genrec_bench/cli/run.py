@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from genrec_bench.spec import RunSpec
 
 FLOOR = "popularity"
+PROFILE = "The backbone's settings by name; `genrec plugins show BACKBONE` lists them.  [default: quick]"
 
 
 @click.command(short_help="Train, decode and score one system.")
@@ -23,7 +24,7 @@ FLOOR = "popularity"
 @click.option("--backbone", metavar="NAME", help="The network that writes codes.")
 @click.option("--decoder", metavar="NAME", help="How the network's codes are searched.  [default: trie]")
 @click.option("--baseline", metavar="NAME", help="Run this instead of indexer, backbone and decoder.")
-@click.option("--profile", metavar="NAME", help="The backbone's settings: paper, quick or tiny.  [default: quick]")
+@click.option("--profile", metavar="NAME", help=PROFILE)
 @click.option("--seed", type=int, metavar="N", help="Moves the indexer and the training.  [default: 0]")
 @click.option("--beams", type=int, metavar="N", help="Hypotheses kept per user.  [default: 50]")
 @click.option("--set", "settings", multiple=True, metavar="PART.KEY=VALUE", help="Any option of any part; repeatable.")

@@ -66,12 +66,15 @@ def _find(ctx: Context) -> Path:
     """The file of events, of the first source that has one."""
     recbole = find_spec("recbole")
     folders = list(recbole.submodule_search_locations or ()) if recbole else []
-    candidates = [Path(folder, "dataset_example", "ml-100k", "ml-100k.inter") for folder in folders]
-    if ctx.data_dir is not None:
-        candidates += [ctx.data_dir / name for name in IN_FOLDER]
-    for path in candidates:
-        if path.is_file():
-            return check_file(path)
+    packaged = [Path(folder, "dataset_example", "ml-100k", "ml-100k.inter") for folder in folders]
+    given = [] if ctx.data_dir is None else [ctx.data_dir / name for name in IN_FOLDER]
+    found = [path for path in (*packaged, *given) if path.is_file()]
+    if found and found[0] in packaged and (unused := [path for path in found if path in given]):
+        ctx.progress.note(
+            f"{unused[0]} is not read: ml-100k comes from the installed recbole package, which goes first"
+        )
+    if found:
+        return check_file(found[0])
     return _unpack(download(ctx, URL, MD5, INSTEAD))
 
 

@@ -27,7 +27,9 @@ def describe(data: Interactions, split: Split) -> dict[str, Any]:
         "training_interactions": int(split.train_end.sum()),
         "density": len(data) / (split.n_users * split.n_items),
         "length": {
-            **dict(zip(("min", "25%", "50%", "75%", "max"), map(float, quantiles), strict=True)),
+            "min": int(quantiles[0]),
+            **dict(zip(("25%", "50%", "75%"), map(float, quantiles[1:4]), strict=True)),
+            "max": int(quantiles[4]),
             "mean": float(lengths.mean()),
         },
         "ties": None if tied is None else {"users": tied, "share": tied / split.n_users},
