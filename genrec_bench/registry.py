@@ -30,7 +30,11 @@ from genrec_bench.errors import (
 )
 
 KINDS = ("dataset", "indexer", "backbone", "decoder", "baseline")
-KNOWN_ELSEWHERE: Mapping[tuple[str, str], str] = {}  # (kind, name) -> the distribution to install for it
+KNOWN_ELSEWHERE: Mapping[tuple[str, str], str] = {  # (kind, name) -> the distribution to install for it
+    **dict.fromkeys([("indexer", "rq-kmeans"), ("indexer", "rq-vae"), ("indexer", "semantic-tree")], "genrec-semantic"),
+    ("backbone", "causal-lm"): "genrec-causal-lm",
+    **dict.fromkeys([("decoder", "diverse"), ("decoder", "stochastic"), ("decoder", "debiased")], "genrec-decoders"),
+}
 CANNOT_MOVE_A_NUMBER = {"genrec_bench": ("cli", "leaderboard", "testing")}  # sub-packages outside the code digest
 CHECK_SECONDS = 120
 
@@ -139,7 +143,7 @@ def _unknown(kind: str, name: str, known: list[ComponentInfo]) -> UnknownCompone
     said = f"no {kind} named {name!r}.{did_you_mean(name, names)}"
     elsewhere = KNOWN_ELSEWHERE.get((kind, plain))
     if elsewhere and not owner:
-        said += f" It comes with {elsewhere}: pip install {elsewhere}."
+        said += f" It comes with {elsewhere}: pip install {elsewhere}, or ./plugins/{elsewhere} from a clone."
     elif owner and not any(_normalised(info.distribution) == _normalised(owner) for info in known):
         said += f" No installed distribution {owner!r} has {_a(kind)}: is it installed?"
     listing = f"  `genrec plugins --kind {kind}` lists all {len(known)}."
