@@ -1,0 +1,93 @@
+"""The options that all semantic indexers share: where an item's vector comes from. Checked before any data is read.
+
+Knows which options go together; nothing of how a vector is made.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from genrec_bench.errors import GenrecError
+
+Encoder = Literal["auto", "tfidf", "sentence-transformers", "array"]
+Fields = Literal["auto", "titles", "features", "both"]
+ENDINGS = (".npz", ".npy", ".safetensors", ".parquet")
+
+
+class PackageMissing(GenrecError):
+    """An option needs a package that is not installed (`package`)."""
+
+
+@dataclass(frozen=True)
+class ContentConfig:
+    """Where the vectors come from. ValueError for options that exclude each other and for files that are not there.
+
+    `sha256` makes the content of a file or of a local model part of the run's spec: a file that changed under the same
+    name gives another run and never an old index from the cache.
+    """
+
+    encoder: Encoder = "auto"  # auto: array where a file is given, sentence-transformers where a model is, else tfidf
+    fields: Fields = "auto"  # what is read; auto: all there is (tfidf) or the titles (sentence-transformers)
+    dimensions: int = 64  # tfidf: length of the vectors after the truncated SVD
+    model: str = ""  # sentence-transformers: a local folder, or a name on the model hub
+    array: str = ""  # array: a file of item vectors, .npz, .npy, .safetensors or .parquet
+    normalise: bool = True  # scale every vector to length 1
+    sha256: str = ""  # of the array file or the model's folder: filled in by itself; another content is refused
+
+    def __post_init__(self) -> None:
+        if self.dimensions < 1:
+            raise ValueError(f"dimensions must be at least 1, not {self.dimensions}")
+        encoder = self.chosen
+        for option, owner in (("model", "sentence-transformers"), ("array", "array")):
+            if getattr(self, option) and encoder != owner:
+                raise ValueError(f"{option} is for encoder={owner}, and the encoder is {encoder}")
+            if encoder == owner and not getattr(self, option):
+                raise ValueError(f"encoder={owner} needs {option}=...")
+        if encoder == "sentence-transformers" and self.fields not in ("auto", "titles"):
+            raise ValueError(
+                f"fields={self.fields}: a sentence encoder reads titles only; attribute numbers are no text"
+            )
+        if encoder == "array" and self.fields != "auto":
+            raise ValueError(f"fields={self.fields}: encoder=array reads neither titles nor features")
+        self._pin(encoder)
+
+    def _pin(self, encoder: str) -> None:
+        """Check the file or folder, and fill in or compare its SHA-256."""
+        found = ""
+        if encoder == "array":
+            path = Path(self.array)
+            if path.suffix not in ENDINGS:
+                raise ValueError(f"array = {self.array!r}: expected a file that ends in {', '.join(ENDINGS)}")
+            if not path.is_file():
+                raise ValueError(f"array = {self.array!r}: no such file (counted from {Path.cwd()})")
+            found = file_digest(path)
+        elif encoder == "sentence-transformers" and Path(self.model).is_dir():
+            found = folder_digest(Path(self.model))
+        if self.sha256 and self.sha256 != found:
+            what = self.array or self.model or "nothing"
+            raise ValueError(f"{what} has SHA-256 {found[:12] or 'none'}..., and sha256 says {self.sha256[:12]}...")
+        object.__setattr__(self, "sha256", found)
+
+    @property
+    def chosen(self) -> str:
+        """The encoder that `auto` stands for, or the one given."""
+        if self.encoder != "auto":
+            return self.encoder
+        return "array" if self.array else "sentence-transformers" if self.model else "tfidf"
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 (hex) of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def folder_digest(folder: Path) -> str:
+    """SHA-256 (hex) of all files of a folder, by relative path."""
+    sha = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        sha.update(f"{path.relative_to(folder).as_posix()}:{file_digest(path)};".encode())
+    return sha.hexdigest()
