@@ -48,7 +48,6 @@ def array_vectors(train: TrainView, config: ContentConfig) -> tuple[Float32, dic
     found = np.where(rows[:, None] >= 0, vectors[rows], 0).astype(np.float32)
     facts = {
         "fields": "file",
-        "sha256": config.sha256,
         "items_not_in_file": len(item_ids) - matched,
         "rows_not_in_catalogue": len(ids) - matched,
         "versions": versions("numpy"),
@@ -77,7 +76,7 @@ def check_vectors(path: Path, ids: Text | None, vectors: NDArray[Any]) -> None:
     finite = np.isfinite(vectors).all(axis=1)
     if not finite.all():
         row = int((~finite).argmax())
-        name = f"row {row}" if ids is None else f"item {ids[row]!r}"
+        name = f"row {row}" if ids is None else f"item {str(ids[row])!r}"
         fail(path, f"has NaN or infinity in {int((~finite).sum()):,} vectors, the first that of {name}")
     if ids is not None:
         names, counts = np.unique(ids, return_counts=True)

@@ -44,6 +44,10 @@ class SemanticIndexer(Indexer):
         if self.config.chosen == "array":
             self.needs = frozenset({"item_ids"})  # type: ignore[misc]  # of this instance: other encoders need none
 
+    def fingerprint(self) -> str:
+        """SHA-256 of the file of vectors or of the local model, so that a changed one never meets an old index."""
+        return self.config.fingerprint()
+
     def build(self, train: TrainView, ctx: Context) -> Index:
         """Codes of all items from their content; gives no user codes. NeedsMissing where there is no content."""
         content = encode(train, self.config, ctx)

@@ -103,7 +103,7 @@ def titles_tfidf(train: TrainView) -> sparse.csr_array:
     """`(n_items, words)`, rows of length 1; zero rows for titles without a word."""
     assert train.item_titles is not None
     try:
-        return sparse.csr_array(TfidfVectorizer().fit_transform(train.item_titles.tolist()))
+        return sparse.csr_array(TfidfVectorizer(token_pattern=r"(?u)\b\w+\b").fit_transform(train.item_titles.tolist()))
     except ValueError:  # scikit-learn's word for titles without a single word
         return sparse.csr_array((train.n_items, 1))
 

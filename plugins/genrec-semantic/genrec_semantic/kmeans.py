@@ -1,4 +1,4 @@
-"""K-means by faiss: weighted, seeded, on one thread, so that codes do not depend on the machine's cores.
+"""K-means by faiss, started by k-means++: weighted, seeded, on one thread, so that codes do not depend on the cores.
 
 Knows rows and clusters only.
 """
@@ -8,20 +8,23 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from sklearn.cluster import kmeans_plusplus
 from threadpoolctl import threadpool_limits
 
+from genrec_bench.errors import NeedsMissing
 from genrec_bench.types import Float32, Int64
-from genrec_semantic.options import PackageMissing
 
 
 def load_faiss() -> Any:
-    """The faiss module. PackageMissing if no build of it is installed."""
+    """The faiss module, whichever distribution brought it. NeedsMissing says what to install."""
     try:
         import faiss
-    except ImportError:
-        raise PackageMissing(
-            "K-means codes need faiss: pip install faiss-cpu (or faiss-gpu); rq-vae does without", package="faiss"
-        ) from None
+    except ImportError as error:
+        raise NeedsMissing(
+            f"K-means codes need faiss, which cannot be imported ({error}): pip install 'genrec-semantic[cpu]', or "
+            "'genrec-semantic[gpu]'; rq-vae does without",
+            needs="faiss",
+        ) from error
     return faiss
 
 
@@ -37,14 +40,15 @@ def kmeans(rows: Float32, weights: Int64, clusters: int, iterations: int, seed: 
     faiss = load_faiss()
     weight = np.bincount(which, weights=weights).astype(np.float32)
     with threadpool_limits(1):  # covers faiss's own OpenMP and BLAS: it is loaded by now
+        start, _ = kmeans_plusplus(distinct, clusters, sample_weight=weight, random_state=seed)
         found = faiss.Kmeans(
             rows.shape[1],
             clusters,
             niter=iterations,
-            seed=seed,
+            seed=seed,  # of how faiss fills empty clusters
             min_points_per_centroid=1,  # no warning on stderr
             max_points_per_centroid=len(distinct),  # no subsampling
         )
-        found.train(np.ascontiguousarray(distinct), weights=weight)
+        found.train(np.ascontiguousarray(distinct), weights=weight, init_centroids=start)
         _, nearest = found.index.search(np.ascontiguousarray(distinct), 1)
     return np.asarray(found.centroids, np.float32), nearest[:, 0].astype(np.int64)[which]

@@ -10,24 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from genrec_bench.errors import GenrecError
-
 Encoder = Literal["auto", "tfidf", "sentence-transformers", "array"]
 Fields = Literal["auto", "titles", "features", "both"]
 ENDINGS = (".npz", ".npy", ".safetensors", ".parquet")
 
 
-class PackageMissing(GenrecError):
-    """An option needs a package that is not installed (`package`)."""
-
-
 @dataclass(frozen=True)
 class ContentConfig:
-    """Where the vectors come from. ValueError for options that exclude each other and for files that are not there.
-
-    `sha256` makes the content of a file or of a local model part of the run's spec: a file that changed under the same
-    name gives another run and never an old index from the cache.
-    """
+    """Where the vectors come from. ValueError for options that exclude each other and for files that are not there."""
 
     encoder: Encoder = "auto"  # auto: array where a file is given, sentence-transformers where a model is, else tfidf
     fields: Fields = "auto"  # what is read; auto: all there is (tfidf) or the titles (sentence-transformers)
@@ -35,7 +25,6 @@ class ContentConfig:
     model: str = ""  # sentence-transformers: a local folder, or a name on the model hub
     array: str = ""  # array: a file of item vectors, .npz, .npy, .safetensors or .parquet
     normalise: bool = True  # scale every vector to length 1
-    sha256: str = ""  # of the array file or the model's folder: filled in by itself; another content is refused
 
     def __post_init__(self) -> None:
         if self.dimensions < 1:
@@ -52,24 +41,12 @@ class ContentConfig:
             )
         if encoder == "array" and self.fields != "auto":
             raise ValueError(f"fields={self.fields}: encoder=array reads neither titles nor features")
-        self._pin(encoder)
-
-    def _pin(self, encoder: str) -> None:
-        """Check the file or folder, and fill in or compare its SHA-256."""
-        found = ""
         if encoder == "array":
             path = Path(self.array)
             if path.suffix not in ENDINGS:
                 raise ValueError(f"array = {self.array!r}: expected a file that ends in {', '.join(ENDINGS)}")
             if not path.is_file():
                 raise ValueError(f"array = {self.array!r}: no such file (counted from {Path.cwd()})")
-            found = file_digest(path)
-        elif encoder == "sentence-transformers" and Path(self.model).is_dir():
-            found = folder_digest(Path(self.model))
-        if self.sha256 and self.sha256 != found:
-            what = self.array or self.model or "nothing"
-            raise ValueError(f"{what} has SHA-256 {found[:12] or 'none'}..., and sha256 says {self.sha256[:12]}...")
-        object.__setattr__(self, "sha256", found)
 
     @property
     def chosen(self) -> str:
@@ -77,6 +54,12 @@ class ContentConfig:
         if self.encoder != "auto":
             return self.encoder
         return "array" if self.array else "sentence-transformers" if self.model else "tfidf"
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the array file or of the local model's folder; empty where neither is read."""
+        if self.chosen == "array":
+            return file_digest(Path(self.array))
+        return folder_digest(Path(self.model)) if self.model and Path(self.model).is_dir() else ""
 
 
 def file_digest(path: Path) -> str:

@@ -7,6 +7,7 @@ codes depend neither on the global state nor on the number of cores.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -41,8 +42,8 @@ class ResidualVaeConfig(ContentConfig):
     commitment: float = 0.25  # weight of the pull of the encoder's output towards its codes
     epochs: int = 200  # passes over the distinct item vectors, at most
     patience: int = 30  # stop after this many epochs that did not lower the reconstruction error
-    batch_size: int = 512  # item vectors per step
-    learning_rate: float = 1e-3  # AdamW's
+    batch_size: int = 256  # item vectors per step
+    learning_rate: float = 1e-3  # AdamW's at the start; it falls to zero along a half cosine
     kmeans_init: bool = True  # start the codebooks from K-means of the encoder's output, not at random
     revive: bool = True  # after each epoch, re-draw codes that no item chose from what their level is given
 
@@ -111,6 +112,10 @@ class _Training:
         best, best_epoch, state, epoch = float("inf"), 0, {}, 0
         with self.ctx.progress.phase("rq-vae", config.epochs, "epochs") as tick:
             for epoch in range(1, config.epochs + 1):
+                for (
+                    group
+                ) in self.optimiser.param_groups:  # deep levels hold small residuals: they need small steps at the end
+                    group["lr"] = config.learning_rate * (1 + math.cos(math.pi * (epoch - 1) / config.epochs)) / 2
                 used = self.epoch()
                 error = reconstruction_error(self.vectors, self.net.describe(self.x)[1].cpu().numpy(), self.counts)
                 tick(note=f"error {error:.4f}")

@@ -14,7 +14,7 @@ from genrec_bench.contracts import Context
 from genrec_bench.errors import NeedsMissing, UsageError
 from genrec_bench.types import Float32, TrainView
 from genrec_semantic.content import versions
-from genrec_semantic.options import ContentConfig, PackageMissing
+from genrec_semantic.options import ContentConfig
 
 CHUNK = 256  # titles between two ticks of the progress bar
 
@@ -53,14 +53,15 @@ def sentence_vectors(train: TrainView, config: ContentConfig, ctx: Context) -> t
 
 
 def load_model(name: str, device: str) -> Any:
-    """A SentenceTransformer. PackageMissing without the package, UsageError if there is no such model."""
+    """A SentenceTransformer. NeedsMissing without the package, UsageError if there is no such model."""
     try:
         from sentence_transformers import SentenceTransformer
-    except ImportError:
-        raise PackageMissing(
-            "encoder=sentence-transformers needs a package: pip install 'genrec-semantic[text]', or use encoder=tfidf",
-            package="sentence-transformers",
-        ) from None
+    except ImportError as error:
+        raise NeedsMissing(
+            f"encoder=sentence-transformers needs its package, which cannot be imported ({error}): "
+            "pip install 'genrec-semantic[text]', or use encoder=tfidf",
+            needs="sentence-transformers",
+        ) from error
     try:
         return SentenceTransformer(name, device=device)
     except Exception as error:
