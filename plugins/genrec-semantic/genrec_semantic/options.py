@@ -46,7 +46,8 @@ class ContentConfig:
             if path.suffix not in ENDINGS:
                 raise ValueError(f"array = {self.array!r}: expected a file that ends in {', '.join(ENDINGS)}")
             if not path.is_file():
-                raise ValueError(f"array = {self.array!r}: no such file (counted from {Path.cwd()})")
+                where = "" if path.is_absolute() else f" (counted from {Path.cwd()})"
+                raise ValueError(f"array = {self.array!r}: no such file{where}")
 
     @property
     def chosen(self) -> str:
