@@ -113,9 +113,8 @@ def features_tfidf(train: TrainView) -> sparse.csr_array:
     features = train.item_features
     assert features is not None
     width = int(features.values.max(initial=0)) + 1
-    counts = sparse.csr_array(
-        (np.ones(len(features.values)), features.values, features.offsets), (len(features), width)
-    )
+    parts = np.ones(len(features.values)), features.values, features.offsets
+    counts = sparse.csr_array(parts, (len(features), width), copy=True)  # the next line works in place
     counts.sum_duplicates()
     counts.data[:] = 1
     return sparse.csr_array(TfidfTransformer().fit_transform(counts))

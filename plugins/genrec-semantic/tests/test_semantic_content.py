@@ -64,6 +64,15 @@ def test_the_sparse_and_the_dense_svd_agree():
     assert kept < all_kept == pytest.approx(1)
 
 
+def test_what_it_is_given_is_left_alone():
+    view, _ = films(per_topic=1, item_features=Ragged.of([[2, 0, 2, 1], [1, 0], [2, 2], [3]]))
+    before = view.item_features.values.copy(), view.item_features.offsets.copy()
+    first, again = content(view), content(view)
+    assert np.array_equal(before[0], view.item_features.values)
+    assert np.array_equal(before[1], view.item_features.offsets)
+    assert np.array_equal(first.vectors, again.vectors)
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
