@@ -98,7 +98,7 @@ def with_unknown(labels: Int32, size: int, known: Bool) -> Int32:
 
 def collision_facts(labels: Int32) -> dict[str, Any]:
     """Of items with content, before the suffix: `rate`, the share that is not alone with its code; `duplicate_rate`,
-    the share that would have to go for all codes to differ (what most papers call the collision rate); the largest
+    the share that would have to go for all codes to differ, which some papers call the collision rate; the largest
     group of one code; distinct codes."""
     counts = np.unique(labels, axis=0, return_counts=True)[1]
     return {
