@@ -39,7 +39,7 @@ def movielens():
 @pytest.fixture
 def planted_file(tmp_path) -> Path:
     """A sequence file with a planted pattern."""
-    from genrec_bench.testing.planted import planted_lines
+    from genrec_bench.testing.planted_data import planted_lines
 
     path = tmp_path / "planted.txt"
     path.write_text("\n".join(planted_lines()) + "\n")

@@ -12,7 +12,7 @@ import numpy as np
 from genrec_bench.contracts import Baseline
 from genrec_bench.testing.indexers import surroundings, view_digest
 from genrec_bench.testing.kit import Breach, Subject, check, context, expect, folder, without_global_randomness
-from genrec_bench.testing.planted import Planted, tiny_views
+from genrec_bench.testing.planted_data import Planted, tiny_views
 from genrec_bench.types import Queries, Ragged, Ranking, TrainView
 
 TASKS = {"direct", "sequential"}

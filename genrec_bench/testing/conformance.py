@@ -16,7 +16,7 @@ from genrec_bench.contracts import Task
 from genrec_bench.errors import ComponentFault
 from genrec_bench.testing import backbones, baselines, datasets, decoders, indexers, options  # noqa: F401  register checks
 from genrec_bench.testing.kit import CHECKS, Check, NotApplicable, Subject
-from genrec_bench.testing.planted import Planted
+from genrec_bench.testing.planted_data import Planted
 
 Kind = Literal["dataset", "indexer", "backbone", "decoder", "baseline"]
 

@@ -17,7 +17,7 @@ import numpy as np
 from genrec_bench.codes import CodeTable, Index
 from genrec_bench.errors import CodeClash
 from genrec_bench.testing.kit import Breach, Subject, check, context, expect, folder, without_global_randomness
-from genrec_bench.testing.planted import Planted, tiny_views
+from genrec_bench.testing.planted_data import Planted, tiny_views
 from genrec_bench.types import TrainView, digest
 
 
