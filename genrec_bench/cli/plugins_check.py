@@ -30,8 +30,7 @@ def check(
 ) -> None:
     """Run every check of the component's kind, without pytest: ok, failed or skipped, and why.
 
-    Works on small planted data. A backbone runs with its profile `tiny`, if it has one and no option is set. Exit code 1
-    if a check fails.
+    Works on small planted data. A backbone runs with its profile `tiny`, if it has one. Exit code 1 if a check fails.
     """
     from genrec_bench.cli.plugins import find_by_name
     from genrec_bench.errors import UsageError

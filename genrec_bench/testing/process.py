@@ -6,6 +6,7 @@ error. When it dies in the middle of a check, that check has failed and another 
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import queue
@@ -33,9 +34,11 @@ def check_installed(
 ) -> Iterator[dict[str, str]]:
     """Results of all checks of an installed component, as dictionaries with `check`, `outcome` and `said`.
 
-    Where `options` are empty, a backbone runs with its profile `tiny`, if it has one. GenrecError if the component
+    A backbone runs with its profile `tiny`, if it has one, changed by `options`. GenrecError if the component
     cannot be loaded or its options are wrong; a check that takes longer than `timeout` seconds has failed.
     """
+    info = registry.find(kind, name)
+    who = f"{kind} {info.name!r} ({info.distribution})"
     request = {"kind": kind, "name": name, "options": dict(options or {}), "task": task}
     done: list[str] = []
     broken = ""
@@ -73,10 +76,10 @@ def check_installed(
                 process.wait()
             why = f"it took longer than {timeout:g} s" if late else _ending(code, said)
         if not running:
-            raise GenrecError(f"{kind} {name!r} could not be checked: {why}", kind=kind, name=name)
+            raise GenrecError(f"{who} could not be checked: {why}", kind=kind, name=name)
         done.append(running)
         broken = running if essential or late else broken  # the next one would hang as well
-        yield {"check": running, "outcome": "failed", "said": f"{kind} {name!r} fails {running}: {why}"}
+        yield {"check": running, "outcome": "failed", "said": f"{who} fails {running}: {why}"}
 
 
 def _events(process: subprocess.Popen[str], timeout: float) -> Iterator[dict[str, Any] | None]:
@@ -140,9 +143,11 @@ def child() -> None:
 def _subject(request: Mapping[str, Any]) -> Any:
     from genrec_bench.config import make_config
     from genrec_bench.loading import data_folder
-    from genrec_bench.testing import Subject
+    from genrec_bench.testing.kit import Subject
 
     kind, name = request["kind"], request["name"]
+    for module in (f"{kind}s", "options"):  # registers the checks of this kind; only networks need torch
+        importlib.import_module(f"genrec_bench.testing.{module}")
     cls = registry.load(kind, name)
     options = dict(request["options"])
     for key in list(options):
@@ -150,8 +155,8 @@ def _subject(request: Mapping[str, Any]) -> Any:
         if dot and part != kind:
             raise UsageError(f"--set {key}: only options of this {kind} can be set here, as {kind}.OPTION or OPTION")
         options[plain if dot else key] = options.pop(key)
-    if not options and "tiny" in getattr(cls, "profiles", {}):
-        options = dict(cls.profile("tiny", request["task"]))
+    if "tiny" in getattr(cls, "profiles", {}):
+        options = {**cls.profile("tiny", request["task"]), **options}
     make_config(cls.Config, options, kind)
     return Subject.of(kind, name, options, task=request["task"], data_dir=data_folder(None))
 
