@@ -249,6 +249,8 @@ with_generations("NoMark", "generations_have_the_agreed_shape", lambda found, *_
 with_generations("Rising", "scores_are_sorted_best_first", turned)
 with_generations("Renumbered", "items_are_those_of_the_tokens", lambda found, batch, index: replace(
     found, items=np.where(found.items >= 0, (found.items + 1) % len(index.items), found.items).astype(np.int32)))  # fmt: skip
+with_generations("Certain", "the_bound_covers_what_was_missed", lambda found, *_: replace(
+    found, bound=np.full_like(found.bound, -np.inf)))  # fmt: skip
 with_generations("Random", "the_same_question_has_the_same_answer", noisy(np.random.default_rng))
 with_generations(
     "BatchBound", "a_batch_is_invisible", lambda found, *_: replace(found, scores=found.scores - len(found))

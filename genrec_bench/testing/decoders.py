@@ -15,7 +15,7 @@ import torch
 
 from genrec_bench.codes import Index
 from genrec_bench.contracts import START, Decoder
-from genrec_bench.testing.fakes import PrefixBackbone, index_of, sources
+from genrec_bench.testing.fakes import PrefixBackbone, index_of, log_probability, sources
 from genrec_bench.testing.kit import Breach, NotApplicable, Subject, check, context, expect, without_global_randomness
 from genrec_bench.types import NO_HYPOTHESIS, NOT_AN_ITEM, PAD, Generations, Ragged, TrainView
 
@@ -156,6 +156,25 @@ def items_are_those_of_the_tokens(subject: Subject) -> None:
                 f"the tokens {code} were called item {item}, and are {wanted}",
                 "Look the tokens up in index.items; -1 says no item, -2 no hypothesis.",
             )
+
+
+@check("decoder")
+def the_bound_covers_what_was_missed(subject: Subject) -> None:
+    """`bound` is at least the score of every item that was not emitted, where scores are sums of log-probabilities."""
+    fixed = PrefixBackbone(6)
+    found = generate(subject, beams=3)
+    for source, user in enumerate(USERS):
+        scores = [log_probability(fixed, user, code) for code in CODES]
+        emitted = {int(item): place for place, item in enumerate(found.items[source]) if item >= 0}
+        if any(abs(found.scores[source, place] - scores[item]) > 1e-3 for item, place in emitted.items()):
+            raise NotApplicable("its scores are no sums of log-probabilities, so what it missed cannot be scored here")
+        missed = max((score for item, score in enumerate(scores) if item not in emitted), default=-np.inf)
+        bound = float(found.bound[source])
+        expect(
+            bound >= missed - 1e-3,
+            f"source {source} has the bound {bound:.3f}, and an item of score {missed:.3f} was not emitted",
+            "Keep the best score that the search ever discards, -inf if none: certified@10 is computed from it.",
+        )
 
 
 @check("decoder")

@@ -27,6 +27,7 @@ from genrec_bench.testing.planted_data import Planted, planted
 from genrec_bench.types import digest
 
 UNUSUAL_SEED = 987_654_321  # one that no component sets by chance
+USERS = {"sequential": 60, "direct": 240}  # of the planted data: in the direct task, a user is one example
 Outcome = Literal["ok", "failed", "skipped"]
 
 
@@ -55,10 +56,14 @@ class Subject:
     distribution: str = ""
     cls: type | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
-    data: Planted = field(default_factory=lambda: planted())
+    data: Planted = None  # type: ignore[assignment]  # None: the planted data
     task: Task = "sequential"
     data_dir: Path | None = None
     memo: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.data is None:
+            self.data = planted(users=USERS[self.task])
 
     @classmethod
     def of(cls, kind: str, component: Any, options: Mapping[str, Any] | None = None, **facts: Any) -> Subject:

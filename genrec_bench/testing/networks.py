@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from genrec_bench.codes import Index, add_suffix, digits, digits_needed
+from genrec_bench.codes import Index, add_suffix
 from genrec_bench.contracts import START, Backbone, FitReport, Task, Template
 from genrec_bench.decoders.search import beam_search
 from genrec_bench.decoders.trie import Trie
 from genrec_bench.errors import NeedsMissing
 from genrec_bench.testing.kit import Breach, Subject, context
-from genrec_bench.types import Examples, Queries, Ragged, Sources
+from genrec_bench.types import PAD, Examples, Int32, Queries, Ragged, Sources
 
 TASKS: tuple[Task, ...] = ("direct", "sequential")
 BEAMS = 5
@@ -36,23 +36,28 @@ class Fitted:
 
 
 def planted_index(subject: Subject) -> Index:
-    """Codes of different lengths for the planted data: the group, then a running number in one or two digits. Item
-    features say the group; users get digits of their own."""
+    """Codes of different lengths for the planted data: the group, then a running number in two digits, none where an
+    item is alone. A user's code is the group of its first item and a running number, in tokens of their own."""
     train = subject.data.train
-    assert train.item_features is not None
-    group = train.item_features.values[:, None].astype(np.int32)
-    running, _ = add_suffix(group)
-    high, low = np.divmod(np.maximum(running[:, -1], 0), 6)
-    labels = np.stack([group[:, 0], high, low], axis=1).astype(np.int32)
-    alone = running[:, -1] < 0 if running.shape[1] > 1 else np.ones(len(group), bool)
-    labels[alone, 1:] = -1
-    users = digits(np.arange(train.n_users), 8, digits_needed(train.n_users, 8))
-    return Index.from_labels(labels, users, info={"method": "planted groups"})
+    group = np.zeros(train.n_items, np.int32)
+    if train.item_features is not None:
+        some = np.flatnonzero(train.item_features.lengths)
+        group[some] = train.item_features.values[train.item_features.offsets[:-1][some]]
+    first = train.sequences.offsets[:-1]
+    users = np.zeros(train.n_users, np.int32)
+    users[train.sequences.lengths > 0] = group[train.sequences.values[first[train.sequences.lengths > 0]]]
+    info = {"method": "planted groups"}
+    return Index.from_labels(_numbered(group, 6), _numbered(users, 6), info=info)
 
 
-def template_of(subject: Subject, backbone: Backbone, index: Index, task: Task | None = None) -> Template:
-    """The backbone's template for the subject's task, or None's sake for another."""
-    return backbone.template(task or subject.task, index)
+def _numbered(group: Int32, base: int) -> Int32:
+    """Label rows: the group, and two digits that tell its members apart; the group alone where it has one member."""
+    running, _ = add_suffix(group[:, None])
+    if running.shape[1] == 1:
+        return running
+    high, low = np.divmod(running[:, 1], base)
+    alone = (running[:, 1] < 0)[:, None]
+    return np.hstack([group[:, None], np.where(alone, PAD, np.stack([high, low], axis=1))]).astype(np.int32)
 
 
 def tasks_of(subject: Subject) -> dict[Task, Template]:
@@ -102,7 +107,7 @@ def fit(
 ) -> Fitted:
     """A fresh backbone, trained on `most` of the planted examples (None: all)."""
     backbone, index = subject.make(), planted_index(subject)
-    template = template_of(subject, backbone, index)
+    template = backbone.template(subject.task, index)
     made = examples(subject, template, index, most)
     report = backbone.fit(made, context(seed, folder=folder, validate=validate))
     return Fitted(backbone, template, index, report)
@@ -123,10 +128,7 @@ def queries_of(subject: Subject, users: Sequence[int] = range(6)) -> Queries:
     return replace(some, history=some.history.slice(ends - lengths, ends))
 
 
-Path_ = Sequence[int]
-
-
-def walk(backbone: Backbone, batch: Sources, paths: Sequence[Path_]) -> torch.Tensor:
+def walk(backbone: Backbone, batch: Sources, paths: Sequence[Sequence[int]]) -> torch.Tensor:
     """Logits behind each of `paths` (of equal length), `(users, paths, n_tokens)`, one slot per path."""
     state = backbone.start(batch)
     logits, state = first(backbone, state, len(batch))
