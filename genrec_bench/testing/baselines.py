@@ -106,8 +106,8 @@ def same(one: Ranking, other: Ranking, row: int | None = None) -> bool:
         return np.pad(values, ((0, 0), (0, width - values.shape[1])), constant_values=fill)
 
     a, b = wide(one.items[rows], -1), wide(other.items, -1)
-    scores = [np.where(a >= 0, wide(each, -np.inf), 0) for each in (one.scores[rows], other.scores)]
-    close = bool(np.allclose(*scores, rtol=TOLERANCE, atol=TOLERANCE))
+    first, second = (np.where(a >= 0, wide(each, -np.inf), 0) for each in (one.scores[rows], other.scores))
+    close = bool(np.allclose(first, second, rtol=TOLERANCE, atol=TOLERANCE))
     return close and np.array_equal(a, b)
 
 
@@ -143,11 +143,9 @@ def the_input_is_left_alone(subject: Subject) -> None:
 def held_out_events_cannot_reach_it(subject: Subject) -> None:
     """The same training part gives the same lists, whatever the held-out events, on disk and in memory, are."""
     asked = subject.data.split.queries(subject.data.split.validation)
-    found = []
-    for data in (subject.data, subject.data.other_held_out()):
-        found.append(_ranked_beside(subject, data, asked))
+    first, second = (_ranked_beside(subject, data, asked) for data in (subject.data, subject.data.other_held_out()))
     expect(
-        same(*found),
+        same(first, second),
         "other held-out events gave other lists",
         "Learn from `train` alone: read no data file, and nothing behind the arrays you are given.",
     )

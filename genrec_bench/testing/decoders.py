@@ -244,8 +244,8 @@ def a_batch_is_invisible(subject: Subject) -> None:
 def same(one: Generations, other: Generations) -> bool:
     """Whether two searches found the same, scores within a tolerance."""
     equal = np.array_equal(one.tokens, other.tokens) and np.array_equal(one.items, other.items)
-    scores = [np.where(np.isneginf(each.scores), 0, each.scores) for each in (one, other)]
-    return equal and bool(np.allclose(*scores, rtol=TOLERANCE, atol=TOLERANCE))
+    first, second = (np.where(np.isneginf(each.scores), 0, each.scores) for each in (one, other))
+    return equal and bool(np.allclose(first, second, rtol=TOLERANCE, atol=TOLERANCE))
 
 
 @check("decoder")

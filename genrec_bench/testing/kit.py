@@ -54,8 +54,6 @@ class Subject:
     make: Callable[[], Any]
     name: str
     distribution: str = ""
-    cls: type | None = None
-    options: Mapping[str, Any] = field(default_factory=dict)
     data: Planted = None  # type: ignore[assignment]  # None: the planted data
     task: Task = "sequential"
     data_dir: Path | None = None
@@ -82,13 +80,12 @@ class Subject:
             return cls(kind, component, facts.pop("name", "") or getattr(component, "__name__", "?"), **facts)
         facts = {**_registered(kind, component), **facts}
         name = facts.pop("name", "") or component.__name__
+        made_of: Any = component
 
         def make() -> Any:
-            if not options:
-                return component()
-            return component(make_config(component.Config, options, kind))
+            return made_of(make_config(made_of.Config, options, kind)) if options else made_of()
 
-        return cls(kind, make, name, cls=component, options=options, **facts)
+        return cls(kind, make, name, **facts)
 
     def once(self, key: str, make: Callable[[], Any]) -> Any:
         """`make()`, kept for the other checks of this subject."""

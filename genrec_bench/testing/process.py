@@ -117,8 +117,8 @@ def _ending(code: int, said: IO[bytes]) -> str:
 def _error(event: Mapping[str, Any]) -> GenrecError:
     from genrec_bench import errors
 
-    found = getattr(errors, str(event["type"]), GenrecError)
-    return found(str(event["said"]))  # type: ignore[no-any-return]
+    found: type[GenrecError] = getattr(errors, str(event["type"]), GenrecError)
+    return found(str(event["said"]))
 
 
 def child() -> None:
