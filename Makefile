@@ -13,10 +13,11 @@ demo: $(VENV)/.demo
 	$(BIN)/genrec run --indexer sci --backbone lightlm
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -m "not slow" tests $(PLUGINS:%=%/tests)
+	$(BIN)/python -m pytest -m "not slow"
+	@for plugin in $(PLUGINS); do echo "$$plugin"; $(BIN)/python -m pytest -m "not slow" --rootdir $$plugin $$plugin/tests || exit 1; done
 
 test-all: test $(VENV)/.test-all
-	$(BIN)/python -m pytest -m slow tests $(PLUGINS:%=%/tests)
+	$(BIN)/python -m pytest -m slow
 
 check: $(VENV)/.check
 	$(BIN)/ruff check .

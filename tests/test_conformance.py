@@ -3,6 +3,7 @@
 A new component needs a line in CASES (empty options, if its defaults are quick), or the last test fails.
 """
 
+import json
 import os
 from pathlib import Path
 
@@ -22,6 +23,13 @@ CASES = {
     ("dataset", "ml-100k"): [{}],
     ("dataset", "toys"): [{}],
     ("dataset", "yelp"): [{}],
+    ("indexer", "codes"): [{}],  # the path is a file of the planted items' codes
+    ("indexer", "collaborative"): [{}, {"clusters": 3, "leaf_size": 4}],
+    ("indexer", "gci"): [
+        {"epochs": 3, "levels": 2, "codebook_size": 8},
+        {"epochs": 3, "quantiser": "residual", "levels": 2, "codebook_size": 8, "variant": "separate"},
+        {"epochs": 3, "quantiser": "hierarchical", "clusters": 3, "leaf_size": 4},
+    ],
     ("indexer", "random"): [{}, {"base": 2}],
     ("indexer", "sci"): [{}, {"clusters": 3, "leaf_size": 4}],
     ("indexer", "sequential"): [{}],
@@ -29,13 +37,24 @@ CASES = {
         {**TINY, "epochs": 8, "batch_size": 16, "learning_rate": 5e-3},
         {**TINY, "epochs": 4, "batch_size": 16, "learning_rate": 1e-2, "task": "direct"},
     ],
+    ("backbone", "p5"): [
+        {**TINY, "epochs": 8, "batch_size": 16, "learning_rate": 5e-3},
+        {**TINY, "epochs": 20, "batch_size": 16, "learning_rate": 1e-2, "task": "direct"},
+    ],
+    ("backbone", "t5-small"): [{**TINY, "epochs": 8, "batch_size": 16, "learning_rate": 5e-3}],
     ("decoder", "exact"): [{}],
     ("decoder", "filter"): [{}],
     ("decoder", "trie"): [{}],
     ("baseline", "popularity"): [{}],
 }
-TESTED_ELSEWHERE: dict[str, str] = {}  # distribution -> the file that runs these checks over its components
-KNOWN_FAULTS: dict[tuple[str, str, str], str] = {}  # (kind, name, check) -> why it fails
+TESTED_ELSEWHERE = {  # distribution -> the file that runs these checks over its components
+    "genrec-causal-lm": "plugins/genrec-causal-lm/tests/test_causal_conformance.py",
+    "genrec-decoders": "plugins/genrec-decoders/tests/test_conformance.py",
+    "genrec-semantic": "plugins/genrec-semantic/tests/test_semantic_conformance.py",
+}
+KNOWN_FAULTS = {  # (kind, name, check) -> why it fails
+    ("indexer", "codes", "tiny_data_is_indexed"): "its file has the codes of other items",
+}
 
 
 @pytest.fixture(scope="session")
@@ -51,6 +70,10 @@ def subjects(tmp_path_factory):
             facts = {"task": options.pop("task")} if "task" in options else {}
             if (kind, name) == ("dataset", "file"):
                 options["path"] = str(folder / ("planted.txt" if options["format"] == "sequence" else "planted.inter"))
+            if (kind, name) == ("indexer", "codes"):
+                codes = {str(item): [at // 7, at % 7] for at, item in enumerate(planted().data.item_ids)}
+                options["path"] = str(folder / "codes.json")
+                Path(options["path"]).write_text(json.dumps(codes))
             if kind == "dataset" and os.environ.get("GENREC_DATA"):
                 facts["data_dir"] = Path(os.environ["GENREC_DATA"])
             made[key] = Subject.of(kind, name, options, **facts)
@@ -78,6 +101,10 @@ def test_a_built_in_component_keeps_its_contract(request, subjects, kind, name, 
         CHECKS[kind][check](subjects(kind, name, number))
     except NotApplicable as why:
         pytest.skip(str(why))
+
+
+def test_what_is_tested_elsewhere_is_there():
+    assert [place for place in TESTED_ELSEWHERE.values() if not (ROOT / place).is_file()] == []
 
 
 def in_this_repository():

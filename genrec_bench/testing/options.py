@@ -8,10 +8,11 @@ from typing import Any
 
 from genrec_bench.config import config_dict, make_config
 from genrec_bench.errors import ConfigError
+from genrec_bench.protocol import EXTERNAL_IDS
 from genrec_bench.registry import KINDS
 from genrec_bench.testing.kit import CHECKS, Breach, Subject, check, expect
 
-KNOWN_NEEDS = {"item_titles", "item_features", "times", "ratings"}
+KNOWN_NEEDS = {"item_titles", "item_features", "times", "ratings", *EXTERNAL_IDS}
 
 
 def options_are_frozen_and_have_defaults(subject: Subject) -> None:

@@ -85,14 +85,16 @@ def planted_lines(users: int = 60, groups: int = 4, per_group: int = 12, length:
 def planted_interactions(
     users: int = 60, groups: int = 4, per_group: int = 12, length: int = 9, seed: int = 0
 ) -> Interactions:
-    """The same as `Interactions`, with times, ratings, titles and features (an item's group), and one item nobody met."""
+    """The same as `Interactions`, with times, ratings, titles and features (an item's group, twice, and one
+    that all have), and one item nobody met."""
     rows = [line.split() for line in planted_lines(users, groups, per_group, length, seed)]
     user_ids = np.array([row[0] for row in rows])
     item_ids = np.array([f"g{group}i{item}" for group in range(groups) for item in range(per_group)] + [COLD])
     number = {name: at for at, name in enumerate(item_ids.tolist())}
     items = np.array([number[name] for row in rows for name in row[1:]], np.int32)
     titles = np.array([name.replace("i", " item ").replace("g", "group ") for name in item_ids[:-1]] + ["never met"])
-    features = [[at // per_group] for at in range(groups * per_group)] + [[groups]]
+    groups_of = [at // per_group for at in range(groups * per_group)]
+    features = [[group, groups + 1, group] for group in groups_of] + [[groups, groups + 1, groups]]  # unsorted, with repeats
     return Interactions(
         user=np.repeat(np.arange(users, dtype=np.int32), length),
         item=items,
