@@ -1,6 +1,9 @@
 """Shared by the tests: a cache of their own, tiny checkpoints on disk, toy examples and a planted data set."""
 
+import os
 from pathlib import Path
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # before transformers is imported: no test waits for a network
 
 import numpy as np
 import pytest
@@ -32,7 +35,6 @@ def own_cache(tmp_path_factory):
     """Nothing of the person's cache is read or changed."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GENREC_CACHE", str(tmp_path_factory.mktemp("cache")))
-        patch.setenv("HF_HUB_OFFLINE", "1")
         yield
 
 

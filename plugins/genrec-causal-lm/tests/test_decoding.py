@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 import torch
+import transformers
 from conftest import cycle_examples, sources_of
+from genrec_causal_lm import layouts
+from genrec_causal_lm.backbone import CausalConfig, CausalLM
 
 from genrec_bench.backbones.trees import build_trees, take_batch
 from genrec_bench.contracts import START
-from genrec_causal_lm import layouts
-from genrec_causal_lm.backbone import CausalConfig, CausalLM
 
 V = 6
 PROMPTS = [[0, 3, 1, 4, 9, 12], [2], [], [5, 5, 1, 20]]  # 9, 12 and 20 are words 3, 6 and 14
@@ -108,3 +109,22 @@ def test_a_tree_of_targets_has_the_logits_of_its_chains(checkpoint, name):
             written = [int(trees.token[node])] if trees.depth[node] else []
             torch.testing.assert_close(logits[at], golden(backbone, prompt, written), rtol=1e-4, atol=1e-4)
             at += 1
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["llama", "gpt2"])
+def test_code_tokens_that_copy_a_checkpoints_words_are_worth_what_the_words_are(checkpoint, name):
+    untouched = transformers.AutoModelForCausalLM.from_pretrained(checkpoint(name)).eval()
+    backbone = CausalLM(CausalConfig(model=checkpoint(name)))
+    backbone._place(backbone._new(V), "cpu")
+    rows, head = backbone.net.tables["rows"], backbone.net.tables["head"]
+    rows.weight.copy_(untouched.get_input_embeddings().weight[20 : 21 + V])  # code token t is word 20 + t
+    if head.own is not None:
+        head.own.copy_(untouched.get_output_embeddings().weight[20 : 20 + V])
+    zero = torch.zeros(len(PROMPTS), 1, dtype=torch.long)
+    _, state = backbone.advance(backbone.start(sources_of(PROMPTS)), zero + START, zero)
+    logits, _ = backbone.advance(state, zero + 2, zero)
+    for user, prompt in enumerate(PROMPTS):
+        words = [token - V if token >= V else 20 + token for token in prompt] + [20 + V, 22]
+        expected = untouched(input_ids=torch.tensor([words])).logits[0, -1, 20 : 20 + V]
+        torch.testing.assert_close(logits[user, 0], expected, rtol=1e-4, atol=1e-4)
