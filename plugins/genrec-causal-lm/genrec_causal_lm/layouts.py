@@ -20,9 +20,9 @@ from torch import Tensor
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
-from genrec_bench.backbones.trees import TreeBatch, build_trees, take_batch
+from genrec_bench.backbones.trees import TreeBatch, TargetTrees, build_trees
 from genrec_bench.errors import ConfigError
-from genrec_bench.types import Sources
+from genrec_bench.types import Int32, Int64, Sources
 from genrec_causal_lm.network import CausalNetwork
 
 Pairs = list[tuple[Tensor, Tensor]]  # keys and values of each layer, (rows, heads, positions, size)
@@ -71,12 +71,15 @@ def pairs_of(cache: Any) -> Pairs:
 
 @dataclass(frozen=True)
 class TreeState:
-    """Keys and values of a user's prompt and hypotheses; `seen` (U, N, M): what each hypothesis of the last call sees."""
+    """Keys and values of a user's prompt (first S places) and of all hypotheses so far; `path` (U, N, depth): the places
+    of each hypothesis of the last call, from its first token to its last."""
 
     pairs: Pairs
-    seen: Tensor
-    lengths: Tensor  # (U,)
-    depth: int
+    there: Tensor  # (U, S)
+    path: Tensor
+
+
+WIDE = 256  # hypotheses of a user in one forward pass: a wider call is cut, so that its masks stay small
 
 
 class TreeLayout:
@@ -102,23 +105,55 @@ class TreeLayout:
         return logits.flatten(0, 1)[torch.from_numpy(batch.real).to(device)]
 
     def start(self, network: CausalNetwork, prompts: Sources, device: str) -> TreeState:
-        numbers, there, lengths = pad_prompts(prompts, network.n_tokens, device, left=False)
+        numbers, there, _ = pad_prompts(prompts, network.n_tokens, device, left=False)
         cache = DynamicCache()
         network(numbers, additive(_causal(there)), _places(numbers), 1, cache)
-        return TreeState(pairs_of(cache), there[:, None], lengths, 0)
+        return TreeState(pairs_of(cache), there, there.new_zeros(len(there), 1, 0, dtype=torch.long))
 
     def advance(
         self, network: CausalNetwork, state: TreeState, tokens: Tensor, parents: Tensor
     ) -> tuple[Tensor, TreeState]:
-        width = tokens.shape[1]
-        inherited = state.seen.gather(1, parents[..., None].expand(-1, -1, state.seen.shape[2]))
-        itself = torch.eye(width, dtype=torch.bool, device=tokens.device).expand(len(tokens), -1, -1)
-        seen = torch.cat([inherited, itself], 2)
-        positions = (state.lengths + state.depth)[:, None].expand(-1, width)
-        cache = cache_of(state.pairs)
-        numbers = torch.where(tokens < 0, network.n_tokens, tokens)
-        logits = network(numbers, additive(seen), positions, width, cache)
-        return logits.float(), TreeState(pairs_of(cache), seen, state.lengths, state.depth + 1)
+        width, known = tokens.shape[1], state.pairs[0][0].shape[2]
+        path = state.path.gather(1, parents[..., None].expand(-1, -1, state.path.shape[2]))
+        own = (known + torch.arange(width, device=tokens.device)).expand(len(tokens), -1)
+        grown = torch.cat([path, own[..., None]], 2)
+        if width <= WIDE:
+            logits, pairs = _step(network, state.pairs, state.there, path, tokens)
+            return logits, TreeState(pairs, state.there, grown)
+        cuts = zip(path.split(WIDE, 1), tokens.split(WIDE, 1), strict=True)
+        parts = [_step(network, *_narrowed(state, some), some_tokens) for some, some_tokens in cuts]
+        news = [[(k[:, :, -x.shape[1] :], v[:, :, -x.shape[1] :]) for k, v in pairs] for x, pairs in parts]
+        pairs = [
+            (
+                torch.cat([keys, *(new[layer][0] for new in news)], 2),
+                torch.cat([values, *(new[layer][1] for new in news)], 2),
+            )
+            for layer, (keys, values) in enumerate(state.pairs)
+        ]
+        return torch.cat([logits for logits, _ in parts], 1), TreeState(pairs, state.there, grown)
+
+
+def _step(network: CausalNetwork, pairs: Pairs, there: Tensor, path: Tensor, tokens: Tensor) -> tuple[Tensor, Pairs]:
+    """Logits (U, N, V) of `tokens` (U, N), each after the prompt and the places in its `path` (U, N, depth)."""
+    (users, width), known = tokens.shape, pairs[0][0].shape[2]
+    seen = there.new_zeros(users, width, known + width)
+    seen[:, :, : there.shape[1]] = there[:, None]
+    seen.scatter_(2, path, True)
+    seen[:, :, known:] = torch.eye(width, dtype=torch.bool, device=there.device)
+    positions = (there.sum(1) + path.shape[2])[:, None].expand(-1, width)
+    cache = cache_of(pairs)
+    logits = network(torch.where(tokens < 0, network.n_tokens, tokens), additive(seen), positions, width, cache)
+    return logits.float(), pairs_of(cache)
+
+
+def _narrowed(state: TreeState, path: Tensor) -> tuple[Pairs, Tensor, Tensor]:
+    """The keys and values of the prompt and of the places that occur in `path`, which of the prompt are there, and
+    `path` in places of these."""
+    prompt = state.there.shape[1]
+    used, renumbered = path.unique(return_inverse=True)
+    kept = torch.cat([torch.arange(prompt, device=path.device), used])
+    pairs = [(keys[:, :, kept], values[:, :, kept]) for keys, values in state.pairs]
+    return pairs, state.there, prompt + renumbered.reshape(path.shape)
 
 
 @dataclass(frozen=True)
@@ -217,14 +252,9 @@ def _plain(network: CausalNetwork, prompts: Sources, user: int, tokens: Tensor, 
     return network(rows, torch.ones_like(rows), _places(rows), 1)[:, 0].float()
 
 
-def targets_as_trees(
-    layout: Layout, sources: Sources, targets: np.ndarray, offsets: np.ndarray
-) -> tuple[Any, np.ndarray]:
+def targets_as_trees(layout: Layout, sources: Sources, targets: Int32, offsets: Int64) -> tuple[TargetTrees, Int64]:
     """The targets' trees, and the source each belongs to: one tree per source, or, for rows, a chain per target."""
     if layout.name == "tree":
         return build_trees(targets, offsets), np.arange(len(sources))
     owners = np.repeat(np.arange(len(sources)), np.diff(offsets))
     return build_trees(targets, np.arange(len(targets) + 1, dtype=np.int64)), owners
-
-
-__all__ = ["LAYOUTS", "Layout", "RowLayout", "TreeLayout", "choose", "take_batch", "targets_as_trees"]

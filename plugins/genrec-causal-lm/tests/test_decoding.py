@@ -91,6 +91,27 @@ def test_beams_of_a_tree_store_the_prompt_once():
     assert state.pairs[0][0].shape == (len(PROMPTS), 2, 1 + 1 + 50, 16)
 
 
+def test_a_call_wider_than_one_pass_gives_the_same_logits_and_goes_on_alike(ready, monkeypatch):
+    """What the exact decoder does: every node of a level in one call."""
+    users = len(PROMPTS)
+    rng = np.random.default_rng(1)
+    widths = [(1, 1), (1, 7), (7, 9), (9, 4)]
+    calls = [[torch.from_numpy(rng.integers(top, size=(users, n))) for top in (V, was)] for was, n in widths]
+    calls[0][0][:] = START
+
+    def walk():
+        state, found = ready.start(sources_of(PROMPTS)), []
+        for tokens, parents in calls:
+            logits, state = ready.advance(state, tokens, parents)
+            found.append(logits)
+        return found
+
+    whole = walk()
+    monkeypatch.setattr(layouts, "WIDE", 3)
+    for ours, expected in zip(walk(), whole, strict=True):
+        torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-4)
+
+
 @torch.no_grad()
 @pytest.mark.parametrize("name", ["llama", "gpt2"])
 def test_a_tree_of_targets_has_the_logits_of_its_chains(checkpoint, name):
