@@ -20,7 +20,7 @@ from torch import Tensor
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
-from genrec_bench.backbones.trees import TreeBatch, TargetTrees, build_trees
+from genrec_bench.backbones.trees import TargetTrees, TreeBatch, build_trees
 from genrec_bench.errors import ConfigError
 from genrec_bench.types import Int32, Int64, Sources
 from genrec_causal_lm.network import CausalNetwork

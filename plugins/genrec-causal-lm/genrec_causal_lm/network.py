@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -109,7 +110,9 @@ class CausalNetwork(nn.Module):
         chosen = list(targets) or "all-linear"
         options = peft.LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=chosen)
         try:
-            peft.inject_adapter_in_model(options, self.model)
+            with warnings.catch_warnings():  # peft sets fan_in_fan_out itself for GPT-2, and says so every time
+                warnings.simplefilter("ignore", UserWarning)
+                peft.inject_adapter_in_model(options, self.model)
         except ValueError as error:
             raise ConfigError(
                 f"backbone.lora_targets = {','.join(targets)}: {_first_line(error)}",
@@ -186,12 +189,10 @@ def _told(name: str, what: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # transformers raises many kinds: OSError, ValueError, KeyError, its own
-        remedy = (
-            "prompt=ids needs none" if what == "tokenizer" else "model= (empty) trains a small network from scratch"
-        )
+        spare = "backbone.prompt=ids needs no tokenizer, " if what == "tokenizer" else ""
         raise ConfigError(
             f"backbone.model = {name!r}: no {what} could be loaded ({_first_line(error)}). Give a local folder that "
-            f"transformers' save_pretrained wrote, or a name that this machine can fetch; backbone.{remedy}.",
+            f"transformers' save_pretrained wrote, or a name that this machine can fetch; {spare}backbone.model= (empty) trains a small network from scratch.",
             part="backbone",
             key="model",
         ) from error

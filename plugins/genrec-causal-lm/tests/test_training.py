@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from conftest import cycle_examples
+from conftest import cycle_examples, small_index
 from genrec_causal_lm.backbone import CausalConfig, CausalLM
 
 from genrec_bench.contracts import START, Context
@@ -187,9 +187,17 @@ def test_impossible_options_are_refused(wrong, says):
         CausalConfig(**wrong)
 
 
-def test_a_name_that_cannot_be_fetched_says_what_to_do():
+@pytest.mark.parametrize("ask", [lambda b: b.template("direct", small_index()), lambda b: b._new(6)])
+def test_a_name_that_cannot_be_fetched_says_what_to_do(ask):
     with pytest.raises(ConfigError, match=r"(?s)'nobody/nothing'.*local folder.*from scratch") as caught:
-        fitted(model="nobody/nothing", prompt="ids")
+        ask(CausalLM(CausalConfig(model="nobody/nothing")))
+    assert "\n" not in str(caught.value)
+
+
+def test_targets_of_adapters_that_are_not_there_are_one_line(checkpoint):
+    pytest.importorskip("peft")
+    with pytest.raises(ConfigError, match=r"lora_targets = nowhere: ") as caught:
+        fitted(model=checkpoint("llama"), lora_rank=4, lora_targets=("nowhere",))
     assert "\n" not in str(caught.value)
 
 
