@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from conftest import WORDS, small_index
+from causal_fakes import WORDS, small_index
 from genrec_causal_lm.backbone import CausalConfig, CausalLM
 
 from genrec_bench.codes import CodeTable, Index

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from conftest import cycle_examples, sources_of
+from causal_fakes import cycle_examples, sources_of
 from genrec_causal_lm import layouts
 from genrec_causal_lm.backbone import CausalConfig, CausalLM
 

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from conftest import cycle_examples, small_index
+from causal_fakes import cycle_examples, small_index
 from genrec_causal_lm.backbone import CausalConfig, CausalLM
 
 from genrec_bench.contracts import START, Context
