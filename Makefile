@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
+PLUGINS := plugins/genrec-causal-lm plugins/genrec-decoders plugins/genrec-semantic
+
 .PHONY: demo test test-all check format clean
 
 demo: $(VENV)/.demo
@@ -12,8 +14,9 @@ demo: $(VENV)/.demo
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -m "not slow"
+	@for plugin in $(PLUGINS); do echo "$$plugin"; $(BIN)/python -m pytest -m "not slow" --rootdir $$plugin $$plugin/tests || exit 1; done
 
-test-all: test
+test-all: test $(VENV)/.test-all
 	$(BIN)/python -m pytest -m slow
 
 check: $(VENV)/.check
@@ -35,14 +38,20 @@ $(VENV)/bin/python:
 # RecBole is there only because it carries ML-100K as example files; it is never imported.
 $(VENV)/.demo: $(VENV)/bin/python pyproject.toml constraints.txt
 	@echo "installing into $(VENV) ..."
-	$(PIP) -e .
+	$(PIP) -e ".[cpu]"
 	$(PIP) --no-deps recbole
 	@touch $@
 
-$(VENV)/.test: $(VENV)/.demo
-	$(PIP) -e ".[test]"
+$(VENV)/.test: $(VENV)/.demo $(PLUGINS:%=%/pyproject.toml)
+	$(PIP) -e ".[cpu,test]"
+	$(PIP) $(PLUGINS:%=-e ./%)
+	@touch $@
+
+# What the slow tests need on top: adapters for causal language models, an encoder of texts.
+$(VENV)/.test-all: $(VENV)/.test
+	$(PIP) -e "./plugins/genrec-causal-lm[lora]" -e "./plugins/genrec-semantic[text]"
 	@touch $@
 
 $(VENV)/.check: $(VENV)/bin/python pyproject.toml constraints.txt
-	$(PIP) -e ".[test,dev]"
+	$(PIP) -e ".[cpu,test,dev]"
 	@touch $@

@@ -13,7 +13,8 @@ from typing import Any
 
 from genrec_bench.errors import DeviceMissing, UsageError
 
-PACKAGES = ("genrec-bench", "numpy", "scipy", "scikit-learn", "torch", "safetensors", "pyarrow")
+NUMERICAL = ("numpy", "scipy", "scikit-learn", "torch", "faiss-cpu", "faiss-gpu-cu12", "transformers")
+PACKAGES = ("genrec-bench", *NUMERICAL, "safetensors", "pyarrow")
 
 
 def pick_device(asked: str) -> str:
@@ -91,7 +92,7 @@ def _peak_host() -> float | None:
 
 def library_versions() -> str:
     """Versions of the numerical libraries, which what they compute may depend on."""
-    return " ".join(f"{name}={_version(name)}" for name in ("numpy", "scipy", "scikit-learn", "torch"))
+    return " ".join(f"{name}={_version(name)}" for name in NUMERICAL)
 
 
 def _version(name: str) -> str | None:

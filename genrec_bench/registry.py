@@ -9,13 +9,13 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import inspect
+import os
 import re
 import subprocess
 import sys
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from importlib.metadata import entry_points
 from typing import Any
 
@@ -30,7 +30,11 @@ from genrec_bench.errors import (
 )
 
 KINDS = ("dataset", "indexer", "backbone", "decoder", "baseline")
-KNOWN_ELSEWHERE: Mapping[tuple[str, str], str] = {}  # (kind, name) -> the distribution to install for it
+KNOWN_ELSEWHERE: Mapping[tuple[str, str], str] = {  # (kind, name) -> the distribution to install for it
+    **dict.fromkeys([("indexer", "rq-kmeans"), ("indexer", "rq-vae"), ("indexer", "semantic-tree")], "genrec-semantic"),
+    ("backbone", "causal-lm"): "genrec-causal-lm",
+    **dict.fromkeys([("decoder", "diverse"), ("decoder", "stochastic"), ("decoder", "debiased")], "genrec-decoders"),
+}
 CANNOT_MOVE_A_NUMBER = {"genrec_bench": ("cli", "leaderboard", "testing")}  # sub-packages outside the code digest
 CHECK_SECONDS = 120
 
@@ -80,15 +84,27 @@ class ComponentInfo:
 
 def list_components(kind: str | None = None) -> list[ComponentInfo]:
     """Everything installed, or all of one kind, sorted by kind, name and distribution. Imports none of it."""
+    installed = tuple((place, _changed(place)) for place in sys.path)
+    return [info for each in (KINDS if kind is None else (kind,)) for info in _registered(each, installed)]
+
+
+def _changed(place: str) -> int:
+    """When a folder of `sys.path` was last changed, as an installation does; 0 if it is not there."""
+    try:
+        return os.stat(place or ".").st_mtime_ns
+    except OSError:
+        return 0
+
+
+@lru_cache(maxsize=64)
+def _registered(kind: str, installed: tuple[tuple[str, int], ...]) -> list[ComponentInfo]:
+    """The components of one kind; read anew whenever `installed` has changed, since one run asks dozens of times."""
+    points = entry_points(group=f"genrec_bench.{kind}s")
+    found = sorted((point.name, *_owner(point.dist), point.value) for point in points)
     infos = []
-    for each in KINDS if kind is None else (kind,):
-        points = entry_points(group=f"genrec_bench.{each}s")
-        found = sorted((point.name, *_owner(point.dist), point.value) for point in points)
-        names = Counter(name for name, *_ in found)
-        for name, owner, version, value in found:
-            owners = tuple(other for same, other, *_ in found if same == name) if names[name] > 1 else (owner,)
-            target = value.partition("[")[0].replace(" ", "")
-            infos.append(ComponentInfo(each, name, owner, version, target, owners))
+    for name, owner, version, value in found:
+        owners = tuple(other for same, other, *_ in found if same == name)
+        infos.append(ComponentInfo(kind, name, owner, version, value.partition("[")[0].replace(" ", ""), owners))
     return infos
 
 
@@ -127,7 +143,7 @@ def _unknown(kind: str, name: str, known: list[ComponentInfo]) -> UnknownCompone
     said = f"no {kind} named {name!r}.{did_you_mean(name, names)}"
     elsewhere = KNOWN_ELSEWHERE.get((kind, plain))
     if elsewhere and not owner:
-        said += f" It comes with {elsewhere}: pip install {elsewhere}."
+        said += f" It comes with {elsewhere}: pip install {elsewhere}, or ./plugins/{elsewhere} from a clone."
     elif owner and not any(_normalised(info.distribution) == _normalised(owner) for info in known):
         said += f" No installed distribution {owner!r} has {_a(kind)}: is it installed?"
     listing = f"  `genrec plugins --kind {kind}` lists all {len(known)}."

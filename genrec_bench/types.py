@@ -320,7 +320,7 @@ class Generations:
 
     `tokens` `(n, beams, width)`, padded with -1; `scores` `(n, beams)`, sums of log-probabilities, best first;
     `items` `(n, beams)`: item number, -1 = no catalogue item, -2 = no hypothesis; `bound` `(n,)`: the best score among
-    the hypotheses that the search discarded (-inf if none).
+    the hypotheses that the search discarded (-inf if none; +inf where a search proves nothing).
     """
 
     tokens: Int32

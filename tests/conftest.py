@@ -4,7 +4,6 @@ import importlib.util
 import os
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 DATA = os.environ.get("GENREC_DATA")
@@ -37,20 +36,11 @@ def movielens():
         pytest.skip("recbole, which carries ML-100K, is not installed")
 
 
-def planted_lines(users: int = 60, groups: int = 4, per_group: int = 12, length: int = 9, seed: int = 0) -> list[str]:
-    """Sequence-file lines in which every user walks through the items of one group in a fixed cycle: easy to learn."""
-    rng = np.random.default_rng(seed)
-    lines = []
-    for user in range(users):
-        group, start = user % groups, int(rng.integers(per_group))
-        items = [f"g{group}i{(start + step) % per_group}" for step in range(length)]
-        lines.append(" ".join([f"u{user}", *items]))
-    return lines
-
-
 @pytest.fixture
 def planted_file(tmp_path) -> Path:
     """A sequence file with a planted pattern."""
+    from genrec_bench.testing.planted_data import planted_lines
+
     path = tmp_path / "planted.txt"
     path.write_text("\n".join(planted_lines()) + "\n")
     return path

@@ -26,16 +26,11 @@ from genrec_bench.metrics.lists import read_lists
 from genrec_bench.record import write_json
 
 
-@pytest.mark.parametrize("task", ["direct", "sequential"])
-@pytest.mark.parametrize("decoder", ["trie", "filter", "exact"])
-@pytest.mark.parametrize("indexer", ["random", "sequential", "sci"])
-def test_every_combination_runs(go, tmp_path, indexer, decoder, task):
-    record = go(indexer=indexer, decoder=decoder, task=task)
+def test_a_run_leaves_a_record_that_fits_the_schema_and_all_its_files(go, tmp_path):
+    record = go()
     jsonschema.validate(record.to_dict(), RunRecord.json_schema())
-    assert record.status == "finished"
     assert len(record.ranks["mask"]) == record.data["test_cases"] == 60
     assert record.components["indexer"]["distribution"] == "genrec-bench"
-    assert (record.validity["hallucination_rate"] == 0) == (decoder != "filter")
     folder = folder_of(tmp_path, record)
     made = {path.name for path in folder.iterdir() if path.name != ".lock"}
     assert made == {"spec.json", "record.json", "lists.parquet", "generations.npz", "index", "weights"}

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from genrec_bench.cli.plugins_check import check
+from genrec_bench.cli.plugins_new import new
 from genrec_bench.registry import KINDS
 
 if TYPE_CHECKING:
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 def plugins(ctx: click.Context, kind: str | None, checked: bool, as_json: bool) -> None:
     """List data sets, indexers, backbones, decoders and baselines: who supplies each, and whether it is sound.
 
-    `genrec plugins show NAME` lists the options of one.
+    `genrec plugins show NAME` lists the options of one, `check NAME` tests it, `new NAME` writes a package for another.
     """
     if ctx.invoked_subcommand is not None:
         return
@@ -42,6 +44,10 @@ def plugins(ctx: click.Context, kind: str | None, checked: bool, as_json: bool) 
     for row in rows:
         made.add_row(*(row[column] for column in columns))
     print_table(made)
+
+
+plugins.add_command(check)
+plugins.add_command(new)
 
 
 @plugins.command()

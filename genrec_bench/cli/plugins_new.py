@@ -1,0 +1,27 @@
+"""`genrec plugins new`: an installable package with a small component that works, to be changed into yours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from genrec_bench.registry import KINDS
+
+
+@click.command(short_help="Write an installable package for a new component.")
+@click.argument("name")
+@click.option("--kind", type=click.Choice(KINDS), required=True, help="What it is.")
+@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Its folder.  [default: genrec-NAME]")
+def new(name: str, kind: str, out: Path | None) -> None:
+    """A package with a working component NAME, its entry point, its tests and its README.
+
+    NAME is what users will type: lower-case letters, digits and hyphens.
+    """
+    from genrec_bench.testing.scaffold import new_package, words
+
+    folder, files = new_package(kind, name, out)
+    for file in files:
+        click.echo(folder / file)
+    click.echo(f"next: pip install -e {folder} && genrec plugins check {name} --kind {kind}")
+    click.echo(f"then: {words(kind, name)['run']}")

@@ -1,0 +1,83 @@
+"""Stand-ins for the other parts: a backbone whose logits are a fixed function of the prefix, and toy code tables."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from genrec_bench.codes import CodeTable, Index
+from genrec_bench.contracts import START, Backbone
+from genrec_bench.types import Float32, Sources
+
+
+class PrefixBackbone(Backbone):
+    """Logits depend on the source's first token and the prefix decoded so far, through a hash; no weights."""
+
+    def __init__(self, n_tokens: int, scale: float = 3.0) -> None:
+        super().__init__()
+        self.n_tokens, self.scale = n_tokens, scale
+        self.calls: list[tuple[int, ...]] = []  # (users, width) of each call
+
+    def logits(self, user: int, prefix: Sequence[int]) -> Float32:
+        """Logits `(n_tokens,)` behind a prefix."""
+        seed = int.from_bytes(hashlib.sha256(repr((user, tuple(prefix))).encode()).digest()[:4], "big")
+        return np.random.default_rng(seed).normal(size=self.n_tokens).astype(np.float32) * self.scale
+
+    def start(self, batch: Sources) -> Any:
+        users = [int(batch.tokens[at]) for at in batch.offsets[:-1]]
+        return users, None
+
+    def advance(self, state: Any, tokens: torch.Tensor, parents: torch.Tensor) -> tuple[torch.Tensor, Any]:
+        users, prefixes = state
+        self.calls.append(tuple(tokens.shape))
+        if prefixes is None:
+            assert (tokens == START).all()
+            grown: list[list[tuple[int, ...]]] = [[()] for _ in users]
+        else:
+            grown = [
+                [prefixes[u][int(parents[u, b])] + (int(tokens[u, b]),) for b in range(tokens.shape[1])]
+                for u in range(len(users))
+            ]
+        out = [[self.logits(user, prefix) for prefix in row] for user, row in zip(users, grown, strict=True)]
+        return torch.from_numpy(np.array(out, np.float32)), (users, grown)
+
+    def template(self, *_: Any, **__: Any) -> Any:
+        """This backbone decodes only."""
+        raise NotImplementedError
+
+    fit = save = load = parameters_count = template
+
+
+def sources(users: Sequence[int]) -> Sources:
+    """One source per user: its number as the only token."""
+    n = len(users)
+    tokens = np.asarray(users, np.int32)
+    return Sources(tokens, np.zeros(n, np.int32), np.ones(n, np.int32), np.arange(n + 1, dtype=np.int64))
+
+
+def code_table(codes: Sequence[Sequence[int]]) -> CodeTable:
+    """A table of codes of different lengths."""
+    width = max(map(len, codes))
+    table = np.full((len(codes), width), -1, np.int32)
+    for row, code in enumerate(codes):
+        table[row, : len(code)] = code
+    return CodeTable(table)
+
+
+def index_of(codes: Sequence[Sequence[int]], n_tokens: int | None = None) -> Index:
+    """An index with the given item codes (of different lengths) and no user codes."""
+    table = code_table(codes)
+    return Index(table, None, n_tokens or int(table.codes.max()) + 1)
+
+
+def log_probability(backbone: PrefixBackbone, user: int, code: Sequence[int]) -> float:
+    """The code's score by the plain rule: summed log-softmax, token by token."""
+    total = 0.0
+    for place, token in enumerate(code):
+        logits = backbone.logits(user, code[:place]).astype(np.float64)
+        total += float(logits[token] - np.log(np.exp(logits).sum()))
+    return total

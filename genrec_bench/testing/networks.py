@@ -1,0 +1,162 @@
+"""What the checks of backbones work on: an index, its examples, a fitted network and its logits along chosen paths.
+
+Knows tokens and paths of tokens; nothing of architectures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from genrec_bench.codes import Index, add_suffix
+from genrec_bench.contracts import START, Backbone, FitReport, Task, Template
+from genrec_bench.decoders.search import beam_search
+from genrec_bench.decoders.trie import Trie
+from genrec_bench.errors import NeedsMissing
+from genrec_bench.testing.kit import Breach, Subject, context
+from genrec_bench.types import PAD, Examples, Int32, Queries, Ragged, Sources
+
+TASKS: tuple[Task, ...] = ("direct", "sequential")
+BEAMS = 5
+
+
+@dataclass
+class Fitted:
+    """A trained backbone with what it was trained on."""
+
+    backbone: Backbone
+    template: Template
+    index: Index
+    report: FitReport
+
+
+def planted_index(subject: Subject) -> Index:
+    """Codes of different lengths for the planted data: the group, then a running number in two digits, none where an
+    item is alone. A user's code is the group of its first item and a running number, in tokens of their own."""
+    train = subject.data.train
+    group = np.zeros(train.n_items, np.int32)
+    if train.item_features is not None:
+        some = np.flatnonzero(train.item_features.lengths)
+        group[some] = train.item_features.values[train.item_features.offsets[:-1][some]]
+    first = train.sequences.offsets[:-1]
+    users = np.zeros(train.n_users, np.int32)
+    users[train.sequences.lengths > 0] = group[train.sequences.values[first[train.sequences.lengths > 0]]]
+    info = {"method": "planted groups"}
+    return Index.from_labels(_numbered(group, 6), _numbered(users, 6), info=info)
+
+
+def _numbered(group: Int32, base: int) -> Int32:
+    """Label rows: the group, and two digits that tell its members apart; the group alone where it has one member."""
+    running, _ = add_suffix(group[:, None])
+    if running.shape[1] == 1:
+        return running
+    high, low = np.divmod(running[:, 1], base)
+    alone = (running[:, 1] < 0)[:, None]
+    return np.hstack([group[:, None], np.where(alone, PAD, np.stack([high, low], axis=1))]).astype(np.int32)
+
+
+def tasks_of(subject: Subject) -> dict[Task, Template]:
+    """The tasks that a backbone has a template for; Breach if there is none."""
+    found: dict[Task, Template] = {}
+    index = planted_index(subject)
+    for task in TASKS:
+        try:
+            found[task] = subject.make().template(task, index)
+        except NeedsMissing:
+            continue
+    if not found:
+        raise Breach("it has a template for no task", "Support direct, sequential or both.")
+    return found
+
+
+def examples(subject: Subject, template: Template, index: Index, most: int | None = None) -> Examples:
+    """Training examples as a run makes them: every training event after the first (sequential), or one source per user
+    with all training items (direct)."""
+    train = subject.data.train.sequences
+    if subject.task == "direct":
+        users = np.arange(len(train), dtype=np.int32)[:most]
+        part = train.take(users)
+        queries = Queries(users, Ragged.empty(len(users)))
+        targets, offsets = index.items.codes[part.values], part.offsets
+    else:
+        position = np.arange(len(train.values)) - train.offsets[train.rows]
+        rows = np.flatnonzero(position > 0)[:most]
+        starts = train.offsets[:-1][train.rows[rows]]
+        queries = Queries(train.rows[rows].astype(np.int32), train.slice(starts, rows))
+        targets, offsets = index.items.codes[train.values[rows]], np.arange(len(rows) + 1, dtype=np.int64)
+    redraw: Callable[[np.random.Generator], Sources] | None = None
+    if type(template).training is not Template.training:
+
+        def redraw(rng: np.random.Generator) -> Sources:
+            return template.training(queries, rng)
+
+    return Examples(template.render(queries), targets, offsets, index.n_tokens, redraw)
+
+
+def fit(
+    subject: Subject,
+    seed: int = 0,
+    most: int | None = None,
+    folder: Path | None = None,
+    validate: Callable[[], float] | None = None,
+) -> Fitted:
+    """A fresh backbone, trained on `most` of the planted examples (None: all)."""
+    backbone, index = subject.make(), planted_index(subject)
+    template = backbone.template(subject.task, index)
+    made = examples(subject, template, index, most)
+    report = backbone.fit(made, context(seed, folder=folder, validate=validate))
+    return Fitted(backbone, template, index, report)
+
+
+def fitted(subject: Subject) -> Fitted:
+    """The backbone trained on all planted examples, once for all checks."""
+    made: Fitted = subject.once("fitted", lambda: fit(subject))
+    return made
+
+
+def queries_of(subject: Subject, users: Sequence[int] = range(6)) -> Queries:
+    """Some test queries, with histories of different lengths; the last one's is a single item."""
+    some = subject.data.queries.take(np.asarray(users))
+    lengths = some.history.lengths - np.arange(len(some)) % 3
+    lengths[-1] = 1
+    ends = some.history.offsets[1:]
+    return replace(some, history=some.history.slice(ends - lengths, ends))
+
+
+def walk(backbone: Backbone, batch: Sources, paths: Sequence[Sequence[int]]) -> torch.Tensor:
+    """Logits behind each of `paths` (of equal length), `(users, paths, n_tokens)`, one slot per path."""
+    state = backbone.start(batch)
+    logits, state = first(backbone, state, len(batch))
+    for step in range(len(paths[0])):
+        slots = [0] * len(paths) if step == 0 else list(range(len(paths)))
+        logits, state = call(backbone, state, len(batch), [path[step] for path in paths], slots)
+    return logits
+
+
+def first(backbone: Backbone, state: Any, users: int) -> tuple[torch.Tensor, Any]:
+    """The first call: one START token per user."""
+    return call(backbone, state, users, [START], [0])
+
+
+def call(
+    backbone: Backbone, state: Any, users: int, tokens: Sequence[int], parents: Sequence[int]
+) -> tuple[torch.Tensor, Any]:
+    """`advance` with the same tokens and parents for every user."""
+    shape = (users, len(tokens))
+    given = [torch.tensor(row, dtype=torch.long, device=backbone.device).expand(shape) for row in (tokens, parents)]
+    return backbone.advance(state, given[0].contiguous(), given[1].contiguous())
+
+
+def hits(subject: Subject, this: Fitted) -> float:
+    """hit@5 of the trie search on the planted test cases; a user's own items are left out in the direct task."""
+    queries = subject.data.queries
+    exclude = queries.history if subject.task == "direct" else None
+    trie = Trie.build(this.index.items, this.backbone.device)
+    batch = this.template.render(queries)
+    found = beam_search(this.backbone, batch, trie, beams=BEAMS, free=False, exclude=exclude)
+    return float((found.items == subject.data.split.test.target[:, None]).any(axis=1).mean())

@@ -1,0 +1,56 @@
+"""The check that all kinds share: options are a frozen dataclass whose defaults run."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+from genrec_bench.config import config_dict, make_config
+from genrec_bench.errors import ConfigError
+from genrec_bench.protocol import EXTERNAL_IDS
+from genrec_bench.registry import KINDS
+from genrec_bench.testing.kit import CHECKS, Breach, Subject, check, expect
+
+KNOWN_NEEDS = {"item_titles", "item_features", "times", "ratings", *EXTERNAL_IDS}
+
+
+def options_are_frozen_and_have_defaults(subject: Subject) -> None:
+    """Options are a frozen dataclass of plain values whose defaults run, and `needs` names what data sets can offer.
+
+    An option without a default is fine if leaving it out is a ConfigError that names it.
+    """
+    component = subject.make()
+    config: Any = type(component).Config
+    expect(
+        isinstance(config, type) and dataclasses.is_dataclass(config) and config.__dataclass_params__.frozen,  # type: ignore[attr-defined]
+        f"Config is {config!r}",
+        "Make it a dataclass with frozen=True: its values are what a run's identity is computed from.",
+    )
+    expect(
+        isinstance(component.config, config),
+        f"an instance's config is {component.config!r}, no {config.__name__}",
+        "Pass `config` on: super().__init__(config).",
+    )
+    try:
+        json.dumps(config_dict(component.config), allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise Breach(f"its options are no JSON: {error}", "Use numbers, texts, booleans, None and tuples.") from error
+    unknown = set(type(component).needs) - KNOWN_NEEDS
+    expect(
+        not unknown,
+        f"it needs {', '.join(sorted(map(str, unknown)))}, which no data set can offer",
+        f"A data set can offer {', '.join(sorted(KNOWN_NEEDS))}.",
+    )
+    try:
+        made = make_config(config, {}, subject.kind)
+    except ConfigError as error:
+        expect(error.facts.get("key"), f"its defaults do not run: {error}", "Choose defaults that pass its own checks.")
+    else:
+        type(component)(made)
+
+
+for kind in KINDS:
+    check(kind, essential=True)(options_are_frozen_and_have_defaults)
+    name, function = CHECKS[kind].popitem()
+    CHECKS[kind] = {name: function, **CHECKS[kind]}  # first, whichever module was imported before

@@ -1,0 +1,237 @@
+"""The backbone `causal-lm`: a decoder-only language model writes the code after the prompt.
+
+From scratch it is a small Llama or GPT-2 over the code tokens; with `model` it is a checkpoint that transformers can load,
+trained whole or through LoRA. Everything that is trained or decoded goes through one of two layouts
+(`genrec_causal_lm.layouts`). Knows tokens, never items.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from transformers import AutoConfig
+
+from genrec_bench.codes import Index
+from genrec_bench.contracts import Backbone, Context, FitReport, Task, Template
+from genrec_bench.errors import ConfigError
+from genrec_bench.types import Examples, Sources
+from genrec_causal_lm import network as networks
+from genrec_causal_lm.layouts import LAYOUTS, Layout, choose
+from genrec_causal_lm.network import CausalNetwork
+from genrec_causal_lm.prompts import PromptTemplate, Words
+from genrec_causal_lm.training import TrainingOptions, fit, forked
+
+
+@dataclass(frozen=True)
+class CausalConfig(TrainingOptions):
+    """Which network, how it is trained, and what it is shown."""
+
+    model: str = (
+        ""  # folder or hub name of a causal LM in transformers' format; empty = from scratch, with the sizes below
+    )
+    architecture: Literal["llama", "gpt2"] = "llama"  # from scratch only, like the next five
+    layers: int = 4
+    d_model: int = 128
+    heads: int = 4
+    d_ff: int = 256  # feed-forward width
+    dropout: float = 0.0  # llama has it on attention weights alone
+    history: int = 20  # items shown in the sequential task
+    prompt: Literal["words", "ids"] = "words"  # words: a short text around the codes, for checkpoints; ids: codes alone
+    layout: Literal["auto", "tree", "rows"] = "auto"  # beams in one sequence (faster), or a row each; auto tries it out
+    lora_rank: int = 0  # rank of the adapters; 0 = train the whole network
+    lora_alpha: float = 16.0  # adapters count lora_alpha / lora_rank
+    lora_dropout: float = 0.0
+    lora_targets: tuple[
+        str, ...
+    ] = ()  # names of the matrices that get adapters, e.g. q_proj,v_proj; empty = all linear
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("layers", "d_model", "heads", "d_ff", "history"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1")
+        if self.d_model % self.heads:
+            raise ValueError(f"d_model {self.d_model} is not a multiple of heads {self.heads}")
+        if self.architecture == "llama" and self.d_model // self.heads % 2:
+            raise ValueError(f"d_model / heads must be even for llama, not {self.d_model // self.heads}")
+        for name in ("dropout", "lora_dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} is a share, from 0 to below 1")
+        if self.lora_rank < 0:
+            raise ValueError("lora_rank must not be negative")
+        if self.lora_rank and not self.model:
+            raise ValueError("lora_rank adapts a pretrained network: give model, or set lora_rank to 0")
+        path = networks.local(self.model)
+        if path.startswith((".", "/")) and not Path(path).is_dir():
+            raise ValueError(f"model {self.model!r} is no folder; model= (empty) trains a small network from scratch")
+
+
+class CausalLM(Backbone):
+    """Decoder-only language model: any Hugging Face causal LM with code tokens added, or a small one from scratch."""
+
+    Config = CausalConfig
+    contract = 1
+    profiles: Mapping[str, Mapping[str, Any]] = {
+        "quick": {  # averaging and the learning rate chosen on validation (ml-100k)
+            "epochs": 25,
+            "batch_size": 32,
+            "learning_rate": 2e-3,
+            "patience": 8,
+            "averaging": 0.98,
+            "latest_targets": 20,
+        },
+        "quick/sequential": {
+            "epochs": 8,
+            "batch_size": 128,
+            "averaging": 0.0,
+            "latest_targets": 0,
+            "examples_per_epoch": 20_000,
+        },
+        "tiny": {"layers": 2, "d_model": 32, "heads": 2, "d_ff": 64, "epochs": 5, "learning_rate": 3e-3},
+        "tiny/sequential": {"examples_per_epoch": 2_000},
+        "finetune": {"epochs": 5, "batch_size": 16, "learning_rate": 2e-4, "latest_targets": 20},
+        "finetune/sequential": {"epochs": 3, "latest_targets": 0, "examples_per_epoch": 20_000},
+    }
+
+    def __init__(self, config: Any = None) -> None:
+        super().__init__(config)
+        self.network: CausalNetwork | None = None
+        self.layout: Layout = LAYOUTS["tree"]
+
+    def template(self, task: Task, index: Index) -> Template:
+        c = self.config
+        if not c.model or c.prompt == "ids":
+            return PromptTemplate(task, index, c.history, Words())
+        tokenizer = networks.tokenizer_of(c.model)
+
+        def encode(text: str) -> list[int]:
+            return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+        bos = tokenizer.bos_token_id
+        opened = bos is not None and tokenizer("a")["input_ids"][:1] == [bos]
+        return PromptTemplate(task, index, c.history, Words.of(task, encode, (bos,) if opened else ()))
+
+    def fit(self, examples: Examples, ctx: Context) -> FitReport:
+        with forked(ctx.device):
+            torch.manual_seed(ctx.seed)
+            self._place(self._new(examples.n_tokens), ctx.device)
+        self._fits(int(examples.sources.lengths.max(initial=0)) + examples.targets.shape[1])
+        return fit(self.net, self.layout, examples, self.config, ctx)
+
+    def _new(self, n_tokens: int) -> CausalNetwork:
+        c = self.config
+        if not c.model:
+            model = networks.scratch(c.architecture, c.layers, c.d_model, c.heads, c.d_ff, c.dropout)
+            return CausalNetwork(model, n_tokens, keep_words=False)
+        network = CausalNetwork(networks.from_checkpoint(c.model), n_tokens, keep_words=c.prompt == "words")
+        if c.lora_rank:
+            network.add_lora(c.lora_rank, c.lora_alpha, c.lora_dropout, c.lora_targets)
+        return network
+
+    def _place(self, network: CausalNetwork, device: str, layout: str = "") -> None:
+        self.network, self.device = network.to(device).eval(), device
+        asked = layout or self.config.layout
+        self.layout = choose(self.net, device) if asked == "auto" else LAYOUTS[asked]
+
+    def _fits(self, length: int) -> None:
+        longest = self.net.longest(shared=self.layout.name == "tree")
+        if longest is not None and length > longest:
+            raise ConfigError(
+                f"backbone.history: a prompt and its code take {length} positions, and this network reads {longest}: "
+                f"lower backbone.history (now {self.config.history})",
+                part="backbone",
+                key="history",
+            )
+
+    @property
+    def net(self) -> CausalNetwork:
+        """The network, once there is one."""
+        if self.network is None:
+            raise RuntimeError("this backbone has no weights yet: fit or load it first")
+        return self.network
+
+    @torch.no_grad()
+    def start(self, batch: Sources) -> Any:
+        self._fits(int(batch.lengths.max(initial=0)) + 1)
+        return self.layout.start(self.net, batch, self.device)
+
+    @torch.no_grad()
+    def advance(self, state: Any, tokens: Tensor, parents: Tensor) -> tuple[Tensor, Any]:
+        return self.layout.advance(self.net, state, tokens, parents)
+
+    def save(self, folder: Path) -> None:
+        """Weights that were trained (all, or with LoRA the adapters and the code tokens' rows), and what they fit."""
+        folder.mkdir(parents=True, exist_ok=True)
+        weights = {name: value.detach().cpu().contiguous() for name, value in self.net.trained().items()}
+        save_file(weights, folder / "weights.safetensors")
+        (folder / "weights.safetensors").chmod(0o644)  # safetensors writes for the owner alone
+        facts = {"n_tokens": self.net.n_tokens, "layout": self.layout.name, "frozen": frozen_digest(self.net)}
+        (folder / "network.json").write_text(json.dumps(facts, indent=1) + "\n")
+        self.net.model.config.save_pretrained(folder / "model")
+
+    def load(self, folder: Path, device: str = "cpu") -> None:
+        """Read what `save` wrote. With LoRA the checkpoint is read again; ConfigError if it is another one by now."""
+        facts = json.loads((folder / "network.json").read_text())
+        with forked(device):
+            if self.config.lora_rank:
+                network = self._new(facts["n_tokens"])
+            else:
+                model = networks.from_config(AutoConfig.from_pretrained(folder / "model"))
+                words = bool(self.config.model) and self.config.prompt == "words"
+                network = CausalNetwork(model, facts["n_tokens"], keep_words=words)
+        if frozen_digest(network) != facts["frozen"]:
+            raise ConfigError(
+                f"backbone.model = {self.config.model!r} is not the checkpoint that the adapters in {folder} were "
+                "trained on: give that one, or train anew with --force",
+                part="backbone",
+                key="model",
+            )
+        saved, trained = load_file(folder / "weights.safetensors"), network.trained()
+        if set(saved) != set(trained):
+            raise ValueError(f"the weights in {folder} belong to another network")
+        with torch.no_grad():
+            for name, value in saved.items():
+                trained[name].copy_(value)
+        self._place(network, device, facts["layout"])
+
+    def parameters_count(self) -> Mapping[str, int]:
+        trained = self.net.trained()
+        tables = {id(p) for m in self.net.modules() if isinstance(m, nn.Embedding) for p in m.parameters()}
+        tables |= {id(p) for m in self.net.tables.values() for p in m.parameters()}
+        embedding = sum(p.numel() for p in trained.values() if id(p) in tables)
+        return {"embedding": embedding, "other": sum(p.numel() for p in trained.values()) - embedding}
+
+    def size(self) -> str:
+        c = self.config
+        if not c.model:
+            return f"{c.layers}x{c.d_model}/{c.d_ff}"
+        if self.network is None:
+            return ""
+        found = self.net.config
+        inner = getattr(found, "intermediate_size", None) or getattr(found, "n_inner", None) or 4 * found.hidden_size
+        return f"{found.num_hidden_layers}x{found.hidden_size}/{inner}"
+
+    def variant(self) -> str:
+        c = self.config
+        name = Path(networks.local(c.model)).name if c.model else "scratch"
+        return name + (f"+lora{c.lora_rank}" if c.lora_rank else "")
+
+
+def frozen_digest(network: CausalNetwork) -> str:
+    """SHA-256 of the parameters that are not trained; empty if all are."""
+    frozen = [(name, value) for name, value in network.named_parameters() if not value.requires_grad]
+    if not frozen:
+        return ""
+    sha = hashlib.sha256()
+    for name, value in sorted(frozen, key=lambda pair: pair[0]):
+        sha.update(name.encode())
+        sha.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return sha.hexdigest()

@@ -1,0 +1,12 @@
+"""What every backbone promises, as the toolkit itself checks it."""
+
+import pytest
+
+testing = pytest.importorskip("genrec_bench.testing")
+
+from genrec_causal_lm.backbone import CausalLM  # noqa: E402
+
+
+class TestCausalLM(testing.BackboneConformance):
+    component = CausalLM
+    config = {"layers": 2, "d_model": 32, "heads": 2, "d_ff": 64, "epochs": 2}  # noqa: RUF012

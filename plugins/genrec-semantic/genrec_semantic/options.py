@@ -1,0 +1,77 @@
+"""The options that all semantic indexers share: where an item's vector comes from. Checked before any data is read.
+
+Knows which options go together; nothing of how a vector is made.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+Encoder = Literal["auto", "tfidf", "sentence-transformers", "array"]
+Fields = Literal["auto", "titles", "features", "both"]
+ENDINGS = (".npz", ".npy", ".safetensors", ".parquet")
+
+
+@dataclass(frozen=True)
+class ContentConfig:
+    """Where the vectors come from. ValueError for options that exclude each other and for files that are not there."""
+
+    encoder: Encoder = "auto"  # auto: array where a file is given, sentence-transformers where a model is, else tfidf
+    fields: Fields = "auto"  # what is read; auto: all there is (tfidf) or the titles (sentence-transformers)
+    dimensions: int = 64  # tfidf: length of the vectors after the truncated SVD
+    model: str = ""  # sentence-transformers: a local folder, or a name on the model hub
+    array: str = ""  # array: a file of item vectors, .npz, .npy, .safetensors or .parquet
+    normalise: bool = True  # scale every vector to length 1
+
+    def __post_init__(self) -> None:
+        if self.dimensions < 1:
+            raise ValueError(f"dimensions must be at least 1, not {self.dimensions}")
+        encoder = self.chosen
+        for option, owner in (("model", "sentence-transformers"), ("array", "array")):
+            if getattr(self, option) and encoder != owner:
+                raise ValueError(f"{option} is for encoder={owner}, and the encoder is {encoder}")
+            if encoder == owner and not getattr(self, option):
+                raise ValueError(f"encoder={owner} needs {option}=...")
+        if encoder == "sentence-transformers" and self.fields not in ("auto", "titles"):
+            raise ValueError(
+                f"fields={self.fields}: a sentence encoder reads titles only; attribute numbers are no text"
+            )
+        if encoder == "array" and self.fields != "auto":
+            raise ValueError(f"fields={self.fields}: encoder=array reads neither titles nor features")
+        if encoder == "array":
+            path = Path(self.array)
+            if path.suffix not in ENDINGS:
+                raise ValueError(f"array = {self.array!r}: expected a file that ends in {', '.join(ENDINGS)}")
+            if not path.is_file():
+                where = "" if path.is_absolute() else f" (counted from {Path.cwd()})"
+                raise ValueError(f"array = {self.array!r}: no such file{where}")
+
+    @property
+    def chosen(self) -> str:
+        """The encoder that `auto` stands for, or the one given."""
+        if self.encoder != "auto":
+            return self.encoder
+        return "array" if self.array else "sentence-transformers" if self.model else "tfidf"
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the array file or of the local model's folder; empty where neither is read."""
+        if self.chosen == "array":
+            return file_digest(Path(self.array))
+        return folder_digest(Path(self.model)) if self.model and Path(self.model).is_dir() else ""
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 (hex) of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def folder_digest(folder: Path) -> str:
+    """SHA-256 (hex) of all files of a folder, by relative path."""
+    sha = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        sha.update(f"{path.relative_to(folder).as_posix()}:{file_digest(path)};".encode())
+    return sha.hexdigest()

@@ -1,0 +1,59 @@
+"""Residual K-means: the nearest of K centroids, then the nearest of K for what is left over, L times.
+
+Knows vectors; nothing of where they come from.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from genrec_bench.contracts import Context
+from genrec_bench.types import Float32, Int64
+from genrec_semantic.coding import Quantised, SemanticIndexer
+from genrec_semantic.kmeans import kmeans, load_faiss
+from genrec_semantic.options import ContentConfig
+
+
+@dataclass(frozen=True)
+class ResidualKmeansConfig(ContentConfig):
+    """Options of residual K-means. ValueError for sizes that make no code."""
+
+    levels: int = 3  # codes of an item, before the suffix
+    codebook_size: int = 256  # centroids of each level
+    iterations: int = 50  # of Lloyd's algorithm, per level
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, least in (("levels", 1), ("codebook_size", 2), ("iterations", 1)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be at least {least}, not {getattr(self, name)}")
+
+
+class ResidualKmeans(SemanticIndexer):
+    """Semantic IDs by residual K-means over item content (OneRec's tokenizer, arXiv 2506.13695, on TIGER's scheme).
+
+    Items alike in content share a prefix. TIGER (arXiv 2305.05065) has the same codes from an RQ-VAE and the same
+    suffix. Departures: content vectors come from text or attributes alone, nothing collaborative; clusters are not
+    balanced; equal vectors are clustered once, with their number as weight.
+    """
+
+    Config = ResidualKmeansConfig
+    method = "rq-kmeans"
+    seed_moves = "the starts of K-means"
+
+    def quantise(self, vectors: Float32, weights: Int64, ctx: Context) -> Quantised:
+        """See `SemanticIndexer.quantise`."""
+        config: ResidualKmeansConfig = self.config
+        version = load_faiss().__version__
+        seeds = ctx.rng.integers(2**31 - 1, size=config.levels).tolist()
+        left, labels = vectors, []
+        with ctx.progress.phase("residual k-means", config.levels, "levels") as tick:
+            for seed in seeds:
+                centroids, nearest = kmeans(left, weights, config.codebook_size, config.iterations, seed)
+                left = left - centroids[nearest]
+                labels.append(nearest)
+                tick()
+        facts = {"codebook_size": config.codebook_size, "iterations": config.iterations, "faiss": version}
+        return Quantised(np.stack(labels, axis=1).astype(np.int32), config.codebook_size, vectors - left, facts)

@@ -1,0 +1,79 @@
+"""Titles through a sentence encoder (package sentence-transformers), from a local folder or the model hub.
+
+Knows texts and vectors only. Nothing is downloaded unless the model's name is no folder.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from genrec_bench.contracts import Context
+from genrec_bench.errors import NeedsMissing, UsageError
+from genrec_bench.types import Float32, TrainView
+from genrec_semantic.content import versions
+from genrec_semantic.options import ContentConfig
+
+CHUNK = 256  # titles between two ticks of the progress bar
+
+
+def sentence_vectors(train: TrainView, config: ContentConfig, ctx: Context) -> tuple[Float32, dict[str, Any]]:
+    """`(n_items, d)`, zero rows for blank titles; equal titles are encoded once and get equal vectors.
+
+    A network's output may differ in its last bits between thread counts and devices, and codes with it: to pin codes,
+    keep the vectors in a file and use encoder=array.
+    """
+    if train.item_titles is None:
+        raise NeedsMissing(
+            "encoder=sentence-transformers reads item titles, which this data set does not have: use encoder=tfidf for "
+            "attributes, or encoder=array",
+            needs=frozenset({"item_titles"}),
+        )
+    model = load_model(config.model, ctx.device)
+    texts, which = np.unique(train.item_titles, return_inverse=True)
+    parts = []
+    with ctx.progress.phase("encoding titles", len(texts), "titles") as tick:
+        for at in range(0, len(texts), CHUNK):
+            chunk = texts[at : at + CHUNK].tolist()
+            parts.append(np.asarray(model.encode(chunk, show_progress_bar=False), np.float32))
+            tick(len(chunk))
+    vectors = np.concatenate(parts)
+    if not np.isfinite(vectors).all():
+        raise UsageError(f"model {config.model!r} gives vectors that are no numbers: choose another model")
+    vectors[[not text.strip() for text in texts.tolist()]] = 0
+    facts = {
+        "fields": "titles",
+        "model": config.model,
+        "model_revision": _revision(model),
+        "versions": versions("sentence-transformers", "transformers", "torch"),
+    }
+    return vectors[which.reshape(-1)], facts
+
+
+def load_model(name: str, device: str) -> Any:
+    """A SentenceTransformer. NeedsMissing without the package, UsageError if there is no such model."""
+    try:
+        from sentence_transformers import SentenceTransformer
+    except ImportError as error:
+        raise NeedsMissing(
+            f"encoder=sentence-transformers needs its package, which cannot be imported ({error}): "
+            "pip install 'genrec-semantic[text]', or use encoder=tfidf",
+            needs="sentence-transformers",
+        ) from error
+    try:
+        return SentenceTransformer(name, device=device)
+    except Exception as error:
+        what = "cannot be read" if Path(name).is_dir() else "is no folder here and cannot be fetched"
+        raise UsageError(
+            f"model {name!r} {what}: give the folder of a SentenceTransformer, or use encoder=tfidf", model=name
+        ) from error
+
+
+def _revision(model: Any) -> str | None:
+    """The commit of a hub model, where it is known."""
+    try:
+        return getattr(model[0].auto_model.config, "_commit_hash", None)
+    except (AttributeError, IndexError):
+        return None

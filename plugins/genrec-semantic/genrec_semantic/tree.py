@@ -1,0 +1,78 @@
+"""Hierarchical K-means: split all items by content, then every cluster that is too large, and number the leaves.
+
+The content twin of `sci`: the same kind of tree, grown on what items are instead of who met them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from genrec_bench.codes import TokenScope
+from genrec_bench.contracts import Context
+from genrec_bench.types import PAD, Float32, Int64
+from genrec_semantic.coding import Quantised, SemanticIndexer
+from genrec_semantic.kmeans import kmeans, load_faiss
+from genrec_semantic.options import ContentConfig
+
+
+@dataclass(frozen=True)
+class SemanticTreeConfig(ContentConfig):
+    """Options of the tree; the defaults are DSI's. ValueError for sizes that cannot be split."""
+
+    clusters: int = 10  # clusters per split
+    leaf_size: int = 100  # stop splitting at this many items
+    max_levels: int = 8  # levels of clusters at most, before the suffix level
+    iterations: int = 50  # of Lloyd's algorithm, per split
+    token_scope: TokenScope = "level"  # which equal labels are one token: of one level, anywhere, or below one path
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, least in (("clusters", 2), ("leaf_size", 1), ("max_levels", 1), ("iterations", 1)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be at least {least}, not {getattr(self, name)}")
+
+
+class SemanticTree(SemanticIndexer):
+    """Semantic IDs by hierarchical K-means over item content, numbered leaves (DSI, Tay et al. 2022, arXiv 2202.06991).
+
+    `collision_rate` is the share of items that need a number within their leaf: nearly all, by design.
+    """
+
+    Config = SemanticTreeConfig
+    method = "semantic-tree"
+    seed_moves = "the starts of K-means"
+
+    def quantise(self, vectors: Float32, weights: Int64, ctx: Context) -> Quantised:
+        """See `SemanticIndexer.quantise`. A cluster of equal vectors is a leaf, whatever its size."""
+        config: SemanticTreeConfig = self.config
+        version, rng = load_faiss().__version__, ctx.rng
+        labels = np.full((len(vectors), config.max_levels), PAD, np.int32)
+        restored = np.empty_like(vectors)
+        leaves = []
+        pending = [(np.arange(len(vectors)), 0)]
+        with ctx.progress.phase("hierarchical k-means", int(weights.sum()), "items") as tick:
+            while pending:
+                members, level = pending.pop()
+                seed = int(rng.integers(2**31 - 1))
+                _, parts = kmeans(vectors[members], weights[members], config.clusters, config.iterations, seed)
+                labels[members, level] = parts
+                for part in np.unique(parts).tolist():
+                    rows = members[parts == part]
+                    size = int(weights[rows].sum())
+                    if size > config.leaf_size and len(rows) > 1 and level + 1 < config.max_levels:
+                        pending.append((rows, level + 1))
+                    else:
+                        restored[rows] = np.average(vectors[rows], axis=0, weights=weights[rows])
+                        leaves.append(size)
+                        tick(size)
+        depth = int((labels >= 0).any(axis=0).sum())
+        facts = {
+            "clusters": config.clusters,
+            "leaf_size": config.leaf_size,
+            "leaves": len(leaves),
+            "largest_leaf": max(leaves),
+            "faiss": version,
+        }
+        return Quantised(labels[:, :depth], config.clusters, restored, facts)
