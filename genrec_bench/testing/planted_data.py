@@ -94,7 +94,9 @@ def planted_interactions(
     items = np.array([number[name] for row in rows for name in row[1:]], np.int32)
     titles = np.array([name.replace("i", " item ").replace("g", "group ") for name in item_ids[:-1]] + ["never met"])
     groups_of = [at // per_group for at in range(groups * per_group)]
-    features = [[group, groups + 1, group] for group in groups_of] + [[groups, groups + 1, groups]]  # unsorted, with repeats
+    features = [[group, groups + 1, group] for group in groups_of] + [
+        [groups, groups + 1, groups]
+    ]  # unsorted, with repeats
     return Interactions(
         user=np.repeat(np.arange(users, dtype=np.int32), length),
         item=items,
