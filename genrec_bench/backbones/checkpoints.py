@@ -81,6 +81,11 @@ def local_files(*names: str) -> str:
     return digest(*(part for path in files for part in (path.name, path.read_bytes()))) if files else ""
 
 
+def short_name(name: str) -> str:
+    """What tables call a checkpoint: a local folder's own name, a hub's name in full."""
+    return Path(name).resolve().name if Path(name).is_dir() else name
+
+
 def read_weights(name: str) -> Mapping[str, torch.Tensor]:
     """The checkpoint's weights under this package's names."""
     model = _fetch("checkpoint", name, _transformers().T5ForConditionalGeneration.from_pretrained)

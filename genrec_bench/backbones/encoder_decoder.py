@@ -176,4 +176,4 @@ class EncoderDecoder(Backbone):
         return f"{c.layers}+{c.layers}x{c.d_model}/{c.d_ff}"
 
     def variant(self) -> str:
-        return self.config.model if self.pretrained else "scratch"
+        return checkpoints.short_name(self.config.model) if self.pretrained else "scratch"

@@ -73,4 +73,4 @@ class LightLM(EncoderDecoder):
         return IdTemplate(task, index, self.config.history)
 
     def variant(self) -> str:
-        return f"from {self.config.model}" if self.pretrained else ""
+        return f"from {super().variant()}" if self.pretrained else ""

@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import AutoConfig
 
+from genrec_bench.backbones.checkpoints import local_files
 from genrec_bench.codes import Index
 from genrec_bench.contracts import Backbone, Context, FitReport, Task, Template
 from genrec_bench.errors import ConfigError
@@ -105,6 +106,9 @@ class CausalLM(Backbone):
         super().__init__(config)
         self.network: CausalNetwork | None = None
         self.layout: Layout = LAYOUTS["tree"]
+
+    def fingerprint(self) -> str:
+        return local_files(networks.local(self.config.model)) if self.config.model else ""
 
     def template(self, task: Task, index: Index) -> Template:
         c = self.config

@@ -1,5 +1,7 @@
 """Whole runs on a small planted file, through the installed entry point."""
 
+from pathlib import Path
+
 import pytest
 
 from genrec_bench import RunSpec, run
@@ -48,3 +50,12 @@ def test_a_local_checkpoint_is_fine_tuned(go, checkpoint, rank):
     assert record.status == "finished"
     assert record.parameters["variant"] == "tiny-llama" + ("+lora4" if rank else "")
     assert record.parameters["size"] == "2x32/48"
+
+
+def test_other_files_in_the_checkpoint_are_another_run(go, checkpoint):
+    folder = checkpoint("llama")
+    options = {"backbone.model": str(folder), "backbone.epochs": 1}
+    first = go(profile="finetune", set=options)
+    assert go(profile="finetune", set=options).process == first.process
+    (Path(folder) / "note.txt").write_text("changed")
+    assert go(profile="finetune", set=options).fingerprints["files"] != first.fingerprints["files"]

@@ -1,0 +1,38 @@
+"""The distributions in plugins/ go together: an indexer, a backbone and a decoder of three of them in one run."""
+
+from importlib.metadata import PackageNotFoundError, distribution
+
+import pytest
+
+from genrec_bench import RunSpec, registry, run
+
+PLUGINS = ("genrec-semantic", "genrec-causal-lm", "genrec-decoders")
+
+
+@pytest.fixture
+def plugins():
+    """All three are installed, as `make test` does."""
+    for name in PLUGINS:
+        try:
+            distribution(name)
+        except PackageNotFoundError:
+            pytest.skip(f"{name} is not installed: pip install ./plugins/{name}")
+
+
+@pytest.mark.usefixtures("plugins")
+def test_each_axis_has_its_full_set():
+    names = {kind: {info.name for info in registry.list_components(kind)} for kind in registry.KINDS}
+    assert len(names["indexer"]) >= 9 and len(names["backbone"]) >= 4 and len(names["decoder"]) >= 4
+    assert all(info.status == "ok" for info in registry.list_components() if info.distribution in PLUGINS)
+
+
+@pytest.mark.usefixtures("plugins", "movielens")
+def test_components_of_three_distributions_run_as_one_system(tmp_path):
+    options = {"backbone.epochs": 1, "backbone.examples_per_epoch": 100}
+    spec = RunSpec(indexer="rq-kmeans", backbone="causal-lm", decoder="debiased", profile="tiny", set=options)
+    record = run(spec, out=tmp_path, device="cpu")
+    assert record.system == "rq-kmeans / causal-lm (scratch) / debiased"
+    suppliers = [record.components[part]["distribution"] for part in ("indexer", "backbone", "decoder")]
+    assert suppliers == list(PLUGINS)
+    assert record.validity["hallucination_rate"] == 0
+    assert record.data["users"] == 943
