@@ -1,9 +1,9 @@
 """Any indexer goes with any backbone, any decoder and either task; decoders of one system share its weights."""
 
 import pytest
-from conftest import planted_lines
 
 from genrec_bench import RunSpec, run
+from genrec_bench.testing import planted_lines
 
 INDEXERS = {
     "random": {},
