@@ -10,12 +10,23 @@ from genrec_causal_lm.backbone import CausalConfig, CausalLM
 
 from genrec_bench.backbones.trees import build_trees, take_batch
 from genrec_bench.contracts import START
+from genrec_bench.errors import ConfigError
 
 V = 6
 PROMPTS = [[0, 3, 1, 4, 9, 12], [2], [], [5, 5, 1, 20]]  # 9, 12 and 20 are words 3, 6 and 14
 
 
-@pytest.fixture(params=[("llama", "tree"), ("llama", "rows"), ("gpt2", "tree"), ("gpt2", "rows"), ("bloom", "rows")])
+CASES = [
+    ("llama", "tree"),
+    ("llama", "rows"),
+    ("gpt2", "tree"),
+    ("gpt2", "rows"),
+    ("bloom", "rows"),
+    ("mistral", "rows"),
+]
+
+
+@pytest.fixture(params=CASES)
 def ready(request, checkpoint):
     name, layout = request.param
     backbone = CausalLM(CausalConfig(model=checkpoint(name), layout=layout))
@@ -73,6 +84,22 @@ def test_auto_shares_a_users_keys_where_the_architecture_can(checkpoint, name, l
     backbone = CausalLM(CausalConfig(model=checkpoint(name)))
     backbone._place(backbone._new(V), "cpu")
     assert backbone.layout.name == layout
+
+
+def test_a_tree_refuses_a_prompt_beyond_the_sliding_window_and_rows_read_it(checkpoint):
+    for layout in ("tree", "rows"):
+        backbone = CausalLM(CausalConfig(model=checkpoint("mistral"), layout=layout))
+        backbone._place(backbone._new(V), "cpu")
+        if layout == "tree":
+            with pytest.raises(ConfigError, match=r"reads 6: lower backbone\.history"):
+                backbone.start(sources_of(PROMPTS))
+    assert backbone.start(sources_of(PROMPTS)).lengths.tolist() == [6, 1, 0, 4]
+
+
+def test_an_architecture_without_keys_and_values_is_refused_in_one_line(checkpoint):
+    backbone = CausalLM(CausalConfig(model=checkpoint("mamba")))
+    with pytest.raises(ConfigError, match="keeps no keys and values"):
+        backbone._place(backbone._new(V), "cpu")
 
 
 def test_a_wrong_mask_is_noticed_by_the_trial(monkeypatch):
