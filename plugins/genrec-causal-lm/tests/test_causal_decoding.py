@@ -87,17 +87,26 @@ def test_auto_shares_a_users_keys_where_the_architecture_can(checkpoint, name, l
 
 
 def test_a_tree_refuses_a_prompt_beyond_the_sliding_window_and_rows_read_it(checkpoint):
-    for layout in ("tree", "rows"):
-        backbone = CausalLM(CausalConfig(model=checkpoint("mistral"), layout=layout))
+    backbones = [CausalLM(CausalConfig(model=checkpoint("mistral"), layout=layout)) for layout in ("tree", "rows")]
+    for backbone in backbones:
         backbone._place(backbone._new(V), "cpu")
-        if layout == "tree":
-            with pytest.raises(ConfigError, match=r"reads 6: lower backbone\.history"):
-                backbone.start(sources_of(PROMPTS))
-    assert backbone.start(sources_of(PROMPTS)).lengths.tolist() == [6, 1, 0, 4]
+    long = sources_of([[0, 3] * 6])
+    with pytest.raises(ConfigError, match=r"reads 8: lower backbone\.history"):
+        backbones[0].start(long)
+    zero = torch.zeros(1, 1, dtype=torch.long)
+    logits, _ = backbones[1].advance(backbones[1].start(long), zero + START, zero)
+    torch.testing.assert_close(logits[0, 0], golden(backbones[1], [0, 3] * 6, []), rtol=1e-4, atol=1e-4)
 
 
-def test_an_architecture_without_keys_and_values_is_refused_in_one_line(checkpoint):
-    backbone = CausalLM(CausalConfig(model=checkpoint("mamba")))
+def test_a_tree_that_an_architecture_cannot_compute_is_refused(checkpoint):
+    backbone = CausalLM(CausalConfig(model=checkpoint("bloom"), layout="tree"))
+    with pytest.raises(ConfigError, match="use auto or rows"):
+        backbone._place(backbone._new(V), "cpu")
+
+
+@pytest.mark.parametrize("layout", ["auto", "rows"])
+def test_an_architecture_without_keys_and_values_is_refused_before_training(checkpoint, layout):
+    backbone = CausalLM(CausalConfig(model=checkpoint("mamba"), layout=layout))
     with pytest.raises(ConfigError, match="keeps no keys and values"):
         backbone._place(backbone._new(V), "cpu")
 
