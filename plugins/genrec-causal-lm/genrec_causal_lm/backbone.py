@@ -142,8 +142,7 @@ class CausalLM(Backbone):
 
     def _place(self, network: CausalNetwork, device: str, layout: str = "") -> None:
         self.network, self.device = network.to(device).eval(), device
-        asked = layout or self.config.layout
-        self.layout = choose(self.net, device) if asked == "auto" else LAYOUTS[asked]
+        self.layout = LAYOUTS[layout] if layout else choose(self.net, self.config.layout, device)
 
     def _fits(self, length: int) -> None:
         longest = self.net.longest(shared=self.layout.name == "tree")

@@ -222,27 +222,43 @@ def _places_left(there: Tensor) -> Tensor:
     return (there.long().cumsum(1) - 1).clamp(min=0)
 
 
+def choose(network: CausalNetwork, asked: str, device: str) -> Layout:
+    """The layout that was asked for; `auto`: `tree` where this architecture can, else `rows`. ConfigError if it cannot."""
+    layout = LAYOUTS["tree" if asked != "rows" and _takes_trees(network, device) else "rows"]
+    if asked not in ("auto", layout.name):
+        raise ConfigError(
+            "backbone.layout = 'tree': this architecture does not compute the same with it as on plain sequences; "
+            "use auto or rows",
+            part="backbone",
+            key="layout",
+        )
+    with torch.no_grad():
+        layout.start(network, _trial(network), device)
+    return layout
+
+
+def _trial(network: CausalNetwork) -> Sources:
+    """Two short prompts of different lengths."""
+    tokens = np.arange(7, dtype=np.int32) % network.n_tokens
+    return Sources(tokens, np.zeros_like(tokens), np.ones_like(tokens), np.array([0, 2, 7], np.int64))
+
+
 @torch.no_grad()
-def choose(network: CausalNetwork, device: str) -> Layout:
-    """`tree` if this architecture computes the same with it as on plain sequences, else `rows`."""
-    prompt = np.arange(7, dtype=np.int32) % network.n_tokens
-    offsets = np.array([0, 2, 7], np.int64)
-    prompts = Sources(prompt, np.zeros_like(prompt), np.ones_like(prompt), offsets)
-    first, last = torch.arange(2), network.n_tokens - 1
+def _takes_trees(network: CausalNetwork, device: str) -> bool:
+    """Whether a small tree has the logits of its plain sequences."""
+    prompts, last = _trial(network), network.n_tokens - 1
     root = torch.zeros(2, 1, dtype=torch.long, device=device)
-    tokens = (first.to(device) % network.n_tokens).expand(2, -1)
+    tokens = (torch.arange(2, device=device) % network.n_tokens).expand(2, -1)
+    turned = tokens.new_tensor([[1, 0]]).expand(2, -1)
     try:
         layout = TreeLayout()
         _, state = layout.advance(network, layout.start(network, prompts, device), root - 1, root)
         _, state = layout.advance(network, state, tokens, torch.zeros_like(tokens))
-        ours, _ = layout.advance(
-            network, state, torch.full_like(tokens, last), tokens.new_tensor([[1, 0]]).expand(2, -1)
-        )
+        ours, _ = layout.advance(network, state, torch.full_like(tokens, last), turned)
         plain = torch.stack([_plain(network, prompts, user, tokens[0, [1, 0]], last, device) for user in range(2)])
     except (RuntimeError, ValueError, IndexError, TypeError, AttributeError):
-        return LAYOUTS["rows"]  # it takes no such mask
-    same = (ours - plain).abs().max() <= CLOSE * plain.std()
-    return LAYOUTS["tree" if same else "rows"]
+        return False  # it takes no such mask
+    return bool((ours - plain).abs().max() <= CLOSE * plain.std())
 
 
 def _plain(network: CausalNetwork, prompts: Sources, user: int, tokens: Tensor, last: int, device: str) -> Tensor:

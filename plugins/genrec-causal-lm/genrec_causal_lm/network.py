@@ -49,10 +49,14 @@ class CodeHead(nn.Module):
         self.own = None if own is None else nn.Parameter(own)  # (V, E)
         self.bias = None if bias is None else nn.Parameter(bias)  # (V,)
 
+    @property
+    def weight(self) -> Tensor:
+        """The rows of the code tokens (V, E); some architectures ask for them by this name."""
+        return self.rows.weight[:-1] if self.own is None else self.own
+
     def forward(self, hidden: Tensor) -> Tensor:
         """Hidden states (..., E) -> logits (..., V)."""
-        weight = self.rows.weight[:-1] if self.own is None else self.own
-        return F.linear(hidden, weight, self.bias)
+        return F.linear(hidden, self.weight, self.bias)
 
 
 class CausalNetwork(nn.Module):

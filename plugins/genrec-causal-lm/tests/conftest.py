@@ -24,6 +24,13 @@ SMALL = {
     "bloom": transformers.BloomConfig(
         vocab_size=40, hidden_size=32, n_layer=2, n_head=4, bos_token_id=1, eos_token_id=None, initializer_range=0.3
     ),
+    "mistral": transformers.MistralConfig(
+        vocab_size=40, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
+        intermediate_size=48, sliding_window=8, bos_token_id=1, eos_token_id=None, initializer_range=0.3,
+    ),
+    "mamba": transformers.MambaConfig(
+        vocab_size=40, hidden_size=32, num_hidden_layers=1, state_size=4, bos_token_id=1, eos_token_id=None
+    ),
 }  # fmt: skip
 
 

@@ -10,12 +10,23 @@ from genrec_causal_lm.backbone import CausalConfig, CausalLM
 
 from genrec_bench.backbones.trees import build_trees, take_batch
 from genrec_bench.contracts import START
+from genrec_bench.errors import ConfigError
 
 V = 6
 PROMPTS = [[0, 3, 1, 4, 9, 12], [2], [], [5, 5, 1, 20]]  # 9, 12 and 20 are words 3, 6 and 14
 
 
-@pytest.fixture(params=[("llama", "tree"), ("llama", "rows"), ("gpt2", "tree"), ("gpt2", "rows"), ("bloom", "rows")])
+CASES = [
+    ("llama", "tree"),
+    ("llama", "rows"),
+    ("gpt2", "tree"),
+    ("gpt2", "rows"),
+    ("bloom", "rows"),
+    ("mistral", "rows"),
+]
+
+
+@pytest.fixture(params=CASES)
 def ready(request, checkpoint):
     name, layout = request.param
     backbone = CausalLM(CausalConfig(model=checkpoint(name), layout=layout))
@@ -73,6 +84,31 @@ def test_auto_shares_a_users_keys_where_the_architecture_can(checkpoint, name, l
     backbone = CausalLM(CausalConfig(model=checkpoint(name)))
     backbone._place(backbone._new(V), "cpu")
     assert backbone.layout.name == layout
+
+
+def test_a_tree_refuses_a_prompt_beyond_the_sliding_window_and_rows_read_it(checkpoint):
+    backbones = [CausalLM(CausalConfig(model=checkpoint("mistral"), layout=layout)) for layout in ("tree", "rows")]
+    for backbone in backbones:
+        backbone._place(backbone._new(V), "cpu")
+    long = sources_of([[0, 3] * 6])
+    with pytest.raises(ConfigError, match=r"reads 8: lower backbone\.history"):
+        backbones[0].start(long)
+    zero = torch.zeros(1, 1, dtype=torch.long)
+    logits, _ = backbones[1].advance(backbones[1].start(long), zero + START, zero)
+    torch.testing.assert_close(logits[0, 0], golden(backbones[1], [0, 3] * 6, []), rtol=1e-4, atol=1e-4)
+
+
+def test_a_tree_that_an_architecture_cannot_compute_is_refused(checkpoint):
+    backbone = CausalLM(CausalConfig(model=checkpoint("bloom"), layout="tree"))
+    with pytest.raises(ConfigError, match="use auto or rows"):
+        backbone._place(backbone._new(V), "cpu")
+
+
+@pytest.mark.parametrize("layout", ["auto", "rows"])
+def test_an_architecture_without_keys_and_values_is_refused_before_training(checkpoint, layout):
+    backbone = CausalLM(CausalConfig(model=checkpoint("mamba"), layout=layout))
+    with pytest.raises(ConfigError, match="keeps no keys and values"):
+        backbone._place(backbone._new(V), "cpu")
 
 
 def test_a_wrong_mask_is_noticed_by_the_trial(monkeypatch):
