@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 PLUGINS := plugins/genrec-causal-lm plugins/genrec-decoders plugins/genrec-semantic
 
 .PHONY: demo test test-all check format clean
@@ -12,12 +13,13 @@ PLUGINS := plugins/genrec-causal-lm plugins/genrec-decoders plugins/genrec-seman
 demo: $(VENV)/.demo
 	$(BIN)/genrec run --indexer sci --backbone lightlm
 
+# Two test processes with one thread each: two processes that each use all cores slow one another down.
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -m "not slow"
-	@for plugin in $(PLUGINS); do echo "$$plugin"; $(BIN)/python -m pytest -m "not slow" --rootdir $$plugin $$plugin/tests || exit 1; done
+	$(PYTEST) -m "not slow"
+	@set -e; for plugin in $(PLUGINS); do echo "$$plugin"; $(PYTEST) --rootdir $$plugin $$plugin/tests; done
 
 test-all: test $(VENV)/.test-all
-	$(BIN)/python -m pytest -m slow
+	$(PYTEST) -m slow
 
 check: $(VENV)/.check
 	$(BIN)/ruff check .
