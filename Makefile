@@ -20,6 +20,7 @@ test: $(VENV)/.test
 
 test-all: test $(VENV)/.test-all
 	$(PYTEST) -m slow
+	$(PYTEST) --rootdir plugins/genrec-semantic plugins/genrec-semantic/tests
 
 check: $(VENV)/.check
 	$(BIN)/ruff check .
@@ -46,12 +47,12 @@ $(VENV)/.demo: $(VENV)/bin/python pyproject.toml constraints.txt
 
 $(VENV)/.test: $(VENV)/.demo $(PLUGINS:%=%/pyproject.toml)
 	$(PIP) -e ".[cpu,test]"
-	$(PIP) $(PLUGINS:%=-e ./%)
+	$(PIP) -e "./plugins/genrec-causal-lm[lora]" -e ./plugins/genrec-decoders -e ./plugins/genrec-semantic
 	@touch $@
 
-# What the slow tests need on top: adapters for causal language models, an encoder of texts.
+# What the slow tests need on top: an encoder of texts.
 $(VENV)/.test-all: $(VENV)/.test
-	$(PIP) -e "./plugins/genrec-causal-lm[lora]" -e "./plugins/genrec-semantic[text]"
+	$(PIP) -e "./plugins/genrec-semantic[text]"
 	@touch $@
 
 $(VENV)/.check: $(VENV)/bin/python pyproject.toml constraints.txt

@@ -126,9 +126,9 @@ def test_poisoned_validation_targets_change_no_index_and_no_weights_of_a_fixed_e
 
 
 def test_an_interrupted_run_says_so_and_the_same_command_goes_on(go, monkeypatch, tmp_path):
-    from genrec_bench.backbones import training
+    from genrec_bench.backbones import encoder_decoder
 
-    honest, calls = training.batch_loss, []
+    honest, calls = encoder_decoder.batch_loss, []
 
     def impatient(*args):
         calls.append(1)
@@ -136,7 +136,7 @@ def test_an_interrupted_run_says_so_and_the_same_command_goes_on(go, monkeypatch
             raise KeyboardInterrupt
         return honest(*args)
 
-    monkeypatch.setattr(training, "batch_loss", impatient)
+    monkeypatch.setattr(encoder_decoder, "batch_loss", impatient)
     with pytest.raises(RunFailed, match="interrupted"):
         go()
     (folder,) = (tmp_path / "runs").iterdir()

@@ -7,8 +7,10 @@ from fakes import prefix_free
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from genrec_bench.backbones.batches import batch_loss
 from genrec_bench.backbones.lightlm import LightLM, LightLMConfig
-from genrec_bench.backbones.training import TrainingConfig, batch_loss, epoch_batches
+from genrec_bench.backbones.loop import TrainingConfig
+from genrec_bench.backbones.training import epoch_batches
 from genrec_bench.backbones.trees import build_trees, latest_targets
 from genrec_bench.contracts import START, Context
 from genrec_bench.types import Examples, Ragged, Sources

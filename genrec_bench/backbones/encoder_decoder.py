@@ -18,12 +18,15 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from genrec_bench.backbones import checkpoints
+from genrec_bench.backbones.batches import batch_loss, pad_sources
+from genrec_bench.backbones.loop import TrainingConfig
 from genrec_bench.backbones.t5 import T5, DecodeState, T5Shape
 from genrec_bench.backbones.templates import Vocabulary, WordList
-from genrec_bench.backbones.training import TrainingConfig, fit, pad_sources
+from genrec_bench.backbones.training import fit, forked
+from genrec_bench.backbones.trees import TargetTrees
 from genrec_bench.contracts import Backbone, Context, FitReport
 from genrec_bench.errors import ConfigError
-from genrec_bench.types import Examples, Sources
+from genrec_bench.types import Examples, Int64, Sources
 
 WORD_ROWS = 512  # whole-word embeddings, as in P5
 
@@ -104,7 +107,11 @@ class EncoderDecoder(Backbone):
 
     def fit(self, examples: Examples, ctx: Context) -> FitReport:
         self._begin(examples.n_tokens, ctx)
-        return fit(self.net, examples, self.config, ctx)
+
+        def loss_of(sources: Sources, trees: TargetTrees, rows: Int64) -> tuple[Tensor, int]:
+            return batch_loss(self.net, sources, trees, rows, ctx.device)
+
+        return fit(self.net, examples, self.config, ctx, loss_of, d_model=self.net.shape.d_model)
 
     def _begin(self, n_tokens: int, ctx: Context) -> None:
         """The network as it is before the first step."""
@@ -122,7 +129,7 @@ class EncoderDecoder(Backbone):
             word_rows=WORD_ROWS if c.word_embedding else 0,
             scores_words=c.score_vocab == "full",
         )
-        with torch.random.fork_rng([]):
+        with forked(ctx.device):
             torch.manual_seed(ctx.seed)
             if self.pretrained:
                 theirs = checkpoints.read_config(c.model)

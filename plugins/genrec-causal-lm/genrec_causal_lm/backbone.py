@@ -20,6 +20,8 @@ from torch import Tensor, nn
 from transformers import AutoConfig
 
 from genrec_bench.backbones.checkpoints import local_files
+from genrec_bench.backbones.loop import TrainingConfig
+from genrec_bench.backbones.training import forked
 from genrec_bench.codes import Index
 from genrec_bench.contracts import Backbone, Context, FitReport, Task, Template
 from genrec_bench.errors import ConfigError
@@ -28,13 +30,15 @@ from genrec_causal_lm import network as networks
 from genrec_causal_lm.layouts import LAYOUTS, Layout, choose
 from genrec_causal_lm.network import CausalNetwork
 from genrec_causal_lm.prompts import PromptTemplate, Words
-from genrec_causal_lm.training import TrainingOptions, fit, forked
+from genrec_causal_lm.training import fit
 
 
 @dataclass(frozen=True)
-class CausalConfig(TrainingOptions):
+class CausalConfig(TrainingConfig):
     """Which network, how it is trained, and what it is shown."""
 
+    epochs: int = 20  # at most
+    batch_size: int = 32  # sources per step
     model: str = (
         ""  # folder or hub name of a causal LM in transformers' format; empty = from scratch, with the sizes below
     )

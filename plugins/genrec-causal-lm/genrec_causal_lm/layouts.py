@@ -20,9 +20,9 @@ from torch import Tensor
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
-from genrec_bench.backbones.trees import TargetTrees, TreeBatch, build_trees
+from genrec_bench.backbones.trees import TreeBatch
 from genrec_bench.errors import ConfigError
-from genrec_bench.types import Int32, Int64, Sources
+from genrec_bench.types import Sources
 from genrec_causal_lm.network import CausalNetwork
 
 Pairs = list[tuple[Tensor, Tensor]]  # keys and values of each layer, (rows, heads, positions, size)
@@ -266,11 +266,3 @@ def _plain(network: CausalNetwork, prompts: Sources, user: int, tokens: Tensor, 
     prompt = prompts.tokens[prompts.offsets[user] : prompts.offsets[user + 1]].tolist()
     rows = torch.tensor([[*prompt, network.n_tokens, int(token), last] for token in tokens], device=device)
     return network(rows, torch.ones_like(rows), _places(rows), 1)[:, 0].float()
-
-
-def targets_as_trees(layout: Layout, sources: Sources, targets: Int32, offsets: Int64) -> tuple[TargetTrees, Int64]:
-    """The targets' trees, and the source each belongs to: one tree per source, or, for rows, a chain per target."""
-    if layout.name == "tree":
-        return build_trees(targets, offsets), np.arange(len(sources))
-    owners = np.repeat(np.arange(len(sources)), np.diff(offsets))
-    return build_trees(targets, np.arange(len(targets) + 1, dtype=np.int64)), owners
