@@ -155,7 +155,8 @@ class RunSpec:
 def telling_options(specs: Sequence[Mapping[str, Any]]) -> list[str]:
     """What tells resolved specs of equally named components apart, a text per spec: `indexer.variant=joint beams=50`.
 
-    An option is named if it differs among the specs whose part has the same name (a backbone: the same profile too).
+    An option is named if it differs among the specs whose part has the same name (a backbone: the same
+    profile and task too, which decide on its defaults).
     """
     flat = [dict(_told(spec)) for spec in specs]
     seen: dict[tuple[str, ...], set[str]] = {}
@@ -171,7 +172,8 @@ def telling_options(specs: Sequence[Mapping[str, Any]]) -> list[str]:
 def _told(spec: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], str]]:
     """((part, name, profile, `part.option`), value) of every option of a resolved spec, and its beams."""
     for part in PARTS:
-        group = (part, str(spec.get(part)), str(spec.get("profile")) if part == "backbone" else "")
+        chosen = f"{spec.get('profile')} {spec.get('task')}" if part == "backbone" else ""  # where defaults come from
+        group = (part, str(spec.get(part)), chosen)
         for key, value in spec.get("options", {}).get(part, {}).items():
             yield (*group, f"{part}.{key}"), value if isinstance(value, str) else json.dumps(value)
     if spec.get("beams") is not None:
