@@ -22,10 +22,10 @@ ITEMS_AT_ONCE = 512  # whose similarities to all items are held together
 
 @dataclass(frozen=True)
 class Config:
-    """Options of the neighbourhoods."""
+    """Options of the neighbourhoods; the defaults did well on validation of ml-100k and beauty, sequential."""
 
-    neighbours: int = 100  # most similar items kept of each item
-    shrink: float = 10.0  # added to the cosine's denominator: few common users are little evidence
+    neighbours: int = 200  # most similar items kept of each item
+    shrink: float = 50.0  # added to the cosine's denominator: few common users are little evidence
 
     def __post_init__(self) -> None:
         if self.neighbours < 1 or self.shrink < 0:
