@@ -86,7 +86,7 @@ def test_a_run_that_raw_ids_give_away_warns_in_its_record(numbered_file, tmp_pat
     assert record.metrics["mask"]["hit@5"] == 1.0
     (warning,) = record.warnings
     assert warning.startswith("id-canary beats popularity (ndcg@10 1.0000 over ")
-    assert "the raw item numbers alone tell what comes next" in warning
+    assert "the raw item ids alone tell what comes next" in warning
     jsonschema.validate(record.to_dict(), RunRecord.json_schema())
 
 

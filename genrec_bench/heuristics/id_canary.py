@@ -44,8 +44,10 @@ class IdCanary(Baseline):
         super().__init__(config)
         raw = self.config.ids == "raw"
         self.needs = frozenset({"item_ids"}) if raw else frozenset()
-        self.alarm = f"the {self.config.ids} item numbers alone tell what comes next" + (
-            ": a system that sees these ids may owe its rows to them" if raw else ", though the protocol shuffles them"
+        self.alarm = (
+            "the raw item ids alone tell what comes next, so a system that sees them may owe its rows to them"
+            if raw
+            else "the shuffled item numbers alone tell what comes next, which they should not"
         )
 
     def fit(self, train: TrainView, validation: Callable[[], float] | None, ctx: Context) -> None:

@@ -7,6 +7,7 @@ are compared as float32, so sums that differ by rounding alone are ties. Knows n
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -59,10 +60,18 @@ def rank_sparse(scores: sparse.csr_array, k: int, exclude: Ragged | None) -> Ran
     n, n_items = scores.shape
     rows, items = np.repeat(np.arange(n), np.diff(scores.indptr)), scores.indices
     values = scores.data.astype(np.float32)
-    keep = values > 0
     if exclude is not None:
-        keep &= ~np.isin(rows * n_items + items, exclude.rows * n_items + exclude.values)
+        out = np.zeros((n, n_items), np.bool_)
+        out[exclude.rows, exclude.values] = True
+        values[out[rows, items]] = 0
+    worst = [_kth_best(values[start:end], k) for start, end in pairwise(scores.indptr)]
+    keep = (values > 0) & (values >= np.array(worst, np.float32)[rows])  # with all that tie with the k-th
     return _top(rows[keep], items[keep], values[keep], n, k)
+
+
+def _kth_best(scores: Float32, k: int) -> float:
+    """The k-th largest of `scores` `(n,)`, 0 if there are no more than k: only so many need sorting."""
+    return float(np.partition(scores, len(scores) - k)[len(scores) - k]) if len(scores) > k else 0.0
 
 
 def _top(rows: Int64, items: NDArray[Any], scores: Float32, n: int, k: int) -> Ranking:
