@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from genrec_bench.contracts import Baseline, Context
 from genrec_bench.guards import check_ranking
+from genrec_bench.heuristics.popularity import Popularity
 from genrec_bench.metrics import scores, validity
 from genrec_bench.metrics.throughput import throughput
 from genrec_bench.protocol import KS, LIST_DEPTH, POLICIES, SELECTION, train_view, validation_sample
@@ -30,9 +31,10 @@ def run_baseline(this: Run) -> None:
         ranking = baseline.rank(questions, k=LIST_DEPTH, exclude=questions.history)
         return float(scores.score(ranking, sample.target)[0][SELECTION])
 
-    ctx = Context(seed=this.spec.seed, device=this.device, progress=this.progress, folder=this.folder / "baseline")
+    surroundings = {"device": this.device, "progress": this.progress, "folder": this.folder / "baseline"}
+    ctx = Context(seed=this.spec.seed, task=this.spec.task, **surroundings)  # type: ignore[arg-type]
     with this.phase("fit"), this.held("baseline", "fit"):
-        baseline.fit(train_view(this.data, split), validate, ctx)
+        baseline.fit(train_view(this.data, split, baseline.needs), validate, ctx)
     queries, info = split.queries(split.test), this.info("baseline")
     for policy in POLICIES:
         parts, seconds = [], []
@@ -62,3 +64,17 @@ def run_baseline(this: Run) -> None:
                 warmup_batches=WARMUP_BATCHES,
             )
     this.found["validity"] = validity.validity_of_ranking(this.rankings["mask"], queries.history, KS)
+    if baseline.alarm:
+        this.found["warnings"] = alarms(this, baseline.alarm)
+
+
+def alarms(this: Run, alarm: str) -> list[str]:
+    """The alarm of a baseline that should not beat popularity, with both numbers, if it does on the test cases."""
+    floor, queries, targets = Popularity(), this.split.queries(this.split.test), this.split.test.target
+    floor.fit(train_view(this.data, this.split), None, Context())
+    ranking = floor.rank(queries, k=LIST_DEPTH, exclude=queries.history)
+    theirs, ours = (scores.score(each, targets)[0][SELECTION] for each in (ranking, this.rankings["mask"]))
+    if ours <= theirs:
+        return []
+    beaten = f"{this.spec.system} beats popularity ({SELECTION} {ours:.4f} over {theirs:.4f}, policy mask)"
+    return [f"{beaten}: {alarm}"]

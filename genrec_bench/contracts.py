@@ -63,7 +63,7 @@ class Context:
 
     `folder` is its own checkpoint folder (None: keep nothing), `data_dir` where data files may lie, `cache_dir` where
     parsed data may be kept. `validate` is given to `Backbone.fit`: it scores the backbone as it is now on validation,
-    with the trie decoder, and returns ndcg@10.
+    with the trie decoder, and returns ndcg@10. `task` is told to baselines only: both tasks share an index.
     """
 
     seed: int = 0
@@ -73,6 +73,7 @@ class Context:
     data_dir: Path | None = None
     cache_dir: Path | None = None
     validate: Callable[[], float] | None = None
+    task: Task | None = None
 
     @property
     def rng(self) -> np.random.Generator:
@@ -89,7 +90,8 @@ class Component(ABC):
     """Common to all kinds: a frozen dataclass of options, the contract number, and what the component needs.
 
     `needs` may name `item_titles`, `item_features`, `times`, `ratings`: checked against the data set before any work.
-    An indexer may also need `item_ids` and `user_ids`, the external ids, which every data set has and no one else sees.
+    An indexer or a baseline may also need `item_ids` and `user_ids`, the external ids, which every data set has and no
+    one else sees. A component whose needs depend on its options sets `needs` on itself in `__init__`.
     """
 
     Config: ClassVar[type] = NoConfig
@@ -227,9 +229,15 @@ class Decoder(Component):
 
 
 class Baseline(Component):
-    """Ranks items by any means. Never sees a test target."""
+    """Ranks items by any means. Never sees a test target.
+
+    In the task `direct` (`ctx.task`) it should go by `queries.user` and what it learnt: generators see no history there,
+    and `queries.history` holds the validation item at the test. `alarm` is what it means if this baseline beats
+    popularity, for one that should not: then the record warns with this sentence.
+    """
 
     tasks: ClassVar[tuple[Task, ...]] = ("direct", "sequential")
+    alarm: str = ""
 
     @abstractmethod
     def fit(self, train: TrainView, validation: Callable[[], float] | None, ctx: Context) -> None:

@@ -52,6 +52,7 @@ class RunRecord:
     components: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, Any] = field(default_factory=dict)
     process: Mapping[str, Any] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
     schema: int = SCHEMA
 
     @property
@@ -80,7 +81,7 @@ class RunRecord:
         odd = sorted(set(values) - known) or sorted({"spec", "spec_id", "system_id", "status"} - set(values))
         if odd:
             raise RecordError(f"{path or 'record'}: unknown or missing keys: {', '.join(odd)}", path=path)
-        plain = {"schema", "spec_id", "system_id", "status", "reason"}
+        plain = {"schema", "spec_id", "system_id", "status", "reason", "warnings"}
         flat = sorted(key for key, value in values.items() if key not in plain and not isinstance(value, Mapping))
         if flat:
             raise RecordError(f"{path or 'record'}: not an object: {', '.join(flat)}", path=path)

@@ -91,15 +91,15 @@ def resolve(spec: RunSpec) -> RunSpec:
             given = {**_profile(cls, name, spec), **given}
         options[part] = config_dict(make_config(cls.Config, given, part))
     dataset = classes["dataset"](make_config(classes["dataset"].Config, options["dataset"], "dataset"))
-    for part, cls in classes.items():
-        missing = cls.needs - dataset.offers - EXTERNAL_IDS  # type: ignore[attr-defined]
+    resolved = spec.with_(options=options, resolved=True)
+    for part in classes:
+        missing = component(resolved, part).needs - dataset.offers - EXTERNAL_IDS
         if missing:
             raise NeedsMissing(
                 f"{part} {getattr(spec, part)!r} needs {', '.join(sorted(missing))}, which data set {spec.dataset!r} "
                 "does not have: choose another data set",
                 needs=missing,
             )
-    resolved = spec.with_(options=options, resolved=True)
     for part in classes:
         component(resolved, part).ready()
     return resolved

@@ -61,9 +61,10 @@ def runner(monkeypatch):
             validity={"hallucination_rate": 0.031, "fill@10": 0.5} if trained else {},
             throughput={"users_per_second": 812.4, "device": "cpu", "threads": 2, "batch_size": 64, "beams": 50},
             parameters={"total": 1234567, "size": "6+6x64/16"} if trained else {},
+            warnings=stub.warnings,
         )
 
-    stub = SimpleNamespace(run=run, asked=asked, fails_on=None)
+    stub = SimpleNamespace(run=run, asked=asked, fails_on=None, warnings=[])
     monkeypatch.setitem(sys.modules, "genrec_bench.runner", stub)
     monkeypatch.setattr(genrec_bench, "runner", stub, raising=False)
     return stub
@@ -183,6 +184,13 @@ def test_json_prints_the_whole_record_and_nothing_else(runner):
     record = RunRecord.from_dict(json.loads(done.stdout))
     assert record.metrics["mask"]["ndcg@10"] == 0.1234
     assert len(runner.asked) == 1
+
+
+def test_what_a_record_warns_of_is_printed_below_the_tables(runner):
+    runner.warnings = ["the ids tell what comes next"]
+    done = genrec("run", "--baseline", "popularity")
+    assert "warning: the ids tell what comes next\n" in done.stdout
+    assert done.stdout.index("users/s") < done.stdout.index("warning:")
 
 
 def test_the_floor_is_printed_under_a_generator_on_the_same_data_task_and_protocol(runner):

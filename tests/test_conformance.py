@@ -5,8 +5,10 @@ A new component needs a line in CASES (empty options, if its defaults are quick)
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from genrec_bench import registry, sources
@@ -45,6 +47,14 @@ CASES = {
     ("decoder", "exact"): [{}],
     ("decoder", "filter"): [{}],
     ("decoder", "trie"): [{}],
+    ("baseline", "ease"): [{}, {"l2": 1.0, "task": "direct"}],
+    ("baseline", "id-canary"): [
+        {},
+        {"task": "direct"},
+        {"ids": "raw"},
+    ],  # raw: planted items with whole numbers for ids
+    ("baseline", "item-counts"): [{}, {"recency": [1.0], "task": "direct"}],
+    ("baseline", "item-knn"): [{}, {"neighbours": 3, "shrink": 0.0, "task": "direct"}],
     ("baseline", "popularity"): [{}],
 }
 TESTED_ELSEWHERE = {  # distribution -> the file that runs these checks over its components
@@ -55,6 +65,13 @@ TESTED_ELSEWHERE = {  # distribution -> the file that runs these checks over its
 KNOWN_FAULTS = {  # (kind, name, check) -> why it fails
     ("indexer", "codes", "tiny_data_is_indexed"): "its file has the codes of other items",
 }
+
+
+def numbered():
+    """The planted data with whole numbers for item ids."""
+    made = planted()
+    ids = np.arange(made.data.n_items).astype(np.str_)
+    return replace(made, data=replace(made.data, item_ids=ids))
 
 
 @pytest.fixture(scope="session")
@@ -74,6 +91,8 @@ def subjects(tmp_path_factory):
                 codes = {str(item): [at // 7, at % 7] for at, item in enumerate(planted().data.item_ids)}
                 options["path"] = str(folder / "codes.json")
                 Path(options["path"]).write_text(json.dumps(codes))
+            if options.get("ids") == "raw":
+                facts["data"] = numbered()
             if kind == "dataset" and os.environ.get("GENREC_DATA"):
                 facts["data_dir"] = Path(os.environ["GENREC_DATA"])
             made[key] = Subject.of(kind, name, options, **facts)

@@ -145,6 +145,15 @@ def test_unfinished_runs_are_counted_and_said() -> None:
     assert json.loads(render(records, "json"))["notes"] == ["1 run not shown: 1 failed"]
 
 
+def test_what_a_record_warns_of_stands_below_its_table_once() -> None:
+    records = [finished(generator_spec(seed), warnings=["the ids tell what comes next"]) for seed in (0, 1)]
+    for form in ("table", "md"):
+        assert render(records, form).count("Warning: the ids tell what comes next.") == 1
+    (table,) = json.loads(render(records, "json"))["tables"]
+    assert table["warnings"] == ["the ids tell what comes next"]
+    assert "Warning" not in render([finished()], "md")
+
+
 @pytest.mark.parametrize(
     ("key", "value", "said"),
     [("ndcg@10", 0.99, "above hit@10"), ("hit@5", 0.89, "above hit@10"), ("ndcg@20", 0.35, "that its ranks give")],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import jsonschema
@@ -42,6 +42,15 @@ def test_a_record_survives_being_written_and_read(tmp_path) -> None:
     assert RunRecord.read(tmp_path) == finished()
 
 
+def test_a_record_may_warn_and_one_from_before_there_were_warnings_is_read(tmp_path) -> None:
+    warned = replace(finished(), warnings=["the ids tell what comes next"])
+    assert complaints(warned.to_dict()) == []
+    old = warned.to_dict()
+    del old["warnings"]
+    assert complaints(old) == []
+    assert RunRecord.from_dict(old) == finished()
+
+
 def test_a_running_record_fits() -> None:
     spec = generator_spec()
     assert complaints(RunRecord(spec.to_dict(), spec.spec_id, spec.system_id, "running").to_dict()) == []
@@ -76,6 +85,7 @@ def test_every_key_is_described() -> None:
         {"ranks": {"mask": [1, -1], "keep": [1]}},
         {"phases": {"fit": "long"}},
         {"spec_id": "abc"},
+        {"warnings": "beware"},
     ],
     ids=lambda change: next(iter(change)),
 )

@@ -26,6 +26,8 @@ def print_records(records: Sequence[RunRecord], folder: Path) -> None:
         caption="had: what a user already has is masked from every list, or kept\n",
     )
     print_table(validity_and_speed(records), caption="\n".join(conditions(record) for record in records))
+    for warning in (warning for record in records for warning in record.warnings):
+        console().print(f"warning: {warning}", style="bold red", soft_wrap=True)
     console().print(f"\nrun folder: {folder}", soft_wrap=True)
 
 

@@ -60,10 +60,16 @@ class Board:
     fingerprints: Mapping[str, str]
     rows: tuple[Row, ...]
     refused: tuple[str, ...] = ()  # one sentence per run that the protocol keeps off boards
+    warnings: tuple[str, ...] = ()  # what the records of the rows warn of
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, for `--format json`."""
-        return {**vars(self), "rows": [row.to_dict() for row in self.rows], "refused": list(self.refused)}
+        return {
+            **vars(self),
+            "rows": [row.to_dict() for row in self.rows],
+            "refused": list(self.refused),
+            "warnings": list(self.warnings),
+        }
 
 
 def boards(records: Iterable[RunRecord], policy: str = "mask") -> list[Board]:
@@ -116,7 +122,9 @@ def _board(dataset: str, task: str, protocol: str, policy: str, records: Sequenc
     )
     first = records[0]
     prints = {key: first.fingerprints[key] for key in ("data", "split") if key in first.fingerprints}
-    return Board(dataset, task, protocol, policy, first.data, prints, tuple(rows), tuple(refused))
+    shown = [warning for runs in systems.values() for run in runs for warning in run.warnings]
+    warnings = tuple(dict.fromkeys(shown))
+    return Board(dataset, task, protocol, policy, first.data, prints, tuple(rows), tuple(refused), warnings)
 
 
 def _check_same_data(board: str, records: Sequence[RunRecord]) -> None:

@@ -174,4 +174,5 @@ def _notes(board: Board) -> list[str]:
     notes += [f"[{number}] {place}" for number, place in enumerate(_hardware(board), 1)]
     if any(row.seeds < RANKED_SEEDS for row in board.rows):
         notes.append(f"A row with a * has fewer than {RANKED_SEEDS} seeds: it is shown, not ranked.")
+    notes += [f"Warning: {sentence}." for sentence in board.warnings]
     return notes + [f"Not shown: {sentence}." for sentence in board.refused]

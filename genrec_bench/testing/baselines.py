@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from genrec_bench.contracts import Baseline
-from genrec_bench.testing.indexers import surroundings, view_digest
+from genrec_bench.testing.indexers import shown, surroundings, view_digest
 from genrec_bench.testing.kit import Breach, Subject, check, context, expect, folder, without_global_randomness
 from genrec_bench.testing.planted_data import Planted, tiny_views
 from genrec_bench.types import Queries, Ragged, Ranking, TrainView
@@ -31,8 +31,8 @@ def fitted(subject: Subject, train: TrainView | None = None, seed: int = 0, **fa
         return 0.5
 
     with folder() as here:
-        ctx = context(seed, **{"folder": here / "baseline", **facts})
-        baseline.fit(data.train if train is None else train, validate, ctx)
+        ctx = context(seed, **{"folder": here / "baseline", "task": subject.task, **facts})
+        baseline.fit(shown(subject, data.train if train is None else train), validate, ctx)
     return baseline
 
 

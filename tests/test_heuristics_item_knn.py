@@ -1,0 +1,62 @@
+"""Item neighbourhoods against the formula written out densely."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from small_floors import as_lists, dense_lists, fitted, listed, met, queries, random_rows
+
+from genrec_bench.config import make_config
+from genrec_bench.errors import ConfigError
+from genrec_bench.heuristics import item_knn
+from genrec_bench.heuristics.item_knn import Config, ItemKNN
+
+
+def test_similarity_is_the_shrunk_cosine_of_two_items_users() -> None:
+    baseline = fitted(ItemKNN(Config(shrink=2.0)), [[0, 1], [0, 1, 1], [0, 2]], 4)
+    lists = baseline.rank(queries([[0]]), k=5)
+    assert listed(lists) == pytest.approx({1: 2 / (math.sqrt(3 * 2) + 2), 2: 1 / (math.sqrt(3 * 1) + 2)})
+
+
+def plain(rows: list[list[int]], histories: list[list[int]], n_items: int, neighbours: int, shrink: float):
+    """Scores by loops over a dense matrix."""
+    matrix = met(rows, n_items)
+    common, size = matrix.T @ matrix, matrix.sum(axis=0)
+    cosine = np.zeros((n_items, n_items))
+    for i in range(n_items):
+        for j in range(n_items):
+            if i != j and common[i, j]:
+                cosine[i, j] = common[i, j] / (np.sqrt(size[i] * size[j]) + shrink)
+        weakest = sorted(range(n_items), key=lambda j: (-np.float32(cosine[i, j]), j))[neighbours:]
+        cosine[i, weakest] = 0
+    return met(histories, n_items) @ cosine.T
+
+
+@pytest.mark.parametrize("neighbours", [1, 4, 100])
+@pytest.mark.parametrize("shrink", [0.0, 10.0])
+def test_scores_equal_those_of_a_dense_formula(neighbours, shrink, monkeypatch) -> None:
+    monkeypatch.setattr(item_knn, "ITEMS_AT_ONCE", 7)  # several blocks
+    rows, histories = random_rows(), random_rows(users=9, seed=1)
+    lists = fitted(ItemKNN(Config(neighbours, shrink)), rows, 25).rank(queries(histories), k=25)
+    expected = plain(rows, histories, 25, neighbours, shrink)
+    for row, items in enumerate(as_lists(lists)):
+        assert set(items) == set(np.flatnonzero(expected[row] > 0))
+        assert lists.scores[row, : len(items)] == pytest.approx(expected[row, items], rel=1e-6)
+
+
+def test_the_best_come_first() -> None:
+    rows = random_rows(seed=2)
+    lists = fitted(ItemKNN(Config(shrink=0.0)), rows, 25).rank(queries(rows[:3]), k=5)
+    assert as_lists(lists) == dense_lists(plain(rows, rows[:3], 25, 200, 0.0), 5)
+
+
+def test_items_without_common_users_are_not_listed() -> None:
+    lists = fitted(ItemKNN(), [[0, 1], [2]], 5).rank(queries([[0], [2], [4], []]), k=5)
+    assert as_lists(lists) == [[1], [], [], []]
+
+
+def test_options_out_of_range_are_refused() -> None:
+    with pytest.raises(ConfigError, match="neighbours is at least 1"):
+        make_config(Config, {"neighbours": 0}, "baseline")
