@@ -27,22 +27,29 @@ class Sequential(RecBoleBaseline):
     fixed: ClassVar[Mapping[str, Any]] = {"train_neg_sample_args": None, "loss_type": "CE"}
 
 
-class Pop(Direct):
-    """RecBole's popularity: the items with the most training events, the same for everybody."""
+class ClosedForm(Direct):
+    """A model that counts or solves instead of training: one pass, no negatives."""
 
-    model, sizes = "Pop", ()
+    sizes, samples_unmet = (), False
+    fixed: ClassVar[Mapping[str, Any]] = {"train_neg_sample_args": None}
 
 
-class ItemKNN(Direct):
+class Pop(ClosedForm):
+    """Popularity, from RecBole with its counting mended: every training event counts, once."""
+
+    model = "Pop"
+
+
+class ItemKNN(ClosedForm):
     """Item neighbours by cosine similarity (Deshpande and Karypis 2004), from RecBole."""
 
-    model, sizes = "ItemKNN", ()
+    model = "ItemKNN"
 
 
-class EASE(Direct):
+class EASE(ClosedForm):
     """A linear item-to-item model in closed form (Steck 2019, arXiv 1905.03375), from RecBole."""
 
-    model, sizes = "EASE", ()
+    model = "EASE"
 
 
 class BPR(Direct):

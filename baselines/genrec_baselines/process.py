@@ -111,8 +111,8 @@ class Worker:
         return f"ended by itself (exit code {code})"
 
     def _failed(self, how: str) -> WorkerFailed:
-        self.close()
         last = tail(self.log)
+        self.close()
         where = f"whole log: {self.log}" if self.log.exists() else "no log was kept"
         said = f"; the end of its log: {' | '.join(last)}" if last else ""
         return WorkerFailed(f"RecBole's process for {self.model} {how}{said} ({where})", model=self.model, log=last)

@@ -26,7 +26,7 @@ def main():
             return
         import patches
 
-        patched = patches.apply()
+        patched = [*patches.apply(), *patches.mend(job["model"])]
         from training import heard, train
 
         ranker, facts = train(job, host)

@@ -1,6 +1,7 @@
 """What RecBole 1.2.1 needs to run on NumPy 2, pandas 3, a current SciPy and torch 2.6+: mended from outside, each by name.
 
-Applied before `recbole` is imported. A patch that an older library does not need is not applied and not reported.
+`apply` runs before `recbole` is imported; a patch that an older library does not need is not applied and not reported.
+`mend` is for a fault of RecBole's own in one model.
 """
 
 import functools
@@ -68,3 +69,23 @@ PATCHES = {
     "pandas.Series.agg(len)": pandas_agg_len,
     "torch.load(weights_only=False)": torch_load_whole_checkpoints,
 }
+
+
+def mend(model: str) -> list[str]:
+    """Put the patches of one of RecBole's models in place; their names."""
+    if model != "Pop":
+        return []
+    from recbole.model.general_recommender.pop import Pop
+
+    Pop.calculate_loss = count_every_event
+    return ["recbole Pop.calculate_loss: every event counts"]
+
+
+def count_every_event(self, interaction):
+    """RecBole's own adds 1 per batch to an item, however often it is in there: it counts batches, not events."""
+    import torch
+
+    items = interaction[self.ITEM_ID]
+    self.item_cnt.index_add_(0, items, torch.ones_like(items)[:, None])
+    self.max_cnt = torch.max(self.item_cnt, dim=0)[0]
+    return torch.nn.Parameter(torch.zeros(1)).to(self.device)

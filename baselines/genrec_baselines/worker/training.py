@@ -117,18 +117,25 @@ def sampler(config, dataset, part):
 
 
 def pretrained(job, config, make, batches, host):
-    """S3Rec's first stage; the configuration of the second."""
+    """S3Rec's first stage, in half of the time at most; the configuration of the second."""
+    ends, batches.ends = batches.ends, (time.monotonic() + batches.ends) / 2
     trainer = get_trainer(config["MODEL_TYPE"], config["model"])(config, make(config))
     trainer.save_step = trainer.pretrain_epochs
     one_epoch = trainer._train_epoch
 
     def epoch(train_data, number, *args, **kwargs):
+        if number and time.monotonic() > batches.ends:
+            raise OutOfTime
         loss = one_epoch(train_data, number, *args, **kwargs)
         host.send(pretrained=number + 1, epochs=trainer.pretrain_epochs, loss=total(loss))
         return loss
 
     trainer._train_epoch = epoch
-    trainer.pretrain(batches)
+    try:
+        trainer.pretrain(batches)
+    except OutOfTime:
+        trainer.save_pretrained_model(0, "saved/pretrained.pth")
+    batches.ends, batches.cut = ends, False
     return configure(job, True, train_stage="finetune", pre_model_path=trainer.saved_model_file)
 
 
