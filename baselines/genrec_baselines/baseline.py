@@ -140,13 +140,13 @@ class RecBoleBaseline(Baseline):
 
         A sequential model has nothing to say about a user without history: such a list is empty.
         """
+        if not len(queries):
+            return Ranking(np.zeros((0, 0), np.int32), np.zeros((0, 0), np.float32), depth=k)
         number, self._asked = self._asked, self._asked + 1
         asked, into = self._worker.folder / f"queries-{number}.npz", self._worker.folder / f"lists-{number}.npz"
         left_out = {} if exclude is None else {"exclude": exclude.values, "exclude_offsets": exclude.offsets}
         history = queries.history
         np.savez(asked, user=queries.user, history=history.values, offsets=history.offsets, **left_out)
-        if not len(queries):
-            return Ranking(np.zeros((0, 0), np.int32), np.zeros((0, 0), np.float32), depth=k)
         self._worker.send({"queries": str(asked), "k": k, "into": str(into)})
         self._worker.receive(time.monotonic() + ANSWER, "ranking")
         with np.load(into) as lists:
