@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
-PLUGINS := plugins/genrec-causal-lm plugins/genrec-decoders plugins/genrec-semantic
+PARTS := baselines plugins/genrec-causal-lm plugins/genrec-decoders plugins/genrec-semantic
 
 .PHONY: demo test test-all check format clean
 
@@ -16,10 +16,11 @@ demo: $(VENV)/.demo
 # Two test processes with one thread each: two processes that each use all cores slow one another down.
 test: $(VENV)/.test
 	$(PYTEST) -m "not slow"
-	@set -e; for plugin in $(PLUGINS); do echo "$$plugin"; $(PYTEST) --rootdir $$plugin $$plugin/tests; done
+	@set -e; for part in $(PARTS); do echo "$$part"; $(PYTEST) -m "not slow" --rootdir $$part -c $$part/pyproject.toml $$part/tests; done
 
 test-all: test $(VENV)/.test-all
 	$(PYTEST) -m slow
+	$(PYTEST) -m slow --rootdir baselines -c baselines/pyproject.toml baselines/tests
 	$(PYTEST) --rootdir plugins/genrec-semantic plugins/genrec-semantic/tests
 
 check: $(VENV)/.check
@@ -45,9 +46,9 @@ $(VENV)/.demo: $(VENV)/bin/python pyproject.toml constraints.txt
 	$(PIP) --no-deps recbole
 	@touch $@
 
-$(VENV)/.test: $(VENV)/.demo $(PLUGINS:%=%/pyproject.toml)
+$(VENV)/.test: $(VENV)/.demo $(PARTS:%=%/pyproject.toml)
 	$(PIP) -e ".[cpu,test]"
-	$(PIP) -e "./plugins/genrec-causal-lm[lora]" -e ./plugins/genrec-decoders -e ./plugins/genrec-semantic
+	$(PIP) -e "./plugins/genrec-causal-lm[lora]" -e ./plugins/genrec-decoders -e ./plugins/genrec-semantic -e ./baselines
 	@touch $@
 
 # What the slow tests need on top: an encoder of texts.

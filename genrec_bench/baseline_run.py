@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from genrec_bench.contracts import Baseline, Context
-from genrec_bench.guards import check_ranking
+from genrec_bench.guards import check_facts, check_ranking
 from genrec_bench.heuristics.popularity import Popularity
 from genrec_bench.metrics import scores, validity
 from genrec_bench.metrics.throughput import throughput
@@ -36,6 +36,8 @@ def run_baseline(this: Run) -> None:
     with this.phase("fit"), this.held("baseline", "fit"):
         baseline.fit(train_view(this.data, split, baseline.needs), validate, ctx)
     queries, info = split.queries(split.test), this.info("baseline")
+    with this.held("baseline", "facts"):
+        this.found["training"] = check_facts(info, baseline.facts())
     for policy in POLICIES:
         parts, seconds = [], []
         with this.phase(f"decode_{policy}"), this.progress.phase(f"ranking ({policy})", len(queries), "users") as tick:

@@ -246,3 +246,7 @@ class Baseline(Component):
     @abstractmethod
     def rank(self, queries: Queries, *, k: int, exclude: Ragged | None = None) -> Ranking:
         """The best `k` items per query, fewer where it has no more; never one of `exclude`'s."""
+
+    def facts(self) -> Mapping[str, Any]:
+        """What its training was, for the record's `training`: JSON-able; asked once, after `fit`. Empty: nothing to say."""
+        return {}

@@ -7,6 +7,7 @@ other components go on. Knows the contracts, never a component by name.
 from __future__ import annotations
 
 import errno
+import json
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -207,6 +208,14 @@ def check_ranking(info: ComponentInfo, ranking: Any, queries: Queries, policy: s
     if policy == "mask" and contained(ranking.items, queries.history).any():
         raise fault(info, "exclude", "it listed an item that was to be excluded: Baseline.rank must respect `exclude`")
     return ranking
+
+
+def check_facts(info: ComponentInfo, facts: Any) -> dict[str, Any]:
+    """A baseline's facts as plain JSON data, if they are a mapping that can be written as such."""
+    try:
+        return dict(json.loads(json.dumps(dict(facts), allow_nan=False)))
+    except (TypeError, ValueError) as error:
+        raise fault(info, "plain facts", f"facts gave what JSON cannot hold: {error}") from error
 
 
 def _size(found: Any) -> str:

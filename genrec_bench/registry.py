@@ -34,7 +34,12 @@ KNOWN_ELSEWHERE: Mapping[tuple[str, str], str] = {  # (kind, name) -> the distri
     **dict.fromkeys([("indexer", "rq-kmeans"), ("indexer", "rq-vae"), ("indexer", "semantic-tree")], "genrec-semantic"),
     ("backbone", "causal-lm"): "genrec-causal-lm",
     **dict.fromkeys([("decoder", "diverse"), ("decoder", "stochastic"), ("decoder", "debiased")], "genrec-decoders"),
-}
+    **{("baseline", name): "genrec-baselines" for name in (
+        "bert4rec", "bpr", "caser", "core", "fdsa", "gru4rec", "hgn", "itemknn", "lightgcn", "multivae", "narm", "neumf",
+        "recbole-ease", "recbole-pop", "s3rec", "sasrec", "sasrec-bpr", "sgl", "simplex", "srgnn",
+    )},
+}  # fmt: skip
+FOLDERS = {"genrec-baselines": "./baselines"}  # in a clone, where it is not ./plugins/NAME
 CANNOT_MOVE_A_NUMBER = {"genrec_bench": ("cli", "leaderboard", "testing")}  # sub-packages outside the code digest
 CHECK_SECONDS = 120
 
@@ -143,7 +148,8 @@ def _unknown(kind: str, name: str, known: list[ComponentInfo]) -> UnknownCompone
     said = f"no {kind} named {name!r}.{did_you_mean(name, names)}"
     elsewhere = KNOWN_ELSEWHERE.get((kind, plain))
     if elsewhere and not owner:
-        said += f" It comes with {elsewhere}: pip install {elsewhere}, or ./plugins/{elsewhere} from a clone."
+        folder = FOLDERS.get(elsewhere, f"./plugins/{elsewhere}")
+        said += f" It comes with {elsewhere}: pip install {elsewhere}, or {folder} from a clone."
     elif owner and not any(_normalised(info.distribution) == _normalised(owner) for info in known):
         said += f" No installed distribution {owner!r} has {_a(kind)}: is it installed?"
     listing = f"  `genrec plugins --kind {kind}` lists all {len(known)}."

@@ -58,6 +58,7 @@ CASES = {
     ("baseline", "popularity"): [{}],
 }
 TESTED_ELSEWHERE = {  # distribution -> the file that runs these checks over its components
+    "genrec-baselines": "baselines/tests/test_conformance.py",
     "genrec-causal-lm": "plugins/genrec-causal-lm/tests/test_causal_conformance.py",
     "genrec-decoders": "plugins/genrec-decoders/tests/test_conformance.py",
     "genrec-semantic": "plugins/genrec-semantic/tests/test_semantic_conformance.py",

@@ -118,6 +118,11 @@ class Repeats(Invents):
         return Ranking(items, np.zeros(items.shape, np.float32), depth=k)
 
 
+class TellsNoData(Popularity):
+    def facts(self):
+        return {"loss": float("nan")}
+
+
 @pytest.fixture
 def instead(monkeypatch):
     """Puts a class in the place of an installed component."""
@@ -147,6 +152,7 @@ def instead(monkeypatch):
         ("baseline", Shameless, "exclude", "must respect"),
         ("baseline", Invents, "known items", "catalogue of 48"),
         ("baseline", Repeats, "rank", "names an item twice"),
+        ("baseline", TellsNoData, "plain facts", "JSON"),
     ],
 )
 def test_a_broken_component_is_stopped_by_name(go, tmp_path, instead, kind, cls, check, says):

@@ -158,6 +158,14 @@ def test_a_baseline_that_ignores_what_to_exclude_is_refused(go, monkeypatch):
         go(baseline="popularity")
 
 
+def test_what_a_baseline_says_of_its_training_is_recorded(go, monkeypatch):
+    from genrec_bench.heuristics.popularity import Popularity
+
+    assert go(baseline="popularity").training == {}
+    monkeypatch.setattr(Popularity, "facts", lambda self: {"epochs": 1, "converged": True})
+    assert go(baseline="popularity", force=True).training == {"epochs": 1, "converged": True}
+
+
 def test_a_record_is_written_without_changing_a_text(tmp_path):
     data = {"path": "a[ 1 ]/x.csv", "ranks": [1, 2.5, -3], "mixed": [1, "2"], "empty": []}
     write_json(tmp_path / "x.json", data)

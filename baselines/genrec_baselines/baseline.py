@@ -1,0 +1,267 @@
+"""A RecBole model as a baseline: hands the training part to a worker process, validates it, and asks it for lists.
+
+RecBole is never imported here. The worker sees training sequences and queries; validation targets stay with the caller,
+whose `validation()` it is asked for after every epoch, and test targets are nowhere.
+"""
+
+from __future__ import annotations
+
+import ast
+import math
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from genrec_baselines import settings
+from genrec_baselines.process import Worker
+from genrec_baselines.requirements import locate, parameters_of
+from genrec_bench.contracts import Baseline, Context
+from genrec_bench.errors import ConfigError, DeviceMissing, NeedsMissing, did_you_mean
+from genrec_bench.types import Queries, Ragged, Ranking, TrainView
+
+GRACE = (
+    120.0  # seconds beyond `time_limit` for starting, writing files and one last epoch, before a worker counts as hung
+)
+ANSWER = 600.0  # seconds for one batch of lists
+SEEDS = 2**32  # NumPy's global generator, which RecBole seeds, knows no more
+BRIDGES_OWN = frozenset(  # what the bridge sets: another value would be another experiment, or break it
+    [
+        "alias_of_item_id",
+        "benchmark_filename",
+        "checkpoint_dir",
+        "data_path",
+        "eval_args",
+        "gpu_id",
+        "load_col",
+        "metrics",
+        "repeatable",
+        "seed",
+        "show_progress",
+        "topk",
+        "valid_metric",
+        "train_stage",
+        "pre_model_path",
+        "save_step",
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Config:
+    """Options of every RecBole model. An option that is not given comes from `settings`, and else from RecBole."""
+
+    epochs: int | None = None  # passes over the training part, at most
+    stopping_step: int | None = None  # validations without progress before training stops
+    learning_rate: float | None = None  # of Adam
+    embedding_size: int | None = None  # numbers per user and item
+    train_batch_size: int | None = None  # training examples per step
+    time_limit: float = 3600.0  # seconds of training; then the best weights so far are kept, marked not converged
+    memory_limit_mb: int | None = None  # of the worker process, in MB (10^6 bytes); beyond it the run fails
+    python: str | None = None  # interpreter that has RecBole; none: the one that runs this
+    settings: Literal["auto", "none"] = "auto"  # parameters kept for known data sets, or RecBole's own defaults
+    extra: tuple[str, ...] = ()  # any RecBole parameters, name=value,name=value
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "learning_rate", "embedding_size", "train_batch_size", "time_limit", "memory_limit_mb"):
+            value = getattr(self, name)
+            if value is not None and not (value > 0 and math.isfinite(value)):
+                raise ValueError(f"{name} = {value}: must be above 0")
+        if self.stopping_step is not None and self.stopping_step < 0:
+            raise ValueError(f"stopping_step = {self.stopping_step}: must not be negative")
+        parse_extra(self.extra)
+
+
+class RecBoleBaseline(Baseline):
+    """One of RecBole 1.2.1's models; subclasses name it.
+
+    `sizes` are the parameters that `embedding_size` sets, `fixed` those that make the model what its name says,
+    `samples_unmet` whether its training draws items a user has not met.
+    """
+
+    Config = Config
+    contract = 1
+    model: ClassVar[str]
+    sizes: ClassVar[tuple[str, ...]] = ()
+    fixed: ClassVar[Mapping[str, Any]] = {}
+    samples_unmet: ClassVar[bool] = False
+
+    def ready(self) -> None:
+        """RecBole is there, and knows what `extra` sets. NeedsMissing or ConfigError otherwise."""
+        known = parameters_of(self.model, locate(self.config.python)) - BRIDGES_OWN
+        for key in parse_extra(self.config.extra):
+            if key in BRIDGES_OWN or key in self.fixed:
+                raise ConfigError(f"baseline.extra: {key!r} is set by the bridge", part="baseline", key="extra")
+            if key not in known:
+                raise ConfigError(
+                    f"baseline.extra: RecBole's {self.model} has no parameter {key!r}.{did_you_mean(key, known)}",
+                    part="baseline",
+                    key="extra",
+                )
+        if self.config.embedding_size is not None and not self.sizes:
+            raise ConfigError(
+                f"baseline.embedding_size: {self.model} has no embeddings", part="baseline", key="embedding_size"
+            )
+
+    def fingerprint(self) -> str:
+        """The settings files count: other settings are another run."""
+        return settings.fingerprint() if self.config.settings == "auto" else ""
+
+    def fit(self, train: TrainView, validation: Callable[[], float] | None, ctx: Context) -> None:
+        """Train in a worker process, which stays to answer `rank`. The best epoch by `validation()` is kept.
+
+        NeedsMissing where the data has nothing to learn from; WorkerFailed if the worker dies, fails or exceeds a limit.
+        """
+        self.ready()
+        self._check(train)
+        parameters, source = self.parameters(train)
+        gpu = visible_gpu(ctx.device)
+        self._worker = Worker(self.config.python or sys.executable, self.model, self.config.memory_limit_mb, ctx.folder)
+        self._asked = 0
+        try:
+            found = self._train(train, validation, ctx, parameters, gpu)
+        except BaseException:
+            self._worker.close()
+            raise
+        around = found.pop("surroundings")
+        self._facts = {**found, "precision": "fp32", "recbole": {**around, "model": self.model, "source": source}}
+        self._facts["recbole"]["settings"] = self._facts.pop("settings")
+
+    def facts(self) -> Mapping[str, Any]:
+        """Epochs and validation scores, how training ended, RecBole's parameters with their source, and the patches."""
+        return self._facts
+
+    def rank(self, queries: Queries, *, k: int, exclude: Ragged | None = None) -> Ranking:
+        """The `k` best items by the model's own scores; equal scores by item number.
+
+        A sequential model has nothing to say about a user without history: such a list is empty.
+        """
+        if not len(queries):
+            return Ranking(np.zeros((0, 0), np.int32), np.zeros((0, 0), np.float32), depth=k)
+        number, self._asked = self._asked, self._asked + 1
+        asked, into = self._worker.folder / f"queries-{number}.npz", self._worker.folder / f"lists-{number}.npz"
+        left_out = {} if exclude is None else {"exclude": exclude.values, "exclude_offsets": exclude.offsets}
+        history = queries.history
+        np.savez(asked, user=queries.user, history=history.values, offsets=history.offsets, **left_out)
+        self._worker.send({"queries": str(asked), "k": k, "into": str(into)})
+        self._worker.receive(time.monotonic() + ANSWER, "ranking")
+        with np.load(into) as lists:
+            ranking = Ranking(lists["items"], lists["scores"], depth=k)
+        asked.unlink()
+        into.unlink()
+        return ranking
+
+    def parameters(self, train: TrainView) -> tuple[dict[str, Any], str]:
+        """RecBole's parameters for this training part, beside its own defaults, and the source of the settings."""
+        found, source = settings.settings_for(self.name_in_settings(), train)
+        if self.config.settings == "none":
+            found, source = {}, settings.DEFAULTS
+        names = ("epochs", "stopping_step", "learning_rate", "train_batch_size")
+        given = {name: value for name in names if (value := getattr(self.config, name)) is not None}
+        if self.config.embedding_size is not None:
+            given |= dict.fromkeys(self.sizes, self.config.embedding_size)
+        given |= parse_extra(self.config.extra)
+        return {**found, **given, **self.fixed}, source + (f"; given: {', '.join(sorted(given))}" if given else "")
+
+    @classmethod
+    def name_in_settings(cls) -> str:
+        """The table of the settings files that is this model's: the class's name, in lower case."""
+        return cls.__name__.lower()
+
+    def _check(self, train: TrainView) -> None:
+        lengths = train.sequences.lengths
+        if "sequential" in self.tasks and int(lengths.max(initial=0)) < 2:
+            raise NeedsMissing(
+                f"{self.model} learns steps from one item to the next, and no user has two training items: use a direct "
+                "baseline, or data with longer users",
+                needs="a user with two training items",
+            )
+        if self.samples_unmet:
+            met = np.bincount(np.unique(train.sequences.rows * train.n_items + train.sequences.values) // train.n_items)
+            if int(met.max(initial=0)) >= train.n_items:
+                raise NeedsMissing(
+                    f"RecBole draws items that a user has not met, and user {int(met.argmax())} has met all "
+                    f"{train.n_items}: {self.model} needs a larger catalogue",
+                    needs="items that no user has met all of",
+                )
+
+    def _train(
+        self,
+        train: TrainView,
+        validation: Callable[[], float] | None,
+        ctx: Context,
+        parameters: Mapping[str, Any],
+        gpu: str,
+    ) -> dict[str, Any]:
+        worker, limit = self._worker, self.config.time_limit
+        arrays = {"values": train.sequences.values, "offsets": train.sequences.offsets}
+        if "item_features" in self.needs and train.item_features is not None:
+            arrays |= {"features": train.item_features.values, "feature_offsets": train.item_features.offsets}
+        np.savez(worker.folder / "train.npz", **arrays)
+        worker.send(
+            {
+                "model": self.model,
+                "sequential": "sequential" in self.tasks,
+                "parameters": parameters,
+                "train": "train.npz",
+                "n_items": train.n_items,
+                "seed": ctx.seed % SEEDS,
+                "gpu": gpu,
+                "time_limit": limit,
+                "validate": validation is not None,
+            }
+        )
+        until, counted = time.monotonic() + limit + GRACE, {}
+        with ctx.progress.phase(f"training {self.model}", None, "epochs") as tick:
+            while "done" not in (message := worker.receive(until, "training")):
+                counted = message.get("parameters", counted)
+                if "batch" in message:
+                    tick(0, f"batch {message['batch']} of {message['batches']}")
+                elif "loss" in message:
+                    tick(1, f"loss {message['loss']:.4f}")
+                elif "validate" in message:
+                    asked = time.monotonic()
+                    score = validation() if validation is not None else 0.0
+                    until += time.monotonic() - asked
+                    tick(0, f"ndcg@10 {score:.4f}")
+                    worker.send({"score": score})
+        return {**message["done"], "parameters": counted}
+
+
+def parse_extra(extra: tuple[str, ...]) -> dict[str, Any]:
+    """`name=value` pairs as RecBole's parameters; a part without `=` belongs to the value before it, as in `[64,32]`."""
+    joined: list[str] = []
+    for part in extra:
+        if "=" in part:
+            joined.append(part)
+        elif joined:
+            joined[-1] += f",{part}"
+        else:
+            raise ValueError(f"extra = {part!r}: expected name=value")
+    return {key.strip(): _value(text.strip()) for key, _, text in (part.partition("=") for part in joined)}
+
+
+def _value(text: str) -> Any:
+    words = {"true": True, "false": False, "none": None}
+    if text.lower() in words:
+        return words[text.lower()]
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+def visible_gpu(device: str) -> str:
+    """The GPU as RecBole wants it named, an entry of CUDA_VISIBLE_DEVICES; empty for the CPU."""
+    kind, _, number = device.partition(":")
+    if kind == "cpu":
+        return ""
+    if kind != "cuda":
+        raise DeviceMissing(f"RecBole runs on cpu and cuda, not on {device!r}: use --device cpu", device=device)
+    visible = [each for each in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if each]
+    at = int(number or 0)
+    return visible[at] if at < len(visible) else str(at)

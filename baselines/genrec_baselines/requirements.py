@@ -1,0 +1,56 @@
+"""Is RecBole there, and the version that this bridge was built for? Looks at files only: imports none of it."""
+
+from __future__ import annotations
+
+import functools
+import re
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+from genrec_bench.errors import NeedsMissing, UsageError
+
+VERSION = "1.2.1"
+INSTALL = f"-m pip install --no-deps recbole=={VERSION}"
+
+
+@functools.lru_cache(maxsize=8)
+def locate(python: str | None) -> Path:
+    """The folder of the interpreter's RecBole. NeedsMissing with the command that installs it, where it is not there or is
+    another version; UsageError if there is no such interpreter."""
+    origin = _origin(python)
+    if not origin:
+        raise NeedsMissing(
+            f"RecBole is not installed: {python or sys.executable} {INSTALL} (without its own pins: one of them, ray, has "
+            "no wheel for Python 3.12 and later, and is not used)",
+            needs="recbole",
+        )
+    folder = Path(origin).parent
+    said = re.search(r'^__version__ *= *"([^"]+)"', (folder / "__init__.py").read_text(), re.MULTILINE)
+    if said is None or said[1] != VERSION:
+        raise NeedsMissing(
+            f"RecBole {said[1] if said else 'of unknown version'} is installed, this bridge patches {VERSION}: "
+            f"{python or sys.executable} {INSTALL}",
+            needs="recbole",
+        )
+    return folder
+
+
+def _origin(python: str | None) -> str:
+    if python is None:
+        spec = find_spec("recbole")
+        return spec.origin or "" if spec else ""
+    code = "from importlib.util import find_spec as f; s = f('recbole'); print(s.origin if s else '')"
+    try:
+        done = subprocess.run([python, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    except (OSError, subprocess.SubprocessError) as error:
+        raise UsageError(f"baseline.python = {python!r} is no Python interpreter that runs: {error}") from None
+    return done.stdout.strip()
+
+
+def parameters_of(model: str, folder: Path) -> set[str]:
+    """The parameters that RecBole reads for a model: keys of its property files."""
+    files = ["overall.yaml", "dataset/sample.yaml", "quick_start_config/sequential.yaml", f"model/{model}.yaml"]
+    text = "\n".join((folder / "properties" / file).read_text(encoding="utf-8") for file in files)
+    return set(re.findall(r"^(\w+) *:", text, re.MULTILINE))

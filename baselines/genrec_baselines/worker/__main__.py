@@ -1,0 +1,69 @@
+"""The far side of the bridge: a process of its own, in a folder of its own, where RecBole may do as it likes.
+
+Started as `python .../worker FOLDER`, by any interpreter that has RecBole: it imports nothing of genrec_bench. It gets
+training sequences and queries, never a held-out item.
+"""
+
+import logging
+import os
+import platform
+import sys
+import traceback
+
+
+def main():
+    """Train as the host's first line says, then answer queries until the host is done."""
+    folder, sys.argv = sys.argv[1], sys.argv[:1]  # RecBole reads sys.argv
+    from talk import Host
+
+    host = Host()
+    os.chdir(folder)
+    try:
+        logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
+        host.send(phase="importing")
+        job = host.receive()
+        if job is None:
+            return
+        import patches
+
+        patched = [*patches.apply(), *patches.mend(job["model"])]
+        from training import heard, train
+
+        ranker, facts = train(job, host)
+        host.send(done={**facts, **surroundings(patched, ranker.device)})
+        while True:
+            request = heard(host)
+            ranker.answer(request)
+            host.send(ranked=request["into"])
+    except Exception as error:
+        traceback.print_exc()
+        host.send(error=f"{type(error).__name__}: {error}", kind=type(error).__name__)
+        sys.exit(1)
+
+
+def surroundings(patched, device):
+    """What the model ran on, for the record."""
+    from importlib.metadata import version
+
+    import torch
+
+    names = ("recbole", "torch", "numpy", "scipy", "pandas")
+    found = {
+        "patches": patched,
+        "python": platform.python_version(),
+        "packages": {name: version(name) for name in names},
+    }
+    if device.type == "cuda":
+        found |= {"gpu": torch.cuda.get_device_name(device), "peak_device_mb": torch.cuda.max_memory_allocated() / 1e6}
+    try:
+        import resource
+
+        unit = 1 if sys.platform == "darwin" else 1024
+        found["peak_host_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+    except ImportError:  # not on Windows
+        pass
+    return {"surroundings": found}
+
+
+if __name__ == "__main__":
+    main()

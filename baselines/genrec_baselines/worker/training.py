@@ -1,0 +1,222 @@
+"""One RecBole model, trained on the training part. Validation is the host's: it asks for lists and gives back a score.
+
+RecBole's own trainer, early stopping and checkpoints are used as they are; validation targets never come here.
+"""
+
+import time
+
+import numpy as np
+import torch
+from atomic import NAME, TRAIN, rows_of, write
+from ranking import Ranker
+from recbole.config import Config
+from recbole.data import create_dataset
+from recbole.data.utils import get_dataloader
+from recbole.sampler import RepeatableSampler, Sampler
+from recbole.utils import ModelType, get_model, get_trainer, init_seed
+
+TICK = 1.0  # seconds between signs of life
+
+
+class OutOfTime(Exception):
+    """The time limit is over and what was learnt is saved."""
+
+
+class Batches:
+    """A data loader that tells the host how far it is, and ends an epoch early once the time is over."""
+
+    def __init__(self, loader, host, ends):
+        self._loader, self._host = loader, host
+        self.ends = ends  # on the monotonic clock
+        self._said = 0.0
+        self.done = 0  # batches of this epoch
+        self.cut = False  # whether an epoch was ended early
+
+    def __getattr__(self, name):
+        return getattr(self._loader, name)
+
+    def __len__(self):
+        return len(self._loader)
+
+    def __iter__(self):
+        for number, batch in enumerate(self._loader):
+            now = time.monotonic()
+            if number and now > self.ends:
+                self.cut = True
+                return
+            if now - self._said > TICK:
+                self._said = now
+                self._host.send(batch=number, batches=len(self._loader))
+            self.done = number + 1
+            yield batch
+
+
+def train(job, host):
+    """Train as `job` says; the ranker of the best weights, and what happened."""
+    began = time.monotonic()
+    with np.load(job["train"]) as found:
+        data = {name: found[name] for name in found.files}
+    sequences = rows_of(data["values"], data["offsets"])
+    features = rows_of(data["features"], data["feature_offsets"]) if "features" in data else None
+    config = configure(job, features is not None)
+    init_seed(config["seed"], config["reproducibility"])
+    sequential = job["sequential"]
+    longest = config["MAX_ITEM_LIST_LENGTH"]
+    write("data", sequences, int(job["n_items"]), features, sequential, longest)
+    dataset = create_dataset(config)
+    (part,) = dataset.build()
+    if sequential:
+        widen(part, longest)
+    loader = get_dataloader(config, "train")(config, part, sampler(config, dataset, part), shuffle=config["shuffle"])
+    batches = Batches(loader, host, began + job["time_limit"])
+
+    def make(config):
+        init_seed(config["seed"], config["reproducibility"])
+        return get_model(config["model"])(config, part).to(config["device"])
+
+    if job["model"] == "S3Rec":
+        config = pretrained(job, config, make, batches, host)
+    model = make(config)
+    ranker = Ranker(config, model, dataset, len(sequences), int(job["n_items"]), sequential)
+    facts = fit(config, model, batches, ranker, job, host)
+    return ranker, {**facts, "examples_per_epoch": len(part), "settings": settings_of(config)}
+
+
+def configure(job, with_features, **more):
+    """RecBole's configuration: its defaults, then the job's parameters, then what the bridge fixes."""
+    columns = ["item_id", "class"] if with_features else ["item_id"]
+    fixed = {
+        "data_path": "data",
+        "benchmark_filename": [TRAIN],
+        "load_col": {"inter": ["user_id", "item_id", "item_id_list"], "user": ["user_id"], "item": columns},
+        "alias_of_item_id": ["item_id_list"] if job["sequential"] else None,
+        "checkpoint_dir": "saved",
+        "show_progress": False,
+        "seed": job["seed"],
+        "gpu_id": job["gpu"],
+        "valid_metric": "NDCG@10",
+    }
+    return Config(model=job["model"], dataset=NAME, config_dict={**job["parameters"], **fixed, **more})
+
+
+def widen(part, longest):
+    """Pad histories to the full width: some models' shapes rest on it."""
+    histories = part.inter_feat["item_id_list"]
+    padded = torch.nn.functional.pad(histories, (0, longest - histories.shape[1]))
+    part.inter_feat.interaction["item_id_list"] = padded
+    part.field2seqlen["item_id_list"] = longest
+
+
+def sampler(config, dataset, part):
+    """The source of negatives for training, as RecBole's `create_samplers` makes it, from the training part alone."""
+    asked = config["train_neg_sample_args"]
+    if asked["distribution"] == "none":
+        return None
+    kind, source = (RepeatableSampler, dataset) if config["repeatable"] else (Sampler, [part])
+    return kind([TRAIN], source, asked["distribution"], asked["alpha"]).set_phase(TRAIN)
+
+
+def pretrained(job, config, make, batches, host):
+    """S3Rec's first stage, in half of the time at most; the configuration of the second."""
+    ends, batches.ends = batches.ends, (time.monotonic() + batches.ends) / 2
+    trainer = get_trainer(config["MODEL_TYPE"], config["model"])(config, make(config))
+    trainer.save_step = trainer.pretrain_epochs
+    one_epoch = trainer._train_epoch
+
+    def epoch(train_data, number, *args, **kwargs):
+        if number and time.monotonic() > batches.ends:
+            raise OutOfTime
+        loss = one_epoch(train_data, number, *args, **kwargs)
+        host.send(pretrained=number + 1, epochs=trainer.pretrain_epochs, loss=total(loss))
+        return loss
+
+    trainer._train_epoch = epoch
+    try:
+        trainer.pretrain(batches)
+    except OutOfTime:
+        trainer.save_pretrained_model(0, "saved/pretrained.pth")
+    batches.ends, batches.cut = ends, False
+    return configure(job, True, train_stage="finetune", pre_model_path=trainer.saved_model_file)
+
+
+def fit(config, model, batches, ranker, job, host):
+    """Run RecBole's trainer to its end, its early stop or the time limit, and put the best weights in place."""
+    trainer = get_trainer(config["MODEL_TYPE"], config["model"])(config, model)
+    history, began = [], time.monotonic()
+    one_epoch = trainer._train_epoch
+
+    def epoch(train_data, number, *args, **kwargs):
+        if number and time.monotonic() > batches.ends:
+            raise OutOfTime
+        started = time.monotonic()
+        loss = one_epoch(train_data, number, *args, **kwargs)
+        seconds = round(time.monotonic() - started, 3)
+        history.append({"epoch": number + 1, "loss": total(loss) / max(1, batches.done), "seconds": seconds})
+        host.send(epoch=number + 1, epochs=trainer.epochs, loss=history[-1]["loss"])
+        return loss
+
+    def validate(*_, **__):
+        host.send(validate=True)
+        while "score" not in (said := heard(host)):
+            ranker.answer(said)
+            host.send(ranked=said["into"])
+        history[-1]["ndcg@10"] = said["score"]
+        return said["score"], {"ndcg@10": said["score"]}
+
+    trainer._train_epoch, trainer._valid_epoch = epoch, validate
+    host.send(phase="training", epochs=trainer.epochs, parameters=counted(model))
+    closed = config["MODEL_TYPE"] == ModelType.TRADITIONAL
+    try:
+        trainer.fit(batches, ["the host's"] if job["validate"] else None, saved=True)
+        stopped = trainer.cur_step > trainer.stopping_step
+        ended = "closed form" if closed else "early stop" if stopped else "epochs"
+    except OutOfTime:
+        ended = "time limit"
+    if batches.cut and ended == "epochs":
+        ended = "time limit"
+    checkpoint = torch.load(trainer.saved_model_file, map_location=config["device"])
+    model.load_state_dict(checkpoint["state_dict"])
+    model.load_other_parameter(checkpoint.get("other_parameter"))
+    return {
+        "epochs": len(history),
+        "best_epoch": checkpoint["epoch"] + 1,
+        "history": history,
+        "ended_by": ended,
+        "converged": ended in ("closed form", "early stop"),
+        "seconds": round(time.monotonic() - began, 3),
+    }
+
+
+def heard(host):
+    """The host's next word; without one, this process has nobody to work for."""
+    said = host.receive()
+    if said is None:
+        raise SystemExit(1)
+    return said
+
+
+def total(loss):
+    """RecBole's loss of an epoch: a number, or one per part."""
+    return float(sum(loss)) if isinstance(loss, tuple) else float(loss)
+
+
+def counted(model):
+    """Trained numbers: in embedding tables, and elsewhere."""
+    tables = {id(table.weight) for table in model.modules() if isinstance(table, torch.nn.Embedding)}
+    found = {"embedding": 0, "other": 0}
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            found["embedding" if id(parameter) in tables else "other"] += parameter.numel()
+    return found
+
+
+def settings_of(config):
+    """The parameters of training and of the model that RecBole ran with, as far as they are plain data."""
+    known = {key for names in config.parameters.values() for key in names}
+    training = {*config.parameters["Training"], "MAX_ITEM_LIST_LENGTH"}
+    hidden = {"model", "dataset", "pre_model_path", "show_progress", "wandb_project", "log_wandb"}
+    given = set(config.internal_config_dict) | set(config.external_config_dict)
+    kept = {key for key in given if (key in training or key not in known) and key not in hidden and key == key.lower()}
+    plain = (bool, int, float, str, list, dict)
+    found = {key: config.final_config_dict[key] for key in sorted(kept | {"MAX_ITEM_LIST_LENGTH"})}
+    return {key: value for key, value in found.items() if isinstance(value, plain)}

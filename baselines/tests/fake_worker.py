@@ -1,0 +1,20 @@
+"""A worker that does what FAKE_WORKER says instead of training: for tests of what the host makes of it."""
+
+import json
+import os
+import sys
+import time
+
+job = json.loads(sys.stdin.readline())
+print("\x1b[1;36mepoch 0 training\x1b[0m", file=sys.stderr)
+print("something went wrong here", file=sys.stderr, flush=True)
+what = os.environ["FAKE_WORKER"]
+if what == "exits":
+    sys.exit(3)
+if what == "is killed":
+    os.kill(os.getpid(), 9)
+if what == "raises":
+    print(json.dumps({"error": "ValueError: Training loss\n is nan"}), flush=True)
+if what == "grows":
+    held = bytearray(os.urandom(1)) * 400_000_000
+time.sleep(60)

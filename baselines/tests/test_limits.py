@@ -1,0 +1,103 @@
+"""A worker that dies, hangs or grows ends as one error with the end of its log, and the host lives."""
+
+import os
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from genrec_baselines import baseline, models, process
+from genrec_baselines.process import WorkerFailed
+
+from genrec_bench import RunSpec, run
+from genrec_bench.contracts import Context, Quiet
+from genrec_bench.record import RunRecord
+
+
+@pytest.fixture
+def fake(monkeypatch):
+    """Workers do what they are told instead of training."""
+
+    def does(what):
+        monkeypatch.setattr(process, "CODE", Path(__file__).with_name("fake_worker.py"))
+        monkeypatch.setenv("FAKE_WORKER", what)
+
+    return does
+
+
+@pytest.mark.parametrize(
+    ("what", "said"),
+    [
+        ("exits", r"ended by itself \(exit code 3\)"),
+        ("is killed", r"was killed by SIGKILL \(out of memory\?\)"),
+        ("raises", r"failed: ValueError: Training loss is nan"),
+    ],
+)
+def test_a_worker_that_ends_is_told_with_the_end_of_its_log(make, data, ctx, fake, what, said):
+    fake(what)
+    with pytest.raises(WorkerFailed, match=said + r".*epoch 0 training \| something went wrong here") as caught:
+        make(models.BPR).fit(data.train, None, ctx)
+    assert "\n" not in str(caught.value) and "\x1b" not in str(caught.value)
+    assert caught.value.log == ("epoch 0 training", "something went wrong here")
+
+
+def test_a_worker_that_hangs_is_stopped_at_its_time_limit(make, data, ctx, fake, monkeypatch):
+    fake("hangs")
+    monkeypatch.setattr(baseline, "GRACE", 1.0)
+    hanging = make(models.BPR, time_limit=0.5)
+    with pytest.raises(WorkerFailed, match="did not end training within its time limit"):
+        hanging.fit(data.train, None, ctx)
+    assert not psutil.pid_exists(hanging._worker.pid) and not hanging._worker.folder.exists()
+
+
+def test_a_worker_that_grows_is_stopped_at_its_memory_limit(make, data, ctx, fake):
+    fake("grows")
+    with pytest.raises(WorkerFailed, match="more than memory_limit_mb=200"):
+        make(models.BPR, memory_limit_mb=200).fit(data.train, None, ctx)
+
+
+def test_a_failed_run_is_recorded_with_its_reason_and_the_log_stays(planted_file, fake, tmp_path):
+    fake("is killed")
+    with pytest.raises(WorkerFailed):
+        run(RunSpec(dataset="file", baseline="bpr", set=planted_file), out=tmp_path / "out")
+    (folder,) = (tmp_path / "out").glob("*/")
+    record = RunRecord.read(folder)
+    assert record.status == "failed" and "was killed by SIGKILL" in record.reason
+    assert "something went wrong here" in (folder / "baseline" / process.LOG).read_text()
+
+
+class Killer(Quiet):
+    """Progress that kills the worker at its first sign of life."""
+
+    def phase(self, name, total=None, unit=""):
+        if name.startswith("training"):
+            (child,) = psutil.Process().children()
+            os.kill(child.pid, 9)
+        return super().phase(name, total, unit)
+
+
+def test_a_worker_killed_from_outside_leaves_a_failed_record_and_a_living_host(planted_file, tmp_path):
+    spec = RunSpec(dataset="file", baseline="bpr", set=planted_file)
+    with pytest.raises(WorkerFailed, match="was killed by SIGKILL"):
+        run(spec, out=tmp_path / "out", progress=Killer())
+    (folder,) = (tmp_path / "out").glob("*/")
+    assert RunRecord.read(folder).status == "failed"
+
+
+def test_no_process_and_no_folder_stay_behind(make, data, ctx, fake):
+    fake("exits")
+    ended = make(models.BPR)
+    with pytest.raises(WorkerFailed):
+        ended.fit(data.train, None, ctx)
+    assert not psutil.pid_exists(ended._worker.pid) and not ended._worker.folder.exists()
+
+
+@pytest.mark.slow
+def test_training_ends_at_the_time_limit_with_the_best_weights_so_far(make, data):
+    limited = make(models.BPR, epochs=1_000_000, stopping_step=1_000_000, time_limit=8)
+    began = time.monotonic()
+    limited.fit(data.train, lambda: 0.5, Context())
+    assert time.monotonic() - began < 8 + baseline.GRACE
+    facts = limited.facts()
+    assert facts["ended_by"] == "time limit" and facts["converged"] is False and facts["epochs"] >= 1
+    assert (limited.rank(data.queries, k=10).items >= 0).all()

@@ -1,0 +1,86 @@
+"""Each model, trained by RecBole itself on a planted data set, and what a run of one leaves in its record."""
+
+import numpy as np
+import pytest
+from genrec_baselines import models
+
+from genrec_bench import RunSpec, registry, run
+from genrec_bench.contracts import Context
+from genrec_bench.heuristics.popularity import Popularity
+from genrec_bench.metrics.scores import score
+from genrec_bench.record import RunRecord
+from genrec_bench.types import Queries, Ragged
+
+NAMES = [info.name for info in registry.list_components("baseline") if info.distribution == "genrec-baselines"]
+SHORT = "MAX_ITEM_LIST_LENGTH=10"
+
+
+def validation_of(baseline, data):
+    """What a run gives a baseline to validate with."""
+    asked, targets = data.split.queries(data.split.validation), data.split.validation.target
+    return lambda: float(score(baseline.rank(asked, k=50, exclude=asked.history), targets)[0]["ndcg@10"])
+
+
+def test_a_run_is_recorded_with_its_training_its_parameters_and_the_patches(planted_file, tmp_path):
+    spec = RunSpec(dataset="file", baseline="bpr", set={**planted_file, "baseline.epochs": 2})
+    record = run(spec, out=tmp_path, device="cpu")
+    training = RunRecord.read(tmp_path / record.spec_id).training
+    assert (training["epochs"], training["ended_by"], training["converged"]) == (2, "epochs", False)
+    assert [set(row) for row in training["history"]] == [{"epoch", "loss", "seconds", "ndcg@10"}] * 2
+    assert training["examples_per_epoch"] == record.data["interactions"] - 2 * record.data["users"]
+    told = training["recbole"]
+    assert told["packages"]["recbole"] == "1.2.1" and told["settings"]["epochs"] == 2
+    assert "torch.load(weights_only=False)" in told["patches"]
+    assert told["source"] == "RecBole 1.2.1 defaults; given: epochs"
+    assert record.validity["fill@20"] == 1.0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_each_model_trains_and_ranks_every_item(make, data, name):
+    cls = registry.load("baseline", name)
+    extra = {"s3rec": f"{SHORT},pretrain_epochs=1"}.get(name, SHORT)
+    model = make(cls, epochs=1, extra=extra)
+    model.fit(data.train, validation_of(model, data), Context())
+    everything = model.rank(data.queries, k=100)
+    assert (np.sort(everything.items, axis=1) == np.arange(data.split.n_items)).all()  # also what nobody ever met
+    assert model.facts()["history"][0].keys() >= {"epoch", "loss", "ndcg@10"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("cls", "least"), [(models.SASRec, 0.9), (models.GRU4Rec, 0.9), (models.ItemKNN, 0.6), (models.EASE, 0.6)]
+)
+def test_a_planted_pattern_is_found(make, data, ctx, cls, least):
+    options = {"extra": SHORT} if cls.tasks == ("direct",) else {"epochs": 60, "learning_rate": 0.01, "extra": SHORT}
+    model = make(cls, train_batch_size=128, **options)
+    model.fit(data.train, validation_of(model, data), ctx)
+    found, _ = score(model.rank(data.queries, k=10, exclude=data.queries.history), data.split.test.target)
+    assert found["hit@5"] > least
+
+
+@pytest.mark.slow
+def test_popularity_is_the_cores(make, data, ctx):
+    theirs, ours = make(models.Pop), Popularity()
+    theirs.fit(data.train, None, ctx)
+    ours.fit(data.train, None, ctx)
+    assert (theirs.rank(data.queries, k=20).items == ours.rank(data.queries, k=20).items).all()
+    assert theirs.facts()["ended_by"] == "closed form" and theirs.facts()["converged"]
+
+
+@pytest.mark.slow
+def test_without_a_history_a_sequential_model_says_nothing(make, data, ctx):
+    model = make(models.GRU4Rec, epochs=1, extra=SHORT)
+    model.fit(data.train, None, ctx)
+    ranking = model.rank(Queries(np.array([0, 1], np.int32), Ragged.of([[], [3]])), k=5)
+    assert (ranking.items[0] == -1).all() and (ranking.items[1] >= 0).all()
+
+
+@pytest.mark.slow
+def test_the_best_epoch_by_the_hosts_validation_is_kept(make, data, ctx):
+    scores = iter([0.1, 0.5, 0.2, 0.3])
+    model = make(models.BPR, epochs=100, stopping_step=1)
+    model.fit(data.train, lambda: next(scores), ctx)
+    facts = model.facts()
+    assert (facts["epochs"], facts["best_epoch"], facts["ended_by"]) == (4, 2, "early stop")
+    assert facts["converged"] is True

@@ -1,0 +1,153 @@
+"""What is refused before any work, and where parameters come from. Nothing here starts RecBole."""
+
+import re
+import sys
+
+import numpy as np
+import pytest
+from genrec_baselines import models, requirements, settings
+from genrec_baselines.baseline import parse_extra, visible_gpu
+
+from genrec_bench import RunSpec, registry
+from genrec_bench.config import make_config
+from genrec_bench.errors import ConfigError, DeviceMissing, NeedsMissing, UnknownComponent, UsageError
+from genrec_bench.runner import resolve
+from genrec_bench.types import Ragged, TrainView
+
+OURS = {info.name: info for info in registry.list_components("baseline") if info.distribution == "genrec-baselines"}
+
+
+@pytest.mark.parametrize("name", sorted(OURS))
+def test_every_registered_model_is_ready(name):
+    cls = registry.load("baseline", name)
+    cls(make_config(cls.Config, {}, "baseline")).ready()
+    assert cls.model and cls.tasks in (("direct",), ("sequential",))
+
+
+@pytest.mark.parametrize("name", sorted(OURS))
+def test_what_names_a_model_or_sets_its_size_is_a_parameter_of_it(name):
+    cls = registry.load("baseline", name)
+    known = requirements.parameters_of(cls.model, requirements.locate(None))
+    assert {*cls.sizes, *cls.fixed} <= known
+
+
+def test_an_unknown_model_is_told_the_closest_name():
+    with pytest.raises(UnknownComponent, match="Did you mean 'sasrec'"):
+        resolve(RunSpec(baseline="sasrek", task="sequential"))
+
+
+def test_the_core_names_this_distribution_for_every_model():
+    ours = {name for (kind, name), where in registry.KNOWN_ELSEWHERE.items() if where == "genrec-baselines"}
+    assert ours == set(OURS)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"epoch": 1}, "Did you mean 'epochs'"),
+        ({"epochs": 0}, "must be above 0"),
+        ({"time_limit": -1}, "must be above 0"),
+        ({"extra": "n_layers"}, "expected name=value"),
+    ],
+)
+def test_a_wrong_option_is_refused(options, said):
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        make_config(models.BPR.Config, options, "baseline")
+
+
+@pytest.mark.parametrize(
+    ("cls", "options", "said"),
+    [
+        (models.SASRec, {"extra": "n_layer=2"}, "no parameter 'n_layer'. Did you mean 'n_layers'"),
+        (models.SASRec, {"extra": "loss_type=BPR"}, "set by the bridge"),
+        (models.BPR, {"extra": "data_path=/"}, "set by the bridge"),
+        (models.Pop, {"embedding_size": 8}, "has no embeddings"),
+    ],
+)
+def test_what_a_model_does_not_know_is_refused_before_data_is_read(make, cls, options, said):
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        make(cls, **options).ready()
+
+
+def test_extra_takes_any_value():
+    given = parse_extra(("mlp_hidden_size=[64", "32]", "dropout_prob=0.2", "type=ED", "mf_train=false"))
+    assert given == {"mlp_hidden_size": [64, 32], "dropout_prob": 0.2, "type": "ED", "mf_train": False}
+
+
+@pytest.mark.parametrize(("version", "said"), [(None, "not installed"), ("1.2.0", "RecBole 1.2.0")])
+def test_without_the_right_recbole_the_command_to_install_it_is_told(monkeypatch, tmp_path, version, said):
+    (tmp_path / "__init__.py").write_text(f'__version__ = "{version}"\n')
+    origin = str(tmp_path / "__init__.py") if version else ""
+    monkeypatch.setattr(requirements, "_origin", lambda python: origin)
+    requirements.locate.cache_clear()
+    with pytest.raises(NeedsMissing, match=f"{said}.*-m pip install --no-deps recbole==1.2.1"):
+        requirements.locate(None)
+    requirements.locate.cache_clear()
+
+
+def test_an_interpreter_that_is_none_is_refused(make):
+    with pytest.raises(UsageError, match="no Python interpreter"):
+        make(models.BPR, python="/no/such/python").ready()
+
+
+def test_another_interpreter_is_asked_for_its_recbole():
+    assert requirements.locate(sys.executable) == requirements.locate(None)
+
+
+def test_settings_are_of_known_models_and_parameters_and_name_their_source():
+    for table in settings.files().values():
+        assert set(table["data"]) == {"users", "items", "events"}
+        assert set(table) - {"data", "every-model"} <= {cls.name_in_settings() for cls in _classes()}
+        for cls in _classes():
+            given = {**table["every-model"], **table.get(cls.name_in_settings(), {})}
+            assert given.pop("source")
+            assert set(given) <= requirements.parameters_of(cls.model, requirements.locate(None))
+
+
+def _classes():
+    return [registry.load("baseline", name) for name in OURS]
+
+
+def view(users, items, events):
+    return TrainView(Ragged(np.zeros(events, np.int32), np.array([0] * users + [events])), items)
+
+
+def test_settings_are_chosen_by_the_training_part_and_an_option_is_stronger(make, monkeypatch):
+    table = {
+        "data": {"users": 2, "items": 9, "events": 5},
+        "every-model": {"source": "a paper", "learning_rate": 0.1, "epochs": 7},
+    }
+    monkeypatch.setattr(settings, "files", lambda: {"toy.toml": table})
+    known, other = view(2, 9, 5), view(2, 9, 6)
+    given, source = make(models.BPR, epochs=3).parameters(known)
+    assert given == {"learning_rate": 0.1, "epochs": 3} and source == "a paper (toy.toml); given: epochs"
+    assert make(models.BPR).parameters(other) == ({}, settings.DEFAULTS)
+    assert make(models.BPR, settings="none").parameters(known) == ({}, settings.DEFAULTS)
+
+
+def test_embedding_size_is_what_the_model_calls_it(make):
+    given, _ = make(models.NeuMF, embedding_size=8).parameters(view(2, 9, 5))
+    assert given == {"mf_embedding_size": 8, "mlp_embedding_size": 8}
+
+
+def test_data_without_features_is_refused_by_name(planted_file):
+    with pytest.raises(NeedsMissing, match="'fdsa' needs item_features"):
+        resolve(RunSpec(dataset="file", baseline="fdsa", set=planted_file))
+
+
+@pytest.mark.parametrize(
+    ("cls", "rows", "said"),
+    [(models.SASRec, [[0], [1]], "two training items"), (models.BPR, [[0, 1], [1]], "user 0 has met all 2")],
+)
+def test_data_that_a_model_cannot_learn_from_is_refused(make, ctx, cls, rows, said):
+    with pytest.raises(NeedsMissing, match=said):
+        make(cls).fit(TrainView(Ragged.of(rows), 2), None, ctx)
+
+
+def test_the_gpu_is_named_as_the_machine_names_it(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
+    assert [visible_gpu(each) for each in ("cpu", "cuda", "cuda:1")] == ["", "4", "7"]
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    assert visible_gpu("cuda:1") == "1"
+    with pytest.raises(DeviceMissing, match="not on 'mps'"):
+        visible_gpu("mps")
