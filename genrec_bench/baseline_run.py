@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from genrec_bench.checks import check_facts, check_ranking
 from genrec_bench.contracts import Baseline, Context
-from genrec_bench.guards import check_facts, check_ranking
 from genrec_bench.heuristics.popularity import Popularity
 from genrec_bench.metrics import scores, validity
 from genrec_bench.metrics.throughput import throughput

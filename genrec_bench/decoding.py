@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from genrec_bench.checks import Watched, check_generations, check_sources
 from genrec_bench.codes import Index
 from genrec_bench.contracts import Backbone, Context, Decoder, Template
 from genrec_bench.errors import Diverged
-from genrec_bench.guards import Watched, check_generations, check_sources, fault, held_to
+from genrec_bench.guards import fault, held_to
 from genrec_bench.metrics import lists, validity
 from genrec_bench.metrics.throughput import throughput
 from genrec_bench.protocol import KS, POLICIES, train_view

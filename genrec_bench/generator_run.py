@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from genrec_bench import registry
+from genrec_bench.checks import check_description, check_index, check_plain, check_report, check_template
 from genrec_bench.codes import Index
 from genrec_bench.contracts import Backbone, Context, Indexer, Template
 from genrec_bench.decoding import Generator, Searcher, decode
 from genrec_bench.environment import library_versions
 from genrec_bench.folders import cached, copy_into, folder_digest
-from genrec_bench.guards import check_index
 from genrec_bench.indexers.numbers import random_user_labels
-from genrec_bench.loading import cache_dir
+from genrec_bench.loading import cache_dir, fingerprint
 from genrec_bench.metrics import scores, validity
 from genrec_bench.protocol import SELECTION, SELECTION_BEAMS, train_view, validation_sample
 from genrec_bench.record import write_json
@@ -37,7 +37,7 @@ def run_generator(this: Run) -> None:
     backbone: Backbone = this.component("backbone")
     with this.held("backbone", "template"):
         template = backbone.template(this.spec.task, index)  # type: ignore[arg-type]
-    generator = Generator(backbone, template, index, this.info("backbone"))
+    generator = Generator(backbone, check_template(this.info("backbone"), template), index, this.info("backbone"))
     weights = train(this, generator)
     copy_into(index_folder, this.folder / "index")
     copy_into(weights, this.folder / "weights")
@@ -45,9 +45,7 @@ def run_generator(this: Run) -> None:
         "index": index.fingerprint,
         "weights": folder_digest(this.folder / "weights" / "backbone"),
     }
-    counted = dict(backbone.parameters_count())
-    described = {"size": backbone.size(), "variant": backbone.variant()}
-    this.found["parameters"] = {**counted, "total": sum(counted.values()), **described}
+    this.found["parameters"] = check_description(this.info("backbone"), backbone)
     decode(this, generator)
 
 
@@ -66,7 +64,7 @@ def component_key(this: Run, part: str) -> str:
     """A component's name, code and options, and the content of the files it reads."""
     info = registry.find(part, getattr(this.spec, part))
     options = json.dumps(this.spec.options[part], sort_keys=True)
-    files = this.component(part).fingerprint()
+    files = fingerprint(this.spec, part)
     return f"{info.distribution}:{info.name} {info.version} {registry.code_digest(info)} {options} {files}".rstrip()
 
 
@@ -145,15 +143,18 @@ def train(this: Run, generator: Generator) -> Path:
         examples = make_examples(this, generator)
         ctx = Context(this.spec.seed, this.device, this.progress, target, validate=validate)
         with this.held("backbone", "fit"):
-            report = asdict(backbone.fit(examples, ctx))
-        report["validation_users"] = len(sample)
-        backbone.save(target / "backbone")
+            told = backbone.fit(examples, ctx)
+        report = {**asdict(check_report(this.info("backbone"), told)), "validation_users": len(sample)}
+        check_plain(this.info("backbone"), "fit report", report)
+        with this.held("backbone", "save"):
+            backbone.save(target / "backbone")
         write_json(target / "fit.json", report)
         (target / "checkpoint.pt").unlink(missing_ok=True)
         return dict(json.loads((target / "fit.json").read_text()))
 
     def read(source: Path) -> dict[str, Any]:
-        backbone.load(source / "backbone", this.device)
+        with this.held("backbone", "load"):
+            backbone.load(source / "backbone", this.device)
         return dict(json.loads((source / "fit.json").read_text()))
 
     with this.phase("fit"):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from genrec_bench import registry
+from genrec_bench.checks import check_data
 from genrec_bench.config import make_config
 from genrec_bench.contracts import Context, Dataset, Progress, Quiet
 from genrec_bench.errors import UsageError
@@ -38,7 +39,16 @@ def data_folder(data_dir: Path | None) -> Path | None:
 def component(spec: RunSpec, part: str) -> Any:
     """The component that plays `part` in a resolved spec, with its options."""
     cls = registry.load(part, getattr(spec, part))
-    return cls(make_config(cls.Config, spec.options.get(part, {}), part))
+    config = make_config(cls.Config, spec.options.get(part, {}), part)
+    with held_to(registry.find(part, getattr(spec, part)), "construction"):
+        return cls(config)
+
+
+def fingerprint(spec: RunSpec, part: str) -> str:
+    """The fingerprint of the files that a component reads besides the data set; empty if it reads none."""
+    made = component(spec, part)
+    with held_to(registry.find(part, getattr(spec, part)), "fingerprint"):
+        return str(made.fingerprint())
 
 
 def load_data(
@@ -51,9 +61,10 @@ def load_data(
         cache_dir=cache_dir(),
         progress=progress or Quiet(),
     )
-    with held_to(registry.find("dataset", spec.dataset), "load"):
+    info = registry.find("dataset", spec.dataset)
+    with held_to(info, "load"):
         data = dataset.load(ctx)
-    return make_split(data, spec.protocol)
+    return make_split(check_data(info, data), spec.protocol)
 
 
 def describe_data(spec: RunSpec, data: Interactions, split: Split) -> dict[str, Any]:

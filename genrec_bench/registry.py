@@ -164,6 +164,8 @@ def load(kind: str, name: str) -> type[Any]:
     """
     info = find(kind, name)
     module, _, attribute = info.target.partition(":")
+    if not module or not attribute:
+        raise _broken(info, f"entry point {info.target!r} is not of the form module:Class")
     try:
         found: Any = importlib.import_module(module)
         for part in attribute.split("."):
@@ -195,6 +197,8 @@ def _check_class(info: ComponentInfo, found: Any) -> None:
     if inspect.isabstract(found):
         missing = ", ".join(sorted(found.__abstractmethods__))
         raise _broken(info, f"{info.target} does not implement {missing}")
+    if not isinstance(found.needs, (set, frozenset, property)):
+        raise _broken(info, f"{info.target}.needs is no set: {found.needs!r:.60}")
     if not (isinstance(found.Config, type) and dataclasses.is_dataclass(found.Config)):
         raise _broken(info, f"{info.target}.Config is no dataclass")
 

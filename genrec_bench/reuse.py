@@ -8,7 +8,7 @@ from typing import Any
 from genrec_bench import registry
 from genrec_bench.contracts import Progress
 from genrec_bench.errors import RecordError
-from genrec_bench.loading import component
+from genrec_bench.loading import fingerprint
 from genrec_bench.metrics.impossible import contradictions_of
 from genrec_bench.record import RunRecord
 from genrec_bench.spec import PARTS, RunSpec
@@ -41,7 +41,7 @@ def still_holds(earlier: RunRecord, spec: RunSpec, data: Interactions, folder: P
 
 def files_read(spec: RunSpec) -> str:
     """The fingerprint of the files that components read besides the data set; empty if they read none."""
-    found = {part: component(spec, part).fingerprint() for part in PARTS if getattr(spec, part) is not None}
+    found = {part: fingerprint(spec, part) for part in PARTS if getattr(spec, part) is not None}
     read = {part: print_ for part, print_ in found.items() if print_}
     return digest(*read.items()) if read else ""
 

@@ -6,6 +6,7 @@ before the data has been read. Knows components by their contracts only.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -21,7 +22,7 @@ from genrec_bench.contracts import Component, Progress, Quiet
 from genrec_bench.environment import environment, peak_memory, pick_device, reset_peak_memory
 from genrec_bench.errors import DataError, GenrecError, NeedsMissing, RunFailed, UsageError, did_you_mean, lacks_memory
 from genrec_bench.folders import attempt, check_writable, locked, open_run_folder, run_folder, this_process
-from genrec_bench.guards import LESS_MEMORY, held_to, opened_by
+from genrec_bench.guards import LESS_MEMORY, held_to, opened_by, sealed
 from genrec_bench.loading import cache_dir, component, describe_data, load_data
 from genrec_bench.metrics import lists, scores
 from genrec_bench.protocol import EXTERNAL_IDS, KS, POLICIES, PROTOCOL, check_protocol
@@ -47,7 +48,6 @@ class Run:
     force: bool
     progress: Progress
     phases: dict[str, float] = field(default_factory=dict)
-    data_files: frozenset[str] = frozenset()  # where the data was read from: held-out events lie there too
     found: dict[str, Any] = field(default_factory=dict)  # sections of the record
     rankings: dict[str, Ranking] = field(default_factory=dict)
 
@@ -70,7 +70,7 @@ class Run:
 
     def held(self, part: str, check: str) -> AbstractContextManager[None]:
         """A component's code runs inside: what goes wrong there is told as its fault, and the data files stay shut."""
-        return held_to(self.info(part), check, self.data_files)
+        return held_to(self.info(part), check)
 
 
 def resolve(spec: RunSpec) -> RunSpec:
@@ -97,11 +97,13 @@ def resolve(spec: RunSpec) -> RunSpec:
         if missing:
             raise NeedsMissing(
                 f"{part} {getattr(spec, part)!r} needs {', '.join(sorted(missing))}, which data set {spec.dataset!r} "
-                "does not have: choose another data set",
+                f"does not have: choose another {part}, or another data set",
                 needs=missing,
             )
     for part in classes:
-        component(resolved, part).ready()
+        made = component(resolved, part)
+        with held_to(registry.find(part, getattr(resolved, part)), "ready"):
+            made.ready()
     return resolved
 
 
@@ -174,9 +176,11 @@ def run(
         finished = earlier is not None and earlier.status == "finished"
         with attempt(folder, spec, keep=finished) as place:
             reset_peak_memory(device)
-            this = Run(spec, place, data, split, device, force, progress, data_files=data_files)
+            this = Run(spec, place, data, split, device, force, progress)
             this.phases["data"] = time.perf_counter() - began
-            return _live(this)
+            hidden = data_files | {f"{(cache_dir() / 'data').resolve()}{os.sep}"}
+            with sealed(hidden):
+                return _live(this)
 
 
 def _check_examples(spec: RunSpec, split: Split) -> None:
@@ -208,7 +212,7 @@ def _live(this: Run) -> RunRecord:
     except BaseException as error:
         reason = "interrupted" if isinstance(error, KeyboardInterrupt) else f"{type(error).__name__}: {error}"
         this.found = {key: value for key, value in this.found.items() if key not in ("metrics", "ranks")}
-        with suppress(OSError):  # a full disk: the error itself is what has to be said
+        with suppress(OSError, TypeError, ValueError):  # a full disk, odd facts: the error itself has to be said
             _record(this, "failed", reason).write(this.folder)
         if isinstance(error, GenrecError) or not isinstance(error, Exception | KeyboardInterrupt):
             raise

@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from genrec_bench.errors import ConfigError, GenrecError, UsageError, did_you_mean
+from genrec_bench.errors import BrokenComponent, ComponentFault, ConfigError, GenrecError, UsageError, did_you_mean
 from genrec_bench.folders import run_folder
 from genrec_bench.record import RECORD_FILE, RunRecord
 from genrec_bench.runner import resolve, run
@@ -37,9 +37,10 @@ def read_suite(path: Path) -> list[RunSpec]:
     """The resolved specs that a suite file asks for, in its order, each once.
 
     `[all]` holds what every run has in common; `[grid]` (or several `[[grid]]`) lists of values, of which every
-    combination runs, options too (`set."backbone.epochs" = [1, 2]`); `[[runs]]` single runs. Keys are those of a run spec, options under `set` (`set."backbone.epochs"`).
-    Everything is resolved here, so that a mistyped name stops a suite before its first run. UsageError or ConfigError
-    names the file.
+    combination runs, options too (`set."backbone.epochs" = [1, 2]`); `[[runs]]` single runs. Keys are those of a run
+    spec, options under `set` (`set."backbone.epochs"`). Everything is resolved here, so that a mistyped name stops a suite
+    before its first run; only specs with a broken component stay as they are, and fail when their turn comes. UsageError
+    or ConfigError names the file.
     """
     try:
         asked = read_toml(path)
@@ -53,12 +54,19 @@ def read_suite(path: Path) -> list[RunSpec]:
         common = _tables(asked.get("all", {}), "all")
         wanted = [values for grid in _tables(asked.get("grid", []), "grid") for values in _product(grid)]
         wanted += _tables(asked.get("runs", []), "runs")
-        specs = [resolve(RunSpec.from_dict(_merged(common[0] if common else {}, values))) for values in wanted]
+        specs = [_resolved(RunSpec.from_dict(_merged(common[0] if common else {}, values))) for values in wanted]
     except GenrecError as error:
         raise type(error)(str(error) if str(path) in str(error) else f"{path}: {error}", **error.facts) from None
     if not specs:
         raise UsageError(f"{path} asks for no run: give it a [grid] or [[runs]]")
     return list({spec.spec_id: spec for spec in specs}.values())
+
+
+def _resolved(spec: RunSpec) -> RunSpec:
+    try:
+        return resolve(spec)
+    except (BrokenComponent, ComponentFault):
+        return spec
 
 
 def run_suite(specs: Sequence[RunSpec], **how: Any) -> Iterator[Outcome]:
@@ -68,8 +76,8 @@ def run_suite(specs: Sequence[RunSpec], **how: Any) -> Iterator[Outcome]:
         began, before = time.perf_counter(), _written(file)
         try:
             record, error = run(spec, **how), ""
-        except GenrecError as failure:
-            record, error = None, f"{type(failure).__name__}: {failure}"
+        except Exception as failure:  # whatever it is, it is this run's: the next one has not been tried
+            record, error = None, f"{type(failure).__name__}: {' '.join(str(failure).split())}"
         ran = record is None or before is None or _written(file) != before
         yield Outcome(spec, record, error, time.perf_counter() - began, ran)
 
