@@ -249,7 +249,7 @@ def _record(this: Run, status: str, reason: str | None) -> RunRecord:
     fingerprints = {
         "data": this.data.fingerprint(),
         "split": this.split.fingerprint,
-        **({"files": files} if (files := files_read(this.spec)) else {}),
+        **({"files": files} if status == "finished" and (files := files_read(this.spec)) else {}),
         **found.pop("fingerprints", {}),
     }
     return RunRecord(

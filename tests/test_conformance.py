@@ -127,6 +127,16 @@ def test_what_is_tested_elsewhere_is_there():
     assert [place for place in TESTED_ELSEWHERE.values() if not (ROOT / place).is_file()] == []
 
 
+def test_what_is_tested_elsewhere_is_tested_there_component_by_component():
+    for info in registry.list_components():
+        if place := TESTED_ELSEWHERE.get(info.distribution):
+            text = (ROOT / place).read_text()
+            known = info.target.partition(":")[2], f'"{info.name}"', "list_components"
+            assert info.distribution == "genrec-baselines" or any(word in text for word in known), (
+                f"{info.name}: {place}"
+            )
+
+
 def in_this_repository():
     """(kind, name) of every installed component whose code lies here, whichever distribution it belongs to."""
     for info in registry.list_components():

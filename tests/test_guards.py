@@ -1,5 +1,6 @@
 """A component that breaks its contract is stopped by name, with the check it broke; nobody else is harmed."""
 
+import contextlib
 from dataclasses import replace
 
 import numpy as np
@@ -48,6 +49,61 @@ class ReadsTheData(RandomIndexer):
     def build(self, train, ctx):
         self.path.read_text()
         return super().build(train, ctx)
+
+
+class ReadsAndHidesIt(ReadsTheData):
+    def build(self, train, ctx):
+        with contextlib.suppress(Exception):
+            self.path.read_text()
+        return RandomIndexer.build(self, train, ctx)
+
+
+class Leaves(Indexer):
+    def build(self, train, ctx):
+        raise SystemExit(0)
+
+
+class NoShare(RandomIndexer):
+    def build(self, train, ctx):
+        return replace(super().build(train, ctx), collision_rate=float("nan"))
+
+
+class OddInfo(RandomIndexer):
+    def build(self, train, ctx):
+        return replace(super().build(train, ctx), info={"size": np.float32(3)})
+
+
+class NotReady(RandomIndexer):
+    def ready(self):
+        raise RuntimeError("not today")
+
+
+class NoTemplate(LightLM):
+    def template(self, task, index):
+        return None
+
+
+class OddReport(LightLM):
+    def fit(self, examples, ctx):
+        return replace(super().fit(examples, ctx), best_epoch=99)
+
+
+class OddSize(LightLM):
+    def variant(self):
+        return 3
+
+
+class CannotSave(LightLM):
+    def save(self, folder):
+        raise RuntimeError("no room")
+
+
+class ReadsWhileDecoding(TrieDecoder):
+    path = None
+
+    def generate(self, backbone, batch, index, *, beams, exclude=None):
+        self.path.read_text()
+        return super().generate(backbone, batch, index, beams=beams, exclude=exclude)
 
 
 class NarrowLogits(LightLM):
@@ -141,6 +197,13 @@ def instead(monkeypatch):
         ("indexer", SameCodes, "build", "share (0, 0)"),
         ("indexer", NoIndex, "an Index", "gave a str"),
         ("indexer", Crashes, "build", "AttributeError"),
+        ("indexer", Leaves, "build", "SystemExit"),
+        ("indexer", NoShare, "collision rate", "nan"),
+        ("indexer", OddInfo, "info", "no plain data"),
+        ("backbone", NoTemplate, "template", "NoneType"),
+        ("backbone", OddReport, "fit report", "best epoch"),
+        ("backbone", OddSize, "description", "3"),
+        ("backbone", CannotSave, "save", "no room"),
         ("backbone", NarrowLogits, "logits", "expected (60, 1,"),
         ("backbone", HalfLogits, "logits", "torch.float16"),
         ("backbone", NoNumbers, "finite scores", "no numbers"),
@@ -169,9 +232,45 @@ def test_a_broken_component_is_stopped_by_name(go, tmp_path, instead, kind, cls,
     assert record.status == "failed" and says in record.reason
 
 
-def test_a_component_that_opens_the_data_is_stopped_and_the_next_run_goes_on(go, instead, planted_file):
-    ReadsTheData.path = planted_file
-    instead("indexer", "random", ReadsTheData)
+def test_a_component_that_is_not_ready_is_stopped_before_anything_is_written(go, tmp_path, instead):
+    instead("indexer", "random", NotReady)
+    with pytest.raises(ComponentFault, match="'ready': it raised RuntimeError: not today"):
+        go(**TAMED)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_data_set_that_gives_no_interactions_is_stopped(go, instead):
+    class Odd(registry.load("dataset", "file")):
+        def load(self, ctx):
+            return {}
+
+    instead("dataset", "file", Odd)
+    with pytest.raises(ComponentFault, match="load gave 0 dict"):
+        go(**TAMED)
+
+
+def test_a_decoder_that_opens_the_data_is_stopped(go, instead, planted_file):
+    ReadsWhileDecoding.path = planted_file
+    instead("decoder", "trie", ReadsWhileDecoding)
+    with pytest.raises(ComponentFault, match=r"decoder 'trie' .*'training data only'"):
+        go(**TAMED)
+
+
+def test_the_parsed_copy_of_the_data_is_shut_too_on_its_very_first_run(go, tmp_path, instead):
+    class ReadsTheCache(RandomIndexer):
+        def build(self, train, ctx):
+            np.load(next((tmp_path / "cache" / "data").glob("*/item.npy")))
+            return super().build(train, ctx)
+
+    instead("indexer", "random", ReadsTheCache)
+    with pytest.raises(ComponentFault, match="'training data only'"):
+        go(**TAMED)
+
+
+@pytest.mark.parametrize("cls", [ReadsTheData, ReadsAndHidesIt])
+def test_a_component_that_opens_the_data_is_stopped_and_the_next_run_goes_on(go, instead, planted_file, cls):
+    cls.path = planted_file
+    instead("indexer", "random", cls)
     with pytest.raises(
         ComponentFault, match=r"'training data only': it opened .*planted\.txt, which holds validation and test"
     ):

@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from small_runs import spec_for
 
 from genrec_bench import protocol, runner
@@ -77,12 +78,15 @@ def test_every_format_gives_the_codes_of_the_file(name, tmp_path):
 
 
 @pytest.mark.parametrize("transposed", [False, True])
-@pytest.mark.parametrize("suffix", ["npy", "npz"])
+@pytest.mark.parametrize("suffix", ["npy", "npz", "pt"])
 def test_a_matrix_has_a_row_per_item_or_a_column_as_grid_writes(suffix, transposed, tmp_path):
     matrix = np.array([CODES[one] for one in IDS], np.float32)  # GRID's are floats
     path = tmp_path / f"codes.{suffix}"
-    save = np.save if suffix == "npy" else np.savez
-    save(path, matrix.T if transposed else matrix)
+    matrix = matrix.T if transposed else matrix
+    if suffix == "pt":
+        torch.save(torch.from_numpy(matrix.copy()), path)
+    else:
+        (np.save if suffix == "npy" else np.savez)(path, matrix)
     found, _ = build(path, keys="zero-based")
     assert same_pattern(found)
 
@@ -180,7 +184,7 @@ GARBLED = {
         r"item '1' \(key '1'\) has the code 1, which is how the code of item '2' \(key '2'\) begins \(1 2\)",
     ),
     "codes.xyz": ("1 2", "has no suffix that names its format"),
-    "codes.pt": ("1 2", "is a torch file; save its tensor as .npy first"),
+    "codes.pt": ("1 2", "is no torch file of plain data"),
     "text.npy": ("1 2", "is no NumPy file"),
 }
 

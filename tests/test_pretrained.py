@@ -77,7 +77,9 @@ def theirs_ids(tokens):
 
 
 @torch.no_grad()
-def test_logits_of_a_loaded_checkpoint_equal_those_of_transformers(folder):
+@pytest.mark.parametrize("epsilon", [1e-6, 1e-2])
+def test_logits_of_a_loaded_checkpoint_equal_those_of_transformers(tmp_path, epsilon):
+    folder = checkpoint(tmp_path, layer_norm_epsilon=epsilon)
     ours = started(folder, score_vocab="full")
     theirs = twin(folder, ours)
     batch = ours.template("sequential", item_codes()).render(Queries(np.zeros(1, np.int32), Ragged.of([[0, 3, 2]])))
@@ -153,13 +155,28 @@ def test_code_tokens_start_inside_the_cloud_of_the_pieces(folder):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False}, "T5 1.1 / Flan"),
+        ({"feed_forward_proj": "gated-gelu"}, "T5 1.1 / Flan"),
+        ({"tie_word_embeddings": False}, "relu feed-forward and an untied or unscaled output"),
+        ({"num_decoder_layers": 3}, "2 encoder and 3 decoder layers"),
+        ({"vocab_size": 5}, "tokenizer has 10 pieces and the checkpoint .* embeddings of 5"),
         ({"d_model": 64}, "other sizes than this profile: add --set backbone.d_model=64"),
     ],
 )
 def test_a_checkpoint_that_does_not_fit_is_refused_in_one_line(tmp_path, changes, message):
     with pytest.raises((UsageError, ConfigError), match=message) as caught:
         started(checkpoint(tmp_path, **changes))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("damage", "message"), [("cut", "cannot be fetched"), ("gone", "holds no weights")])
+def test_broken_weights_are_told_in_one_line(tmp_path, damage, message):
+    weights = checkpoint(tmp_path) / "model.safetensors"
+    if damage == "cut":
+        weights.write_bytes(weights.read_bytes()[:100])
+    else:
+        weights.unlink()
+    with pytest.raises(UsageError, match=message) as caught:
+        started(tmp_path)
     assert "\n" not in str(caught.value)
 
 
@@ -187,13 +204,15 @@ def test_a_missing_checkpoint_stops_a_run_before_its_data_is_read(tmp_path):
     ("backbone", "init"), [("t5-small", "pretrained"), ("p5", "pretrained"), ("lightlm", "t5-small")]
 )
 def test_a_run_from_a_checkpoint_with_t5s_own_tokenizer(go, tmp_path, data_dir, backbone, init, task):
-    checkpoint(tmp_path, vocab_size=32_128)
-    (tmp_path / "tokenizer.json").unlink()
-    options = {"model": str(tmp_path), "tokenizer": str(data_dir / "t5-tokenizer"), "init": init, "epochs": 1, **SIZES}
+    place = tmp_path / "tiny-t5"
+    place.mkdir()
+    checkpoint(place, vocab_size=32_128)
+    (place / "tokenizer.json").unlink()
+    options = {"model": str(place), "tokenizer": str(data_dir / "t5-tokenizer"), "init": init, "epochs": 1, **SIZES}
     if backbone == "lightlm":
         options["d_ff"] = 4
     record = go(backbone=backbone, task=task, set={f"backbone.{key}": value for key, value in options.items()})
-    assert record.parameters["variant"].endswith(tmp_path.name) and f"{tmp_path.name}) / trie" in record.system
+    assert record.parameters["variant"].endswith("tiny-t5") and "tiny-t5) / trie" in record.system
     assert record.parameters["embedding"] > 32_128 * 32
     assert record.validity["hallucination_rate"] == 0
 

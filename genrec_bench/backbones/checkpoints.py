@@ -34,8 +34,10 @@ def _transformers() -> Any:
 def _fetch(what: str, name: str, get: Any) -> Any:
     """`get(name)`, its many ways to fail told in one line."""
     try:
+        if name.startswith((".", "/", "~")) and not Path(name).exists():
+            raise FileNotFoundError("there is no such folder")
         return get(name)
-    except (OSError, ValueError, KeyError, ImportError) as error:
+    except Exception as error:  # transformers, its hub client and its file formats each raise their own
         cause = " ".join(str(error).split())[:160]
         raise UsageError(
             f"the {what} {name!r} cannot be fetched ({cause}). Give a local folder with --set backbone."
@@ -51,12 +53,22 @@ def read_config(name: str) -> Any:
     config = _fetch("checkpoint", name, _transformers().AutoConfig.from_pretrained)
     if config.model_type != "t5":
         raise UsageError(f"the checkpoint {name!r} is a {config.model_type}, not a T5", name=name)
-    if config.feed_forward_proj != "relu":
+    tied = config.tie_word_embeddings and getattr(config, "scale_decoder_outputs", True)  # recent versions always tie
+    if config.feed_forward_proj != "relu" or not tied:
+        untied = "" if tied else " and an untied or unscaled output"
         raise UsageError(
-            f"the checkpoint {name!r} has a {config.feed_forward_proj} feed-forward: it is of the family T5 1.1 / Flan, "
-            "which this network cannot hold. Use a T5 1.0 checkpoint such as google-t5/t5-small",
+            f"the checkpoint {name!r} has a {config.feed_forward_proj} feed-forward{untied}: it is of the family T5 1.1 / "
+            "Flan, which this network cannot hold. Use a T5 1.0 checkpoint such as google-t5/t5-small",
             name=name,
         )
+    if config.num_decoder_layers != config.num_layers:
+        raise UsageError(
+            f"the checkpoint {name!r} has {config.num_layers} encoder and {config.num_decoder_layers} decoder layers: this "
+            "network has as many of the one as of the other",
+            name=name,
+        )
+    if Path(name).is_dir() and not any(file.suffix in (".safetensors", ".bin") for file in Path(name).iterdir()):
+        raise UsageError(f"the checkpoint folder {name!r} holds no weights (*.safetensors, *.bin)", name=name)
     return config
 
 
@@ -66,12 +78,13 @@ def sizes(config: Any) -> dict[str, int]:
 
 
 def fit_shape(shape: T5Shape, config: Any) -> T5Shape:
-    """`shape` with what the checkpoint decides beyond the options: head size and position buckets."""
+    """`shape` with what the checkpoint decides beyond the options: head size, position buckets, norm."""
     return replace(
         shape,
         d_kv=config.d_kv,
         buckets=config.relative_attention_num_buckets,
         max_distance=config.relative_attention_max_distance,
+        epsilon=config.layer_norm_epsilon,
     )
 
 
@@ -79,6 +92,11 @@ def local_files(*names: str) -> str:
     """SHA-256 over the files of those `names` that are local folders; empty if none is."""
     files = sorted(path for name in names if name for path in Path(name).glob("*") if path.is_file())
     return digest(*(part for path in files for part in (path.name, path.read_bytes()))) if files else ""
+
+
+def revision(name: str) -> str:
+    """The commit of a checkpoint from a hub; empty for a local folder."""
+    return str(getattr(read_config(name), "_commit_hash", None) or "")
 
 
 def short_name(name: str) -> str:

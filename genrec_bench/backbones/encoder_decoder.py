@@ -93,10 +93,21 @@ class EncoderDecoder(Backbone):
                     part="backbone",
                     key=odd[0],
                 )
-            checkpoints.read_tokenizer(self.config.tokenizer or self.config.model)
+            pieces = len(checkpoints.read_tokenizer(self.config.tokenizer or self.config.model))
+            if pieces > checkpoint.vocab_size:
+                raise ConfigError(
+                    f"the tokenizer has {pieces:,} pieces and the checkpoint {self.config.model} embeddings of "
+                    f"{checkpoint.vocab_size:,}: give its own tokenizer with --set backbone.tokenizer=FOLDER",
+                    part="backbone",
+                    key="tokenizer",
+                )
 
     def fingerprint(self) -> str:
-        return checkpoints.local_files(self.config.model, self.config.tokenizer) if self.pretrained else ""
+        if not self.pretrained:
+            return ""
+        return checkpoints.local_files(self.config.model, self.config.tokenizer) + checkpoints.revision(
+            self.config.model
+        )
 
     def vocabulary(self) -> Vocabulary:
         """The words of prompts: the checkpoint's pieces, or the words of `prompts`."""

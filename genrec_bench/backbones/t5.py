@@ -35,6 +35,7 @@ class T5Shape:
     word_rows: int = 0  # whole-word embedding rows (P5, LightLM); 0 = none
     buckets: int = 32
     max_distance: int = 128
+    epsilon: float = 1e-6  # of the norms
     scores_words: bool = False  # whether the output softmax has template words beside the code tokens
 
     @property
@@ -46,12 +47,13 @@ class T5Shape:
 class RMSNorm(nn.Module):
     """T5's layer norm: scale only, statistics in fp32."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, shape: T5Shape) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.ones(size))
+        self.weight, self.epsilon = nn.Parameter(torch.ones(shape.d_model)), shape.epsilon
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.rms_norm(x.float(), (x.shape[-1],), self.weight, 1e-6)
+        """(..., E) -> (..., E) in fp32."""
+        return F.rms_norm(x.float(), (x.shape[-1],), self.weight, self.epsilon)
 
 
 class Projections(nn.Module):
@@ -88,7 +90,7 @@ class Attention(nn.Module):
 
     def __init__(self, shape: T5Shape) -> None:
         super().__init__()
-        self.norm = RMSNorm(shape.d_model)
+        self.norm = RMSNorm(shape)
         self.attention = Projections(shape)
         self.drop = nn.Dropout(shape.dropout)
 
@@ -98,27 +100,33 @@ class FeedForward(nn.Module):
 
     def __init__(self, shape: T5Shape) -> None:
         super().__init__()
-        self.norm = RMSNorm(shape.d_model)
+        self.norm = RMSNorm(shape)
         self.wi = nn.Linear(shape.d_model, shape.d_ff, bias=False)
         self.wo = nn.Linear(shape.d_ff, shape.d_model, bias=False)
         self.drop = nn.Dropout(shape.dropout)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(U, N, E) -> (U, N, E)."""
         return x + self.drop(self.wo(self.drop(F.relu(self.wi(self.norm(x))))))
 
 
 class EncoderLayer(nn.Module):
+    """One layer of the encoder."""
+
     def __init__(self, shape: T5Shape) -> None:
         super().__init__()
         self.self_, self.ff = Attention(shape), FeedForward(shape)
 
     def forward(self, x: Tensor, bias: Tensor) -> Tensor:
+        """Self-attention under `bias` (U, H, S, S) and feed-forward, (U, S, E) -> (U, S, E)."""
         a, normed = self.self_.attention, self.self_.norm(x)
         q, k, v = a.split(a.q(normed)), a.split(a.k(normed)), a.split(a.v(normed))
         return self.ff(x + self.self_.drop(a.attend(q, k, v, bias)))
 
 
 class DecoderLayer(nn.Module):
+    """One layer of the decoder; self-attention is laid out by `T5.decode_tree` and `T5.step`."""
+
     def __init__(self, shape: T5Shape) -> None:
         super().__init__()
         self.self_, self.cross, self.ff = Attention(shape), Attention(shape), FeedForward(shape)
@@ -147,7 +155,7 @@ class T5(nn.Module):
         self.decoder_bias = nn.Embedding(shape.buckets, shape.heads)
         self.encoder = nn.ModuleList(EncoderLayer(shape) for _ in range(shape.layers))
         self.decoder = nn.ModuleList(DecoderLayer(shape) for _ in range(shape.layers))
-        self.encoder_norm, self.decoder_norm = RMSNorm(shape.d_model), RMSNorm(shape.d_model)
+        self.encoder_norm, self.decoder_norm = RMSNorm(shape), RMSNorm(shape)
         self.drop = nn.Dropout(shape.dropout)
         self.reset()
 

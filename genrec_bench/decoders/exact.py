@@ -101,7 +101,7 @@ def _best(scores: Tensor, index: Index, beams: int, exclude: Ragged | None) -> G
     """The `beams` best items of each row of `scores` (U, items), without `exclude`'s, ties by item number."""
     found = scores.cpu().numpy()
     if np.isnan(found).any():
-        raise Diverged("the network's scores are no numbers: training diverged; lower backbone.learning_rate")
+        raise Diverged("the network's scores are no numbers; if its training diverged, lower backbone.learning_rate")
     if exclude is not None:
         found[exclude.rows, exclude.values] = -np.inf
     order = np.argsort(-found, axis=1, kind="stable")

@@ -157,7 +157,7 @@ def _emit(beam: Beam, bound: Tensor, trie: Trie, beams: int) -> Generations:
     """To NumPy, padded to `beams` places, ties by item number."""
     score = beam.key.cpu().numpy()
     if np.isnan(score).any():
-        raise Diverged("the network's scores are no numbers: training diverged; lower backbone.learning_rate")
+        raise Diverged("the network's scores are no numbers; if its training diverged, lower backbone.learning_rate")
     items = torch.where(beam.node >= 0, trie.item[beam.node.clamp(min=0).long()], NOT_AN_ITEM).cpu().numpy()
     items = np.where(np.isneginf(score), NO_HYPOTHESIS, items).astype(np.int32)
     order = np.lexsort((items, -score))

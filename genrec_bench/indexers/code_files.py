@@ -18,8 +18,8 @@ import numpy as np
 
 from genrec_bench.errors import DataError
 
-Format = Literal["auto", "json", "csv", "npy", "npz"]
-SUFFIXES: dict[str, Format] = {".json": "json", ".csv": "csv", ".npy": "npy", ".npz": "npz"}
+Format = Literal["auto", "json", "csv", "npy", "npz", "pt"]
+SUFFIXES: dict[str, Format] = {".json": "json", ".csv": "csv", ".npy": "npy", ".npz": "npz", ".pt": "pt", ".pth": "pt"}
 IN_BRACKETS = re.compile(r"(?:\s*<[^<>\s]+>)+\s*")  # "<a_12><b_3>"
 Code = tuple[str, ...]
 
@@ -78,14 +78,10 @@ def read_codes(path: Path, format: Format = "auto") -> CodeFile:
     """
     content = read_bytes(path)  # first: a path that does not exist is that, whatever its suffix
     if format == "auto":
-        if path.suffix.lower() in (".pt", ".pth"):
-            fail(
-                path, "is a torch file; save its tensor as .npy first: numpy.save('codes.npy', torch.load(...).numpy())"
-            )
         if path.suffix.lower() not in SUFFIXES:
             fail(path, f"has no suffix that names its format ({', '.join(SUFFIXES)}): --set indexer.format=json, say")
         format = SUFFIXES[path.suffix.lower()]
-    found = _read_matrix(path) if format in ("npy", "npz") else _read_text(path, content, format)
+    found = _read_matrix(path, format) if format in ("npy", "npz", "pt") else _read_text(path, content, format)
     if not found.keys:
         fail(path, "holds no codes")
     first: dict[str, int] = {}
@@ -169,7 +165,18 @@ def _cells(path: Path, cells: list[str], line: int) -> Code:
     return tuple(tokens)
 
 
-def _read_matrix(path: Path) -> CodeFile:
+def _array(path: Path, format: Format) -> Any:
+    """The one array of a NumPy or torch file. DataError if it is none."""
+    if format == "pt":
+        import torch
+
+        try:
+            tensor = torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:  # torch's reader raises what its parsers happen to raise
+            fail(path, f"is no torch file of plain data: {str(error)[:120]}; was it cut short?")
+        if not isinstance(tensor, torch.Tensor):
+            fail(path, f"holds a {type(tensor).__name__}, no tensor of codes")
+        return tensor.numpy()
     try:
         found = np.load(path, allow_pickle=False)
         if isinstance(found, np.lib.npyio.NpzFile):
@@ -179,6 +186,11 @@ def _read_matrix(path: Path) -> CodeFile:
                 found = found[found.files[0]]
     except (ValueError, OSError, EOFError) as error:
         fail(path, f"is no NumPy file: {error}; was it cut short?")
+    return found
+
+
+def _read_matrix(path: Path, format: Format) -> CodeFile:
+    found = _array(path, format)
     if found.ndim != 2 or found.dtype.kind not in "iuf":
         fail(path, f"holds {found.dtype} of shape {found.shape}, no matrix of whole numbers (keys x levels)")
     matrix = found.T if found.shape[1] > found.shape[0] else found

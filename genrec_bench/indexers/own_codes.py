@@ -29,7 +29,7 @@ SHIFT: dict[Keys, int] = {"external": 0, "zero-based": 1, "one-based": -1}  # fr
 class CodesConfig:
     """Where the codes are and how to read them."""
 
-    path: str  # the items' codes: .json, .csv, .npy or .npz
+    path: str  # the items' codes: .json, .csv, .npy, .npz or .pt
     format: Format = "auto"  # auto: by the suffix
     keys: Keys = "external"  # keys and row numbers are: the ids | the ids less one (LETTER, LightLM) | the ids plus one
     duplicates: Duplicates = "refuse"  # items that share a code: an error | told apart by a suffix level
@@ -46,7 +46,7 @@ class CodesConfig:
 
 
 class CodesIndexer(Indexer):
-    """Your own codes, from a JSON, CSV or NumPy file: LETTER's, TIGER's, LightLM's, P5's or GRID's, say.
+    """Your own codes, from a JSON, CSV, NumPy or torch file: LETTER's, TIGER's, LightLM's, P5's or GRID's, say.
 
     Nothing is learnt here, so nothing shows whether the file's makers kept the held-out events out of it. The record
     carries the SHA-256 of the files.

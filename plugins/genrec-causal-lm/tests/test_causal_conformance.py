@@ -1,10 +1,8 @@
 """What every backbone promises, as the toolkit itself checks it."""
 
-import pytest
+from genrec_causal_lm.backbone import CausalLM
 
-testing = pytest.importorskip("genrec_bench.testing")
-
-from genrec_causal_lm.backbone import CausalLM  # noqa: E402
+from genrec_bench import testing
 
 
 class TestCausalLM(testing.BackboneConformance):

@@ -1,21 +1,15 @@
-"""The checks that genrec_bench ships for every decoder; skipped where the installed one has none yet."""
+"""The checks that genrec_bench ships for every decoder."""
 
-import pytest
-
-testing = pytest.importorskip("genrec_bench.testing")
-DecoderConformance = testing.DecoderConformance
+from genrec_bench import testing
 
 
-class TestDiverse(DecoderConformance):
+class TestDiverse(testing.DecoderConformance):
     component = "diverse"
 
 
-class TestStochastic(DecoderConformance):
+class TestStochastic(testing.DecoderConformance):
     component = "stochastic"
 
 
-class TestDebiased(DecoderConformance):
+class TestDebiased(testing.DecoderConformance):
     component = "debiased"
-
-
-del DecoderConformance  # the base class itself is no test

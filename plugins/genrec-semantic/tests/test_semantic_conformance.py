@@ -1,8 +1,6 @@
 """The toolkit's own conformance checks, over each of the indexers."""
 
-import pytest
-
-testing = pytest.importorskip("genrec_bench.testing")
+from genrec_bench import testing
 
 
 class TestRqKmeans(testing.IndexerConformance):
