@@ -51,7 +51,6 @@ def test_a_new_package_names_its_component_and_what_it_needs(tmp_path, kind):
     assert project["dependencies"][0].startswith("genrec-bench>=")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_new_package_can_be_installed_tested_and_checked(tmp_path, kind):
     written = genrec("plugins", "new", "fresh-idea", "--kind", kind, "--out", tmp_path / "made")
@@ -66,7 +65,6 @@ def test_a_new_package_can_be_installed_tested_and_checked(tmp_path, kind):
     assert ", 0 failed" in run([*GENREC, "plugins", "check", "fresh-idea", "--kind", kind], tmp_path, site)
 
 
-@pytest.mark.slow
 def test_the_templates_are_part_of_the_wheel(tmp_path):
     run([sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", tmp_path, ROOT])
     (wheel,) = tmp_path.glob("*.whl")

@@ -25,13 +25,13 @@ from genrec_semantic.options import ContentConfig
 def array_vectors(train: TrainView, config: ContentConfig) -> tuple[Float32, dict[str, Any]]:
     """`(n_items, d)` in the order of the catalogue, zero rows for items that the file does not have.
 
-    NeedsMissing where the toolkit hands out no external item ids; DataError for anything wrong in the file.
+    NeedsMissing where the view shows no external item ids; DataError for anything wrong in the file.
     """
-    item_ids = getattr(train, "item_ids", None)
+    item_ids = train.item_ids
     if item_ids is None:
         raise NeedsMissing(
-            "encoder=array matches rows by external item id, and this genrec-bench gives indexers none "
-            "(TrainView.item_ids): upgrade genrec-bench, or use encoder=tfidf",
+            "encoder=array matches rows by external item id, and this view shows none: protocol.train_view(data, split, "
+            "indexer.needs)",
             needs=frozenset({"item_ids"}),
         )
     path = Path(config.array)
