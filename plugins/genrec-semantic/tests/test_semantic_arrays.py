@@ -138,8 +138,8 @@ def test_rows_without_ids_must_be_as_many_as_items_with_whole_numbers(tmp_path):
         read(tmp_path / "a.npy", catalogue(list("abcdefgh")))
 
 
-def test_a_toolkit_that_tells_no_ids_is_named(tmp_path):
-    with pytest.raises(NeedsMissing, match=r"TrainView\.item_ids"):
+def test_a_view_without_ids_is_named(tmp_path):
+    with pytest.raises(NeedsMissing, match="this view shows none"):
         read(npz(tmp_path / "a.npz"), films(per_topic=2)[0])
 
 
