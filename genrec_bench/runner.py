@@ -24,7 +24,7 @@ from genrec_bench.folders import attempt, check_writable, locked, open_run_folde
 from genrec_bench.guards import LESS_MEMORY, held_to, opened_by
 from genrec_bench.loading import cache_dir, component, describe_data, load_data
 from genrec_bench.metrics import lists, scores
-from genrec_bench.protocol import EXTERNAL_IDS, KS, POLICIES, PROTOCOL, check_protocol
+from genrec_bench.protocol import EXTERNAL_IDS, KS, PROTOCOL, check_protocol
 from genrec_bench.record import RunRecord
 from genrec_bench.registry import ComponentInfo
 from genrec_bench.reuse import components, files_read, still_holds
@@ -201,10 +201,7 @@ def _live(this: Run) -> RunRecord:
             from genrec_bench.generator_run import run_generator
 
             run_generator(this)
-        _score(this)
-        record = _record(this, "finished", None)
-        record.write(this.folder)
-        return record
+        return finish(this)
     except BaseException as error:
         reason = "interrupted" if isinstance(error, KeyboardInterrupt) else f"{type(error).__name__}: {error}"
         this.found = {key: value for key, value in this.found.items() if key not in ("metrics", "ranks")}
@@ -217,12 +214,20 @@ def _live(this: Run) -> RunRecord:
         raise RunFailed(f"{reason}; {again} (run folder {this.folder})", reason=reason, folder=this.folder) from error
 
 
+def finish(this: Run) -> RunRecord:
+    """Score the ranked lists of a run and write its record."""
+    _score(this)
+    record = _record(this, "finished", None)
+    record.write(this.folder)
+    return record
+
+
 def _score(this: Run) -> None:
     """Metrics and ranks of the ranked lists under both policies; the lists themselves go to `lists.parquet`."""
     cases = this.split.test
     with this.phase("score"):
         metrics, ranks = {}, {}
-        for policy in POLICIES:
+        for policy in this.rankings:
             metrics[policy], ranks[policy] = scores.score(this.rankings[policy], cases.target)
         users = this.data.user_ids[cases.user]
         stored = lists.write_lists(this.folder / lists.LISTS_FILE, this.rankings, users, this.data.item_ids)

@@ -113,6 +113,8 @@ def _board(dataset: str, task: str, protocol: str, policy: str, records: Sequenc
         beams = record.spec.get("beams")
         if beams is not None and beams < BOARD_BEAMS:
             refused.append(f"{name_of(record)} has {beams} beams, a board needs {BOARD_BEAMS}")
+        elif policy not in record.policies:
+            refused.append(f"{name_of(record)} has no lists of policy {policy}")
         else:
             systems.setdefault(record.system_id, []).append(record)
     options = telling_options([runs[0].spec for runs in systems.values()])
