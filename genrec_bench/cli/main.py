@@ -23,6 +23,7 @@ from genrec_bench.cli.leaderboard import leaderboard
 from genrec_bench.cli.plugins import plugins
 from genrec_bench.cli.recommend import recommend
 from genrec_bench.cli.run import run
+from genrec_bench.cli.score import score
 from genrec_bench.cli.suite import suite
 from genrec_bench.cli.verify import verify
 from genrec_bench.errors import GenrecError
@@ -87,7 +88,7 @@ def cli(ctx: click.Context) -> None:
         click.echo(ctx.get_help())
 
 
-for command in (run, suite, plugins, data, recommend, leaderboard, verify):
+for command in (run, suite, plugins, data, recommend, leaderboard, verify, score):
     cli.add_command(command)
 
 
