@@ -179,6 +179,18 @@ def run(
             return _live(this)
 
 
+def validate(this: Run) -> float:
+    """Learn as a run does, and stop at the validation score (ndcg@10, mask): what tuning goes by, and all it may see."""
+    _check_examples(this.spec, this.split)
+    if this.spec.baseline is not None:
+        from genrec_bench.baseline_run import validate_baseline
+
+        return validate_baseline(this)
+    from genrec_bench.generator_run import validate_generator
+
+    return validate_generator(this)
+
+
 def _check_examples(spec: RunSpec, split: Split) -> None:
     """DataError if a generator would have nothing to learn from: `sequential` learns a step from one item to the next."""
     longest = int(split.train_end.max())
