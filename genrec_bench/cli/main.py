@@ -25,6 +25,7 @@ from genrec_bench.cli.recommend import recommend
 from genrec_bench.cli.run import run
 from genrec_bench.cli.score import score
 from genrec_bench.cli.suite import suite
+from genrec_bench.cli.tune import tune
 from genrec_bench.cli.verify import verify
 from genrec_bench.errors import GenrecError
 
@@ -88,7 +89,7 @@ def cli(ctx: click.Context) -> None:
         click.echo(ctx.get_help())
 
 
-for command in (run, suite, plugins, data, recommend, leaderboard, verify, score):
+for command in (run, suite, plugins, data, recommend, leaderboard, verify, score, tune):
     cli.add_command(command)
 
 
