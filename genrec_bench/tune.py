@@ -151,12 +151,13 @@ def _run_trial(
                 with_params(spec, params), Path(folder), data, split, device, False, progress, data_files=data_files
             )
             score = validate(this)
-        cached = bool(this.found.get("training", {}).get("cached"))
-        return {"status": "finished", "reason": None, SCORE: score, "cached": cached}
+        fit = this.found.get("training", {})
+        spared = {"cached": bool(fit.get("cached")), "resumed_from": fit.get("resumed_from", 0)}  # not in `seconds`
+        return {"status": "finished", "reason": None, SCORE: score, **spared}
     except Exception as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         progress.note(f"a trial failed, the search goes on: {reason}")
-        return {"status": "failed", "reason": reason, SCORE: None, "cached": False}
+        return {"status": "failed", "reason": reason, SCORE: None, "cached": False, "resumed_from": 0}
 
 
 def with_params(spec: RunSpec, params: Mapping[str, Any]) -> RunSpec:

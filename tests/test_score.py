@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-import json
+from dataclasses import replace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,6 +15,7 @@ from genrec_bench.cli.main import cli
 from genrec_bench.errors import DataError, OutputError, RecordError, UsageError
 from genrec_bench.leaderboard.rows import boards
 from genrec_bench.metrics.lists import read_lists
+from genrec_bench.record import RunRecord
 from genrec_bench.rescore import rescore, spec_of
 from genrec_bench.spec import RunSpec
 from genrec_bench.verify import verify
@@ -122,12 +123,13 @@ def test_the_record_is_verified_like_any_other(popular, score, tmp_path, policy)
     assert [check for check in report.checks if not check.ok] == []
 
 
-def test_a_record_that_hides_its_tier_is_not_verified(popular, score, tmp_path):
-    record = score(popular[1]["mask"])
-    file = folder_of(tmp_path, record) / "record.json"
-    file.write_text(json.dumps({**json.loads(file.read_text()), "tier": None}))
-    with pytest.raises(RecordError, match="keep"):
-        verify(folder_of(tmp_path, record))
+def test_only_lists_made_elsewhere_are_re_scored_and_they_always_are(popular, score, tmp_path):
+    ours, rows = popular
+    theirs = score(rows["keep"], policy="keep")
+    for record, tier in ((ours, "re-scored"), (theirs, None)):
+        replace(record, tier=tier).write(tmp_path / "edited")
+        with pytest.raises(RecordError, match="tier"):
+            RunRecord.read(tmp_path / "edited")
 
 
 def test_seeds_of_one_system_are_one_row_under_its_name(popular, score):
@@ -135,6 +137,7 @@ def test_seeds_of_one_system_are_one_row_under_its_name(popular, score):
     records = [score(rows["mask"], seed=seed) for seed in (0, 1)]
     (board,) = boards([ours, *records])
     assert {(row.system, row.seeds) for row in board.rows} == {("popularity", 1), ("Popular (elsewhere)", 2)}
+    assert {row.system for row in board.rows if row.hardware} == {"popularity"}
     (board,) = boards([ours, *records], policy="keep")
     assert [row.system for row in board.rows] == ["popularity"]
     assert "no lists of policy keep" in board.refused[0]

@@ -178,6 +178,8 @@ def train_seconds(record: RunRecord) -> float | None:
 
 def hardware_of(record: RunRecord) -> str | None:
     """What speed depends on, in words: the device with its threads, batch and precision."""
+    if record.tier:
+        return None  # the machine that scored the lists is not the one that made them
     environment, throughput = record.environment, record.throughput
     device = str(throughput.get("device") or "cpu")
     name = environment.get("cpu") if device.startswith("cpu") else environment.get("gpu")
