@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from genrec_bench.checks import check_facts, check_ranking
@@ -22,19 +23,8 @@ WARMUP_BATCHES = 1  # ranked twice, the first time untimed
 
 def run_baseline(this: Run) -> None:
     """Fill `this.rankings` and the record's sections."""
-    baseline: Baseline = this.component("baseline")
+    baseline, _ = fit_baseline(this)
     split = this.split
-    sample = validation_sample(split.validation)
-    questions = split.queries(sample)
-
-    def validate() -> float:
-        ranking = baseline.rank(questions, k=LIST_DEPTH, exclude=questions.history)
-        return float(scores.score(ranking, sample.target)[0][SELECTION])
-
-    surroundings = {"device": this.device, "progress": this.progress, "folder": this.folder / "baseline"}
-    ctx = Context(seed=this.spec.seed, task=this.spec.task, **surroundings)  # type: ignore[arg-type]
-    with this.phase("fit"), this.held("baseline", "fit"):
-        baseline.fit(train_view(this.data, split, baseline.needs), validate, ctx)
     queries, info = split.queries(split.test), this.info("baseline")
     with this.held("baseline", "facts"):
         this.found["training"] = check_facts(info, baseline.facts())
@@ -68,6 +58,30 @@ def run_baseline(this: Run) -> None:
     this.found["validity"] = validity.validity_of_ranking(this.rankings["mask"], queries.history, KS)
     if baseline.alarm:
         this.found["warnings"] = alarms(this, baseline.alarm)
+
+
+def fit_baseline(this: Run) -> tuple[Baseline, Callable[[], float]]:
+    """The fitted baseline, and what scores it on validation."""
+    baseline: Baseline = this.component("baseline")
+    sample = validation_sample(this.split.validation)
+    questions = this.split.queries(sample)
+
+    def validate() -> float:
+        ranking = baseline.rank(questions, k=LIST_DEPTH, exclude=questions.history)
+        return float(scores.score(ranking, sample.target)[0][SELECTION])
+
+    surroundings = {"device": this.device, "progress": this.progress, "folder": this.folder / "baseline"}
+    ctx = Context(seed=this.spec.seed, task=this.spec.task, **surroundings)  # type: ignore[arg-type]
+    with this.phase("fit"), this.held("baseline", "fit"):
+        baseline.fit(train_view(this.data, this.split, baseline.needs), validate, ctx)
+    return baseline, validate
+
+
+def validate_baseline(this: Run) -> float:
+    """Fit as a run does, and stop there: the validation score. The test part is not looked at."""
+    _, validate = fit_baseline(this)
+    with this.held("baseline", "rank"):
+        return validate()
 
 
 def alarms(this: Run, alarm: str) -> list[str]:

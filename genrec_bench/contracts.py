@@ -92,11 +92,14 @@ class Component(ABC):
     `needs` may name `item_titles`, `item_features`, `times`, `ratings`: checked against the data set before any work.
     An indexer or a baseline may also need `item_ids` and `user_ids`, the external ids, which every data set has and no
     one else sees. A component whose needs depend on its options sets `needs` on itself in `__init__`.
+    `search_space` is what `genrec tune` varies unless told otherwise: by option, a range `(low, high)` or `(low, high, "log")`
+    (whole numbers give whole numbers), or a list of choices.
     """
 
     Config: ClassVar[type] = NoConfig
     contract: ClassVar[int] = CONTRACT
     needs: ClassVar[frozenset[str]] = frozenset()
+    search_space: ClassVar[Mapping[str, Any]] = {}
 
     def __init__(self, config: Any = None) -> None:
         self.config = self.Config() if config is None else config

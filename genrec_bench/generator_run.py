@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import json
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,11 +34,8 @@ if TYPE_CHECKING:
 
 def run_generator(this: Run) -> None:
     """Fill `this.rankings` and the record's sections."""
-    index, index_folder = make_index(this)
-    backbone: Backbone = this.component("backbone")
-    with this.held("backbone", "template"):
-        template = backbone.template(this.spec.task, index)  # type: ignore[arg-type]
-    generator = Generator(backbone, check_template(this.info("backbone"), template), index, this.info("backbone"))
+    generator, index_folder = make_generator(this)
+    backbone, index = generator.backbone, generator.index
     weights = train(this, generator)
     copy_into(index_folder, this.folder / "index")
     copy_into(weights, this.folder / "weights")
@@ -47,6 +45,23 @@ def run_generator(this: Run) -> None:
     }
     this.found["parameters"] = check_description(this.info("backbone"), backbone)
     decode(this, generator)
+
+
+def validate_generator(this: Run) -> float:
+    """Train as a run does, and stop there: the validation score of the kept weights. The test part is not looked at."""
+    generator, _ = make_generator(this)
+    train(this, generator)
+    return validator(this, generator)()
+
+
+def make_generator(this: Run) -> tuple[Generator, Path]:
+    """The untrained generator of this run on its index; and the index's folder."""
+    index, folder = make_index(this)
+    backbone: Backbone = this.component("backbone")
+    with this.held("backbone", "template"):
+        template = backbone.template(this.spec.task, index)  # type: ignore[arg-type]
+    info = this.info("backbone")
+    return Generator(backbone, check_template(info, template), index, info), folder
 
 
 def cache_key(this: Run, *parts: Any) -> str:
@@ -129,22 +144,17 @@ def train(this: Run, generator: Generator) -> Path:
     backbone, index = generator.backbone, generator.index
     key = cache_key(this, index.fingerprint, component_key(this, "backbone"), this.spec.task, this.device.split(":")[0])
     folder = cache_dir() / "weights" / key
-    sample = validation_sample(this.split.validation)
-    queries = this.split.queries(sample)
-    judge = Searcher(registry.load("decoder", "trie")(), registry.find("decoder", "trie"))
-
-    def validate() -> float:
-        with this.progress.phase("validating", len(queries), "users") as tick:
-            found, _ = judge.search(generator, queries, SELECTION_BEAMS, exclude=True, tick=tick)
-        ranked = validity.ranking_from(found, depth=SELECTION_BEAMS)
-        return float(scores.score(ranked, sample.target)[0][SELECTION])
+    validate = validator(this, generator)
 
     def make(target: Path) -> dict[str, Any]:
         examples = make_examples(this, generator)
         ctx = Context(this.spec.seed, this.device, this.progress, target, validate=validate)
         with this.held("backbone", "fit"):
             told = backbone.fit(examples, ctx)
-        report = {**asdict(check_report(this.info("backbone"), told)), "validation_users": len(sample)}
+        report = {
+            **asdict(check_report(this.info("backbone"), told)),
+            "validation_users": len(validation_sample(this.split.validation)),
+        }
         check_plain(this.info("backbone"), "fit report", report)
         with this.held("backbone", "save"):
             backbone.save(target / "backbone")
@@ -161,3 +171,18 @@ def train(this: Run, generator: Generator) -> Path:
         report, found = cached(folder, make, read, fresh=this.force, progress=this.progress)
     this.found["training"] = {**report, "cached": found}
     return folder
+
+
+def validator(this: Run, generator: Generator) -> Callable[[], float]:
+    """What scores a generator as it is now on validation, by the rule that epochs are chosen by."""
+    sample = validation_sample(this.split.validation)
+    queries = this.split.queries(sample)
+    judge = Searcher(registry.load("decoder", "trie")(), registry.find("decoder", "trie"))
+
+    def validate() -> float:
+        with this.progress.phase("validating", len(queries), "users") as tick:
+            found, _ = judge.search(generator, queries, SELECTION_BEAMS, exclude=True, tick=tick)
+        ranked = validity.ranking_from(found, depth=SELECTION_BEAMS)
+        return float(scores.score(ranked, sample.target)[0][SELECTION])
+
+    return validate

@@ -11,7 +11,7 @@ from genrec_bench.checks import check_data
 from genrec_bench.config import make_config
 from genrec_bench.contracts import Context, Dataset, Progress, Quiet
 from genrec_bench.errors import UsageError
-from genrec_bench.guards import held_to
+from genrec_bench.guards import held_to, opened_by
 from genrec_bench.metrics.scores import ceiling
 from genrec_bench.protocol import make_split
 from genrec_bench.spec import RunSpec
@@ -65,6 +65,14 @@ def load_data(
     with held_to(info, "load"):
         data = dataset.load(ctx)
     return make_split(check_data(info, data), spec.protocol)
+
+
+def load_hiding(
+    spec: RunSpec, *, data_dir: Path | None = None, progress: Progress | None = None
+) -> tuple[Interactions, Split, frozenset[str]]:
+    """`load_data`, and what to seal while components run: the files it read, and the folder of parsed copies."""
+    (data, split), files = opened_by(lambda: load_data(spec, data_dir=data_dir, progress=progress))
+    return data, split, files | {f"{(cache_dir() / 'data').resolve()}{os.sep}"}
 
 
 def describe_data(spec: RunSpec, data: Interactions, split: Split) -> dict[str, Any]:

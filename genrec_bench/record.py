@@ -19,9 +19,11 @@ from pathlib import Path
 from typing import Any, cast
 
 from genrec_bench.errors import RecordError
+from genrec_bench.spec import LISTS, baseline_name
 
 SCHEMA = 1
 RECORD_FILE = "record.json"
+RESCORED = "re-scored"  # the tier of lists that were made elsewhere and scored here
 
 
 @dataclass(frozen=True)
@@ -53,16 +55,24 @@ class RunRecord:
     environment: Mapping[str, Any] = field(default_factory=dict)
     process: Mapping[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    tier: str | None = None  # `re-scored`, or None for what was run here
     schema: int = SCHEMA
 
     @property
     def system(self) -> str:
         """What ran, for tables: `sci / t5-small (scratch) / trie`, or the baseline's name."""
-        if baseline := self.spec.get("baseline"):
-            return str(baseline)
+        if baseline := baseline_name(self.spec):
+            return baseline
         variant = self.parameters.get("variant")
         named = {"backbone": f"{self.spec.get('backbone')} ({variant})"} if variant else {}
         return " / ".join(str(named.get(part, self.spec.get(part))) for part in ("indexer", "backbone", "decoder"))
+
+    @property
+    def policies(self) -> tuple[str, ...]:
+        """The history policies it has lists of: both, or `mask` alone where lists made elsewhere left out what was had."""
+        made_elsewhere = self.spec.get("baseline") == LISTS
+        masked = made_elsewhere and self.spec.get("options", {}).get("baseline", {}).get("policy") == "mask"
+        return ("mask",) if masked else ("mask", "keep")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data; `from_dict` reads it back."""
@@ -81,7 +91,7 @@ class RunRecord:
         odd = sorted(set(values) - known) or sorted({"spec", "spec_id", "system_id", "status"} - set(values))
         if odd:
             raise RecordError(f"{path or 'record'}: unknown or missing keys: {', '.join(odd)}", path=path)
-        plain = {"schema", "spec_id", "system_id", "status", "reason", "warnings"}
+        plain = {"schema", "spec_id", "system_id", "status", "reason", "warnings", "tier"}
         flat = sorted(key for key, value in values.items() if key not in plain and not isinstance(value, Mapping))
         if flat:
             raise RecordError(f"{path or 'record'}: not an object: {', '.join(flat)}", path=path)

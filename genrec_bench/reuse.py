@@ -11,7 +11,7 @@ from genrec_bench.errors import RecordError
 from genrec_bench.loading import fingerprint
 from genrec_bench.metrics.impossible import contradictions_of
 from genrec_bench.record import RunRecord
-from genrec_bench.spec import PARTS, RunSpec
+from genrec_bench.spec import LISTS, PARTS, RunSpec
 from genrec_bench.types import Interactions, digest
 
 
@@ -41,7 +41,7 @@ def still_holds(earlier: RunRecord, spec: RunSpec, data: Interactions, folder: P
 
 def files_read(spec: RunSpec) -> str:
     """The fingerprint of the files that components read besides the data set; empty if they read none."""
-    found = {part: fingerprint(spec, part) for part in PARTS if getattr(spec, part) is not None}
+    found = {part: fingerprint(spec, part) for part in parts_of(spec)}
     read = {part: print_ for part, print_ in found.items() if print_}
     return digest(*read.items()) if read else ""
 
@@ -50,16 +50,20 @@ def _codes(spec: RunSpec) -> dict[str, str]:
     return {part: facts["code"] for part, facts in components(spec).items()}
 
 
+def parts_of(spec: RunSpec) -> list[str]:
+    """The parts that a component plays: lists made elsewhere are none."""
+    return [part for part in PARTS if getattr(spec, part) not in (None, LISTS)]
+
+
 def components(spec: RunSpec) -> dict[str, Any]:
     """Who supplied each component: name, distribution, version, and a digest of the code."""
     found = {}
-    for part in PARTS:
-        if (name := getattr(spec, part)) is not None:
-            info = registry.find(part, name)
-            found[part] = {
-                "name": info.name,
-                "distribution": info.distribution,
-                "version": info.version,
-                "code": registry.code_digest(info),
-            }
+    for part in parts_of(spec):
+        info = registry.find(part, getattr(spec, part))
+        found[part] = {
+            "name": info.name,
+            "distribution": info.distribution,
+            "version": info.version,
+            "code": registry.code_digest(info),
+        }
     return found

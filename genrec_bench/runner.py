@@ -6,7 +6,6 @@ before the data has been read. Knows components by their contracts only.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -22,10 +21,10 @@ from genrec_bench.contracts import Component, Progress, Quiet
 from genrec_bench.environment import environment, peak_memory, pick_device, reset_peak_memory
 from genrec_bench.errors import DataError, GenrecError, NeedsMissing, RunFailed, UsageError, did_you_mean, lacks_memory
 from genrec_bench.folders import attempt, check_writable, locked, open_run_folder, run_folder, this_process
-from genrec_bench.guards import LESS_MEMORY, held_to, opened_by, sealed
-from genrec_bench.loading import cache_dir, component, describe_data, load_data
+from genrec_bench.guards import LESS_MEMORY, held_to, sealed
+from genrec_bench.loading import cache_dir, component, describe_data, load_hiding
 from genrec_bench.metrics import lists, scores
-from genrec_bench.protocol import EXTERNAL_IDS, KS, POLICIES, PROTOCOL, check_protocol
+from genrec_bench.protocol import EXTERNAL_IDS, KS, PROTOCOL, check_protocol
 from genrec_bench.record import RunRecord
 from genrec_bench.registry import ComponentInfo
 from genrec_bench.reuse import components, files_read, still_holds
@@ -165,7 +164,7 @@ def run(
         if spec.baseline is None:
             check_writable(cache_dir(), "set GENREC_CACHE to another folder")
     began = time.perf_counter()
-    (data, split), data_files = opened_by(lambda: load_data(spec, data_dir=data_dir, progress=progress))
+    data, split, hidden = load_hiding(spec, data_dir=data_dir, progress=progress)
     if not force and earlier is not None and still_holds(earlier, spec, data, folder, progress):
         return earlier
     _check_examples(spec, split)
@@ -178,9 +177,20 @@ def run(
             reset_peak_memory(device)
             this = Run(spec, place, data, split, device, force, progress)
             this.phases["data"] = time.perf_counter() - began
-            hidden = data_files | {f"{(cache_dir() / 'data').resolve()}{os.sep}"}
             with sealed(hidden):
                 return _live(this)
+
+
+def validate(this: Run) -> float:
+    """Learn as a run does, and stop at the validation score (ndcg@10, mask): what tuning goes by, and all it may see."""
+    _check_examples(this.spec, this.split)
+    if this.spec.baseline is not None:
+        from genrec_bench.baseline_run import validate_baseline
+
+        return validate_baseline(this)
+    from genrec_bench.generator_run import validate_generator
+
+    return validate_generator(this)
 
 
 def _check_examples(spec: RunSpec, split: Split) -> None:
@@ -205,10 +215,7 @@ def _live(this: Run) -> RunRecord:
             from genrec_bench.generator_run import run_generator
 
             run_generator(this)
-        _score(this)
-        record = _record(this, "finished", None)
-        record.write(this.folder)
-        return record
+        return finish(this)
     except BaseException as error:
         reason = "interrupted" if isinstance(error, KeyboardInterrupt) else f"{type(error).__name__}: {error}"
         this.found = {key: value for key, value in this.found.items() if key not in ("metrics", "ranks")}
@@ -221,12 +228,20 @@ def _live(this: Run) -> RunRecord:
         raise RunFailed(f"{reason}; {again} (run folder {this.folder})", reason=reason, folder=this.folder) from error
 
 
+def finish(this: Run) -> RunRecord:
+    """Score the ranked lists of a run and write its record."""
+    _score(this)
+    record = _record(this, "finished", None)
+    record.write(this.folder)
+    return record
+
+
 def _score(this: Run) -> None:
     """Metrics and ranks of the ranked lists under both policies; the lists themselves go to `lists.parquet`."""
     cases = this.split.test
     with this.phase("score"):
         metrics, ranks = {}, {}
-        for policy in POLICIES:
+        for policy in this.rankings:
             metrics[policy], ranks[policy] = scores.score(this.rankings[policy], cases.target)
         users = this.data.user_ids[cases.user]
         stored = lists.write_lists(this.folder / lists.LISTS_FILE, this.rankings, users, this.data.item_ids)

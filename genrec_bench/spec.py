@@ -19,6 +19,7 @@ from genrec_bench.errors import ConfigError, UsageError, did_you_mean
 
 PARTS = ("dataset", "indexer", "backbone", "decoder", "baseline")
 DEFAULT_BEAMS = 50
+LISTS = "lists"  # the baseline of a spec whose ranked lists were made elsewhere: its option `name` says by what
 
 
 @dataclass(frozen=True)
@@ -145,11 +146,17 @@ class RunSpec:
     @property
     def system(self) -> str:
         """A short name: `sci / lightlm / trie`, or the baseline's name."""
-        return self.baseline or f"{self.indexer} / {self.backbone} / {self.decoder}"
+        return baseline_name(self.to_dict()) or f"{self.indexer} / {self.backbone} / {self.decoder}"
 
     def with_(self, **changes: Any) -> RunSpec:
         """A copy with fields changed."""
         return replace(self, **changes)
+
+
+def baseline_name(spec: Mapping[str, Any]) -> str | None:
+    """What to call the baseline of a spec: its name, or for lists made elsewhere the name of what made them."""
+    name = spec.get("baseline")
+    return str(spec.get("options", {}).get("baseline", {}).get("name", name)) if name == LISTS else name
 
 
 def telling_options(specs: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -173,7 +180,8 @@ def _told(spec: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], str]]:
     """((part, name, profile, `part.option`), value) of every option of a resolved spec, and its beams."""
     for part in PARTS:
         chosen = f"{spec.get('profile')} {spec.get('task')}" if part == "backbone" else ""  # where defaults come from
-        group = (part, str(spec.get(part)), chosen)
+        name = baseline_name(spec) if part == "baseline" else spec.get(part)
+        group = (part, str(name), chosen)
         for key, value in spec.get("options", {}).get(part, {}).items():
             yield (*group, f"{part}.{key}"), value if isinstance(value, str) else json.dumps(value)
     if spec.get("beams") is not None:

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 
-from genrec_bench import protocol
 from genrec_bench.codes import Index
 from genrec_bench.contracts import Progress
 from genrec_bench.errors import GenrecError, InvalidRanking, RecordError
@@ -25,8 +24,8 @@ from genrec_bench.metrics.impossible import contradictions
 from genrec_bench.metrics.ranks import read_ranks
 from genrec_bench.metrics.scores import ceiling, score
 from genrec_bench.metrics.validity import contained, ranking_from, validity, validity_of_ranking
-from genrec_bench.record import RECORD_FILE, RunRecord
-from genrec_bench.spec import RunSpec
+from genrec_bench.record import RECORD_FILE, RESCORED, RunRecord
+from genrec_bench.spec import LISTS, RunSpec
 from genrec_bench.types import NO_HYPOTHESIS, NOT_AN_ITEM, Ranking, Split
 
 
@@ -82,7 +81,8 @@ def verify(folder: Path, data_dir: Path | None = None, progress: Progress | None
         same("data", record.fingerprints.get("data"), data.fingerprint()),
         same("split", record.fingerprints.get("split"), split.fingerprint),
         _same_values("facts of the data", record.data, describe_data(spec, data, split)),
-        same("policies", sorted(protocol.POLICIES), sorted(lists)),
+        same("policies", sorted(record.policies), sorted(lists)),
+        same("tier", record.tier, RESCORED if spec.baseline == LISTS else None),
     ]
     try:
         users = data.user_ids[split.test.user]

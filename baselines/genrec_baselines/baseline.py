@@ -85,6 +85,11 @@ class RecBoleBaseline(Baseline):
 
     Config = Config
     contract = 1
+    search_space: ClassVar[Mapping[str, Any]] = {
+        "learning_rate": (1e-4, 1e-2, "log"),
+        "embedding_size": [32, 64, 128],
+        "train_batch_size": [512, 1024, 2048, 4096],
+    }
     model: ClassVar[str]
     sizes: ClassVar[tuple[str, ...]] = ()
     fixed: ClassVar[Mapping[str, Any]] = {}

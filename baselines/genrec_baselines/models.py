@@ -32,6 +32,7 @@ class ClosedForm(Direct):
 
     sizes, samples_unmet = (), False
     fixed: ClassVar[Mapping[str, Any]] = {"train_neg_sample_args": None}
+    search_space: ClassVar[Mapping[str, Any]] = {}  # no training, and no common option
 
 
 class Pop(ClosedForm):
@@ -44,12 +45,20 @@ class ItemKNN(ClosedForm):
     """Item neighbours by cosine similarity (Deshpande and Karypis 2004), from RecBole."""
 
     model = "ItemKNN"
+    search_space: ClassVar[Mapping[str, Any]] = {
+        "extra": [
+            [f"k={k}", f"shrink={shrink}"] for k in (20, 50, 100, 200, 400) for shrink in (0.0, 10.0, 50.0, 100.0)
+        ]
+    }
 
 
 class EASE(ClosedForm):
     """A linear item-to-item model in closed form (Steck 2019, arXiv 1905.03375), from RecBole."""
 
     model = "EASE"
+    search_space: ClassVar[Mapping[str, Any]] = {
+        "extra": [[f"reg_weight={weight}"] for weight in (1.0, 10.0, 30.0, 100.0, 250.0, 500.0, 1000.0, 3000.0)]
+    }
 
 
 class BPR(Direct):

@@ -37,6 +37,12 @@ class LightLM(EncoderDecoder):
     """Deep and narrow encoder-decoder (Mei & Zhang 2023, arXiv 2310.17488), by default from scratch over code tokens."""
 
     Config = LightLMConfig
+    search_space: Mapping[str, Any] = {
+        "learning_rate": (5e-4, 1e-2, "log"),
+        "weight_decay": (1e-3, 0.3, "log"),
+        "dropout": [0.0, 0.1, 0.2, 0.3],
+        "batch_size": [32, 64, 128],
+    }
     new_in_checkpoint = ("wi", "wo")  # the released code copies every weight but the feed-forward matrices
     profiles: Mapping[str, Mapping[str, Any]] = {
         "paper": {"layers": 6, "d_model": 512, "heads": 8, "d_ff": 16, "epochs": 10, "batch_size": 64},

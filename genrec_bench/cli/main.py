@@ -23,7 +23,9 @@ from genrec_bench.cli.leaderboard import leaderboard
 from genrec_bench.cli.plugins import plugins
 from genrec_bench.cli.recommend import recommend
 from genrec_bench.cli.run import run
+from genrec_bench.cli.score import score
 from genrec_bench.cli.suite import suite
+from genrec_bench.cli.tune import tune
 from genrec_bench.cli.verify import verify
 from genrec_bench.errors import GenrecError
 
@@ -87,7 +89,7 @@ def cli(ctx: click.Context) -> None:
         click.echo(ctx.get_help())
 
 
-for command in (run, suite, plugins, data, recommend, leaderboard, verify):
+for command in (run, suite, plugins, data, recommend, leaderboard, verify, score, tune):
     cli.add_command(command)
 
 

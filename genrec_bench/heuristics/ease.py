@@ -5,8 +5,9 @@ One inverse of an items x items matrix in double precision, and nothing to train
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.linalg import lapack
@@ -41,6 +42,7 @@ class EASE(Baseline):
 
     Config = Config
     contract = 1
+    search_space: Mapping[str, Any] = {"l2": (1.0, 1e4, "log")}
 
     def fit(self, train: TrainView, validation: Callable[[], float] | None, ctx: Context) -> None:
         """Solve; nothing is chosen on validation. UsageError for more than `MOST_ITEMS` items."""

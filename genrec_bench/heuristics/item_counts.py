@@ -6,8 +6,9 @@ counts, and no user beyond the last few items.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy import sparse
@@ -41,6 +42,11 @@ class ItemCounts(Baseline):
 
     Config = Config
     contract = 1
+    search_space: Mapping[str, Any] = {  # relative to `after`, which stays as it is
+        "before": (0.0, 1.0),
+        "skip": (0.0, 1.0),
+        "recency": [[1.0], [1.0, 0.5], [1.0, 0.5, 0.25], [1.0, 0.8, 0.64, 0.512], [1.0, 1.0, 1.0, 1.0, 1.0]],
+    }
 
     def fit(self, train: TrainView, validation: Callable[[], float] | None, ctx: Context) -> None:
         """Count; nothing is chosen on validation."""

@@ -7,8 +7,9 @@ items x items array is ever held.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy import sparse
@@ -42,6 +43,7 @@ class ItemKNN(Baseline):
 
     Config = Config
     contract = 1
+    search_space: Mapping[str, Any] = {"neighbours": (10, 1000, "log"), "shrink": (0.0, 200.0)}
 
     def fit(self, train: TrainView, validation: Callable[[], float] | None, ctx: Context) -> None:
         """Find every item's neighbours; nothing is chosen on validation."""

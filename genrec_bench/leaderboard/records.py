@@ -12,7 +12,6 @@ from pathlib import Path
 from genrec_bench.errors import RecordError
 from genrec_bench.metrics.impossible import contradictions_of
 from genrec_bench.metrics.ranks import read_ranks
-from genrec_bench.protocol import POLICIES
 from genrec_bench.record import RECORD_FILE, RunRecord
 
 Refuse = Callable[[RecordError], None]
@@ -64,7 +63,7 @@ def _refusing(refuse: Refuse | None) -> Iterator[None]:
 def _read(path: Path) -> RunRecord:
     record = RunRecord.read(path)
     if record.status == "finished":
-        ranks = {str(policy): read_ranks(record.ranks.get(policy), path.parent) for policy in POLICIES}
+        ranks = {str(policy): read_ranks(record.ranks.get(policy), path.parent) for policy in record.policies}
         record = replace(record, ranks=ranks)
         check_possible(record)
     return record

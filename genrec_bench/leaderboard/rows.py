@@ -113,6 +113,8 @@ def _board(dataset: str, task: str, protocol: str, policy: str, records: Sequenc
         beams = record.spec.get("beams")
         if beams is not None and beams < BOARD_BEAMS:
             refused.append(f"{name_of(record)} has {beams} beams, a board needs {BOARD_BEAMS}")
+        elif policy not in record.policies:
+            refused.append(f"{name_of(record)} has no lists of policy {policy}")
         else:
             systems.setdefault(record.system_id, []).append(record)
     options = telling_options([runs[0].spec for runs in systems.values()])
@@ -176,6 +178,8 @@ def train_seconds(record: RunRecord) -> float | None:
 
 def hardware_of(record: RunRecord) -> str | None:
     """What speed depends on, in words: the device with its threads, batch and precision."""
+    if record.tier:
+        return None  # the machine that scored the lists is not the one that made them
     environment, throughput = record.environment, record.throughput
     device = str(throughput.get("device") or "cpu")
     name = environment.get("cpu") if device.startswith("cpu") else environment.get("gpu")

@@ -10,7 +10,7 @@ from typing import Any
 from genrec_bench.errors import RecordError
 from genrec_bench.metrics.ranks import read_ranks
 from genrec_bench.metrics.scores import from_ranks
-from genrec_bench.protocol import KS, POLICIES
+from genrec_bench.protocol import KS
 from genrec_bench.record import RunRecord
 
 EPS = 1e-9  # room for rounding in somebody else's arithmetic
@@ -52,7 +52,7 @@ def contradictions(
 def contradictions_of(record: RunRecord, folder: Path | None = None) -> list[str]:
     """The contradictions in a finished record, each with its policy. `folder` is where its ranks lie, if not in it."""
     found = []
-    for policy in POLICIES:
+    for policy in record.policies:
         ranks = record.ranks.get(policy)
         if folder is not None:
             try:

@@ -1,0 +1,233 @@
+"""Lists made elsewhere: scored like any system's, named by who made them, refused with the fault's name."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import replace
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner
+
+from genrec_bench import loading, runner
+from genrec_bench.cli.main import cli
+from genrec_bench.errors import DataError, OutputError, RecordError, UsageError
+from genrec_bench.leaderboard.rows import boards
+from genrec_bench.metrics.lists import read_lists
+from genrec_bench.record import RunRecord
+from genrec_bench.rescore import rescore, spec_of
+from genrec_bench.spec import RunSpec
+from genrec_bench.verify import verify
+
+
+@pytest.fixture
+def settings(planted_file):
+    return {"dataset.path": str(planted_file), "dataset.format": "sequence"}
+
+
+@pytest.fixture
+def popular(tmp_path, settings):
+    """A finished run of ours, whose lists play somebody else's: `record`, and rows by policy."""
+    spec = RunSpec(dataset="file", baseline="popularity", task="sequential", set=settings)
+    record = runner.run(spec, out=tmp_path / "ours")
+    kept = read_lists(tmp_path / "ours" / record.spec_id / "lists.parquet")
+
+    def rows(policy):
+        return [
+            {"user": str(user), "item": item, "rank": place}
+            for user in kept[policy].users
+            for place, (item, _) in enumerate(kept[policy].of(str(user)), 1)
+        ]
+
+    return record, {"mask": rows("mask"), "keep": rows("keep")}
+
+
+@pytest.fixture
+def score(tmp_path, settings):
+    """Scores rows as a file of lists."""
+
+    def scored(rows, suffix=".csv", force=False, **told):
+        path = tmp_path / f"lists{suffix}"
+        if suffix == ".parquet":
+            pq.write_table(pa.Table.from_pylist(rows), path)
+        else:
+            with path.open("w", newline="") as file:
+                writer = csv.DictWriter(file, list(rows[0]), delimiter="\t" if suffix == ".tsv" else ",")
+                writer.writeheader()
+                writer.writerows(rows)
+        asked = {"name": "Popular (elsewhere)", "dataset": "file", "task": "sequential", "settings": settings, **told}
+        return rescore(path, spec_of(**asked), out=tmp_path / "runs", force=force)
+
+    return scored
+
+
+def folder_of(tmp_path, record):
+    return tmp_path / "runs" / record.spec_id
+
+
+def accuracy(metrics):
+    return {key: value for key, value in metrics.items() if key != "tie_gap"}
+
+
+def ranked(record, rows):
+    """The metrics that untied ranks give: ours of popularity tie, so they are not those of its record."""
+    data, split = loading.load_data(RunSpec.from_dict(record.spec))
+    places = {(row["user"], row["item"]): row["rank"] for row in rows}
+    users, targets = data.user_ids[split.test.user], data.item_ids[split.test.target]
+    return [places.get((str(user), str(item)), 0) for user, item in zip(users, targets, strict=True)]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".parquet"])
+def test_the_ranks_of_a_file_are_the_ranks_of_the_record(popular, score, suffix):
+    _, rows = popular
+    record = score(rows["mask"], suffix)
+    assert record.ranks["mask"] == ranked(record, rows["mask"])
+    assert record.tier == "re-scored"
+    assert record.system == "Popular (elsewhere)"
+    assert set(record.components) == {"dataset"}
+
+
+def test_scores_order_the_items_and_equal_ones_tie_as_ours_do(popular, score, tmp_path):
+    ours, _ = popular
+    kept = read_lists(tmp_path / "ours" / ours.spec_id / "lists.parquet")["mask"]
+    rows = [
+        {"user_id": str(user), "item_id": item, "score": value}
+        for user in kept.users
+        for item, value in kept.of(str(user))
+    ]
+    record = score(rows[::-1])
+    assert record.metrics["mask"] == ours.metrics["mask"]
+    assert record.validity == ours.validity
+
+
+def test_mask_lists_have_no_keep_numbers(popular, score):
+    record = score(popular[1]["mask"])
+    assert set(record.metrics) == set(record.ranks) == {"mask"}
+
+
+def test_keep_lists_are_scored_both_ways_and_a_shortened_list_stays_short(popular, score):
+    _, rows = popular
+    top = [row for row in rows["keep"] if row["rank"] <= 25]
+    record = score(top, policy="keep")
+    assert set(record.metrics) == {"mask", "keep"}
+    assert record.ranks["keep"] == ranked(record, top)
+    whole = score(rows["keep"], policy="keep", name="all of it")
+    assert record.validity["fill@20"] < whole.validity["fill@20"]
+
+
+@pytest.mark.parametrize("policy", ["mask", "keep"])
+def test_the_record_is_verified_like_any_other(popular, score, tmp_path, policy):
+    record = score(popular[1][policy], policy=policy)
+    report = verify(folder_of(tmp_path, record))
+    assert [check for check in report.checks if not check.ok] == []
+
+
+def test_only_lists_made_elsewhere_are_re_scored_and_they_always_are(popular, score, tmp_path):
+    ours, rows = popular
+    theirs = score(rows["keep"], policy="keep")
+    for record, tier in ((ours, "re-scored"), (theirs, None)):
+        replace(record, tier=tier).write(tmp_path / "edited")
+        with pytest.raises(RecordError, match="tier"):
+            RunRecord.read(tmp_path / "edited")
+
+
+def test_seeds_of_one_system_are_one_row_under_its_name(popular, score):
+    ours, rows = popular
+    records = [score(rows["mask"], seed=seed) for seed in (0, 1)]
+    (board,) = boards([ours, *records])
+    assert {(row.system, row.seeds) for row in board.rows} == {("popularity", 1), ("Popular (elsewhere)", 2)}
+    assert {row.system for row in board.rows if row.hardware} == {"popularity"}
+    (board,) = boards([ours, *records], policy="keep")
+    assert [row.system for row in board.rows] == ["popularity"]
+    assert "no lists of policy keep" in board.refused[0]
+
+
+def test_the_same_file_is_scored_once_and_another_of_that_name_is_refused(popular, score, tmp_path):
+    rows = popular[1]["mask"]
+    first = score(rows)
+    assert score(rows) == first
+    fewer = [row for row in rows if row["rank"] < 5]
+    with pytest.raises(OutputError, match="another --name, another --seed, or replace them with --force"):
+        score(fewer)
+    assert score(fewer, force=True).metrics != first.metrics
+
+
+def test_short_lists_are_warned_of(popular, score):
+    (warning,) = score([row for row in popular[1]["mask"] if row["rank"] <= 10]).warnings
+    assert "end after 10 items" in warning
+    assert "at 20" in warning
+
+
+def test_users_without_a_list_are_refused_or_counted_as_missed(popular, score):
+    rows = popular[1]["mask"]
+    gone = rows[0]["user"]
+    rest = [row for row in rows if row["user"] != gone]
+    with pytest.raises(DataError, match=rf"1 of \d+ test users have no list: '{gone}'; .*--allow-missing"):
+        score(rest)
+    record = score(rest, allow_missing=True)
+    assert len(record.ranks["mask"]) == len(score(rows, name="whole").ranks["mask"])
+    assert "1 of" in record.warnings[-1]
+
+
+def changed(**values):
+    """Changes the first row."""
+    return lambda rows: [{**rows[0], **values}, *rows[1:]]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (changed(user="nobody"), "1 user is not in the data: 'nobody'; use the data's own ids"),
+        (changed(item="nothing"), "1 item is not in the data: 'nothing'"),
+        (lambda rows: [{**row, "item": f"x{n}"} for n, row in enumerate(rows)], "items are not in the data: 'x0', 'x1', 'x2', ...;"),
+        (lambda rows: [{**rows[0], "rank": rows[-1]["rank"] + 1, "user": rows[-1]["user"], "item": rows[-1]["item"]}, *rows[1:]], "gaps or repeats"),
+        (lambda rows: rows[1:], r"ranks with gaps or repeats \(1 user\): user '\w+' has 2, 3, 4, 5, 6, ...; number"),
+        (changed(rank=2), "gaps or repeats .* has 2, 2, 3"),
+        (lambda rows: [{**row, "rank": row["rank"] - 1} for row in rows], "has 0, 1, 2.*number each user's items 1, 2, 3"),
+        (changed(rank=1.5), "no whole number"),
+        (lambda rows: [{**rows[0], "item": rows[1]["item"]}, *rows[1:]], r"an item listed a second time for one user \(1 row\): user"),
+        (lambda rows: [{**row, "score": row["rank"]} for row in rows], "rise along the ranks"),
+        (lambda rows: [{"user": row["user"], "item": row["item"]} for row in rows], "need the columns user, item, and rank"),
+        (lambda rows: [{"user": row["user"], "item": row["item"], "score": "nan"} for row in rows], "finite"),
+    ],
+)  # fmt: skip
+def test_lists_that_do_not_fit_are_refused_by_name(popular, score, tmp_path, spoil, message):
+    with pytest.raises(DataError, match=message) as caught:
+        score(spoil(popular[1]["mask"]))
+    assert "lists.csv" in str(caught.value)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_mask_lists_with_the_users_own_items_are_refused(popular, score):
+    with pytest.raises(
+        DataError,
+        match=r"an item that the user already has in training or validation \(\d+ rows\): user '.*': item '.*--policy keep",
+    ):
+        score(popular[1]["keep"])
+
+
+@pytest.mark.parametrize("name", ["popularity", " ", "a\nb"])
+def test_a_name_says_who_made_the_lists(name, settings):
+    with pytest.raises(UsageError, match="--name"):
+        spec_of(name=name, dataset="file", task="direct", settings=settings)
+
+
+def test_another_kind_of_file_is_refused(tmp_path, settings):
+    spec = spec_of(name="n", dataset="file", task="direct", settings=settings)
+    (tmp_path / "lists.npz").write_text("")
+    with pytest.raises(DataError, match=r"end in \.csv, \.parquet"):
+        rescore(tmp_path / "lists.npz", spec, out=tmp_path)
+
+
+def test_the_command_prints_the_table_under_the_name(popular, tmp_path, settings):
+    pq.write_table(pa.Table.from_pylist(popular[1]["mask"]), tmp_path / "lists.parquet")
+    words = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
+    told = ["--dataset", "file", "--task", "sequential", "--name", "Theirs", "--out", str(tmp_path / "runs"), *words]
+    done = CliRunner().invoke(cli, ["score", str(tmp_path / "lists.parquet"), *told])
+    assert done.exit_code == 0, done.stderr
+    assert "Theirs" in done.stdout
+    lost = CliRunner().invoke(cli, ["score", str(tmp_path / "lost.csv"), *told])
+    assert lost.exit_code == 1
+    assert lost.stderr.startswith("DataError: ")
+    assert lost.stderr.count("\n") == 1

@@ -1,0 +1,231 @@
+"""Tuning: seeded, on validation only, every trial in the ledger, interrupted searches go on."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from genrec_bench import registry, tune
+from genrec_bench.cli.main import cli
+from genrec_bench.errors import ConfigError, NeedsMissing, RecordError, UsageError
+from genrec_bench.heuristics.item_knn import ItemKNN
+from genrec_bench.search_space import Choice, Range, space_of
+from genrec_bench.tune import SCORE, best_first, read_ledger, system_spec
+
+pytest.importorskip("optuna")
+KNN = ("baseline.neighbours=1:20", "baseline.shrink=0,1,10")
+TINY = {"backbone.epochs": 1, "backbone.layers": 1, "backbone.d_model": 16, "backbone.heads": 2}
+
+
+@pytest.fixture
+def spec(planted_file, tmp_path, monkeypatch):
+    monkeypatch.setenv("GENREC_CACHE", str(tmp_path / "cache"))
+
+    def resolved(system="item-knn", **asked):
+        where = {"dataset.path": str(planted_file), "dataset.format": "sequence"}
+        fixed = TINY if "/" in system else {}
+        return system_spec(system, {**where, **fixed}, dataset="file", **{"task": "sequential", **asked})
+
+    return resolved
+
+
+@pytest.fixture
+def search(tmp_path):
+    """A search in the test's own ledger."""
+
+    def searched(spec, trials, space=KNN, name="ledger.jsonl"):
+        return tune.tune(spec, trials, space=space, ledger=tmp_path / name)
+
+    return searched
+
+
+def told(trials):
+    """What two searches of the same seed agree on."""
+    return [(trial["trial"], trial["params"], trial["status"], trial[SCORE]) for trial in trials]
+
+
+def test_every_trial_is_a_line_with_its_conditions(spec, search, tmp_path):
+    found = search(spec(), 3)
+    assert read_ledger(tmp_path / "ledger.jsonl") == found
+    for number, trial in enumerate(found):
+        assert trial["trial"] == number
+        assert (trial["system"], trial["dataset"], trial["task"]) == ("item-knn", "file", "sequential")
+        assert (trial["protocol"], trial["seed"]) == ("loo-full/1", 0)
+        assert set(trial["params"]) == {"baseline.neighbours", "baseline.shrink"}
+        assert 0 <= trial[SCORE] <= 1
+        assert trial["seconds"] >= 0
+        assert trial["versions"]["optuna"]
+        assert len(trial["data"]) == 64
+
+
+def test_a_baseline_and_a_generator_are_searched_alike(spec, search):
+    assert len(search(spec(), 2)) == 2
+    space = ("backbone.learning_rate=1e-3:1e-2:log", "backbone.dropout=0,0.1")
+    found = search(spec("random/lightlm", profile="tiny"), 2, space)
+    assert [trial["status"] for trial in found] == ["finished", "finished"]
+    assert found[0]["system"] == "random/lightlm"
+    assert found[0]["profile"] == "tiny"
+
+
+def test_the_same_seed_gives_the_same_trials_and_another_seed_others(spec, search):
+    first = search(spec(), 12, name="a.jsonl")
+    assert told(search(spec(), 12, name="b.jsonl")) == told(first)
+    other = search(spec(seed=1), 12, name="c.jsonl")
+    assert [trial["params"] for trial in other] != [trial["params"] for trial in first]
+
+
+@pytest.mark.parametrize("system", ["item-knn", "random/lightlm"])
+def test_other_test_targets_give_the_same_trials(spec, search, planted_file, system):
+    space, asked = (KNN, {}) if system == "item-knn" else (("backbone.dropout=0,0.1",), {"profile": "tiny"})
+    first = search(spec(system, **asked), 3, space, name="a.jsonl")
+    lines = [line.split() for line in planted_file.read_text().splitlines()]
+    targets = [line[-1] for line in lines]
+    rotated = [[*line[:-1], targets[at - 1]] for at, line in enumerate(lines)]
+    planted_file.write_text("\n".join(map(" ".join, rotated)) + "\n")
+    poisoned = search(spec(system, **asked), 3, space, name="b.jsonl")
+    assert poisoned[0]["data"] != first[0]["data"]
+    assert told(poisoned) == told(first)
+
+
+def test_a_search_goes_on_where_it_stopped_as_if_it_had_not(spec, search, monkeypatch):
+    whole = search(spec(), 13, name="whole.jsonl")
+    search(spec(), 11)
+    fits, fit = [], ItemKNN.fit
+    monkeypatch.setattr(ItemKNN, "fit", lambda self, *rest: (fits.append(1), fit(self, *rest))[1])
+    assert told(search(spec(), 13)) == told(whole)
+    assert len(fits) == 2
+
+
+def test_other_searches_in_the_ledger_are_left_alone(spec, search, tmp_path):
+    first = search(spec(), 2)
+    other = search(spec(task="direct"), 2)
+    assert read_ledger(tmp_path / "ledger.jsonl") == first + other
+
+
+def test_a_failed_trial_is_recorded_and_the_search_goes_on(spec, search, monkeypatch):
+    calls, fit = [], ItemKNN.fit
+
+    def second_fails(self, *rest):
+        calls.append(1)
+        return 1 / 0 if len(calls) == 2 else fit(self, *rest)
+
+    monkeypatch.setattr(ItemKNN, "fit", second_fails)
+    found = search(spec(), 4)
+    assert [trial["status"] for trial in found] == ["finished", "failed", "finished", "finished"]
+    assert "ZeroDivisionError" in found[1]["reason"]
+    assert found[1][SCORE] is None
+    assert len(best_first(found)) == 3
+    assert told(search(spec(), 4)) == told(found)
+    assert len(calls) == 4
+
+
+def test_a_setting_that_cannot_be_is_a_failed_trial(spec, search):
+    found = search(spec("random/lightlm", profile="tiny"), 2, ("backbone.epochs=-1:0",))
+    assert [trial["status"] for trial in found] == ["failed", "failed"]
+    assert "epochs must be at least 1" in found[0]["reason"]
+
+
+def test_a_damaged_ledger_is_refused_by_its_line(spec, search, tmp_path):
+    search(spec(), 1)
+    ledger = tmp_path / "ledger.jsonl"
+    ledger.write_text(ledger.read_text() + '{"half": ')
+    with pytest.raises(RecordError, match=r"ledger\.jsonl, line 2"):
+        search(spec(), 2)
+    line = json.loads(ledger.read_text().splitlines()[0])
+    line["params"]["baseline.shrink"] = 7.5
+    ledger.write_text(json.dumps(line) + "\n")
+    with pytest.raises(RecordError, match="outside its space"):
+        search(spec(), 2)
+
+
+def test_lines_and_files_give_ranges_and_choices(spec, tmp_path):
+    file = tmp_path / "space.toml"
+    file.write_text('[backbone]\nlearning_rate = "1e-4:1e-2:log"\nlayers = [1, 2]\n')
+    space = space_of(spec("random/lightlm", profile="tiny"), [str(file), "backbone.epochs=1:5", "backbone.layers=2,4"])
+    assert space["backbone.learning_rate"] == Range(1e-4, 1e-2, log=True)
+    assert space["backbone.epochs"] == Range(1, 5, whole=True)
+    assert space["backbone.layers"] == Choice((2, 4))
+    assert len(space) == 3  # nothing else, whatever the component declares
+
+
+def test_what_is_set_is_not_varied(spec):
+    assert set(space_of(spec(), fixed=["baseline.shrink"])) == {"baseline.neighbours"}
+    with pytest.raises(ConfigError, match="drop one of the two"):
+        space_of(spec(), ["baseline.shrink=0:1"], fixed=["baseline.shrink"])
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("shrink", "write part.option="),
+        ("=1:2", "write part.option="),
+        ("baseline.shrink=", "write part.option="),
+        ("baseline.shrnk=0:1", "Did you mean 'shrink'"),
+        ("backbone.epochs=1:3", "what can be tuned here is baseline"),
+        ("dataset.path=a,b", "what can be tuned here is baseline"),
+        ("baseline.shrink=5:1", "from a smaller to a larger"),
+        ("baseline.shrink=0:1:log", "begins above 0"),
+        ("baseline.shrink=0:1:lin", "expected LOW:HIGH"),
+        ("baseline.shrink=3", "one value is set with --set"),
+        ("baseline.shrink=1,1", "stands there twice"),
+        ("baseline.shrink=a,b", "expected a finite number"),
+        ("baseline.neighbours=1:2.5", "expected a whole number"),
+    ],
+)
+def test_a_bad_space_is_refused_before_the_first_trial(spec, line, message):
+    with pytest.raises(ConfigError, match=message):
+        space_of(spec(), [line])
+
+
+def test_a_system_without_a_space_asks_for_one(spec):
+    with pytest.raises(UsageError, match="say what with --space"):
+        space_of(spec("popularity"))
+
+
+@pytest.mark.parametrize("system", ["sci/", "/lightlm", "a/b/c"])
+def test_a_system_is_a_baseline_or_an_indexer_and_a_backbone(system):
+    with pytest.raises(UsageError, match="indexer/backbone"):
+        system_spec(system)
+
+
+@pytest.mark.parametrize("kind", ["indexer", "backbone", "baseline"])
+def test_every_declared_space_can_be_read(kind, spec):
+    for info in registry.list_components(kind):
+        cls = registry.load(kind, info.name)
+        if not cls.search_space:
+            continue
+        base = spec("popularity") if kind == "baseline" else spec("random/lightlm", profile="tiny")
+        options = {**base.options, kind: dict.fromkeys(cls.search_space)}
+        space = space_of(base.with_(**{kind: info.name}, options=options))
+        assert {f"{kind}.{option}" for option in cls.search_space} <= set(space), info.name
+
+
+def test_without_optuna_one_line_says_what_to_install(spec, search, monkeypatch):
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(NeedsMissing, match=r'pip install "genrec-bench\[tune\]"'):
+        search(spec(), 1)
+
+
+def test_the_command_ranks_the_trials_and_says_what_to_set(tmp_path, planted_file, monkeypatch):
+    monkeypatch.setenv("GENREC_CACHE", str(tmp_path / "cache"))
+    words = ["tune", "item-knn", "--dataset", "file", "--task", "sequential", "--trials", "3", "--out", str(tmp_path)]
+    words += ["--set", f"dataset.path={planted_file}", "--set", "dataset.format=sequence"]
+    done = CliRunner().invoke(cli, words)
+    assert done.exit_code == 0, done.stderr
+    (best, *_) = best_first(read_ledger(tmp_path / "ledger.jsonl"))
+    assert f"--set baseline.neighbours={best['params']['baseline.neighbours']}" in done.stdout
+    again = CliRunner().invoke(cli, [*words, "--json"])
+    assert json.loads(again.stdout) == read_ledger(tmp_path / "ledger.jsonl")
+
+
+def test_a_search_in_which_nothing_finished_fails(tmp_path, planted_file, monkeypatch):
+    monkeypatch.setattr(ItemKNN, "fit", lambda self, *rest: 1 / 0)
+    words = ["tune", "item-knn", "--dataset", "file", "--task", "sequential", "--trials", "2", "--out", str(tmp_path)]
+    words += ["--set", f"dataset.path={planted_file}", "--set", "dataset.format=sequence"]
+    done = CliRunner().invoke(cli, words)
+    assert done.exit_code == 1
+    assert "no trial finished" in done.stderr
+    assert "to use the best" not in done.stdout
