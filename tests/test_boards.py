@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+import shlex
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -16,8 +17,10 @@ from click.testing import CliRunner
 from example_records import RANKS, baseline_spec, edit, failed, finished, generator_spec
 
 from genrec_bench.cli.main import cli
+from genrec_bench.cli.run import build_spec, run
 from genrec_bench.leaderboard.publish import add, build
 from genrec_bench.leaderboard.standings import standings
+from genrec_bench.leaderboard.texts import command
 from genrec_bench.record import RunRecord
 
 ROOT = Path(__file__).resolve().parents[1] / "leaderboards"
@@ -160,6 +163,13 @@ def test_a_record_edited_on_the_board_is_left_out_named_and_said(board) -> None:
     assert f"Not shown: {file.name}" in text and str(board) not in text
 
 
+def test_what_people_note_beside_the_records_stands_among_the_conditions(board) -> None:
+    (board / DIRECT / "notes.txt").write_text("Timed on a *busy* machine.\n\nSecond note.\n")
+    files = built(board)
+    assert "- Timed on a *busy* machine.\n- Second note." in files[str(DIRECT / "README.md")].decode()
+    assert "<li>Timed on a <em>busy</em> machine.</li>" in files[str(DIRECT / "index.html")].decode()
+
+
 def test_a_record_in_the_wrong_place_is_left_out(board, tmp_path) -> None:
     wrong = board / "loo-full-1" / "sequential" / "ml-100k"
     shutil.copytree(board / DIRECT, wrong)
@@ -223,3 +233,17 @@ def test_no_committed_record_names_a_place_of_its_machine() -> None:
     for path in ROOT.rglob("*.json"):
         assert not re.search(r'"(/|~/|[A-Z]:\\)', path.read_text()), path
         assert RunRecord.read(path).process == {}
+
+
+@pytest.mark.skipif(not ROOT.is_dir(), reason="this is no checkout: no leaderboards/ beside tests/")
+def test_the_command_of_every_committed_record_asks_for_the_same_run() -> None:
+    from genrec_bench import registry, runner
+
+    installed = {part.name for part in registry.list_components("baseline")}
+    for path in sorted(ROOT.rglob("records/*.json")):
+        record = RunRecord.read(path)
+        if record.spec.get("baseline") and record.spec["baseline"] not in installed:
+            continue  # a plugin's, which not everybody has
+        asked = run.make_context("run", shlex.split(command(record.spec))[2:]).params
+        named = {key: value for key, value in asked.items() if key in record.spec}
+        assert runner.resolve(build_spec(named, asked["settings"], None)).spec_id == record.spec_id, path

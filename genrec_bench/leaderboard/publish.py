@@ -1,6 +1,7 @@
 """Boards in a folder: takes records in, and writes README.md, table.csv and index.html from what lies in `records/`.
 
-`leaderboards/<protocol>/<task>/<dataset>/`; the slash of a protocol's id becomes a hyphen. Knows nothing of tables.
+`leaderboards/<protocol>/<task>/<dataset>/`; the slash of a protocol's id becomes a hyphen. `notes.txt` beside `records/`
+is for people: each line stands among the board's conditions. Knows nothing of tables.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from genrec_bench.record import RECORD_FILE, RunRecord, write_json
 from genrec_bench.spec import RunSpec
 
 RECORDS = "records"
+NOTES = "notes.txt"  # beside the records: what to know of the whole board, a sentence a line
 PLACE = re.compile(r"(?<![\w.)])(?:~?/(?:[\w.@+-]+/)+[\w.@+-]*|[A-Za-z]:\\\w)")  # a path of somebody's machine
 
 Refuse = Callable[[RecordError], None]
@@ -160,7 +162,11 @@ def read_board(folder: Path, refuse: Refuse) -> list[Standings]:
             said = RecordError(f"{file.name}: {str(error).replace(f'{file.parent}/', '')}", path=file)
             refused.append(str(said))
             refuse(said)
-    return [_with_refused(standings(records, policy), refused) for policy in POLICIES] if records else []
+    notes = folder / NOTES
+    lines = notes.read_text(encoding="utf-8").splitlines() if notes.exists() else []
+    remarks = tuple(line.strip() for line in lines if line.strip())
+    made = [replace(standings(records, policy), remarks=remarks) for policy in POLICIES] if records else []
+    return [_with_refused(each, refused) for each in made]
 
 
 def _read(file: Path, folder: Path) -> RunRecord:

@@ -46,6 +46,7 @@ class Standings:
     lines: tuple[Line, ...]
     missing: tuple[str, ...]  # mandatory systems that nobody has run yet
     detectable: float | None  # smallest relative difference that can be told from chance
+    remarks: tuple[str, ...] = ()  # what people noted of the whole board, a sentence each
 
 
 def standings(records: Sequence[RunRecord], policy: str) -> Standings:

@@ -85,7 +85,7 @@ def notes(made: Standings) -> list[str]:
     )
     if made.missing:
         told.append(f"Mandatory rows that nobody has run yet: {', '.join(made.missing)}.")
-    return told
+    return told + list(made.remarks)
 
 
 def len_of(made: Standings) -> str:
@@ -106,6 +106,12 @@ def command(spec: Mapping[str, Any]) -> str:
             words += [f"--{key}", str(spec[key])]
     for part, options in sorted(spec.get("options", {}).items()):
         for key, value in sorted(options.items()):
-            text = "none" if value is None else value if isinstance(value, str) else json.dumps(value)
-            words += ["--set", f"{part}.{key}={text}"]
+            words += ["--set", f"{part}.{key}={_setting(value)}"]
     return shlex.join(words)
+
+
+def _setting(value: Any) -> str:
+    """An option's value as `--set` reads it."""
+    if isinstance(value, list | tuple):
+        return ",".join(map(_setting, value))
+    return "none" if value is None else value if isinstance(value, str) else json.dumps(value)
