@@ -10,6 +10,7 @@ from genrec_bench.leaderboard.tables import hardware_classes
 from genrec_bench.protocol import SELECTION
 
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 760, 390, 60, 45, 28, 150
+LETTER = 6.5  # about as wide as one of 12 px
 SHAPES = ("circle", "square", "triangle", "diamond")
 
 
@@ -44,7 +45,7 @@ def scatter(made: Standings) -> str:
     middle = (LEFT + WIDTH - RIGHT) / 2
     parts.append(f'<text class="soft" x="{middle}" y="{HEIGHT - 8}" text-anchor="middle">users per second</text>')
     parts.append(f'<text class="soft" x="4" y="{TOP - 14}">{SELECTION}</text>')
-    taken: list[tuple[float, float]] = []
+    taken: list[tuple[float, float, float]] = []
     for line, speed in zip(lines, speeds, strict=True):
         x, y = across(speed), up(line.row.metrics[SELECTION])
         name = f"{line.row.system} {line.row.options}".strip()
@@ -55,7 +56,7 @@ def scatter(made: Standings) -> str:
         parts.append(
             f'<a href="#system-{line.row.system_id}" aria-label="{escape(told)}"><title>{escape(told)}</title>{shape}'
         )
-        label = _free(x, y, taken)
+        label = _free(x, y, len(name) * LETTER, taken)
         parts.append(f'<text x="{x + 8:.1f}" y="{label:.1f}">{escape(name)}</text></a>')
     return "\n".join([*parts, "</svg>"])
 
@@ -66,12 +67,12 @@ def legend(made: Standings) -> list[str]:
     return [f"{SHAPES[at % len(SHAPES)]}: {place}" for at, place in enumerate(places)]
 
 
-def _free(x: float, y: float, taken: list[tuple[float, float]]) -> float:
-    """A height for a label beside (x, y) that no earlier label covers."""
+def _free(x: float, y: float, width: float, taken: list[tuple[float, float, float]]) -> float:
+    """A height for a label of that width beside (x, y) that no earlier label covers; notes it in `taken`."""
     at = y + 4
-    while any(abs(x - other) < 150 and abs(at - height) < 12 for other, height in taken):
+    while any(x < right and left < x + width and abs(at - height) < 12 for left, right, height in taken):
         at -= 12
-    taken.append((x, at))
+    taken.append((x, x + width, at))
     return at
 
 

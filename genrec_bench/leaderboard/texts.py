@@ -12,9 +12,11 @@ from genrec_bench.leaderboard.standings import YARDSTICK, Line, Standings
 from genrec_bench.leaderboard.tables import NOT_MEASURED, SHOWN, board_notes, hardware_classes, number
 
 TEXTS = ("system", "options", "size", "tier", "standing")  # set to the left
+FIRST = ("ndcg@10", "hit@10")  # shown beside the name, before the other scores
+LATER = tuple(key for key in SHOWN if key not in FIRST)
 HEADER = (
-    *("system", "options", "size", "seeds", "standing", *SHOWN, f"vs {YARDSTICK}"),
-    *("halluc.", "fill@10", "users/s", "params", "train s", "on", "tier"),
+    *("system", "options", *FIRST, f"vs {YARDSTICK}", "seeds", "standing", *LATER, "halluc.", "fill@10"),
+    *("users/s", "params", "train s", "on", "size", "tier"),
 )
 
 
@@ -25,22 +27,23 @@ def cells(made: Standings) -> list[list[str]]:
         [
             line.row.system,
             line.row.options,
-            line.row.size or NOT_MEASURED,
+            *(score(line, key) for key in FIRST),
+            distance(line),
             str(line.row.seeds) + ("" if line.row.seeds >= RANKED_SEEDS else "*"),
             line.standing,
-            *(score(line, key) for key in SHOWN),
-            distance(line),
+            *(score(line, key) for key in LATER),
             number(line.row.hallucination_rate, "{:.2%}"),
             number(line.row.fill, "{:.1%}"),
             number(line.row.users_per_second, "{:,.0f}"),
             number(line.row.parameters, "{:,.0f}"),
             seconds(line.row.train_seconds),
             f"[{places.index(line.row.hardware) + 1}]" if line.row.hardware else NOT_MEASURED,
+            line.row.size or NOT_MEASURED,
             line.tier,
         ]
         for line in made.lines
     ]
-    return rows + [[name, *[""], *[NOT_MEASURED] * (len(HEADER) - 2)] for name in made.missing]
+    return rows + [[name, "", *[NOT_MEASURED] * (len(HEADER) - 2)] for name in made.missing]
 
 
 def score(line: Line, key: str) -> str:
