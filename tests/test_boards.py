@@ -10,6 +10,7 @@ import shlex
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from example_records import RANKS, baseline_spec, edit, failed, finished, genera
 from genrec_bench.cli.main import cli
 from genrec_bench.cli.run import build_spec, run
 from genrec_bench.leaderboard.publish import add, build
-from genrec_bench.leaderboard.standings import standings
+from genrec_bench.leaderboard.standings import standings, tier_of
 from genrec_bench.leaderboard.texts import command
 from genrec_bench.record import RunRecord
 
@@ -188,6 +189,13 @@ def five(name: str, ranks) -> list[RunRecord]:
 
 def standing(*records: RunRecord) -> dict[str, str]:
     return {line.row.system: line.standing for line in standings(records, "mask").lines}
+
+
+def test_a_row_has_the_lowest_tier_of_its_records_and_a_run_of_ours_is_reproduced() -> None:
+    scored = SimpleNamespace(tier="re-scored")
+    assert tier_of([floor()]) == "reproduced"
+    assert tier_of([floor(), scored]) == "re-scored"
+    assert tier_of([SimpleNamespace(tier="reported"), scored]) == "reported"
 
 
 def test_fewer_than_five_seeds_are_never_ranked() -> None:
