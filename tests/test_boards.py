@@ -164,6 +164,13 @@ def test_a_record_edited_on_the_board_is_left_out_named_and_said(board) -> None:
     assert f"Not shown: {file.name}" in text and str(board) not in text
 
 
+def test_a_copy_of_a_record_under_another_name_never_counts_twice(board) -> None:
+    file = next((board / DIRECT / "records").iterdir())
+    shutil.copy(file, file.with_name("copy.json"))
+    done = genrec("build", board)
+    assert done.exit_code == 1 and "copy.json" in done.stderr and "may count twice" in done.stderr
+
+
 def test_what_people_note_beside_the_records_stands_among_the_conditions(board) -> None:
     (board / DIRECT / "notes.txt").write_text("Timed on a *busy* machine.\n\nSecond note.\n")
     files = built(board)

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from genrec_bench.errors import ConfigError, RecordError, UsageError
+from genrec_bench.errors import RecordError, UsageError
 from genrec_bench.leaderboard.pages import FILES, front_page
 from genrec_bench.leaderboard.records import check_possible, collect, name_of
 from genrec_bench.leaderboard.rows import BOARD_BEAMS
@@ -100,7 +100,7 @@ def check_publishable(record: RunRecord) -> None:
     check_possible(record)
     try:
         spec = RunSpec.from_dict(record.spec)
-    except ConfigError as error:
+    except UsageError as error:
         raise RecordError(f"{name}: {error}", path=None) from None
     if (spec.spec_id, spec.system_id) != (record.spec_id, record.system_id):
         raise RecordError(f"{name}: its spec has another id ({spec.spec_id}): it was edited; run it again", path=None)
@@ -174,6 +174,8 @@ def _read(file: Path, folder: Path) -> RunRecord:
     ranks = {policy: read_ranks(record.ranks.get(policy), file.parent) for policy in POLICIES}
     record = replace(record, ranks=ranks)
     check_publishable(record)
+    if file.stem != record.spec_id:
+        raise RecordError(f"{name_of(record)} lies under another name, so it may count twice: remove it", path=file)
     place = board_folder(Path(), record)
     if folder.resolve().parts[-len(place.parts) :] != place.parts:
         raise RecordError(f"{name_of(record)} belongs to the board {place.as_posix()}, not to this one", path=file)
