@@ -1,15 +1,42 @@
-"""`genrec leaderboard`: records in, tables out."""
+"""`genrec leaderboard`: records in, tables out; and the boards that are kept in a folder."""
 
 from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+if TYPE_CHECKING:
+    from genrec_bench.errors import RecordError
 
-@click.command(short_help="Tables from run records.")
+
+class TablesOrBoards(click.Group):
+    """A group whose first word need not be a command: then it is a run, and tables are printed."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not args or args[0] not in (*self.commands, "-h", "--help"):
+            args = ["tables", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group(cls=TablesOrBoards, short_help="Tables from run records; boards in a folder.")
+def leaderboard() -> None:
+    """Tables from run records, and the boards that are kept in a folder.
+
+    \b
+    genrec leaderboard RUNS...                      # tables, on the screen
+    genrec leaderboard add RUNS... --to FOLDER      # keep their records
+    genrec leaderboard build FOLDER                 # write the kept boards
+
+    A run folder that is called like a command is given as ./build.
+    """
+
+
+@leaderboard.command(short_help="Print tables; this is what happens without a command.")
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUNS...")
 @click.option(
     "--format",
@@ -26,13 +53,12 @@ import click
     show_default=True,
     help="Whether what a user already has is masked from the lists.",
 )
-def leaderboard(runs: tuple[Path, ...], form: str, policy: str) -> None:
+def tables(runs: tuple[Path, ...], form: str, policy: str) -> None:
     """One table per data set, task and protocol, from run folders (or folders of run folders).
 
     A record that cannot be read, or that no honest run can have written, is named on stderr and left out; exit code 1 if
     none is left.
     """
-    from genrec_bench.errors import RecordError
     from genrec_bench.leaderboard.tables import collect, render
 
     refused: list[RecordError] = []
@@ -44,3 +70,44 @@ def leaderboard(runs: tuple[Path, ...], form: str, policy: str) -> None:
     screen = sys.stdout.isatty()
     width = shutil.get_terminal_size().columns if screen else None
     click.echo(render(records, form, policy, colour=screen, width=width), nl=False)
+
+
+@leaderboard.command(short_help="Copy the records of runs into kept boards.")
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUNS...")
+@click.option(
+    "--to", "root", required=True, type=click.Path(path_type=Path), metavar="FOLDER", help="Where boards lie."
+)
+@click.option("--verify/--no-verify", default=True, help="Score each run again from its stored lists first.")
+def add(runs: tuple[Path, ...], root: Path, verify: bool) -> None:
+    """Copy the records of RUNS (run folders, or folders of them) to FOLDER/<protocol>/<task>/<dataset>/records.
+
+    A run that failed, ran under another protocol, or does not hold when scored again is named on stderr and not copied;
+    exit code 1 if there is one. Needs the data set, unless --no-verify. `genrec leaderboard build FOLDER` comes next.
+    """
+    from genrec_bench.leaderboard.publish import add as copy
+
+    _report("not added", lambda refuse: copy(runs, root, refuse, check=verify))
+
+
+@leaderboard.command(short_help="Write kept boards from their records.")
+@click.argument("root", type=click.Path(path_type=Path), metavar="FOLDER")
+def build(root: Path) -> None:
+    """Write README.md, table.csv and index.html of every board under FOLDER from the records beside them.
+
+    The same records give the same bytes. A record that no honest run can have written is named on stderr and on its
+    board, and left out; exit code 1 if there is one.
+    """
+    from genrec_bench.leaderboard.publish import build as write
+
+    _report("not shown", lambda refuse: write(root, refuse))
+
+
+def _report(what: str, make: Callable[[Callable[[RecordError], None]], list[Path]]) -> None:
+    """Print the paths that `make` gives, and what it refuses to stderr; then the exit code is 1."""
+    refused: list[RecordError] = []
+    for path in make(refused.append):
+        click.echo(path)
+    for error in refused:
+        click.echo(f"{what}: {error}", err=True)
+    if refused:
+        sys.exit(1)

@@ -78,7 +78,7 @@ def _markdown(board: Board) -> str:
     header = _header(board)
     rule = [":--" if name in TEXTS else "--:" for name in header]
     lines += [f"| {' | '.join(row)} |" for row in (header, rule, *cells)]
-    return "\n".join([*lines, "", *(f"- {note}" for note in _notes(board)), ""])
+    return "\n".join([*lines, "", *(f"- {note}" for note in board_notes(board)), ""])
 
 
 def _table(board: Board, colour: bool, width: int | None) -> str:
@@ -100,7 +100,7 @@ def _table(board: Board, colour: bool, width: int | None) -> str:
     console.print(table)
     text = "\n".join(line.rstrip() for line in out.getvalue().splitlines())
     hidden = [name for at, name in enumerate(header) if at not in columns]
-    notes = [*_notes(board), *([f"No room for {', '.join(hidden)}: --format md shows all."] if hidden else [])]
+    notes = [*board_notes(board), *([f"No room for {', '.join(hidden)}: --format md shows all."] if hidden else [])]
     return "\n".join([text.strip("\n"), *notes, ""])
 
 
@@ -126,7 +126,7 @@ def _title(board: Board) -> str:
 
 def _cells(board: Board) -> list[list[str]]:
     """The rounded texts of all rows, as `_header` names them."""
-    places, telling = _hardware(board), "options" in _header(board)
+    places, telling = hardware_classes(board), "options" in _header(board)
     return [
         [
             row.system,
@@ -134,11 +134,11 @@ def _cells(board: Board) -> list[list[str]]:
             row.size or NOT_MEASURED,
             str(row.seeds) + ("" if row.seeds >= RANKED_SEEDS else "*"),
             *(_score(row, key) for key in SHOWN),
-            _number(row.hallucination_rate, "{:.2%}"),
-            _number(row.fill, "{:.1%}"),
-            _number(row.users_per_second, "{:,.0f}"),
-            _number(row.parameters, "{:,.0f}"),
-            _number(row.train_seconds, "{:,.1f}"),
+            number(row.hallucination_rate, "{:.2%}"),
+            number(row.fill, "{:.1%}"),
+            number(row.users_per_second, "{:,.0f}"),
+            number(row.parameters, "{:,.0f}"),
+            number(row.train_seconds, "{:,.1f}"),
             f"[{places.index(row.hardware) + 1}]" if row.hardware else NOT_MEASURED,
         ]
         for row in board.rows
@@ -150,16 +150,16 @@ def _score(row: Row, key: str) -> str:
     return f"{row.metrics[key]:.4f}" + ("" if sd is None else f" ±{sd:.4f}")
 
 
-def _number(value: Any, form: str) -> str:
+def number(value: Any, form: str) -> str:
     return NOT_MEASURED if value is None else form.format(value)
 
 
-def _hardware(board: Board) -> list[str]:
+def hardware_classes(board: Board) -> list[str]:
     """The hardware classes of a board, in the order they appear."""
     return list(dict.fromkeys(row.hardware for row in board.rows if row.hardware))
 
 
-def _notes(board: Board) -> list[str]:
+def board_notes(board: Board) -> list[str]:
     """The conditions under which the numbers hold."""
     data = board.data
     counts = [f"{data[key]:,} {key}" for key in ("users", "items", "interactions") if data.get(key) is not None]
@@ -171,7 +171,7 @@ def _notes(board: Board) -> list[str]:
     beams = sorted({row.beams for row in board.rows if row.beams})
     if beams:
         notes.append(f"Beams: {', '.join(map(str, beams))}.")
-    notes += [f"[{number}] {place}" for number, place in enumerate(_hardware(board), 1)]
+    notes += [f"[{at}] {place}" for at, place in enumerate(hardware_classes(board), 1)]
     if any(row.seeds < RANKED_SEEDS for row in board.rows):
         notes.append(f"A row with a * has fewer than {RANKED_SEEDS} seeds: it is shown, not ranked.")
     notes += [f"Warning: {sentence}." for sentence in board.warnings]

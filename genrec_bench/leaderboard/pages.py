@@ -1,0 +1,69 @@
+"""The files of a published board: README.md and table.csv here, index.html in `page`. Computes nothing."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Sequence
+
+from genrec_bench.leaderboard.page import page
+from genrec_bench.leaderboard.standings import YARDSTICK, Standings
+from genrec_bench.leaderboard.tables import NOT_MEASURED
+from genrec_bench.leaderboard.texts import HEADER, TEXTS, cells, notes, title
+
+
+def readme(policies: Sequence[Standings]) -> str:
+    """README.md: the table of the default policy, and its conditions."""
+    made = policies[0]
+    board = made.board
+    shown = [at for at, name in enumerate(HEADER) if name != "options" or any(line.row.options for line in made.lines)]
+    rows = [HEADER, [":--" if name in TEXTS else "--:" for name in HEADER], *cells(made)]
+    lines = [
+        f"# {title(board)}",
+        "",
+        "`index.html` is the same board to sort, filter and look into; open it from disk.",
+        "",
+    ]
+    lines += ["| " + " | ".join(row[at].replace("|", "\\|") for at in shown) + " |" for row in rows]
+    return "\n".join([*lines, "", *(f"- {note}" for note in notes(made)), ""])
+
+
+def table(policies: Sequence[Standings]) -> str:
+    """table.csv: means, deviations and intervals to nine places, both history policies."""
+    out = io.StringIO()
+    writer: csv.DictWriter[str] | None = None
+    for made in policies:
+        board = made.board
+        common = {"dataset": board.dataset, "task": board.task, "protocol": board.protocol, "policy": board.policy}
+        for line in made.lines:
+            values = {**common, **line.row.to_dict()}
+            for key, (low, high) in line.intervals.items():
+                values |= {f"{key}_low": low, f"{key}_high": high}
+            values |= {"standing": line.standing, "tier": line.tier, f"vs_{YARDSTICK}": line.distance}
+            values |= {f"vs_{YARDSTICK}_separable": line.separable}
+            if writer is None:
+                writer = csv.DictWriter(out, list(values), lineterminator="\n")
+                writer.writeheader()
+            writer.writerow({key: round(each, 9) if isinstance(each, float) else each for key, each in values.items()})
+        for name in made.missing if writer else ():
+            writer.writerow({**common, "system": name})
+    return out.getvalue()
+
+
+def front_page(made: Sequence[tuple[str, Standings]]) -> str:
+    """The list of boards, `folder` relative to it."""
+    lines = [
+        "# Leaderboards",
+        "",
+        "Built by `genrec leaderboard build leaderboards` from the records beside each board.",
+        "",
+    ]
+    lines += ["| board | rows | seeds up to | not run yet |", "| :-- | --: | --: | :-- |"]
+    for folder, one in made:
+        most = max(line.row.seeds for line in one.lines)
+        missing = ", ".join(one.missing) or NOT_MEASURED
+        lines.append(f"| [{title(one.board)}]({folder}/README.md) | {len(one.lines)} | {most} | {missing} |")
+    return "\n".join([*lines, ""])
+
+
+FILES: dict[str, Callable[[Sequence[Standings]], str]] = {"README.md": readme, "table.csv": table, "index.html": page}

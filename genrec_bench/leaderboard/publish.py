@@ -1,0 +1,186 @@
+"""Boards in a folder: takes records in, and writes README.md, table.csv and index.html from what lies in `records/`.
+
+`leaderboards/<protocol>/<task>/<dataset>/`; the slash of a protocol's id becomes a hyphen. `notes.txt` beside `records/`
+is for people: each line stands among the board's conditions. Knows nothing of tables.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from genrec_bench.errors import RecordError, UsageError
+from genrec_bench.leaderboard.pages import FILES, front_page
+from genrec_bench.leaderboard.records import check_possible, collect, name_of
+from genrec_bench.leaderboard.rows import BOARD_BEAMS
+from genrec_bench.leaderboard.standings import Standings, standings
+from genrec_bench.metrics.ranks import read_ranks
+from genrec_bench.protocol import POLICIES, PROTOCOLS
+from genrec_bench.record import RECORD_FILE, RunRecord, write_json
+from genrec_bench.spec import RunSpec
+
+RECORDS = "records"
+NOTES = "notes.txt"  # beside the records: what to know of the whole board, a sentence a line
+PLACE = re.compile(r"(?<![\w.)])(?:~?/(?:[\w.@+-]+/)+[\w.@+-]*|[A-Za-z]:\\\w)")  # a path of somebody's machine
+
+Refuse = Callable[[RecordError], None]
+
+
+def board_folder(root: Path, record: RunRecord) -> Path:
+    """Where a record's board lies."""
+    return (
+        root / str(record.spec["protocol"]).replace("/", "-") / str(record.spec["task"]) / str(record.spec["dataset"])
+    )
+
+
+def add(runs: Iterable[Path], root: Path, refuse: Refuse, check: bool = True) -> list[Path]:
+    """Copy the records of `runs` (run folders, or folders of them) into the boards under `root`, ranks inside.
+
+    Unless `check` is off, each run is scored again from its stored lists first. What no board can show is handed to
+    `refuse`. The host and process that wrote a record stay behind. The files written, or that were there already.
+    """
+    added = []
+    for path in runs:
+        for folder in _runs(path):
+            try:
+                added.append(_add(folder, root, check))
+            except RecordError as error:
+                refuse(error)
+    return added
+
+
+def _runs(path: Path) -> list[Path]:
+    """The run folders that a path means; a path that means none is handed on as it is."""
+    if (path / RECORD_FILE).exists() or path.is_file():
+        return [path]
+    return sorted(file.parent for file in path.glob(f"*/{RECORD_FILE}")) or [path]
+
+
+def _add(path: Path, root: Path, check: bool) -> Path:
+    (record,) = collect([path])
+    check_publishable(record)
+    if check:
+        _check_lists(record, path)
+    record = replace(record, process={})
+    if place := next(_places(record.to_dict()), None):
+        raise RecordError(f"{name_of(record)} names a place on its machine, which nobody else has: {place}", path=path)
+    folder = board_folder(root, record) / RECORDS
+    file = folder / f"{record.spec_id}.json"
+    for other in sorted(folder.glob("*.json")):
+        theirs = RunRecord.read(other)
+        if other == file and (theirs.metrics, theirs.ranks) != (record.metrics, record.ranks):
+            raise RecordError(
+                f"{name_of(record)} is on the board with other numbers: remove {file} first, and say why", path=path
+            )
+        for key in ("data", "split"):
+            if theirs.fingerprints.get(key) != record.fingerprints.get(key):
+                raise RecordError(
+                    f"{name_of(record)} ran on other data ({key}) than the board in {folder.parent}: it cannot join it",
+                    path=path,
+                )
+    if not file.exists():
+        write_json(file, record.to_dict())
+    return file
+
+
+def check_publishable(record: RunRecord) -> None:
+    """RecordError naming the run if no board may show it: unfinished, another protocol, impossible, edited, too narrow."""
+    name = name_of(record)
+    if record.status != "finished":
+        why = f" ({record.reason})" if record.reason else ""
+        raise RecordError(f"{name} is {record.status}{why}: only a finished run has a row", path=None)
+    if record.spec.get("protocol") not in PROTOCOLS:
+        raise RecordError(
+            f"{name} ran under protocol {record.spec.get('protocol')}, this version has {', '.join(PROTOCOLS)}",
+            path=None,
+        )
+    check_possible(record)
+    try:
+        spec = RunSpec.from_dict(record.spec)
+    except UsageError as error:
+        raise RecordError(f"{name}: {error}", path=None) from None
+    if (spec.spec_id, spec.system_id) != (record.spec_id, record.system_id):
+        raise RecordError(f"{name}: its spec has another id ({spec.spec_id}): it was edited; run it again", path=None)
+    beams = record.spec.get("beams")
+    if beams is not None and beams < BOARD_BEAMS:
+        raise RecordError(f"{name} has {beams} beams, a board needs {BOARD_BEAMS}", path=None)
+
+
+def _check_lists(record: RunRecord, path: Path) -> None:
+    """RecordError unless the run's stored lists give the record's numbers."""
+    from genrec_bench.verify import verify
+
+    wrong = [f"{check.name} ({check.detail})" for check in verify(path).checks if not check.ok]
+    if wrong:
+        raise RecordError(f"{name_of(record)} does not hold when scored again: {'; '.join(wrong)}", path=path)
+
+
+def _places(value: Any) -> Iterator[str]:
+    """All texts in plain data that name a file or folder of a machine."""
+    if isinstance(value, str):
+        if PLACE.search(value):
+            yield value
+    elif isinstance(value, dict):
+        for inner in value.values():
+            yield from _places(inner)
+    elif isinstance(value, list) and not (value and isinstance(value[0], int)):
+        for inner in value:
+            yield from _places(inner)
+
+
+def build(root: Path, refuse: Refuse) -> list[Path]:
+    """Write every board under `root` anew, and the list of boards `root/README.md`; the folders of the boards.
+
+    A record that no board can show is handed to `refuse`, named on its board and left out. UsageError if there are no
+    boards; RecordError for a board whose runs ran on different data.
+    """
+    folders = sorted(folder.parent for folder in root.rglob(RECORDS) if any(folder.glob("*.json")))
+    if not folders:
+        raise UsageError(f"no board in {root}: `genrec leaderboard add RUN... --to {root}` starts one")
+    made = []
+    for folder in folders:
+        policies = read_board(folder, refuse)
+        if policies:
+            made.append((folder.relative_to(root).as_posix(), policies[0]))
+            for name, page in FILES.items():
+                (folder / name).write_text(page(policies), encoding="utf-8", newline="\n")
+    if root not in folders:
+        (root / "README.md").write_text(front_page(made), encoding="utf-8", newline="\n")
+    return [root / name for name, _ in made]
+
+
+def read_board(folder: Path, refuse: Refuse) -> list[Standings]:
+    """The board in `folder` under each history policy, the default one first; empty if no record can be shown."""
+    records, refused = [], []
+    for file in sorted((folder / RECORDS).glob("*.json")):
+        try:
+            records.append(_read(file, folder))
+        except RecordError as error:
+            said = RecordError(f"{file.name}: {str(error).replace(f'{file.parent}/', '')}", path=file)
+            refused.append(str(said))
+            refuse(said)
+    notes = folder / NOTES
+    lines = notes.read_text(encoding="utf-8").splitlines() if notes.exists() else []
+    remarks = tuple(line.strip() for line in lines if line.strip())
+    made = [replace(standings(records, policy), remarks=remarks) for policy in POLICIES] if records else []
+    return [_with_refused(each, refused) for each in made]
+
+
+def _read(file: Path, folder: Path) -> RunRecord:
+    record = RunRecord.read(file)
+    ranks = {policy: read_ranks(record.ranks.get(policy), file.parent) for policy in POLICIES}
+    record = replace(record, ranks=ranks)
+    check_publishable(record)
+    if file.stem != record.spec_id:
+        raise RecordError(f"{name_of(record)} lies under another name, so it may count twice: remove it", path=file)
+    place = board_folder(Path(), record)
+    if folder.resolve().parts[-len(place.parts) :] != place.parts:
+        raise RecordError(f"{name_of(record)} belongs to the board {place.as_posix()}, not to this one", path=file)
+    return record
+
+
+def _with_refused(made: Standings, refused: Sequence[str]) -> Standings:
+    return replace(made, board=replace(made.board, refused=(*made.board.refused, *refused)))

@@ -1,0 +1,85 @@
+"""Accuracy against throughput as inline SVG: one shape per hardware class, as speeds compare inside one only."""
+
+from __future__ import annotations
+
+import math
+from html import escape
+
+from genrec_bench.leaderboard.standings import Standings
+from genrec_bench.leaderboard.tables import hardware_classes
+from genrec_bench.protocol import SELECTION
+
+WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 760, 390, 60, 45, 28, 150
+LETTER = 6.5  # about as wide as one of 12 px
+SHAPES = ("circle", "square", "triangle", "diamond")
+
+
+def scatter(made: Standings) -> str:
+    """An SVG element, or an empty text where fewer than two rows were timed."""
+    lines = [line for line in made.lines if line.row.users_per_second and line.row.hardware]
+    if len(lines) < 2:
+        return ""
+    places = hardware_classes(made.board)
+    speeds = [math.log10(line.row.users_per_second or 1) for line in lines]
+    low, high = math.floor(min(speeds)), max(math.ceil(max(speeds)), math.floor(min(speeds)) + 1)
+    most = max(line.row.metrics[SELECTION] for line in lines)
+    step = next(step for step in (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5) if most / step <= 7 or step == 0.5)
+    ceiling = step * math.ceil(most / step + 1e-9)
+
+    def across(speed: float) -> float:
+        return LEFT + (speed - low) / (high - low) * (WIDTH - LEFT - RIGHT)
+
+    def up(score: float) -> float:
+        return HEIGHT - BOTTOM - score / ceiling * (HEIGHT - BOTTOM - TOP)
+
+    what = f"{SELECTION} against users per second of {len(lines)} rows"
+    parts = [f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(what)}">']
+    for power in range(low, high + 1):
+        at = across(power)
+        parts.append(f'<line class="axis" x1="{at:.1f}" x2="{at:.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>')
+        parts.append(f'<text x="{at:.1f}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle">{10**power:,}</text>')
+    for tick in range(round(ceiling / step) + 1):
+        at = up(tick * step)
+        parts.append(f'<line class="axis" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{at:.1f}" y2="{at:.1f}"/>')
+        parts.append(f'<text x="{LEFT - 6}" y="{at + 4:.1f}" text-anchor="end">{tick * step:.3g}</text>')
+    middle = (LEFT + WIDTH - RIGHT) / 2
+    parts.append(f'<text class="soft" x="{middle}" y="{HEIGHT - 8}" text-anchor="middle">users per second</text>')
+    parts.append(f'<text class="soft" x="4" y="{TOP - 14}">{SELECTION}</text>')
+    taken: list[tuple[float, float, float]] = []
+    for line, speed in zip(lines, speeds, strict=True):
+        x, y = across(speed), up(line.row.metrics[SELECTION])
+        name = f"{line.row.system} {line.row.options}".strip()
+        told = (
+            f"{name}: {line.row.metrics[SELECTION]:.4f}, {line.row.users_per_second:,.0f} users/s, {line.row.hardware}"
+        )
+        shape = _shape(SHAPES[places.index(line.row.hardware or "") % len(SHAPES)], x, y)
+        parts.append(
+            f'<a href="#system-{line.row.system_id}" aria-label="{escape(told)}"><title>{escape(told)}</title>{shape}'
+        )
+        label = _free(x, y, len(name) * LETTER, taken)
+        parts.append(f'<text x="{x + 8:.1f}" y="{label:.1f}">{escape(name)}</text></a>')
+    return "\n".join([*parts, "</svg>"])
+
+
+def legend(made: Standings) -> list[str]:
+    """Which shape is which hardware, in words."""
+    places = hardware_classes(made.board)
+    return [f"{SHAPES[at % len(SHAPES)]}: {place}" for at, place in enumerate(places)]
+
+
+def _free(x: float, y: float, width: float, taken: list[tuple[float, float, float]]) -> float:
+    """A height for a label of that width beside (x, y) that no earlier label covers; notes it in `taken`."""
+    at = y + 4
+    while any(x < right and left < x + width and abs(at - height) < 12 for left, right, height in taken):
+        at -= 12
+    taken.append((x, x + width, at))
+    return at
+
+
+def _shape(name: str, x: float, y: float) -> str:
+    if name == "circle":
+        return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5"/>'
+    if name == "square":
+        return f'<rect class="dot" x="{x - 4.5:.1f}" y="{y - 4.5:.1f}" width="9" height="9"/>'
+    points = {"triangle": ((0, -6), (6, 5), (-6, 5)), "diamond": ((0, -7), (6, 0), (0, 7), (-6, 0))}[name]
+    return f'<path class="dot" d="M{" L".join(f"{x + dx:.1f} {y + dy:.1f}" for dx, dy in points)} Z"/>'

@@ -1,0 +1,116 @@
+"""A published board: the rows of one data set and task with intervals, tests and what has not been run yet.
+
+Every metric is computed anew from the ranks in the records. Knows nothing of files or of how boards look.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from genrec_bench.leaderboard.records import check_possible
+from genrec_bench.leaderboard.rows import RANKED_SEEDS, Board, Row, boards
+from genrec_bench.leaderboard.stats import LEVEL, Ranks, detectable, holm, intervals, p_value
+from genrec_bench.metrics.scores import from_ranks
+from genrec_bench.protocol import POLICIES, SELECTION
+from genrec_bench.record import RunRecord
+
+YARDSTICK = "item-counts"
+FLOORS = ("popularity", YARDSTICK, "id-canary")
+MANDATORY = {  # rows every board must have (protocol P14)
+    "direct": (*FLOORS, "bpr", "lightgcn", "simplex"),
+    "sequential": (*FLOORS, "sasrec", "sasrec-bpr", "gru4rec", "bert4rec"),
+}
+
+
+@dataclass(frozen=True)
+class Line:
+    """One row with what a published board adds to it."""
+
+    row: Row
+    runs: tuple[RunRecord, ...]  # by seed
+    tier: str
+    standing: str  # best | tied | ranked | unranked
+    intervals: Mapping[str, tuple[float, float]]
+    distance: float | None  # ndcg@10 against item-counts, relative
+    separable: bool | None  # whether that difference is more than chance; None where there is nothing to compare
+
+
+@dataclass(frozen=True)
+class Standings:
+    """One board under one history policy."""
+
+    board: Board
+    lines: tuple[Line, ...]
+    missing: tuple[str, ...]  # mandatory systems that nobody has run yet
+    detectable: float | None  # smallest relative difference that can be told from chance
+    remarks: tuple[str, ...] = ()  # what people noted of the whole board, a sentence each
+
+
+def standings(records: Sequence[RunRecord], policy: str) -> Standings:
+    """The board of `records`, which are finished, of one data set, task and protocol, and hold their ranks.
+
+    RecordError for an impossible row, or for runs on different data.
+    """
+    (board,) = boards([recomputed(record) for record in records], policy)
+    runs = {
+        row.system_id: sorted(
+            (record for record in records if record.system_id == row.system_id),
+            key=lambda record: (int(record.spec.get("seed", 0)), record.spec_id),
+        )
+        for row in board.rows
+    }
+    ranks = {key: np.array([run.ranks[policy] for run in mine], np.int64) for key, mine in runs.items()}
+    yardstick = next((row for row in board.rows if row.system == YARDSTICK), None)
+    apart = _separable(yardstick, board.rows, ranks) if yardstick else {}
+    standing = _standing(board.rows, ranks)
+    lines = []
+    for row in board.rows:
+        level = yardstick.metrics[SELECTION] if yardstick else 0.0
+        distance = row.metrics[SELECTION] / level - 1 if level and row is not yardstick else None
+        found = intervals(ranks[row.system_id])
+        mine = tuple(runs[row.system_id])
+        told = standing[row.system_id]
+        lines.append(Line(row, mine, tier_of(mine), told, found, distance, apart.get(row.system_id)))
+    others = [ranks[row.system_id] for row in board.rows if row is not yardstick]
+    names = {row.system for row in board.rows}
+    missing = tuple(name for name in MANDATORY.get(board.task, FLOORS) if name not in names)
+    smallest = detectable(ranks[yardstick.system_id], others) if yardstick else None
+    return Standings(board, tuple(lines), missing, smallest)
+
+
+def recomputed(record: RunRecord) -> RunRecord:
+    """The record with every metric computed anew from its ranks. RecordError if those that it states are others."""
+    check_possible(record)
+    metrics = {policy: {**record.metrics[policy], **from_ranks(record.ranks[policy])} for policy in POLICIES}
+    return replace(record, metrics=metrics)
+
+
+def tier_of(runs: Sequence[RunRecord]) -> str:
+    """The row's tier: the lowest that its records state. A record that states none was made by `genrec run`, from a
+    resolved spec that anybody can run again: *reproduced*."""
+    told = {str(getattr(run, "tier", None) or "reproduced") for run in runs}
+    return next((tier for tier in ("reported", "re-scored") if tier in told), "reproduced")
+
+
+def _separable(yardstick: Row, rows: Sequence[Row], ranks: Mapping[str, Ranks]) -> dict[str, bool]:
+    """Which rows differ from the yardstick by more than chance, Holm-corrected over all rows."""
+    others = [row.system_id for row in rows if row is not yardstick]
+    values = holm([p_value(ranks[yardstick.system_id], ranks[other]) for other in others])
+    return {other: value <= LEVEL for other, value in zip(others, values, strict=True)}
+
+
+def _standing(rows: Sequence[Row], ranks: Mapping[str, Ranks]) -> dict[str, str]:
+    """`best` for a ranked row that is separable from every other, `tied` for those that are not separable from the
+    first, `ranked` for the rest; `unranked` with too few seeds (protocol P17, P18)."""
+    told = {row.system_id: "unranked" for row in rows}
+    ranked = [row.system_id for row in rows if row.seeds >= RANKED_SEEDS]
+    if not ranked:
+        return told
+    first, *others = ranked
+    values = holm([p_value(ranks[first], ranks[other]) for other in others])
+    near = {other for other, value in zip(others, values, strict=True) if value > LEVEL}
+    told |= {other: "tied" if other in near else "ranked" for other in others}
+    return {**told, first: "tied" if near else "best"}

@@ -1,0 +1,65 @@
+"""Intervals and tests of published boards: right on cases that can be known, and the same every time."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from genrec_bench.leaderboard.stats import detectable, holm, intervals, p_value
+from genrec_bench.metrics.scores import from_ranks
+
+GOOD = np.array([[1, 2, 3, 0, 1, 5, 9, 14] * 30])
+WORSE = np.array([[4, 7, 0, 0, 3, 9, 0, 0] * 30])
+
+
+@pytest.mark.parametrize("key", ["hit@5", "ndcg@10", "hit@20"])
+def test_an_interval_holds_the_mean(key: str) -> None:
+    low, high = intervals(GOOD)[key]
+    assert low < from_ranks(GOOD[0])[key] < high
+
+
+def test_more_users_narrow_an_interval_about_as_the_square_root_says() -> None:
+    widths = [high - low for low, high in (intervals(ranks)["ndcg@10"] for ranks in (GOOD, np.tile(GOOD, (1, 4))))]
+    assert widths[0] / widths[1] == pytest.approx(2, rel=0.15)
+
+
+def test_seeds_that_disagree_widen_an_interval() -> None:
+    low, high = intervals(np.concatenate([GOOD, WORSE]))["ndcg@10"]
+    assert low == pytest.approx(intervals(WORSE)["ndcg@10"][0], abs=0.05)
+    assert high == pytest.approx(intervals(GOOD)["ndcg@10"][1], abs=0.05)
+
+
+def test_equal_systems_are_never_told_apart() -> None:
+    assert p_value(GOOD, GOOD) == 1.0
+    assert p_value(GOOD, np.concatenate([GOOD, GOOD])) == 1.0
+
+
+def test_a_plain_difference_is_found_from_either_side() -> None:
+    assert p_value(GOOD, WORSE) == p_value(WORSE, GOOD) < 0.001
+
+
+def test_chance_is_found_as_often_as_the_level_says() -> None:
+    rng = np.random.default_rng(3)
+    found = [p_value(*rng.integers(0, 30, (2, 1, 60))) <= 0.05 for _ in range(200)]
+    assert 0.01 <= np.mean(found) <= 0.1
+
+
+def test_the_test_agrees_with_all_sign_flips_where_they_can_be_counted() -> None:
+    a, b = np.array([[1, 2, 3, 4, 5, 6, 0, 1]]), np.array([[2, 4, 9, 0, 3, 7, 5, 0]])
+    worth = [(0 if r == 0 else 1 / np.log2(r + 1)) for r in a[0]], [(0 if r == 0 else 1 / np.log2(r + 1)) for r in b[0]]
+    apart = np.subtract(*worth)
+    signs = np.array(np.meshgrid(*[[-1, 1]] * 8)).reshape(8, -1)
+    exact = np.mean(np.abs(apart @ signs) >= abs(apart.sum()) - 1e-9)
+    assert p_value(a, b) == pytest.approx(exact, abs=0.02)
+
+
+def test_holm_never_lowers_a_p_value_and_keeps_their_order() -> None:
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.9, 0.8]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+def test_what_can_be_detected_shrinks_with_more_users() -> None:
+    few, many = (detectable(np.tile(GOOD, (1, n)), [np.tile(WORSE, (1, n))]) for n in (1, 4))
+    assert few / many == pytest.approx(2, rel=0.02)
+    assert detectable(GOOD, []) is None

@@ -1,0 +1,264 @@
+"""Published boards: what gets in, what they say, and that the same records give the same bytes."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import shlex
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from example_records import RANKS, baseline_spec, edit, failed, finished, generator_spec
+
+from genrec_bench.cli.main import cli
+from genrec_bench.cli.run import build_spec, run
+from genrec_bench.leaderboard.publish import add, build
+from genrec_bench.leaderboard.standings import standings, tier_of
+from genrec_bench.leaderboard.texts import command
+from genrec_bench.record import RunRecord
+
+ROOT = Path(__file__).resolve().parents[1] / "leaderboards"
+DIRECT = Path("loo-full-1", "direct", "ml-100k")
+BETTER = (1, 1, 1, 2, 1, 1, 3, 1, 1, 0)  # below the ceiling of .9
+MANY = 40  # times the ten users of the example records
+
+
+def floor(name: str = "item-counts", ranks=RANKS, seed: int = 0, **changes) -> RunRecord:
+    return finished(baseline_spec(baseline=name, seed=seed), ranks, parameters={}, **changes)
+
+
+def genrec(*words: object):
+    return CliRunner().invoke(cli, ["leaderboard", *map(str, words)])
+
+
+def put(folder: Path, *records: RunRecord) -> list[Path]:
+    places = [folder / record.spec_id for record in records]
+    for place, record in zip(places, records, strict=True):
+        record.write(place)
+    return places
+
+
+@pytest.fixture
+def board(tmp_path) -> Path:
+    """A folder of boards with one board of two floors and a generator."""
+    root = tmp_path / "leaderboards"
+    runs = put(tmp_path / "runs", finished(), floor(), floor("popularity", (9, 3, 0, 12, 4, 0, 0, 2, 7, 0)))
+    assert len(add(runs, root, pytest.fail, check=False)) == 3
+    return root
+
+
+def built(root: Path) -> dict[str, bytes]:
+    build(root, pytest.fail)
+    return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
+
+
+def test_a_board_has_a_readme_a_table_and_a_page_beside_its_records(board) -> None:
+    files = built(board)
+    assert {"README.md", *(str(DIRECT / name) for name in ("README.md", "table.csv", "index.html"))} <= set(files)
+    rows = list(csv.DictReader(io.StringIO(files[str(DIRECT / "table.csv")].decode())))
+    assert {row["policy"] for row in rows} == {"mask", "keep"}
+    (mine,) = (row for row in rows if row["system"] == "sci / lightlm / trie" and row["policy"] == "mask")
+    assert float(mine["ndcg@10_low"]) < float(mine["ndcg@10"]) < float(mine["ndcg@10_high"])
+    assert mine["tier"] == "reproduced"
+
+
+def test_the_same_records_give_the_same_bytes_in_any_order(board, tmp_path) -> None:
+    again = tmp_path / "again"
+    runs = sorted((tmp_path / "runs").iterdir(), reverse=True)
+    add(runs, again, pytest.fail, check=False)
+    assert built(board) == built(board) == built(again)
+
+
+def test_mandatory_rows_that_nobody_has_run_are_dashes(board) -> None:
+    text = built(board)[str(DIRECT / "README.md")].decode()
+    line = next(line for line in text.splitlines() if line.startswith("| lightgcn"))
+    assert set(line.split("|")[2:-1]) == {" – "}  # noqa: RUF001
+    assert "nobody has run yet: id-canary, bpr, lightgcn, simplex" in text
+
+
+def test_numbers_are_computed_from_the_ranks_not_read(tmp_path) -> None:
+    record = floor(ranks=RANKS * MANY)
+    nudged = {policy: {**values, "ndcg@10": values["ndcg@10"] + 5e-10} for policy, values in record.metrics.items()}
+    (line,) = standings([replace(record, metrics=nudged)], "mask").lines
+    assert line.row.metrics["ndcg@10"] == record.metrics["mask"]["ndcg@10"]
+
+
+def test_a_copied_record_holds_its_ranks_and_not_who_made_it(tmp_path) -> None:
+    (place,) = put(tmp_path / "runs", floor())
+    for policy in ("mask", "keep"):
+        np.save(place / f"{policy}.npy", np.array(RANKS))
+        edit(place, "ranks", policy, value=f"{policy}.npy")
+    (file,) = add([place], tmp_path / "boards", pytest.fail, check=False)
+    record = RunRecord.read(file)
+    assert record.ranks == {"mask": list(RANKS), "keep": list(RANKS)}
+    assert record.process == {}
+
+
+@pytest.mark.parametrize(
+    ("keys", "value", "said"),
+    [
+        (["metrics", "mask", "ndcg@10"], 0.4, "that its ranks give"),
+        (["metrics", "mask", "hit@5"], 0.99, "above hit@10"),
+        (["data", "mask_ceiling"], 0.1, "above the reachable ceiling"),
+        (["spec", "protocol"], "loo-full/9", "ran under protocol loo-full/9"),
+        (["spec", "seed"], 7, "it was edited"),
+        (["warnings"], ["weights of /home/me/weights.bin"], "names a place on its machine"),
+    ],
+)
+def test_a_run_that_no_board_can_show_is_not_added_and_named(tmp_path, keys, value, said) -> None:
+    (place,) = put(tmp_path / "runs", floor())
+    edit(place, *keys, value=value)
+    done = genrec("add", place, "--to", tmp_path / "boards", "--no-verify")
+    assert done.exit_code == 1 and done.stdout == ""
+    assert said in done.stderr and "item-counts" in done.stderr
+    assert not (tmp_path / "boards").exists()
+
+
+def test_a_failed_run_a_narrow_one_and_no_run_are_not_added(tmp_path) -> None:
+    runs = put(tmp_path / "runs", failed(), finished(generator_spec(beams=20)), floor())
+    done = genrec("add", *runs, tmp_path / "absent", "--to", tmp_path / "boards", "--no-verify")
+    assert done.exit_code == 1 and len(done.stdout.splitlines()) == 1
+    for said in ("is failed (interrupted)", "has 20 beams", "absent"):
+        assert said in done.stderr
+
+
+def test_a_run_whose_lists_do_not_give_its_numbers_is_not_added(tmp_path, go) -> None:
+    record = go()
+    place = tmp_path / "runs" / record.spec_id
+    ranks = [1, *record.ranks["mask"][1:]] if record.ranks["mask"][0] != 1 else [2, *record.ranks["mask"][1:]]
+    from genrec_bench.metrics.scores import from_ranks
+
+    edit(place, "ranks", "mask", value=ranks)
+    edit(place, "metrics", "mask", value={**record.metrics["mask"], **from_ranks(ranks)})
+    done = genrec("add", place, "--to", tmp_path / "boards")
+    assert done.exit_code == 1 and "does not hold when scored again" in done.stderr
+
+
+def test_a_run_on_other_data_cannot_join_a_board(board, tmp_path) -> None:
+    other = floor("ease", fingerprints={**floor().fingerprints, "split": "6" * 64})
+    done = genrec("add", *put(tmp_path / "more", other), "--to", board, "--no-verify")
+    assert done.exit_code == 1 and "other data (split)" in done.stderr
+
+
+def test_a_run_is_never_replaced_by_other_numbers(board, tmp_path) -> None:
+    done = genrec("add", *put(tmp_path / "more", floor(ranks=BETTER)), "--to", board, "--no-verify")
+    assert done.exit_code == 1 and "other numbers" in done.stderr
+
+
+def test_a_record_edited_on_the_board_is_left_out_named_and_said(board) -> None:
+    file = next(file for file in (board / DIRECT / "records").iterdir() if "popularity" in file.read_text())
+    values = json.loads(file.read_text())
+    values["metrics"]["mask"]["ndcg@10"] = 0.4
+    file.write_text(json.dumps(values))
+    done = genrec("build", board)
+    assert done.exit_code == 1 and file.name in done.stderr and "popularity" in done.stderr
+    text = (board / DIRECT / "README.md").read_text()
+    assert "| popularity |" not in text.partition("nobody has run")[0].replace("| popularity | – |", "")  # noqa: RUF001
+    assert f"Not shown: {file.name}" in text and str(board) not in text
+
+
+def test_a_copy_of_a_record_under_another_name_never_counts_twice(board) -> None:
+    file = next((board / DIRECT / "records").iterdir())
+    shutil.copy(file, file.with_name("copy.json"))
+    done = genrec("build", board)
+    assert done.exit_code == 1 and "copy.json" in done.stderr and "may count twice" in done.stderr
+
+
+def test_what_people_note_beside_the_records_stands_among_the_conditions(board) -> None:
+    (board / DIRECT / "notes.txt").write_text("Timed on a *busy* machine.\n\nSecond note.\n")
+    files = built(board)
+    assert "- Timed on a *busy* machine.\n- Second note." in files[str(DIRECT / "README.md")].decode()
+    assert "<li>Timed on a <em>busy</em> machine.</li>" in files[str(DIRECT / "index.html")].decode()
+
+
+def test_a_record_in_the_wrong_place_is_left_out(board, tmp_path) -> None:
+    wrong = board / "loo-full-1" / "sequential" / "ml-100k"
+    shutil.copytree(board / DIRECT, wrong)
+    done = genrec("build", board)
+    assert done.exit_code == 1 and "belongs to the board loo-full-1/direct/ml-100k" in done.stderr
+
+
+def test_a_folder_without_boards_says_how_to_start_one(tmp_path) -> None:
+    done = genrec("build", tmp_path)
+    assert done.exit_code == 2 and "genrec leaderboard add RUN" in done.stderr
+
+
+def five(name: str, ranks) -> list[RunRecord]:
+    return [floor(name, ranks * MANY, seed) for seed in range(5)]
+
+
+def standing(*records: RunRecord) -> dict[str, str]:
+    return {line.row.system: line.standing for line in standings(records, "mask").lines}
+
+
+def test_a_row_has_the_lowest_tier_of_its_records_and_a_run_of_ours_is_reproduced() -> None:
+    scored = SimpleNamespace(tier="re-scored")
+    assert tier_of([floor()]) == "reproduced"
+    assert tier_of([floor(), scored]) == "re-scored"
+    assert tier_of([SimpleNamespace(tier="reported"), scored]) == "reported"
+
+
+def test_fewer_than_five_seeds_are_never_ranked() -> None:
+    assert standing(*five("ease", BETTER)[:4], floor(ranks=RANKS * MANY)) == {
+        "ease": "unranked",
+        "item-counts": "unranked",
+    }
+
+
+def test_the_best_is_separable_from_every_other_row() -> None:
+    assert standing(*five("ease", BETTER), *five("item-counts", RANKS)) == {"ease": "best", "item-counts": "ranked"}
+
+
+def test_rows_that_cannot_be_told_from_the_first_are_tied() -> None:
+    swapped = (*RANKS[1:], RANKS[0])
+    told = standing(*five("ease", RANKS), *five("item-counts", swapped), *five("popularity", (0,) * 9 + (20,)))
+    assert told == {"ease": "tied", "item-counts": "tied", "popularity": "ranked"}
+
+
+def test_the_distance_to_counting_is_relative_and_says_whether_it_may_be_chance() -> None:
+    records = [floor(ranks=RANKS * MANY), floor("ease", BETTER * MANY), floor("popularity", (*RANKS[1:], 1) * MANY)]
+    lines = {line.row.system: line for line in standings(records, "mask").lines}
+    level = records[0].metrics["mask"]["ndcg@10"]
+    assert lines["ease"].distance == pytest.approx(records[1].metrics["mask"]["ndcg@10"] / level - 1)
+    assert lines["ease"].separable and not lines["popularity"].separable
+    assert lines["item-counts"].distance is None
+
+
+@pytest.mark.skipif(not ROOT.is_dir(), reason="this is no checkout: no leaderboards/ beside tests/")
+def test_the_committed_boards_are_what_their_records_give(tmp_path) -> None:
+    shutil.copytree(ROOT, tmp_path / "leaderboards")
+    for made in [*tmp_path.rglob("README.md"), *tmp_path.rglob("table.csv"), *tmp_path.rglob("index.html")]:
+        made.unlink()
+    build(tmp_path / "leaderboards", pytest.fail)
+    for path in sorted(ROOT.rglob("*")):
+        if path.is_file():
+            again = tmp_path / "leaderboards" / path.relative_to(ROOT)
+            assert again.is_file() and again.read_bytes() == path.read_bytes(), f"{path}: `genrec leaderboard build`"
+
+
+@pytest.mark.skipif(not ROOT.is_dir(), reason="this is no checkout: no leaderboards/ beside tests/")
+def test_no_committed_record_names_a_place_of_its_machine() -> None:
+    for path in ROOT.rglob("*.json"):
+        assert not re.search(r'"(/|~/|[A-Z]:\\)', path.read_text()), path
+        assert RunRecord.read(path).process == {}
+
+
+@pytest.mark.skipif(not ROOT.is_dir(), reason="this is no checkout: no leaderboards/ beside tests/")
+def test_the_command_of_every_committed_record_asks_for_the_same_run() -> None:
+    from genrec_bench import registry, runner
+
+    installed = {part.name for part in registry.list_components("baseline")}
+    for path in sorted(ROOT.rglob("records/*.json")):
+        record = RunRecord.read(path)
+        if record.spec.get("baseline") and record.spec["baseline"] not in installed:
+            continue  # a plugin's, which not everybody has
+        asked = run.make_context("run", shlex.split(command(record.spec))[2:]).params
+        named = {key: value for key, value in asked.items() if key in record.spec}
+        assert runner.resolve(build_spec(named, asked["settings"], None)).spec_id == record.spec_id, path
