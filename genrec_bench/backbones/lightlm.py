@@ -30,7 +30,7 @@ class LightLMConfig(EncoderDecoderConfig):
 
     d_ff: int = 16  # feed-forward width: the narrow part
     word_embedding: bool = True  # add an embedding of the whole code's place to each of its tokens
-    init: Literal["scratch", "t5-small"] = "scratch"  # type: ignore[assignment]  # random weights | the checkpoint's attention, norms, embeddings
+    init: Literal["scratch", "t5-small"] = "scratch"  # random weights | the checkpoint's attention, norms, embeddings
 
 
 class LightLM(EncoderDecoder):
