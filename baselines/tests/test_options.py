@@ -97,7 +97,7 @@ def test_another_interpreter_is_asked_for_its_recbole():
 def test_settings_are_of_known_models_and_parameters_and_name_their_source():
     for table in settings.files().values():
         assert set(table["data"]) == {"users", "items", "events"}
-        assert set(table) - {"data", "every-model"} <= {cls.name_in_settings() for cls in _classes()}
+        assert set(table) - {"data", "every-model", "every-sequential-model"} <= {cls.name_in_settings() for cls in _classes()}
         for cls in _classes():
             given = {**table["every-model"], **table.get(cls.name_in_settings(), {})}
             assert given.pop("source")
@@ -116,11 +116,14 @@ def test_settings_are_chosen_by_the_training_part_and_an_option_is_stronger(make
     table = {
         "data": {"users": 2, "items": 9, "events": 5},
         "every-model": {"source": "a paper", "learning_rate": 0.1, "epochs": 7},
+        "every-sequential-model": {"source": "the protocol", "MAX_ITEM_LIST_LENGTH": 20},
     }
     monkeypatch.setattr(settings, "files", lambda: {"toy.toml": table})
     known, other = view(2, 9, 5), view(2, 9, 6)
     given, source = make(models.BPR, epochs=3).parameters(known)
     assert given == {"learning_rate": 0.1, "epochs": 3} and source == "a paper (toy.toml); given: epochs"
+    given, source = make(models.GRU4Rec).parameters(known)
+    assert given["MAX_ITEM_LIST_LENGTH"] == 20 and source == "a paper; the protocol (toy.toml)"
     assert make(models.BPR).parameters(other) == ({}, settings.DEFAULTS)
     assert make(models.BPR, settings="none").parameters(known) == ({}, settings.DEFAULTS)
 

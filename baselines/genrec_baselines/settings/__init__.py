@@ -15,14 +15,15 @@ from genrec_bench.types import TrainView, digest
 DEFAULTS = "RecBole 1.2.1 defaults"
 
 
-def settings_for(model: str, train: TrainView) -> tuple[dict[str, Any], str]:
+def settings_for(model: str, train: TrainView, *, sequential: bool = False) -> tuple[dict[str, Any], str]:
     """Parameters of a model (its name as a baseline) on this training part, and their source."""
     here = {"users": train.n_users, "items": train.n_items, "events": len(train.sequences.values)}
     for name, table in files().items():
         if table["data"] == here:
-            found = {**table["every-model"], **table.get(model, {})}
-            source = found.pop("source")
-            return found, f"{source} ({name})"
+            names = ("every-model", *(["every-sequential-model"] if sequential else []), model)
+            told = [dict(table[each]) for each in names if each in table]
+            source = "; ".join(each.pop("source") for each in told)
+            return {key: value for each in told for key, value in each.items()}, f"{source} ({name})"
     return {}, DEFAULTS
 
 
