@@ -162,9 +162,7 @@ class RecBoleBaseline(Baseline):
 
     def parameters(self, train: TrainView) -> tuple[dict[str, Any], str]:
         """RecBole's parameters for this training part, beside its own defaults, and the source of the settings."""
-        found, source = settings.settings_for(
-            self.name_in_settings(), train, sequential="sequential" in self.tasks
-        )
+        found, source = settings.settings_for(self.name_in_settings(), train, sequential="sequential" in self.tasks)
         if self.config.settings == "none":
             found, source = {}, settings.DEFAULTS
         names = ("epochs", "stopping_step", "learning_rate", "train_batch_size")

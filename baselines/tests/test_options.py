@@ -97,7 +97,9 @@ def test_another_interpreter_is_asked_for_its_recbole():
 def test_settings_are_of_known_models_and_parameters_and_name_their_source():
     for table in settings.files().values():
         assert set(table["data"]) == {"users", "items", "events"}
-        assert set(table) - {"data", "every-model", "every-sequential-model"} <= {cls.name_in_settings() for cls in _classes()}
+        assert set(table) - {"data", "every-model", "every-sequential-model"} <= {
+            cls.name_in_settings() for cls in _classes()
+        }
         for cls in _classes():
             given = {**table["every-model"], **table.get(cls.name_in_settings(), {})}
             assert given.pop("source")
