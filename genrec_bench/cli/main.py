@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 import click
 
 from genrec_bench import __version__
+from genrec_bench.cli.bench import bench
 from genrec_bench.cli.data import data
 from genrec_bench.cli.leaderboard import leaderboard
 from genrec_bench.cli.plugins import plugins
@@ -89,7 +90,7 @@ def cli(ctx: click.Context) -> None:
         click.echo(ctx.get_help())
 
 
-for command in (run, suite, plugins, data, recommend, leaderboard, verify, score, tune):
+for command in (run, suite, plugins, data, recommend, leaderboard, verify, score, tune, bench):
     cli.add_command(command)
 
 

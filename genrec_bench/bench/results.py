@@ -1,0 +1,66 @@
+"""What a benchmark found: rows with their spread, and the conditions they hold under. Knows nothing of what was timed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from genrec_bench.environment import environment
+
+Grid = Literal["small", "full"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One measured number.
+
+    `case` says what ran, `against` what it is compared with (empty: a plain measurement). `value` is in `unit`: `x` for
+    how many times faster or smaller ours is (the median of per-round ratios), else `s`, `CPU s`, `MB`, `GB`, `%`, ...
+    `low` and `high` are the range over rounds. `goal` numbers the goal (`genrec_bench.bench.goals`) that the row is
+    measured for. `details` holds the numbers behind it: seconds of both sides, sizes, shares.
+    """
+
+    case: str
+    against: str
+    value: float
+    unit: str
+    low: float | None = None
+    high: float | None = None
+    goal: str | None = None  # "1", or "1b" where a goal has two parts
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Result:
+    """The rows of one benchmark and the conditions they were measured under."""
+
+    benchmark: str
+    grid: Grid
+    rows: Sequence[Row]
+    conditions: Mapping[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data: `{benchmark, grid, conditions, rows}`."""
+        return {
+            "benchmark": self.benchmark,
+            "grid": self.grid,
+            "conditions": dict(self.conditions),
+            "rows": [asdict(row) for row in self.rows],
+        }
+
+    @classmethod
+    def from_dict(cls, told: Mapping[str, Any]) -> Result:
+        """What `to_dict` gave. KeyError or TypeError for anything else."""
+        rows = tuple(Row(**row) for row in told["rows"])
+        return cls(told["benchmark"], told["grid"], rows, told["conditions"])
+
+
+def conditions(device: str = "cpu", **more: Any) -> dict[str, Any]:
+    """The machine, its threads and how busy it was when the benchmark ended, beside what the benchmark adds."""
+    found = environment(device)
+    load = round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None
+    kept = {key: found[key] for key in ("python", "platform", "cpu", "cores", "threads", "gpu", "device", "time")}
+    packages = {name: version for name, version in found["packages"].items() if version}
+    return {**kept, "load": load, "packages": packages, **more}

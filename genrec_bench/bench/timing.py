@@ -1,0 +1,57 @@
+"""Fair timing: warm-up, then the sides in turn, round by round, and ratios within each round.
+
+Timings of a shared machine wander by tens of per cent within minutes; two sides timed within one round wander together.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+ROUNDS = 7
+WARMUPS = 2
+
+
+@dataclass(frozen=True)
+class Timings:
+    """Seconds of each side, by round."""
+
+    seconds: Mapping[str, tuple[float, ...]]
+
+    def median(self, side: str) -> float:
+        """Median seconds of a side."""
+        return statistics.median(self.seconds[side])
+
+    def ratio(self, slow: str, fast: str) -> tuple[float, float, float]:
+        """How many times faster `fast` is than `slow`: median, least and most of the ratios per round."""
+        told = [a / b for a, b in zip(self.seconds[slow], self.seconds[fast], strict=True)]
+        return statistics.median(told), min(told), max(told)
+
+
+def interleaved(
+    sides: Mapping[str, Callable[[], Any]],
+    *,
+    rounds: int = ROUNDS,
+    warmups: int = WARMUPS,
+    synchronise: Callable[[], None] = lambda: None,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Timings:
+    """Run every side `warmups` times untimed, then `rounds` rounds of each side once, in turn (A-B-A-B).
+
+    `synchronise` waits for the device, before a side starts and before its clock stops.
+    """
+    for _ in range(warmups):
+        for side in sides.values():
+            side()
+    seconds: dict[str, list[float]] = {name: [] for name in sides}
+    for _ in range(rounds):
+        for name, side in sides.items():
+            synchronise()
+            began = clock()
+            side()
+            synchronise()
+            seconds[name].append(clock() - began)
+    return Timings({name: tuple(each) for name, each in seconds.items()})

@@ -1,0 +1,79 @@
+"""Benchmarks: fair rounds, goals that can fail, results that survive JSON, and a report that says what it does not know."""
+
+import json
+from itertools import count
+
+import pytest
+
+from genrec_bench.bench import startup
+from genrec_bench.bench.goals import GOALS
+from genrec_bench.bench.report import BEGIN, END, goals_table, put_into, read_results, report
+from genrec_bench.bench.results import Result, Row, conditions
+from genrec_bench.bench.timing import interleaved
+from genrec_bench.cli.bench import NAMES
+from genrec_bench.contracts import Quiet
+from genrec_bench.errors import UsageError
+
+
+def test_sides_take_turns_after_their_warm_up_and_ratios_are_per_round():
+    ran = []
+    ticks = count()
+    times = iter([0, 4, 4, 5, 5, 11, 11, 14])  # 4 against 1, then 6 against 3
+    sides = {"slow": lambda: ran.append("slow"), "fast": lambda: ran.append("fast")}
+    told = interleaved(sides, rounds=2, warmups=1, synchronise=lambda: next(ticks), clock=lambda: next(times))
+    assert ran == ["slow", "fast"] * 3
+    assert told.seconds == {"slow": (4, 6), "fast": (1, 3)} and told.ratio("slow", "fast") == (3.0, 2.0, 4.0)
+    assert next(ticks) == 8
+
+
+def test_a_goal_is_reached_when_every_row_of_it_keeps_the_bound():
+    six = next(goal for goal in GOALS if goal.number == "1a")
+    rows = [Row("a", "HF", 7.0, "x", goal="1a"), Row("b", "HF", 5.9, "x", goal="1a")]
+    assert six.reached(rows[:1]) is True and six.reached(rows) is False and six.reached([]) is None
+
+
+def test_goals_are_numbered_once_and_measured_by_a_benchmark_that_exists():
+    assert len({goal.number for goal in GOALS}) == len(GOALS)
+    assert {goal.benchmark for goal in GOALS} <= set(NAMES)
+
+
+@pytest.fixture
+def result():
+    row = Row("16 users", "HF", 7.25, "x", 6.5, 8.0, goal="1a", details={"ours s": 0.5, "lists": 16})
+    return Result("decode", "small", (row,), conditions(beams=20))
+
+
+def test_a_result_survives_json(result, tmp_path):
+    (tmp_path / "decode.json").write_text(json.dumps(result.to_dict()))
+    assert read_results(tmp_path) == [result]
+
+
+def test_a_file_that_is_no_result_is_named(tmp_path):
+    (tmp_path / "other.json").write_text('{"rows": []}')
+    with pytest.raises(UsageError, match=r"other\.json is no result"):
+        read_results(tmp_path)
+
+
+def test_the_report_prints_what_was_measured_beside_the_goal_and_a_dash_for_the_rest(result):
+    lines = goals_table(result.rows).splitlines()
+    assert lines[2].endswith("| ≥ 6x | 7.25x | yes |") and lines[3].endswith("| ≥ 2.5x | – | – |")  # noqa: RUF001
+    text = report([result])
+    assert "genrec bench decode --grid small" in text and "beams 20" in text and "6.5 to 8" in text
+
+
+def test_a_missed_goal_says_so():
+    assert "| 5.5x | **no** |" in goals_table([Row("a", "HF", 5.5, "x", goal="1a")])
+
+
+def test_the_report_replaces_what_stands_between_the_markers(result):
+    text = put_into(f"before\n{BEGIN}\nold\n{END}\nafter\n", report([result]))
+    assert text.startswith("before\n") and text.endswith("\nafter\n") and "old" not in text and "7.25x" in text
+    with pytest.raises(UsageError, match="no place for the report"):
+        put_into("nothing", "new")
+
+
+def test_startup_counts_the_time_of_the_command_alone(monkeypatch):
+    monkeypatch.setattr(startup, "ROUNDS", 1)
+    rows = startup.run("small", Quiet()).rows
+    assert [row.case for row in rows] == list(startup.COMMANDS)
+    assert all(row.unit == "CPU s" and 0 < row.value < 60 for row in rows)
