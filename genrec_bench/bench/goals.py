@@ -33,9 +33,18 @@ def _goal(number: str, says: str, side: Literal["at least", "at most"], bound: f
 
 
 GOALS = (
-    _goal("1a", "decode 16+ users, 20 beams, 80 source tokens, fp32, against HF + prefix function", "at least", 6, "x", "decode"),
+    _goal(
+        "1a",
+        "decode 16+ users, 20 beams, 80 source tokens, fp32, against HF + prefix function",
+        "at least",
+        6,
+        "x",
+        "decode",
+    ),
     _goal("1b", "the same for one user", "at least", 2.5, "x", "decode"),
-    _goal("2", "decode with 50 beams and 200+ source tokens, against HF + prefix function", "at least", 10, "x", "decode"),
+    _goal(
+        "2", "decode with 50 beams and 200+ source tokens, against HF + prefix function", "at least", 10, "x", "decode"
+    ),
     _goal("3a", "constraint step against HF's processor", "at least", 50, "x", "trie"),
     _goal("3b", "constraint step's share of decode time", "at most", 2, "%", "trie"),
     _goal("3c", "constraint step at 10M items against 10k items", "at most", 1.2, "x", "trie"),

@@ -48,9 +48,7 @@ def goals_table(rows: Sequence[Row]) -> str:
         told = sorted(row.value for row in rows if row.goal == goal.number)
         ends = list(dict.fromkeys(amount(value, goal.unit) for value in ([told[0], told[-1]] if told else [])))
         verdict = {None: UNMEASURED, True: "yes", False: "**no**"}[goal.reached(rows)]
-        lines.append(
-            f"| {goal.number} | {goal.says} | {bound(goal)} | {' to '.join(ends) or UNMEASURED} | {verdict} |"
-        )
+        lines.append(f"| {goal.number} | {goal.says} | {bound(goal)} | {' to '.join(ends) or UNMEASURED} | {verdict} |")
     return "\n".join(lines)
 
 

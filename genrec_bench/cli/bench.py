@@ -13,7 +13,9 @@ NAMES = ("decode", "train", "index", "trie", "score", "startup")
 @click.argument("name", type=click.Choice([*NAMES, "report"]), metavar="|".join([*NAMES, "report"]))
 @click.option("--grid", type=click.Choice(["small", "full"]), default="small", show_default=True, help="How much.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, and nothing else.")
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Also write the JSON there.")
+@click.option(
+    "--out", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Also write the JSON there."
+)
 @click.option(
     "--results",
     type=click.Path(path_type=Path, file_okay=False, exists=True),
