@@ -40,7 +40,9 @@ KNOWN_ELSEWHERE: Mapping[tuple[str, str], str] = {  # (kind, name) -> the distri
     )},
 }  # fmt: skip
 FOLDERS = {"genrec-baselines": "./baselines"}  # in a clone, where it is not ./plugins/NAME
-CANNOT_MOVE_A_NUMBER = {"genrec_bench": ("cli", "leaderboard", "testing")}  # sub-packages outside the code digest
+CANNOT_MOVE_A_NUMBER = {
+    "genrec_bench": ("bench", "cli", "leaderboard", "testing")
+}  # sub-packages outside the code digest
 CHECK_SECONDS = 120
 
 

@@ -11,6 +11,7 @@ import hashlib
 import re
 import sys
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 
 from genrec_bench.errors import GenrecError
@@ -81,7 +82,7 @@ def describe(module: str, attribute: str) -> str:
     if path.suffix != ".py":
         return ""
     try:
-        tree = ast.parse(path.read_bytes(), filename=str(path))
+        tree = _tree(path, path.stat().st_mtime_ns)
     except (SyntaxError, ValueError) as error:
         line = f" line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
         reason = error.msg if isinstance(error, SyntaxError) else error
@@ -95,6 +96,11 @@ def describe(module: str, attribute: str) -> str:
     if not _binds(tree, name):
         raise NotThere(f"module {module!r} has no {attribute!r}")
     return ""
+
+
+@lru_cache(maxsize=4)  # the components of one module follow one another
+def _tree(path: Path, changed: int) -> ast.Module:
+    return ast.parse(path.read_bytes(), filename=str(path))
 
 
 def _first_line(docstring: str | None) -> str:

@@ -9,7 +9,7 @@ import click
 NAMES = ("decode", "train", "index", "trie", "score", "startup")
 
 
-@click.command(short_help="Measure the toolkit's speed against the usual ways.")
+@click.command()
 @click.argument("name", type=click.Choice([*NAMES, "report"]), metavar="|".join([*NAMES, "report"]))
 @click.option("--grid", type=click.Choice(["small", "full"]), default="small", show_default=True, help="How much.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, and nothing else.")

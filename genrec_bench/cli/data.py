@@ -11,7 +11,7 @@ import click
 FLOOR = "popularity"  # a spec needs a system; none of it runs here
 
 
-@click.group(invoke_without_command=True, short_help="List data sets, or describe one.")
+@click.group(invoke_without_command=True)
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
 @click.pass_context
 def data(ctx: click.Context, as_json: bool) -> None:

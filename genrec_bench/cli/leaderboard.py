@@ -23,7 +23,7 @@ class TablesOrBoards(click.Group):
         return super().parse_args(ctx, args)
 
 
-@click.group(cls=TablesOrBoards, short_help="Tables from run records; boards in a folder.")
+@click.group(cls=TablesOrBoards)
 def leaderboard() -> None:
     """Tables from run records, and the boards that are kept in a folder.
 

@@ -13,26 +13,46 @@ import signal
 import sys
 import traceback
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Any, NoReturn
 
 import click
 
 from genrec_bench import __version__
-from genrec_bench.cli.bench import bench
-from genrec_bench.cli.data import data
-from genrec_bench.cli.leaderboard import leaderboard
-from genrec_bench.cli.plugins import plugins
-from genrec_bench.cli.recommend import recommend
-from genrec_bench.cli.run import run
-from genrec_bench.cli.score import score
-from genrec_bench.cli.suite import suite
-from genrec_bench.cli.tune import tune
-from genrec_bench.cli.verify import verify
 from genrec_bench.errors import GenrecError
+
+COMMANDS = {  # in the order of --help; the module of each is imported when it is asked for
+    "run": "Train, decode and score one system.",
+    "suite": "Run a file of specs, one after another.",
+    "plugins": "List every installed component, or show one.",
+    "data": "List data sets, or describe one.",
+    "recommend": "Show what a run recommends to one user.",
+    "leaderboard": "Tables from run records; boards in a folder.",
+    "verify": "Score a run's stored lists again and compare.",
+    "score": "Score ranked lists that were made elsewhere.",
+    "tune": "Search options of a system on validation.",
+    "bench": "Measure the toolkit's speed against the usual ways.",
+}
 
 
 class Genrec(click.Group):
-    """A click group whose errors are one line each on stderr. `--debug` counts wherever it stands."""
+    """A click group whose errors are one line each on stderr. `--debug` counts wherever it stands.
+
+    Commands are imported when they are called: `genrec --help` imports none.
+    """
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(f"genrec_bench.cli.{name}"), name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
 
     def main(self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any) -> NoReturn:
         given = list(sys.argv[1:] if args is None else args)
@@ -88,10 +108,6 @@ def cli(ctx: click.Context) -> None:
     """Train, decode and score generative recommenders under one protocol."""
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())
-
-
-for command in (run, suite, plugins, data, recommend, leaderboard, verify, score, tune, bench):
-    cli.add_command(command)
 
 
 def main() -> NoReturn:

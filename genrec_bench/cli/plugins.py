@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from genrec_bench.registry import ComponentInfo
 
 
-@click.group(invoke_without_command=True, short_help="List every installed component, or show one.")
+@click.group(invoke_without_command=True)
 @click.option("--kind", type=click.Choice(KINDS), help="Only these.")
 @click.option("--check", "checked", is_flag=True, help="Load each in a process of its own and report what fails.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 LAST = 10  # items of the history to show
 
 
-@click.command(short_help="Show what a run recommends to one user.")
+@click.command()
 @click.argument("run", type=click.Path(path_type=Path), metavar="RUN")
 @click.option("--user", required=True, metavar="ID", help="The user's id, as the data has it.")
 @click.option("-k", "count", type=click.IntRange(min=1), default=10, show_default=True, help="How many to show.")

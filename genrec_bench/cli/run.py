@@ -17,7 +17,7 @@ FLOOR = "popularity"
 PROFILE = "The backbone's settings by name; `genrec plugins show BACKBONE` lists them.  [default: quick]"
 
 
-@click.command(short_help="Train, decode and score one system.")
+@click.command()
 @click.option("--dataset", metavar="NAME", help="Data set.  [default: ml-100k]")
 @click.option("--task", metavar="TASK", help="direct (the user alone) or sequential (the history).  [default: direct]")
 @click.option("--indexer", metavar="NAME", help="Gives items and users their codes.")

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 
-@click.command(short_help="Score ranked lists that were made elsewhere.")
+@click.command()
 @click.argument("lists", type=click.Path(path_type=Path), metavar="LISTS")
 @click.option("--dataset", required=True, metavar="NAME", help="The data set whose test users are ranked for.")
 @click.option("--task", required=True, metavar="TASK", help="What the lists were made from: direct or sequential.")

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 
-@click.command(short_help="Run a file of specs, one after another.")
+@click.command()
 @click.argument("file", type=click.Path(path_type=Path), metavar="FILE.toml")
 @click.option(
     "--out", type=click.Path(path_type=Path), default="runs", show_default=True, help="Folder of run folders."

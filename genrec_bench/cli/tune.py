@@ -13,7 +13,7 @@ SHOWN = 10  # best trials in the table
 SPACE_HELP = "What to vary instead of what the components declare: LOW:HIGH, LOW:HIGH:log, or choices A,B,C; or a TOML file of such lines. Repeatable."
 
 
-@click.command(short_help="Search options of a system on validation.")
+@click.command()
 @click.argument("system", metavar="SYSTEM")
 @click.option("--dataset", metavar="NAME", help="Data set.  [default: ml-100k]")
 @click.option("--task", metavar="TASK", help="direct or sequential.  [default: direct]")

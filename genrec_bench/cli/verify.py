@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 
-@click.command(short_help="Score a run's stored lists again and compare.")
+@click.command()
 @click.argument("run", type=click.Path(path_type=Path), metavar="RUN")
 @click.option(
     "--data-dir",
