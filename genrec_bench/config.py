@@ -14,7 +14,7 @@ import tokenize
 import types
 import typing
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, fields
+from dataclasses import MISSING, asdict, field, fields
 from typing import Any, Literal, Union, get_args, get_origin
 
 from genrec_bench.errors import ConfigError, did_you_mean
@@ -26,7 +26,7 @@ def make_config(cls: type, values: Mapping[str, Any], part: str) -> Any:
     Strings are converted to the field's type, so `{"epochs": "3"}` from a command line and `{"epochs": 3}` are equal.
     """
     hints = typing.get_type_hints(cls)
-    known = {field.name: field for field in fields(cls)}
+    known = {each.name: each for each in fields(cls)}
     made: dict[str, Any] = {}
     for key, value in values.items():
         if key not in known:
@@ -38,8 +38,8 @@ def make_config(cls: type, values: Mapping[str, Any], part: str) -> Any:
             made[key] = convert(value, hints[key])
         except ValueError as error:
             raise ConfigError(f"{part}.{key} = {value!r}: {error}", part=part, key=key) from None
-    for name, field in known.items():
-        if name not in made and _required(field):
+    for name, each in known.items():
+        if name not in made and _required(each):
             raise ConfigError(f"{part}.{name} must be given: --set {part}.{name}=...", part=part, key=name)
     try:
         return cls(**made)
@@ -117,9 +117,19 @@ def _convert_union(value: Any, hints: tuple[Any, ...]) -> Any:
     raise ValueError(" or ".join(reasons))
 
 
+def later(default: Any) -> Any:
+    """A field that a published configuration class got later: `escalate: bool = later(False)`.
+
+    At its default it is left out of resolved specs, so that what ran before it existed keeps its identity.
+    """
+    return field(default=default, metadata={"later": True})
+
+
 def config_dict(config: Any) -> dict[str, Any]:
-    """Every option with its value, as JSON-able data."""
-    return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(config).items()}
+    """Every option with its value, as JSON-able data; those that came `later` only where they are not their default."""
+    silent = {f.name for f in fields(config) if f.metadata.get("later") and getattr(config, f.name) == f.default}
+    told = {key: value for key, value in asdict(config).items() if key not in silent}
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in told.items()}
 
 
 def describe_config(cls: type) -> list[dict[str, str]]:
@@ -133,12 +143,12 @@ def describe_config(cls: type) -> list[dict[str, str]]:
     hints = typing.get_type_hints(cls)
     return [
         {
-            "name": field.name,
-            "type": _type_name(hints[field.name]),
-            "default": "must be given" if _required(field) else str(_default(field)),
-            "meaning": comments.get(field.name, ""),
+            "name": each.name,
+            "type": _type_name(hints[each.name]),
+            "default": "must be given" if _required(each) else str(_default(each)),
+            "meaning": comments.get(each.name, ""),
         }
-        for field in fields(cls)
+        for each in fields(cls)
     ]
 
 
@@ -150,12 +160,12 @@ def _type_name(hint: Any) -> str:
     return hint.__name__ if isinstance(hint, type) and get_origin(hint) is None else str(hint)
 
 
-def _required(field: Any) -> bool:
-    return field.default is MISSING and field.default_factory is MISSING
+def _required(each: Any) -> bool:
+    return each.default is MISSING and each.default_factory is MISSING
 
 
-def _default(field: Any) -> Any:
-    return field.default if field.default is not MISSING else field.default_factory()
+def _default(each: Any) -> Any:
+    return each.default if each.default is not MISSING else each.default_factory()
 
 
 def _comments(owner: type) -> dict[str, str]:

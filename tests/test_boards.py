@@ -236,10 +236,12 @@ def test_the_committed_boards_are_what_their_records_give(tmp_path) -> None:
     shutil.copytree(ROOT, tmp_path / "leaderboards")
     for made in [*tmp_path.rglob("README.md"), *tmp_path.rglob("table.csv"), *tmp_path.rglob("index.html")]:
         made.unlink()
-    build(tmp_path / "leaderboards", pytest.fail)
-    for path in sorted(ROOT.rglob("*")):
+    readme = ROOT.parent / "README.md"
+    shutil.copy(readme, tmp_path)
+    build(tmp_path / "leaderboards", pytest.fail, [tmp_path / "README.md"])
+    for path in [readme, *sorted(ROOT.rglob("*"))]:
         if path.is_file():
-            again = tmp_path / "leaderboards" / path.relative_to(ROOT)
+            again = tmp_path / path.relative_to(ROOT.parent)
             assert again.is_file() and again.read_bytes() == path.read_bytes(), f"{path}: `genrec leaderboard build`"
 
 
@@ -262,3 +264,26 @@ def test_the_command_of_every_committed_record_asks_for_the_same_run() -> None:
         asked = run.make_context("run", shlex.split(command(record.spec))[2:]).params
         named = {key: value for key, value in asked.items() if key in record.spec}
         assert runner.resolve(build_spec(named, asked["settings"], None)).spec_id == record.spec_id, path
+
+
+def test_a_document_shows_the_top_of_a_board_the_best_generator_and_the_floors(board, tmp_path) -> None:
+    page = tmp_path / "README.md"
+    page.write_text(f"before\n<!-- board {DIRECT.as_posix()} 1 -->\nold\n<!-- end of board -->\nafter\n")
+    assert genrec("build", board, "--into", page).exit_code == 0
+    text = page.read_text()
+    assert (
+        text.startswith("before\n<!-- board") and text.endswith("<!-- end of board -->\nafter\n") and "old" not in text
+    )
+    rows = [line.split("|")[2].strip() for line in text.splitlines() if line.startswith("| ")]
+    assert rows == ["system", ":--", *[row["system"] for row in csv.DictReader(io.StringIO(table(board)))][:3]]
+
+
+def table(board: Path) -> str:
+    return (board / DIRECT / "table.csv").read_text()
+
+
+def test_a_document_that_shows_an_unknown_board_says_which_there_are(board, tmp_path) -> None:
+    page = tmp_path / "README.md"
+    page.write_text("<!-- board loo-full-1/direct/moon 3 -->\n<!-- end of board -->\n")
+    done = genrec("build", board, "--into", page)
+    assert done.exit_code == 2 and DIRECT.as_posix() in done.stderr

@@ -91,7 +91,16 @@ def add(runs: tuple[Path, ...], root: Path, verify: bool) -> None:
 
 @leaderboard.command(short_help="Write kept boards from their records.")
 @click.argument("root", type=click.Path(path_type=Path), metavar="FOLDER")
-def build(root: Path) -> None:
+@click.option(
+    "--into",
+    "documents",
+    multiple=True,
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    metavar="DOCUMENT",
+    help="Also renew the tops of boards that this Markdown file shows between <!-- board NAME ROWS --> and "
+    "<!-- end of board -->.",
+)
+def build(root: Path, documents: tuple[Path, ...]) -> None:
     """Write README.md, table.csv and index.html of every board under FOLDER from the records beside them.
 
     The same records give the same bytes. A record that no honest run can have written is named on stderr and on its
@@ -99,7 +108,7 @@ def build(root: Path) -> None:
     """
     from genrec_bench.leaderboard.publish import build as write
 
-    _report("not shown", lambda refuse: write(root, refuse))
+    _report("not shown", lambda refuse: write(root, refuse, documents))
 
 
 def _report(what: str, make: Callable[[Callable[[RecordError], None]], list[Path]]) -> None:

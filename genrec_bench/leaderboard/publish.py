@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from genrec_bench.errors import RecordError, UsageError
+from genrec_bench.leaderboard.excerpt import renew
 from genrec_bench.leaderboard.pages import FILES, front_page
 from genrec_bench.leaderboard.records import check_possible, collect, name_of
 from genrec_bench.leaderboard.rows import BOARD_BEAMS
@@ -131,8 +132,10 @@ def _places(value: Any) -> Iterator[str]:
             yield from _places(inner)
 
 
-def build(root: Path, refuse: Refuse) -> list[Path]:
+def build(root: Path, refuse: Refuse, documents: Iterable[Path] = ()) -> list[Path]:
     """Write every board under `root` anew, and the list of boards `root/README.md`; the folders of the boards.
+
+    `documents` are Markdown files that show the tops of boards (`genrec_bench.leaderboard.excerpt`); they are renewed.
 
     A record that no board can show is handed to `refuse`, named on its board and left out. UsageError if there are no
     boards; RecordError for a board whose runs ran on different data.
@@ -149,6 +152,9 @@ def build(root: Path, refuse: Refuse) -> list[Path]:
                 (folder / name).write_text(page(policies), encoding="utf-8", newline="\n")
     if root not in folders:
         (root / "README.md").write_text(front_page(made), encoding="utf-8", newline="\n")
+    for document in documents:
+        text = renew(document.read_text(encoding="utf-8"), dict(made))
+        document.write_text(text, encoding="utf-8", newline="\n")
     return [root / name for name, _ in made]
 
 

@@ -1,0 +1,48 @@
+"""The top of a published board inside another document, between two markers, renewed with the board.
+
+    <!-- board loo-full-1/direct/ml-100k 10 -->
+    <!-- end of board -->
+
+Takes finished boards; knows no records.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from genrec_bench.errors import UsageError
+from genrec_bench.leaderboard.standings import YARDSTICK, Line, Standings
+from genrec_bench.leaderboard.texts import HEADER, TEXTS, cells
+
+PLACE = re.compile(r"(<!-- board (\S+) (\d+) -->\n).*?(<!-- end of board -->)", re.DOTALL)
+COLUMNS = ("system", "ndcg@10", "hit@10", f"vs {YARDSTICK}", "seeds", "halluc.", "fill@10", "users/s", "params")
+ALWAYS = ("popularity", YARDSTICK, "sasrec")  # shown wherever they stand, like the best generator
+
+
+def renew(document: str, boards: Mapping[str, Standings]) -> str:
+    """`document` with every excerpt that it marks written anew. UsageError for a board that is not there."""
+
+    def write(found: re.Match[str]) -> str:
+        name, rows = found[2], int(found[3])
+        if name not in boards:
+            raise UsageError(f"the document shows the board {name}, which is not there: {', '.join(sorted(boards))}")
+        return f"{found[1]}\n{excerpt(boards[name], rows)}\n\n{found[4]}"
+
+    return PLACE.sub(write, document)
+
+
+def excerpt(made: Standings, rows: int) -> str:
+    """The first `rows` rows, and below them the best generator and the rows of `ALWAYS`, as Markdown."""
+    texts = cells(made)
+    best = next((at for at, line in enumerate(made.lines) if is_generator(line)), None)
+    shown = [at for at, line in enumerate(made.lines) if at < rows or at == best or line.row.system in ALWAYS]
+    columns = [HEADER.index(name) for name in COLUMNS]
+    lines = [["", *COLUMNS], ["--:", *(":--" if name in TEXTS else "--:" for name in COLUMNS)]]
+    lines += [[f"{at + 1}", *(texts[at][column] for column in columns)] for at in shown]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def is_generator(line: Line) -> bool:
+    """Whether a row writes codes: it has an indexer."""
+    return bool(line.runs[0].spec.get("indexer"))
