@@ -13,11 +13,12 @@ from html import escape
 from importlib import resources
 from typing import Any
 
-from genrec_bench.leaderboard.rows import Board, train_seconds
+from genrec_bench.leaderboard.rows import Board
 from genrec_bench.leaderboard.scatter import legend, scatter
 from genrec_bench.leaderboard.standings import YARDSTICK, Line, Standings
 from genrec_bench.leaderboard.tables import NOT_MEASURED, SHOWN, number
-from genrec_bench.leaderboard.texts import HEADER, TEXTS, cells, command, notes, seconds, title
+from genrec_bench.leaderboard.texts import HEADER, TEXTS, cells, command, notes, seconds, standing, title
+from genrec_bench.leaderboard.training import ending
 
 SAFE = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 POLICIES = {"mask": "what a user already has is masked from the lists", "keep": "it stays in"}
@@ -131,7 +132,7 @@ def _value(line: Line, name: str) -> str:
         "train s": row.train_seconds,
         "on": row.hardware,
         "tier": line.tier,
-        "standing": line.standing,
+        "standing": standing(line),
     }
     value = values[name] if name in values else getattr(row, name)
     return "" if value is None else f"{value:.9g}" if isinstance(value, float) else str(value)
@@ -147,17 +148,19 @@ def _details(line: Line, policies: Sequence[Standings]) -> str:
             run.spec_id,
             *(f"{run.metrics[made.board.policy]['ndcg@10']:.4f}" for made in policies),
             number(run.training.get("best_epoch"), "{}") + " of " + number(run.training.get("epochs"), "{}"),
-            seconds(train_seconds(run)),
+            ending(run) or NOT_MEASURED,
+            seconds(took),
             number(run.throughput.get("users_per_second"), "{:,.0f}"),
             str(run.environment.get("time") or NOT_MEASURED)[:10],
         ]
-        for run in line.runs
+        for run, took in zip(line.runs, line.seconds, strict=True)
     ]
     heads = [
         "seed",
         "run",
         *(f"ndcg@10 {made.board.policy}" for made in policies),
         "best epoch",
+        "training ended by",
         "train s",
         "users/s",
         "on",

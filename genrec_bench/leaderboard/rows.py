@@ -10,6 +10,7 @@ from typing import Any
 
 from genrec_bench.errors import RecordError
 from genrec_bench.leaderboard.records import check_possible, name_of
+from genrec_bench.leaderboard.training import all_converged, parameters, train_seconds
 from genrec_bench.protocol import KS, SELECTION
 from genrec_bench.record import RunRecord
 from genrec_bench.spec import telling_options
@@ -36,6 +37,7 @@ class Row:
     users_per_second: float | None
     parameters: float | None
     train_seconds: float | None
+    converged: str | None  # yes | no | schedule
     hardware: str | None
 
     def to_dict(self) -> dict[str, Any]:
@@ -118,8 +120,9 @@ def _board(dataset: str, task: str, protocol: str, policy: str, records: Sequenc
         else:
             systems.setdefault(record.system_id, []).append(record)
     options = telling_options([runs[0].spec for runs in systems.values()])
+    seconds = train_seconds(records)
     rows = sorted(
-        (_row(runs, policy, told) for runs, told in zip(systems.values(), options, strict=True)),
+        (_row(runs, policy, told, seconds) for runs, told in zip(systems.values(), options, strict=True)),
         key=lambda row: (-row.metrics[SELECTION], row.system, row.options),
     )
     first = records[0]
@@ -142,7 +145,7 @@ def _check_same_data(board: str, records: Sequence[RunRecord]) -> None:
                 )
 
 
-def _row(runs: Sequence[RunRecord], policy: str, options: str) -> Row:
+def _row(runs: Sequence[RunRecord], policy: str, options: str, seconds: Mapping[str, float | None]) -> Row:
     first = runs[0]
     told = [run.metrics[policy] for run in runs]
     devices = sorted({hardware for run in runs if (hardware := hardware_of(run))})
@@ -158,8 +161,9 @@ def _row(runs: Sequence[RunRecord], policy: str, options: str) -> Row:
         hallucination_rate=_mean(run.validity.get("hallucination_rate") for run in runs),
         fill=_mean(run.validity.get("fill@10") for run in runs),
         users_per_second=_mean(run.throughput.get("users_per_second") for run in runs) if len(devices) < 2 else None,
-        parameters=_mean(run.parameters.get("total") for run in runs),
-        train_seconds=_mean(train_seconds(run) for run in runs) if len(devices) < 2 else None,
+        parameters=_mean(parameters(run) for run in runs),
+        train_seconds=_mean(seconds[run.spec_id] for run in runs) if len(devices) < 2 else None,
+        converged=all_converged(runs),
         hardware="; ".join(devices) or None,
     )
 
@@ -169,11 +173,6 @@ def _mean(values: Iterable[float | None]) -> float | None:
     values = list(values)
     known = [value for value in values if value is not None]
     return statistics.fmean(known) if known and len(known) == len(values) else None
-
-
-def train_seconds(record: RunRecord) -> float | None:
-    """Seconds of the phase `fit`; None where the weights came from the cache."""
-    return None if record.training.get("cached") else record.phases.get("fit")
 
 
 def hardware_of(record: RunRecord) -> str | None:

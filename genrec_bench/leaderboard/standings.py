@@ -13,6 +13,7 @@ import numpy as np
 from genrec_bench.leaderboard.records import check_possible
 from genrec_bench.leaderboard.rows import RANKED_SEEDS, Board, Row, boards
 from genrec_bench.leaderboard.stats import LEVEL, Ranks, detectable, holm, intervals, p_value
+from genrec_bench.leaderboard.training import train_seconds
 from genrec_bench.metrics.scores import from_ranks
 from genrec_bench.protocol import POLICIES, SELECTION
 from genrec_bench.record import RunRecord
@@ -35,6 +36,7 @@ class Line:
     standing: str  # best | tied | ranked | unranked
     intervals: Mapping[str, tuple[float, float]]
     distance: float | None  # ndcg@10 against item-counts, relative
+    seconds: tuple[float | None, ...]  # of each run's training
     separable: bool | None  # whether that difference is more than chance; None where there is nothing to compare
 
 
@@ -65,7 +67,7 @@ def standings(records: Sequence[RunRecord], policy: str) -> Standings:
     ranks = {key: np.array([run.ranks[policy] for run in mine], np.int64) for key, mine in runs.items()}
     yardstick = next((row for row in board.rows if row.system == YARDSTICK), None)
     apart = _separable(yardstick, board.rows, ranks) if yardstick else {}
-    standing = _standing(board.rows, ranks)
+    standing, seconds = _standing(board.rows, ranks), train_seconds(records)
     lines = []
     for row in board.rows:
         level = yardstick.metrics[SELECTION] if yardstick else 0.0
@@ -73,7 +75,8 @@ def standings(records: Sequence[RunRecord], policy: str) -> Standings:
         found = intervals(ranks[row.system_id])
         mine = tuple(runs[row.system_id])
         told = standing[row.system_id]
-        lines.append(Line(row, mine, tier_of(mine), told, found, distance, apart.get(row.system_id)))
+        took = tuple(seconds[run.spec_id] for run in mine)
+        lines.append(Line(row, mine, tier_of(mine), told, found, distance, took, apart.get(row.system_id)))
     others = [ranks[row.system_id] for row in board.rows if row is not yardstick]
     names = {row.system for row in board.rows}
     missing = tuple(name for name in MANDATORY.get(board.task, FLOORS) if name not in names)

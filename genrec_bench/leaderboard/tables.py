@@ -11,6 +11,7 @@ from typing import Any
 from genrec_bench.errors import UsageError, did_you_mean
 from genrec_bench.leaderboard.records import collect, unfinished
 from genrec_bench.leaderboard.rows import METRICS, RANKED_SEEDS, Board, Row, boards
+from genrec_bench.leaderboard.training import NO, NOT_CONVERGED
 from genrec_bench.protocol import POLICIES
 from genrec_bench.record import RunRecord
 
@@ -174,5 +175,10 @@ def board_notes(board: Board) -> list[str]:
     notes += [f"[{at}] {place}" for at, place in enumerate(hardware_classes(board), 1)]
     if any(row.seeds < RANKED_SEEDS for row in board.rows):
         notes.append(f"A row with a * has fewer than {RANKED_SEEDS} seeds: it is shown, not ranked.")
+    if early := [f"{row.system} {row.options}".strip() for row in board.rows if row.converged == NO]:
+        notes.append(
+            f"{NOT_CONVERGED.capitalize()}: a training of the row was ended by its time limit or its last epoch, not by early "
+            f"stopping, so a longer one may change its numbers: {', '.join(early)}."
+        )
     notes += [f"Warning: {sentence}." for sentence in board.warnings]
     return notes + [f"Not shown: {sentence}." for sentence in board.refused]

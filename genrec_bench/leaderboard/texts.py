@@ -10,6 +10,7 @@ from typing import Any
 from genrec_bench.leaderboard.rows import RANKED_SEEDS, Board
 from genrec_bench.leaderboard.standings import YARDSTICK, Line, Standings
 from genrec_bench.leaderboard.tables import NOT_MEASURED, SHOWN, board_notes, hardware_classes, number
+from genrec_bench.leaderboard.training import NO, NOT_CONVERGED
 
 TEXTS = ("system", "options", "size", "tier", "standing")  # set to the left
 FIRST = ("ndcg@10", "hit@10")  # shown beside the name, before the other scores
@@ -30,7 +31,7 @@ def cells(made: Standings) -> list[list[str]]:
             *(score(line, key) for key in FIRST),
             distance(line),
             str(line.row.seeds) + ("" if line.row.seeds >= RANKED_SEEDS else "*"),
-            line.standing,
+            standing(line),
             *(score(line, key) for key in LATER),
             number(line.row.hallucination_rate, "{:.2%}"),
             number(line.row.fill, "{:.1%}"),
@@ -50,6 +51,11 @@ def score(line: Line, key: str) -> str:
     """A mean with its standard deviation over seeds, where there are several."""
     sd = line.row.sd[key]
     return f"{line.row.metrics[key]:.4f}" + ("" if sd is None else f" ±{sd:.4f}")
+
+
+def standing(line: Line) -> str:
+    """A row's standing, and that it did not converge."""
+    return f"{line.standing}, {NOT_CONVERGED}" if line.row.converged == NO else line.standing
 
 
 def seconds(value: float | None) -> str:
@@ -79,6 +85,17 @@ def notes(made: Standings) -> list[str]:
         told.append(
             f"With {len_of(made)} users, differences below about ±{made.detectable:.0%} of the ndcg@10 of {YARDSTICK} are not "
             "expected to be told from chance (power 80 %, median over the rows)."
+        )
+    if any(line.row.converged for line in made.lines):
+        told.append(
+            "Column converged of table.csv: *yes*, early stopping or a closed form ended every training; *no*, a time limit or "
+            "the last epoch did; *schedule*, a generator ran all epochs that its options declare (with the built-in backbones "
+            "the learning rate has then fallen to zero) and its best one was kept: nobody tried a longer schedule. How each "
+            "seed ended stands in its row's section of index.html."
+        )
+    if any(run.training.get("cached") for line in made.lines for run in line.runs):
+        told.append(
+            "train s: rows whose weights another row trained (the same to the last bit) show the seconds of that training."
         )
     if any(line.standing == "tied" for line in made.lines):
         told.append("Rows that are *tied* cannot be told from the first ranked row: none of them is the best.")
