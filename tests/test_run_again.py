@@ -7,7 +7,7 @@ from click.testing import CliRunner
 from example_records import edit
 from small_runs import folder_of, spec_for
 
-from genrec_bench import RunRecord, runner
+from genrec_bench import RunRecord, RunSpec, runner
 from genrec_bench.cli.main import cli
 from genrec_bench.contracts import Quiet
 from genrec_bench.errors import DataError, OutputError, RecordError
@@ -101,3 +101,13 @@ def test_a_run_on_a_relative_path_is_verified_and_recommended_from_anywhere(tmp_
     assert verify(folder, data_dir=tmp_path).ok
     words = ["recommend", str(folder), "--user", "u0", "--data-dir", str(tmp_path)]
     assert CliRunner().invoke(cli, words).exit_code == 0
+
+
+def test_a_run_on_columns_whose_header_decides_ends_well_and_is_found_again(tmp_path):
+    rows = [f"u{user},i{(user * 7 + place * 3) % 11},{place}" for user in range(12) for place in range(5)]
+    (tmp_path / "clicks.csv").write_text("\n".join(["who,what,at", *rows]) + "\n")
+    columns = {"path": str(tmp_path / "clicks.csv"), "format": "csv", "user_column": "who", "item_column": "what"}
+    spec = RunSpec(dataset="file", baseline="popularity", set={f"dataset.{key}": each for key, each in columns.items()})
+    first = runner.run(spec, out=tmp_path / "runs")
+    assert first.status == "finished"
+    assert runner.run(spec, out=tmp_path / "runs").environment == first.environment
