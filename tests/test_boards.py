@@ -247,9 +247,9 @@ def test_the_committed_boards_are_what_their_records_give(tmp_path) -> None:
 
 @pytest.mark.skipif(not ROOT.is_dir(), reason="this is no checkout: no leaderboards/ beside tests/")
 def test_no_committed_record_names_a_place_of_its_machine() -> None:
-    for path in ROOT.rglob("*.json"):
+    for path in ROOT.rglob("*.json*"):
         assert not re.search(r'"(/|~/|[A-Z]:\\)', path.read_text()), path
-        assert RunRecord.read(path).process == {}
+        assert path.parent.name != "records" or RunRecord.read(path).process == {}
 
 
 @pytest.mark.skipif(not ROOT.is_dir(), reason="this is no checkout: no leaderboards/ beside tests/")

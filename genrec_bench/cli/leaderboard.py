@@ -31,6 +31,7 @@ def leaderboard() -> None:
     genrec leaderboard RUNS...                      # tables, on the screen
     genrec leaderboard add RUNS... --to FOLDER      # keep their records
     genrec leaderboard build FOLDER                 # write the kept boards
+    genrec leaderboard ties FOLDER                  # their floors under other orders of equal timestamps
 
     A run folder that is called like a command is given as ./build.
     """
@@ -109,6 +110,22 @@ def build(root: Path, documents: tuple[Path, ...]) -> None:
     from genrec_bench.leaderboard.publish import build as write
 
     _report("not shown", lambda refuse: write(root, refuse, documents))
+
+
+@leaderboard.command(short_help="Measure the floors of kept boards under other tie orders.")
+@click.argument("root", type=click.Path(path_type=Path), metavar="FOLDER")
+@click.option("--data-dir", type=click.Path(path_type=Path), metavar="DIR", help="Where data files lie.")
+def ties(root: Path, data_dir: Path | None) -> None:
+    """Rank the floors of every board under FOLDER again under five orders of equal timestamps, and write yardstick.json.
+
+    Which of several events at one time is held out is a matter of a hash's seed, 0 on boards. The other orders are no
+    rows: they show how far a number depends on that choice. Boards whose events do not tie are passed over. Needs the
+    data set; `genrec leaderboard build FOLDER` comes next.
+    """
+    from genrec_bench.cli.progress import RichProgress
+    from genrec_bench.leaderboard.publish import measure_ties
+
+    _report("not measured", lambda refuse: measure_ties(root, refuse, data_dir, RichProgress()))
 
 
 def _report(what: str, make: Callable[[Callable[[RecordError], None]], list[Path]]) -> None:

@@ -13,11 +13,12 @@ from html import escape
 from importlib import resources
 from typing import Any
 
+from genrec_bench.leaderboard import tie_orders
 from genrec_bench.leaderboard.rows import Board
 from genrec_bench.leaderboard.scatter import legend, scatter
 from genrec_bench.leaderboard.standings import YARDSTICK, Line, Standings
 from genrec_bench.leaderboard.tables import NOT_MEASURED, SHOWN, number
-from genrec_bench.leaderboard.texts import HEADER, TEXTS, cells, command, notes, seconds, standing, title
+from genrec_bench.leaderboard.texts import HEADER, TEXTS, TIES, cells, command, notes, seconds, standing, title
 from genrec_bench.leaderboard.training import ending
 
 SAFE = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
@@ -96,9 +97,19 @@ def _board(made: Standings, hidden: bool) -> str:
         figure if plot else "",
         "<h2>Conditions</h2>\n<ul>",
         *(f"<li>{_marked(note)}</li>" for note in notes(made)),
-        "</ul>\n</section>",
+        "</ul>",
+        *_tie_orders(made),
+        "</section>",
     ]
     return "\n".join(part for part in parts if part)
+
+
+def _tie_orders(made: Standings) -> list[str]:
+    """The floors under other tie orders; nothing where nobody measured them."""
+    if made.ties is None:
+        return []
+    heads, *rows = tie_orders.table(made.ties, made.board.policy)
+    return [f"<h2>{TIES}</h2>\n<p>{escape(tie_orders.told(made.ties, made.board))}</p>", _small_table(heads, rows)]
 
 
 def _marked(note: str) -> str:

@@ -6,10 +6,11 @@ import csv
 import io
 from collections.abc import Callable, Sequence
 
+from genrec_bench.leaderboard import tie_orders
 from genrec_bench.leaderboard.page import page
 from genrec_bench.leaderboard.standings import YARDSTICK, Standings
 from genrec_bench.leaderboard.tables import NOT_MEASURED
-from genrec_bench.leaderboard.texts import HEADER, TEXTS, cells, notes, title
+from genrec_bench.leaderboard.texts import HEADER, TEXTS, TIES, cells, notes, title
 
 
 def readme(policies: Sequence[Standings]) -> str:
@@ -25,7 +26,19 @@ def readme(policies: Sequence[Standings]) -> str:
         "",
     ]
     lines += ["| " + " | ".join(row[at].replace("|", "\\|") for at in shown) + " |" for row in rows]
-    return "\n".join([*lines, "", *(f"- {note}" for note in notes(made)), ""])
+    return "\n".join([*lines, "", *(f"- {note}" for note in notes(made)), *_tie_orders(made), ""])
+
+
+def _tie_orders(made: Standings) -> list[str]:
+    """The floors under other tie orders, as a section of its own; nothing where nobody measured them."""
+    if made.ties is None:
+        return []
+    head, *rows = tie_orders.table(made.ties, made.board.policy)
+    lines = [head, [":--", *["--:"] * (len(head) - 1)], *rows]
+    return [
+        *("", f"## {TIES}", "", tie_orders.told(made.ties, made.board), ""),
+        *("| " + " | ".join(line) + " |" for line in lines),
+    ]
 
 
 def table(policies: Sequence[Standings]) -> str:

@@ -1,18 +1,21 @@
 """Boards in a folder: takes records in, and writes README.md, table.csv and index.html from what lies in `records/`.
 
-`leaderboards/<protocol>/<task>/<dataset>/`; the slash of a protocol's id becomes a hyphen. `notes.txt` beside `records/`
-is for people: each line stands among the board's conditions. Knows nothing of tables.
+`leaderboards/<protocol>/<task>/<dataset>/`; the slash of a protocol's id becomes a hyphen. Beside `records/` may lie
+`notes.txt`, for people: each line stands among the board's conditions; and `yardstick.json`, the floors under other tie
+orders. Knows nothing of tables.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from genrec_bench.contracts import Progress
 from genrec_bench.errors import RecordError, UsageError
+from genrec_bench.leaderboard import tie_orders
 from genrec_bench.leaderboard.excerpt import renew
 from genrec_bench.leaderboard.pages import FILES, front_page
 from genrec_bench.leaderboard.records import check_possible, collect, name_of
@@ -132,6 +135,14 @@ def _places(value: Any) -> Iterator[str]:
             yield from _places(inner)
 
 
+def board_folders(root: Path) -> list[Path]:
+    """The folders of the boards under `root`. UsageError if there are none."""
+    folders = sorted(folder.parent for folder in root.rglob(RECORDS) if any(folder.glob("*.json")))
+    if not folders:
+        raise UsageError(f"no board in {root}: `genrec leaderboard add RUN... --to {root}` starts one")
+    return folders
+
+
 def build(root: Path, refuse: Refuse, documents: Iterable[Path] = ()) -> list[Path]:
     """Write every board under `root` anew, and the list of boards `root/README.md`; the folders of the boards.
 
@@ -140,9 +151,7 @@ def build(root: Path, refuse: Refuse, documents: Iterable[Path] = ()) -> list[Pa
     A record that no board can show is handed to `refuse`, named on its board and left out. UsageError if there are no
     boards; RecordError for a board whose runs ran on different data.
     """
-    folders = sorted(folder.parent for folder in root.rglob(RECORDS) if any(folder.glob("*.json")))
-    if not folders:
-        raise UsageError(f"no board in {root}: `genrec leaderboard add RUN... --to {root}` starts one")
+    folders = board_folders(root)
     made = []
     for folder in folders:
         policies = read_board(folder, refuse)
@@ -160,19 +169,58 @@ def build(root: Path, refuse: Refuse, documents: Iterable[Path] = ()) -> list[Pa
 
 def read_board(folder: Path, refuse: Refuse) -> list[Standings]:
     """The board in `folder` under each history policy, the default one first; empty if no record can be shown."""
-    records, refused = [], []
+    refused: list[str] = []
+
+    def leave_out(error: RecordError) -> None:
+        refused.append(str(error))
+        refuse(error)
+
+    records = read_records(folder, leave_out)
+    if not records:
+        return []
+    made = [replace(standings(records, policy), remarks=_remarks(folder)) for policy in POLICIES]
+    try:
+        ties = [tie_orders.read(folder, each.board) for each in made]
+        made = [replace(each, ties=found) for each, found in zip(made, ties, strict=True)]
+    except RecordError as error:
+        leave_out(error)
+    return [replace(each, board=replace(each.board, refused=(*each.board.refused, *refused))) for each in made]
+
+
+def read_records(folder: Path, refuse: Refuse) -> list[RunRecord]:
+    """The records of the board in `folder`, ranks inside; what it cannot show is handed to `refuse`."""
+    records = []
     for file in sorted((folder / RECORDS).glob("*.json")):
         try:
             records.append(_read(file, folder))
         except RecordError as error:
-            said = RecordError(f"{file.name}: {str(error).replace(f'{file.parent}/', '')}", path=file)
-            refused.append(str(said))
-            refuse(said)
+            refuse(RecordError(f"{file.name}: {str(error).replace(f'{file.parent}/', '')}", path=file))
+    return records
+
+
+def _remarks(folder: Path) -> tuple[str, ...]:
     notes = folder / NOTES
     lines = notes.read_text(encoding="utf-8").splitlines() if notes.exists() else []
-    remarks = tuple(line.strip() for line in lines if line.strip())
-    made = [replace(standings(records, policy), remarks=remarks) for policy in POLICIES] if records else []
-    return [_with_refused(each, refused) for each in made]
+    return tuple(line.strip() for line in lines if line.strip())
+
+
+def measure_ties(
+    root: Path, refuse: Refuse, data_dir: Path | None = None, progress: Progress | None = None
+) -> list[Path]:
+    """Measure the floors of every board under `root` (or of the board `root`) under other tie orders: `yardstick.json`.
+
+    A board whose events do not tie is handed to `refuse` where it is the only one, and passed over among others.
+    """
+    folders, written = board_folders(root), []
+    for folder in folders:
+        records = read_records(folder, refuse)
+        if len(folders) > 1 and not any(record.data.get("tie_users") for record in records):
+            continue
+        try:
+            written.append(tie_orders.measure(records, folder, data_dir=data_dir, progress=progress))
+        except RecordError as error:
+            refuse(error)
+    return written
 
 
 def _read(file: Path, folder: Path) -> RunRecord:
@@ -186,7 +234,3 @@ def _read(file: Path, folder: Path) -> RunRecord:
     if folder.resolve().parts[-len(place.parts) :] != place.parts:
         raise RecordError(f"{name_of(record)} belongs to the board {place.as_posix()}, not to this one", path=file)
     return record
-
-
-def _with_refused(made: Standings, refused: Sequence[str]) -> Standings:
-    return replace(made, board=replace(made.board, refused=(*made.board.refused, *refused)))

@@ -13,6 +13,7 @@ import numpy as np
 from genrec_bench.leaderboard.records import check_possible
 from genrec_bench.leaderboard.rows import RANKED_SEEDS, Board, Row, boards
 from genrec_bench.leaderboard.stats import LEVEL, Ranks, detectable, holm, intervals, p_value
+from genrec_bench.leaderboard.tie_orders import TieOrders
 from genrec_bench.leaderboard.training import train_seconds
 from genrec_bench.metrics.scores import from_ranks
 from genrec_bench.protocol import POLICIES, SELECTION
@@ -49,6 +50,7 @@ class Standings:
     missing: tuple[str, ...]  # mandatory systems that nobody has run yet
     detectable: float | None  # smallest relative difference that can be told from chance
     remarks: tuple[str, ...] = ()  # what people noted of the whole board, a sentence each
+    ties: TieOrders | None = None  # the floors under other orders of equal timestamps
 
 
 def standings(records: Sequence[RunRecord], policy: str) -> Standings:

@@ -12,6 +12,7 @@ from genrec_bench.leaderboard.standings import YARDSTICK, Line, Standings
 from genrec_bench.leaderboard.tables import NOT_MEASURED, SHOWN, board_notes, hardware_classes, number
 from genrec_bench.leaderboard.training import NO, NOT_CONVERGED
 
+TIES = "The same floors under other tie orders"
 TEXTS = ("system", "options", "size", "tier", "standing")  # set to the left
 FIRST = ("ndcg@10", "hit@10")  # shown beside the name, before the other scores
 LATER = tuple(key for key in SHOWN if key not in FIRST)
@@ -103,6 +104,12 @@ def notes(made: Standings) -> list[str]:
         "Tiers: *reproduced*, made by `genrec run` from the spec in its record; *re-scored*, lists made elsewhere and "
         "scored here; *reported*, numbers of a paper."
     )
+    if "tie_users" in made.board.data and not made.board.data["tie_users"]:
+        told.append(
+            "No two events of a user tie: there is one order, that of the data, so none is chosen by a tie rule."
+        )
+    elif made.ties is None:
+        told.append("Nobody has measured the floors under other tie orders yet (`genrec leaderboard ties`).")
     if made.missing:
         told.append(f"Mandatory rows that nobody has run yet: {', '.join(made.missing)}.")
     return told + list(made.remarks)
