@@ -18,7 +18,7 @@ from genrec_bench.leaderboard.rows import Board
 from genrec_bench.leaderboard.scatter import legend, scatter
 from genrec_bench.leaderboard.standings import YARDSTICK, Line, Standings
 from genrec_bench.leaderboard.tables import NOT_MEASURED, SHOWN, number
-from genrec_bench.leaderboard.texts import HEADER, TEXTS, TIES, cells, command, notes, seconds, standing, title
+from genrec_bench.leaderboard.texts import HEADER, TEXTS, TIES, cells, command, dagger, notes, seconds, standing, title
 from genrec_bench.leaderboard.training import ending
 
 SAFE = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
@@ -187,6 +187,7 @@ def _details(line: Line, policies: Sequence[Standings]) -> str:
     parts = [
         f'<details id="system-{row.system_id}">\n<summary>{name}</summary>',
         *(f"<p><strong>Warning:</strong> {escape(warning)}.</p>" for warning in warnings),
+        *_issues(line, policies[0]),
         f"<p>Tier: {line.tier}. Hardware: {escape(row.hardware or NOT_MEASURED)}. System {row.system_id}.</p>",
         f"<h3>Command</h3>\n<pre>{escape(command(first.spec))}</pre>",
         "<h3>Seeds</h3>",
@@ -198,6 +199,17 @@ def _details(line: Line, policies: Sequence[Standings]) -> str:
         f"<h3>Environment</h3>\n<pre>{escape(_plain(first.environment))}</pre>\n</details>",
     ]
     return "\n".join(parts)
+
+
+def _issues(line: Line, made: Standings) -> list[str]:
+    """The known issues of a row, and which of its seeds have them."""
+    told = []
+    for at in line.issues:
+        issue = made.issues[at - 1]
+        seeds = ", ".join(str(run.spec.get("seed", 0)) for run in line.runs if issue.affects(run))
+        said = escape(f"{issue.what} ({issue.link}). Seeds: {seeds}.")
+        told.append(f"<p><strong>Known issue {dagger(at)} {issue.id}:</strong> {said}</p>")
+    return told
 
 
 def _small_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

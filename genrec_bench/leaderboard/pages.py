@@ -54,6 +54,7 @@ def table(policies: Sequence[Standings]) -> str:
                 values |= {f"{key}_low": low, f"{key}_high": high}
             values |= {"standing": line.standing, "tier": line.tier, f"vs_{YARDSTICK}": line.distance}
             values |= {f"vs_{YARDSTICK}_separable": line.separable}
+            values |= {"issues": ";".join(made.issues[at - 1].id for at in line.issues)}
             if writer is None:
                 writer = csv.DictWriter(out, list(values), lineterminator="\n")
                 writer.writeheader()

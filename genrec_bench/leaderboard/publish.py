@@ -2,7 +2,7 @@
 
 `leaderboards/<protocol>/<task>/<dataset>/`; the slash of a protocol's id becomes a hyphen. Beside `records/` may lie
 `notes.txt`, for people: each line stands among the board's conditions; and `yardstick.json`, the floors under other tie
-orders. Knows nothing of tables.
+orders. Beside the protocols may lie `known-issues.toml`. Knows nothing of tables.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from typing import Any
 
 from genrec_bench.contracts import Progress
 from genrec_bench.errors import RecordError, UsageError
-from genrec_bench.leaderboard import tie_orders
+from genrec_bench.leaderboard import issues, tie_orders
 from genrec_bench.leaderboard.excerpt import renew
 from genrec_bench.leaderboard.pages import FILES, front_page
 from genrec_bench.leaderboard.records import check_possible, collect, name_of
 from genrec_bench.leaderboard.rows import BOARD_BEAMS
-from genrec_bench.leaderboard.standings import Standings, standings
+from genrec_bench.leaderboard.standings import Standings, marked, standings
 from genrec_bench.metrics.ranks import read_ranks
 from genrec_bench.protocol import POLICIES, PROTOCOLS
 from genrec_bench.record import RECORD_FILE, RunRecord, write_json
@@ -149,12 +149,12 @@ def build(root: Path, refuse: Refuse, documents: Iterable[Path] = ()) -> list[Pa
     `documents` are Markdown files that show the tops of boards (`genrec_bench.leaderboard.excerpt`); they are renewed.
 
     A record that no board can show is handed to `refuse`, named on its board and left out. UsageError if there are no
-    boards; RecordError for a board whose runs ran on different data.
+    boards; RecordError for a board whose runs ran on different data, or a registry of known issues that cannot be read.
     """
     folders = board_folders(root)
     made = []
-    for folder in folders:
-        policies = read_board(folder, refuse)
+    boards = [(folder, read_board(folder, refuse)) for folder in folders]
+    for folder, policies in boards:
         if policies:
             made.append((folder.relative_to(root).as_posix(), policies[0]))
             for name, page in FILES.items():
@@ -179,6 +179,8 @@ def read_board(folder: Path, refuse: Refuse) -> list[Standings]:
     if not records:
         return []
     made = [replace(standings(records, policy), remarks=_remarks(folder)) for policy in POLICIES]
+    known = issues.read(folder.resolve().parents[2])  # beside the protocols
+    made = [marked(each, known) for each in made]
     try:
         ties = [tie_orders.read(folder, each.board) for each in made]
         made = [replace(each, ties=found) for each, found in zip(made, ties, strict=True)]

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from genrec_bench.leaderboard.issues import Issue, affecting
 from genrec_bench.leaderboard.records import check_possible
 from genrec_bench.leaderboard.rows import RANKED_SEEDS, Board, Row, boards
 from genrec_bench.leaderboard.stats import LEVEL, Ranks, detectable, holm, intervals, p_value
@@ -39,6 +40,7 @@ class Line:
     distance: float | None  # ndcg@10 against item-counts, relative
     seconds: tuple[float | None, ...]  # of each run's training
     separable: bool | None  # whether that difference is more than chance; None where there is nothing to compare
+    issues: tuple[int, ...] = ()  # which of the board's known issues some run of it has, from 1
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,7 @@ class Standings:
     missing: tuple[str, ...]  # mandatory systems that nobody has run yet
     detectable: float | None  # smallest relative difference that can be told from chance
     remarks: tuple[str, ...] = ()  # what people noted of the whole board, a sentence each
+    issues: tuple[Issue, ...] = ()  # known ones that affect some row
     ties: TieOrders | None = None  # the floors under other orders of equal timestamps
 
 
@@ -84,6 +87,16 @@ def standings(records: Sequence[RunRecord], policy: str) -> Standings:
     missing = tuple(name for name in MANDATORY.get(board.task, FLOORS) if name not in names)
     smallest = detectable(ranks[yardstick.system_id], others) if yardstick else None
     return Standings(board, tuple(lines), missing, smallest)
+
+
+def marked(made: Standings, known: Sequence[Issue]) -> Standings:
+    """The same board with the known issues that affect it; a row has one as soon as one of its runs does."""
+    issues = affecting(known, [run for line in made.lines for run in line.runs])
+    lines = [
+        replace(line, issues=tuple(at for at, issue in enumerate(issues, 1) if affecting([issue], line.runs)))
+        for line in made.lines
+    ]
+    return replace(made, lines=tuple(lines), issues=issues)
 
 
 def recomputed(record: RunRecord) -> RunRecord:

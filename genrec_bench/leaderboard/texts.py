@@ -27,7 +27,7 @@ def cells(made: Standings) -> list[list[str]]:
     places = hardware_classes(made.board)
     rows = [
         [
-            line.row.system,
+            " ".join([line.row.system, *map(dagger, line.issues)]),
             line.row.options,
             *(score(line, key) for key in FIRST),
             distance(line),
@@ -46,6 +46,11 @@ def cells(made: Standings) -> list[list[str]]:
         for line in made.lines
     ]
     return rows + [[name, "", *[NOT_MEASURED] * (len(HEADER) - 2)] for name in made.missing]
+
+
+def dagger(number: int) -> str:
+    """The mark of a known issue."""
+    return f"†{number}"
 
 
 def score(line: Line, key: str) -> str:
@@ -112,6 +117,9 @@ def notes(made: Standings) -> list[str]:
         told.append("Nobody has measured the floors under other tie orders yet (`genrec leaderboard ties`).")
     if made.missing:
         told.append(f"Mandatory rows that nobody has run yet: {', '.join(made.missing)}.")
+    told += [
+        f"{dagger(at)} Known issue {each.id}: {each.what} ({each.link})." for at, each in enumerate(made.issues, 1)
+    ]
     return told + list(made.remarks)
 
 
