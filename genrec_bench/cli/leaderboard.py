@@ -74,20 +74,33 @@ def tables(runs: tuple[Path, ...], form: str, policy: str) -> None:
 
 
 @leaderboard.command(short_help="Copy the records of runs into kept boards.")
-@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUNS...")
+@click.argument("runs", nargs=-1, type=click.Path(path_type=Path), metavar="RUNS...")
 @click.option(
     "--to", "root", required=True, type=click.Path(path_type=Path), metavar="FOLDER", help="Where boards lie."
 )
 @click.option("--verify/--no-verify", default=True, help="Score each run again from its stored lists first.")
-def add(runs: tuple[Path, ...], root: Path, verify: bool) -> None:
+@click.option(
+    "--ledger",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="What `genrec tune` wrote: its trials go to the boards that they belong to.",
+)
+def add(runs: tuple[Path, ...], root: Path, verify: bool, ledger: Path | None) -> None:
     """Copy the records of RUNS (run folders, or folders of them) to FOLDER/<protocol>/<task>/<dataset>/records.
 
     A run that failed, ran under another protocol, or does not hold when scored again is named on stderr and not copied;
     exit code 1 if there is one. Needs the data set, unless --no-verify. `genrec leaderboard build FOLDER` comes next.
     """
     from genrec_bench.leaderboard.publish import add as copy
+    from genrec_bench.leaderboard.publish import add_ledger
 
-    _report("not added", lambda refuse: copy(runs, root, refuse, check=verify))
+    if not runs and ledger is None:
+        raise click.UsageError("nothing to add: give RUNS, a --ledger, or both")
+
+    def both(refuse: Callable[[RecordError], None]) -> list[Path]:
+        return copy(runs, root, refuse, check=verify) + ([] if ledger is None else add_ledger(ledger, root))
+
+    _report("not added", both)
 
 
 @leaderboard.command(short_help="Write kept boards from their records.")

@@ -2,23 +2,21 @@
 
 `leaderboards/<protocol>/<task>/<dataset>/`; the slash of a protocol's id becomes a hyphen. Beside `records/` may lie
 `notes.txt`, for people: each line stands among the board's conditions; and `yardstick.json`, the floors under other tie
-orders. Beside the protocols may lie `known-issues.toml`. Knows nothing of tables.
+orders; `ledger.jsonl`, the trials of `genrec tune`. Beside the protocols may lie `known-issues.toml`. Knows nothing of tables.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from genrec_bench.contracts import Progress
 from genrec_bench.errors import RecordError, UsageError
-from genrec_bench.leaderboard import issues, tie_orders
+from genrec_bench.leaderboard import issues, ledger, tie_orders
 from genrec_bench.leaderboard.excerpt import renew
 from genrec_bench.leaderboard.pages import FILES, front_page
-from genrec_bench.leaderboard.records import check_possible, collect, name_of
+from genrec_bench.leaderboard.records import check_possible, collect, name_of, places
 from genrec_bench.leaderboard.rows import BOARD_BEAMS
 from genrec_bench.leaderboard.standings import Standings, marked, standings
 from genrec_bench.metrics.ranks import read_ranks
@@ -28,7 +26,6 @@ from genrec_bench.spec import RunSpec
 
 RECORDS = "records"
 NOTES = "notes.txt"  # beside the records: what to know of the whole board, a sentence a line
-PLACE = re.compile(r"(?<![\w.)])(?:~?/(?:[\w.@+-]+/)+[\w.@+-]*|[A-Za-z]:\\\w)")  # a path of somebody's machine
 
 Refuse = Callable[[RecordError], None]
 
@@ -69,7 +66,7 @@ def _add(path: Path, root: Path, check: bool) -> Path:
     if check:
         _check_lists(record, path)
     record = replace(record, process={})
-    if place := next(_places(record.to_dict()), None):
+    if place := next(places(record.to_dict()), None):
         raise RecordError(f"{name_of(record)} names a place on its machine, which nobody else has: {place}", path=path)
     folder = board_folder(root, record) / RECORDS
     file = folder / f"{record.spec_id}.json"
@@ -88,6 +85,15 @@ def _add(path: Path, root: Path, check: bool) -> Path:
     if not file.exists():
         write_json(file, record.to_dict())
     return file
+
+
+def add_ledger(path: Path, root: Path) -> list[Path]:
+    """Append the trials in the ledger `path` to the ledgers of the boards under `root`; the files written.
+
+    RecordError, and nothing is written, for a ledger that does not hold, or trials of which there is no board.
+    """
+    first = {folder: next(iter(sorted((folder / RECORDS).glob("*.json")))) for folder in board_folders(root)}
+    return ledger.add(path, {folder: RunRecord.read(file) for folder, file in first.items()})
 
 
 def check_publishable(record: RunRecord) -> None:
@@ -120,19 +126,6 @@ def _check_lists(record: RunRecord, path: Path) -> None:
     wrong = [f"{check.name} ({check.detail})" for check in verify(path).checks if not check.ok]
     if wrong:
         raise RecordError(f"{name_of(record)} does not hold when scored again: {'; '.join(wrong)}", path=path)
-
-
-def _places(value: Any) -> Iterator[str]:
-    """All texts in plain data that name a file or folder of a machine."""
-    if isinstance(value, str):
-        if PLACE.search(value):
-            yield value
-    elif isinstance(value, dict):
-        for inner in value.values():
-            yield from _places(inner)
-    elif isinstance(value, list) and not (value and isinstance(value[0], int)):
-        for inner in value:
-            yield from _places(inner)
 
 
 def board_folders(root: Path) -> list[Path]:
@@ -184,6 +177,11 @@ def read_board(folder: Path, refuse: Refuse) -> list[Standings]:
     try:
         ties = [tie_orders.read(folder, each.board) for each in made]
         made = [replace(each, ties=found) for each, found in zip(made, ties, strict=True)]
+    except RecordError as error:
+        leave_out(error)
+    try:
+        budget = ledger.read(folder, records[0])
+        made = [replace(each, tuning=tuple(ledger.told(budget, records))) for each in made]
     except RecordError as error:
         leave_out(error)
     return [replace(each, board=replace(each.board, refused=(*each.board.refused, *refused))) for each in made]

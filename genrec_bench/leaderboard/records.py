@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from genrec_bench.errors import RecordError
 from genrec_bench.metrics.impossible import contradictions_of
 from genrec_bench.metrics.ranks import read_ranks
 from genrec_bench.record import RECORD_FILE, RunRecord
 
+PLACE = re.compile(r"(?<![\w.)])(?:~?/(?:[\w.@+-]+/)+[\w.@+-]*|[A-Za-z]:\\\w)")  # a path of somebody's machine
 Refuse = Callable[[RecordError], None]
 
 
@@ -104,3 +107,16 @@ def _files(path: Path) -> Iterator[Path]:
 def _numbers(record: RunRecord) -> str:
     """What two records of one run must agree on."""
     return json.dumps([record.metrics, record.ranks], sort_keys=True)
+
+
+def places(value: Any) -> Iterator[str]:
+    """All texts in plain data that name a file or folder of a machine."""
+    if isinstance(value, str):
+        if PLACE.search(value):
+            yield value
+    elif isinstance(value, dict):
+        for inner in value.values():
+            yield from places(inner)
+    elif isinstance(value, list) and not (value and isinstance(value[0], int)):
+        for inner in value:
+            yield from places(inner)

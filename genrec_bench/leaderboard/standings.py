@@ -53,6 +53,7 @@ class Standings:
     detectable: float | None  # smallest relative difference that can be told from chance
     remarks: tuple[str, ...] = ()  # what people noted of the whole board, a sentence each
     issues: tuple[Issue, ...] = ()  # known ones that affect some row
+    tuning: tuple[str, ...] = ()  # what was spent on tuning, a sentence each
     ties: TieOrders | None = None  # the floors under other orders of equal timestamps
 
 

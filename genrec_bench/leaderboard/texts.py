@@ -117,6 +117,7 @@ def notes(made: Standings) -> list[str]:
         told.append("Nobody has measured the floors under other tie orders yet (`genrec leaderboard ties`).")
     if made.missing:
         told.append(f"Mandatory rows that nobody has run yet: {', '.join(made.missing)}.")
+    told += made.tuning
     told += [
         f"{dagger(at)} Known issue {each.id}: {each.what} ({each.link})." for at, each in enumerate(made.issues, 1)
     ]
