@@ -287,3 +287,20 @@ def test_a_document_that_shows_an_unknown_board_says_which_there_are(board, tmp_
     page.write_text("<!-- board loo-full-1/direct/moon 3 -->\n<!-- end of board -->\n")
     done = genrec("build", board, "--into", page)
     assert done.exit_code == 2 and DIRECT.as_posix() in done.stderr
+
+
+def test_a_document_quotes_the_difference_that_a_board_prints(board, tmp_path) -> None:
+    add(put(tmp_path / "more", floor("ease", BETTER)), board, pytest.fail, check=False)
+    page = tmp_path / "README.md"
+    page.write_text(f"about <!-- difference {DIRECT.as_posix()} -->old<!-- end of difference --> here\n")
+    assert genrec("build", board, "--into", page).exit_code == 0
+    printed = re.search(r"differences below about ±(\d+)%", (board / DIRECT / "README.md").read_text())[1]
+    assert f"-->±{printed} %<!-- end of difference --> here\n" in page.read_text()
+
+
+def test_a_difference_that_no_board_prints_is_a_dash(tmp_path) -> None:
+    add(put(tmp_path / "runs", floor("ease")), tmp_path / "boards", pytest.fail, check=False)
+    page = tmp_path / "README.md"
+    page.write_text(f"<!-- difference {DIRECT.as_posix()} --><!-- end of difference -->\n")
+    assert genrec("build", tmp_path / "boards", "--into", page).exit_code == 0
+    assert "--> – <!--".replace(" ", "") in page.read_text().replace(" ", "")  # noqa: RUF001

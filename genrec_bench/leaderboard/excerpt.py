@@ -1,7 +1,9 @@
-"""The top of a published board inside another document, between two markers, renewed with the board.
+"""The top of a published board inside another document, between two markers, renewed with the board; and inside a
+sentence the difference that its rows have to have to be told from chance (protocol P19).
 
     <!-- board loo-full-1/direct/ml-100k 10 -->
     <!-- end of board -->
+    about <!-- difference loo-full-1/direct/ml-100k -->±36 %<!-- end of difference --> of the ndcg@10 of item-counts
 
 Takes finished boards; knows no records.
 """
@@ -13,9 +15,11 @@ from collections.abc import Mapping
 
 from genrec_bench.errors import UsageError
 from genrec_bench.leaderboard.standings import YARDSTICK, Line, Standings
+from genrec_bench.leaderboard.tables import NOT_MEASURED
 from genrec_bench.leaderboard.texts import HEADER, TEXTS, cells
 
 PLACE = re.compile(r"(<!-- board (\S+) (\d+) -->\n).*?(<!-- end of board -->)", re.DOTALL)
+DIFFERENCE = re.compile(r"(<!-- difference (\S+) -->).*?(<!-- end of difference -->)", re.DOTALL)
 COLUMNS = ("system", "ndcg@10", "hit@10", f"vs {YARDSTICK}", "seeds", "halluc.", "fill@10", "users/s", "params")
 ALWAYS = ("popularity", YARDSTICK, "sasrec")  # shown wherever they stand, like the best generator
 
@@ -23,13 +27,19 @@ ALWAYS = ("popularity", YARDSTICK, "sasrec")  # shown wherever they stand, like 
 def renew(document: str, boards: Mapping[str, Standings]) -> str:
     """`document` with every excerpt that it marks written anew. UsageError for a board that is not there."""
 
-    def write(found: re.Match[str]) -> str:
-        name, rows = found[2], int(found[3])
+    def board(name: str) -> Standings:
         if name not in boards:
             raise UsageError(f"the document shows the board {name}, which is not there: {', '.join(sorted(boards))}")
-        return f"{found[1]}\n{excerpt(boards[name], rows)}\n\n{found[4]}"
+        return boards[name]
 
-    return PLACE.sub(write, document)
+    def top(found: re.Match[str]) -> str:
+        return f"{found[1]}\n{excerpt(board(found[2]), int(found[3]))}\n\n{found[4]}"
+
+    def difference(found: re.Match[str]) -> str:
+        told = board(found[2]).detectable
+        return f"{found[1]}{NOT_MEASURED if told is None else f'±{told:.0%}'.replace('%', ' %')}{found[3]}"
+
+    return DIFFERENCE.sub(difference, PLACE.sub(top, document))
 
 
 def excerpt(made: Standings, rows: int) -> str:
