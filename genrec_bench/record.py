@@ -132,7 +132,7 @@ def check_schema(values: Mapping[str, Any], path: Path) -> None:
 
     slim = dict(values)
     for policy, ranks in values.get("ranks", {}).items():  # long lists of whole numbers are quicker looked at here
-        if isinstance(ranks, list) and all(type(rank) is int and rank >= 0 for rank in ranks):
+        if isinstance(ranks, list) and set(map(type, ranks)) <= {int} and min(ranks, default=0) >= 0:
             slim["ranks"] = {**slim["ranks"], policy: []}
     worst = best_match(_validator().iter_errors(slim))
     if worst is not None:

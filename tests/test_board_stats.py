@@ -5,11 +5,53 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from genrec_bench.leaderboard.stats import detectable, holm, intervals, p_value
+from genrec_bench.leaderboard.stats import DRAWS, FLIPS, SEED, detectable, differences, holm, p_value
+from genrec_bench.leaderboard.stats import intervals as intervals_of
 from genrec_bench.metrics.scores import from_ranks
 
 GOOD = np.array([[1, 2, 3, 0, 1, 5, 9, 14] * 30])
 WORSE = np.array([[4, 7, 0, 0, 3, 9, 0, 0] * 30])
+
+
+def intervals(ranks: np.ndarray) -> dict[str, tuple[float, float]]:
+    """Those of one system."""
+    return intervals_of([ranks])[0]
+
+
+def some_ranks(seeds: int, users: int, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return np.where(rng.random((seeds, users)) < 0.4, rng.integers(1, 30, (seeds, users)), 0)
+
+
+@pytest.mark.parametrize(("seeds", "users"), [(1, 7), (3, 50), (5, 200)])
+def test_intervals_are_those_of_drawing_seeds_and_users_one_draw_at_a_time(seeds: int, users: int) -> None:
+    ranks, rng, drawn = some_ranks(seeds, users), np.random.default_rng(SEED), []
+    for _ in range(DRAWS):
+        rows = (rng.random(seeds) * seeds).astype(np.int64)
+        columns = (rng.random(users) * users).astype(np.int64)
+        drawn.append(from_ranks(ranks[rows][:, columns].ravel())["ndcg@10"])
+    drawn.sort()
+    assert intervals(ranks)["ndcg@10"] == pytest.approx((drawn[25], drawn[-26]), abs=1e-12)
+
+
+def test_intervals_do_not_depend_on_what_stands_beside() -> None:
+    systems = [some_ranks(1, 30), some_ranks(3, 30, 1), some_ranks(1, 30, 2), some_ranks(3, 40)]
+    assert intervals_of(systems) == [intervals(ranks) for ranks in systems]
+    assert intervals_of(systems[::-1])[::-1] == intervals_of(systems)
+
+
+@pytest.mark.parametrize("users", [3, 60, 700])
+def test_p_values_are_those_of_drawing_every_sign(users: int) -> None:
+    a, b = some_ranks(2, users), some_ranks(1, users, 1)
+    told = differences(a, b)
+    odd = told[told != 0]
+    flipped = np.random.default_rng(SEED).random((FLIPS, len(odd))) < 0.5
+    extreme = (np.abs(odd.sum() - 2 * (flipped * odd).sum(axis=1)) >= abs(odd.sum())).sum()
+    assert p_value(a, b) == (1 + extreme) / (1 + FLIPS)
+
+
+def test_users_without_a_hit_have_an_interval_of_zero() -> None:
+    assert set(intervals(np.zeros((2, 9), np.int64)).values()) == {(0.0, 0.0)}
 
 
 @pytest.mark.parametrize("key", ["hit@5", "ndcg@10", "hit@20"])

@@ -74,15 +74,17 @@ def standings(records: Sequence[RunRecord], policy: str) -> Standings:
     yardstick = next((row for row in board.rows if row.system == YARDSTICK), None)
     apart = _separable(yardstick, board.rows, ranks) if yardstick else {}
     standing, seconds = _standing(board.rows, ranks), train_seconds(records)
+    found = dict(zip(ranks, intervals(list(ranks.values())), strict=True))
     lines = []
     for row in board.rows:
         level = yardstick.metrics[SELECTION] if yardstick else 0.0
         distance = row.metrics[SELECTION] / level - 1 if level and row is not yardstick else None
-        found = intervals(ranks[row.system_id])
         mine = tuple(runs[row.system_id])
         told = standing[row.system_id]
         took = tuple(seconds[run.spec_id] for run in mine)
-        lines.append(Line(row, mine, tier_of(mine), told, found, distance, took, apart.get(row.system_id)))
+        lines.append(
+            Line(row, mine, tier_of(mine), told, found[row.system_id], distance, took, apart.get(row.system_id))
+        )
     others = [ranks[row.system_id] for row in board.rows if row is not yardstick]
     names = {row.system for row in board.rows}
     missing = tuple(name for name in MANDATORY.get(board.task, FLOORS) if name not in names)

@@ -45,7 +45,7 @@ def read_ranks(told: Sequence[int] | str | None, folder: Path) -> list[int]:
     RecordError if there are none, or the sidecar is missing, elsewhere or no array of whole numbers.
     """
     if not isinstance(told, str):
-        if told is None or not all(type(rank) is int for rank in told):
+        if told is None or not set(map(type, told)) <= {int}:
             raise RecordError(
                 f"{folder}: the record lacks the ranks of a policy, or they are no whole numbers", path=folder
             )
