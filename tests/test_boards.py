@@ -190,6 +190,18 @@ def test_a_folder_without_boards_says_how_to_start_one(tmp_path) -> None:
     assert done.exit_code == 2 and "genrec leaderboard add RUN" in done.stderr
 
 
+def test_lists_that_left_out_what_users_have_are_a_row_of_policy_mask_alone(tmp_path) -> None:
+    options = {"dataset": {}, "baseline": {"name": "Theirs", "policy": "mask", "allow_missing": False}}
+    whole = finished(baseline_spec(baseline="lists", options=options), parameters={}, tier="re-scored")
+    metrics, ranks = ({"mask": values["mask"]} for values in (whole.metrics, whole.ranks))
+    put(tmp_path / "runs", replace(whole, metrics=metrics, ranks=ranks), floor())
+    add([tmp_path / "runs"], tmp_path / "boards", pytest.fail, check=False)
+    files = built(tmp_path / "boards")
+    rows = csv.DictReader(io.StringIO(files[str(DIRECT / "table.csv")].decode()))
+    assert [row["policy"] for row in rows if row["system"] == "Theirs"] == ["mask"]
+    assert "Theirs (seed 0, run " in files[str(DIRECT / "index.html")].decode()  # not shown under keep, and said there
+
+
 def five(name: str, ranks) -> list[RunRecord]:
     return [floor(name, ranks * MANY, seed) for seed in range(5)]
 

@@ -157,7 +157,7 @@ def _details(line: Line, policies: Sequence[Standings]) -> str:
         [
             str(run.spec.get("seed", 0)),
             run.spec_id,
-            *(f"{run.metrics[made.board.policy]['ndcg@10']:.4f}" for made in policies),
+            *(number(run.metrics.get(made.board.policy, {}).get("ndcg@10"), "{:.4f}") for made in policies),
             number(run.training.get("best_epoch"), "{}") + " of " + number(run.training.get("epochs"), "{}"),
             ending(run) or NOT_MEASURED,
             seconds(took),
@@ -178,9 +178,10 @@ def _details(line: Line, policies: Sequence[Standings]) -> str:
     ]
     spread = []
     for made in policies:
-        mine = next(each for each in made.lines if each.row.system_id == row.system_id)
         spread += [
             [made.board.policy, key, f"{mine.row.metrics[key]:.4f}", f"{low:.4f}", f"{high:.4f}"]
+            for mine in made.lines
+            if mine.row.system_id == row.system_id
             for key, (low, high) in mine.intervals.items()
         ]
     warnings = list(dict.fromkeys(warning for run in line.runs for warning in run.warnings))

@@ -225,7 +225,7 @@ def measure_ties(
 
 def _read(file: Path, folder: Path) -> RunRecord:
     record = RunRecord.read(file)
-    ranks = {policy: read_ranks(record.ranks.get(policy), file.parent) for policy in POLICIES}
+    ranks = {policy: read_ranks(record.ranks.get(policy), file.parent) for policy in record.policies}
     record = replace(record, ranks=ranks)
     check_publishable(record)
     if file.stem != record.spec_id:

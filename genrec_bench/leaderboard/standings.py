@@ -17,7 +17,7 @@ from genrec_bench.leaderboard.stats import LEVEL, Ranks, detectable, holm, inter
 from genrec_bench.leaderboard.tie_orders import TieOrders
 from genrec_bench.leaderboard.training import train_seconds
 from genrec_bench.metrics.scores import from_ranks
-from genrec_bench.protocol import POLICIES, SELECTION
+from genrec_bench.protocol import SELECTION
 from genrec_bench.record import RunRecord
 
 YARDSTICK = "item-counts"
@@ -105,7 +105,7 @@ def marked(made: Standings, known: Sequence[Issue]) -> Standings:
 def recomputed(record: RunRecord) -> RunRecord:
     """The record with every metric computed anew from its ranks. RecordError if those that it states are others."""
     check_possible(record)
-    metrics = {policy: {**record.metrics[policy], **from_ranks(record.ranks[policy])} for policy in POLICIES}
+    metrics = {policy: {**record.metrics[policy], **from_ranks(record.ranks[policy])} for policy in record.policies}
     return replace(record, metrics=metrics)
 
 
