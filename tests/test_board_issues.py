@@ -39,8 +39,7 @@ def board(root: Path, issues: str) -> dict[str, str]:
 
 
 def row(text: str, system: str) -> str:
-    (line,) = (line for line in text.splitlines() if line.startswith(f"| {system}"))
-    return line
+    return next(line for line in text.splitlines() if line.startswith(f"| {system}"))
 
 
 def test_an_affected_row_has_a_footnote_and_every_row_is_still_there(root) -> None:

@@ -68,8 +68,8 @@ def test_a_row_converged_only_if_every_seed_did() -> None:
 def test_a_row_that_did_not_converge_is_marked_in_its_standing_and_in_one_note() -> None:
     made = [standings([model("early stop"), model("time limit", 1), finished(baseline_spec())], "mask")]
     text, html = readme(made), page(made)
-    (line,) = (line for line in text.splitlines() if line.startswith("| bpr"))
-    (other,) = (line for line in text.splitlines() if line.startswith("| popularity"))
+    line = next(line for line in text.splitlines() if line.startswith("| bpr"))
+    other = next(line for line in text.splitlines() if line.startswith("| popularity"))
     assert "| unranked, not converged |" in line and "not converged" not in other
     assert text.count("Not converged:") == html.count("Not converged:") == 1
     assert 'data-value="unranked, not converged"' in html

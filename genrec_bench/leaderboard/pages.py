@@ -4,29 +4,42 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from genrec_bench.leaderboard import tie_orders
 from genrec_bench.leaderboard.page import page
 from genrec_bench.leaderboard.standings import YARDSTICK, Standings
 from genrec_bench.leaderboard.tables import NOT_MEASURED
-from genrec_bench.leaderboard.texts import HEADER, TEXTS, TIES, cells, notes, title
+from genrec_bench.leaderboard.texts import HEADER, LATER, TEXTS, TIES, cells, notes, title
 
 
 def readme(policies: Sequence[Standings]) -> str:
-    """README.md: the table of the default policy, and its conditions."""
+    """README.md: the table of the default policy, scores at other depths folded away below it, and its conditions."""
     made = policies[0]
-    board = made.board
-    shown = [at for at, name in enumerate(HEADER) if name != "options" or any(line.row.options for line in made.lines)]
-    rows = [HEADER, [":--" if name in TEXTS else "--:" for name in HEADER], *cells(made)]
+    named = [name for name in HEADER[:2] if name != "options" or any(line.row.options for line in made.lines)]
+    rows = [dict(zip(HEADER, texts, strict=True)) for texts in cells(made)]
     lines = [
-        f"# {title(board)}",
+        f"# {title(made.board)}",
         "",
         "`index.html` is the same board to sort, filter and look into; open it from disk.",
         "",
+        *_markdown([*named, *(name for name in HEADER[2:] if name not in LATER)], rows),
+        "",
+        f"<details><summary>{', '.join(LATER)}</summary>",
+        "",
+        *_markdown([*named, *LATER], rows),
+        "",
+        "</details>",
+        "",
     ]
-    lines += ["| " + " | ".join(row[at].replace("|", "\\|") for at in shown) + " |" for row in rows]
-    return "\n".join([*lines, "", *(f"- {note}" for note in notes(made)), *_tie_orders(made), ""])
+    return "\n".join([*lines, *(f"- {note}" for note in notes(made)), *_tie_orders(made), ""])
+
+
+def _markdown(columns: Sequence[str], rows: Sequence[Mapping[str, str]]) -> list[str]:
+    """The lines of a table with these columns."""
+    texts = [columns, [":--" if name in TEXTS else "--:" for name in columns]]
+    texts += [[row[name].replace("|", "\\|") for name in columns] for row in rows]
+    return ["| " + " | ".join(line) + " |" for line in texts]
 
 
 def _tie_orders(made: Standings) -> list[str]:

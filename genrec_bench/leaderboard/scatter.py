@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from html import escape
 
-from genrec_bench.leaderboard.standings import Standings
+from genrec_bench.leaderboard.standings import YARDSTICK, Line, Standings
 from genrec_bench.leaderboard.tables import hardware_classes
 from genrec_bench.protocol import SELECTION
 
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 760, 390, 60, 45, 28, 150
 LETTER = 6.5  # about as wide as one of 12 px
+FEW = 20  # with more rows, not every one is labelled
 SHAPES = ("circle", "square", "triangle", "diamond")
 
 
@@ -46,6 +48,7 @@ def scatter(made: Standings) -> str:
     parts.append(f'<text class="soft" x="{middle}" y="{HEIGHT - 8}" text-anchor="middle">users per second</text>')
     parts.append(f'<text class="soft" x="4" y="{TOP - 14}">{SELECTION}</text>')
     taken: list[tuple[float, float, float]] = []
+    labelled = _labelled(lines)
     for line, speed in zip(lines, speeds, strict=True):
         x, y = across(speed), up(line.row.metrics[SELECTION])
         name = f"{line.row.system} {line.row.options}".strip()
@@ -56,15 +59,37 @@ def scatter(made: Standings) -> str:
         parts.append(
             f'<a href="#system-{line.row.system_id}" aria-label="{escape(told)}"><title>{escape(told)}</title>{shape}'
         )
-        label = _free(x, y, len(name) * LETTER, taken)
-        parts.append(f'<text x="{x + 8:.1f}" y="{label:.1f}">{escape(name)}</text></a>')
+        if line in labelled:
+            label = _free(x, y, len(name) * LETTER, taken)
+            parts.append(f'<text x="{x + 8:.1f}" y="{label:.1f}">{escape(name)}</text>')
+        parts.append("</a>")
     return "\n".join([*parts, "</svg>"])
 
 
+def _labelled(lines: Sequence[Line]) -> list[Line]:
+    """The rows to label: all of a few; of many, those that no other on their hardware beats in both directions, and the
+    yardstick."""
+    if len(lines) <= FEW:
+        return list(lines)
+    fastest: dict[str | None, float] = {}
+    front = []
+    for line in sorted(lines, key=lambda each: (-each.row.metrics[SELECTION], -(each.row.users_per_second or 0))):
+        speed = line.row.users_per_second or 0.0
+        if speed > fastest.get(line.row.hardware, 0.0):
+            fastest[line.row.hardware] = speed
+            front.append(line)
+    return [*front, *(line for line in lines if line.row.system == YARDSTICK and line not in front)]
+
+
 def legend(made: Standings) -> list[str]:
-    """Which shape is which hardware, in words."""
+    """Which shape is which hardware, in words; and which rows have labels."""
     places = hardware_classes(made.board)
-    return [f"{SHAPES[at % len(SHAPES)]}: {place}" for at, place in enumerate(places)]
+    told = [f"{SHAPES[at % len(SHAPES)]}: {place}" for at, place in enumerate(places)]
+    if sum(bool(line.row.users_per_second and line.row.hardware) for line in made.lines) > FEW:
+        told.append(
+            f"labelled: rows that no other on their hardware beats in both, and {YARDSTICK}; the others tell their name when pointed at"
+        )
+    return told
 
 
 def _free(x: float, y: float, width: float, taken: list[tuple[float, float, float]]) -> float:

@@ -1,0 +1,100 @@
+"""What a row of a board promises to show, in README.md, index.html and table.csv; and boards with many rows."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from typing import Any
+
+import pytest
+from example_records import RANKS, baseline_spec, finished, generator_spec
+
+from genrec_bench.leaderboard.page import page
+from genrec_bench.leaderboard.pages import readme, table
+from genrec_bench.leaderboard.scatter import FEW, scatter
+from genrec_bench.leaderboard.standings import Standings, standings
+from genrec_bench.record import RunRecord
+
+OTHER = (*RANKS[1:], 5)
+
+
+def floor(name: str = "item-counts", **changes: Any) -> RunRecord:
+    return finished(baseline_spec(baseline=name), OTHER, parameters={}, training={}, **changes)
+
+
+@pytest.fixture
+def made() -> Standings:
+    """A board of a generator with two seeds and a floor with one."""
+    return standings([finished(), finished(generator_spec(1), OTHER), floor()], "mask")
+
+
+def rows(text: str) -> dict[str, dict[str, str]]:
+    """The Markdown tables of a README, by system: the first one's columns and the folded one's."""
+    found: dict[str, dict[str, str]] = {}
+    heads: list[str] = []
+    for line in text.splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if not line.startswith("| "):
+            continue
+        if cells[0] == "system":
+            heads = cells
+        elif not cells[0].startswith(":"):
+            found.setdefault(cells[0], {}).update(zip(heads, cells, strict=True))
+    return found
+
+
+def test_a_row_shows_all_that_it_promises(made) -> None:
+    """Profile and size, seeds, mean and spread, hit and ndcg at 5, 10 and 20, hallucination, fill, users/s, parameters,
+    training seconds, hardware, distance to item-counts, tier."""
+    mine = rows(readme([made]))["sci / lightlm / trie"]
+    (line,) = (line for line in made.lines if line.row.system == "sci / lightlm / trie")
+    for key in (f"{name}@{k}" for name in ("hit", "ndcg") for k in (5, 10, 20)):
+        assert mine[key] == f"{line.row.metrics[key]:.4f} ±{line.row.sd[key]:.4f}", key
+    assert line.distance is not None
+    assert mine["vs item-counts"].lstrip("~") == f"{line.distance:+.0%}"
+    shown = {"size": "tiny 2+2x64/16", "seeds": "2*", "halluc.": "12.50%", "fill@10": "90.0%", "users/s": "123"}
+    shown |= {"params": "1,234", "train s": "12.5", "on": "[1]", "tier": "reproduced", "standing": "unranked"}
+    assert shown.items() <= mine.items()
+    assert "- [1] Some CPU, 2 threads, batch 64, fp32" in readme([made])
+
+
+def test_the_page_and_the_table_show_what_the_readme_shows(made) -> None:
+    html = page([made])
+    (line,) = (line for line in html.splitlines() if line.startswith("<tr") and ">sci / lightlm / trie<" in line)
+    for text in rows(readme([made]))["sci / lightlm / trie"].values():
+        assert f">{text}<" in line, text
+    (row,) = (row for row in csv.DictReader(io.StringIO(table([made]))) if row["system"] == "sci / lightlm / trie")
+    assert row["size"] == "tiny 2+2x64/16" and row["seeds"] == "2" and row["tier"] == "reproduced"
+    assert row["hardware"] == "Some CPU, 2 threads, batch 64, fp32" and row["vs_item-counts"]
+
+
+def test_a_single_seed_is_marked_and_has_no_spread(made) -> None:
+    mine = rows(readme([made]))["item-counts"]
+    assert mine["seeds"] == "1*" and "±" not in mine["ndcg@10"]
+    assert "fewer than 5 seeds: it is shown, not ranked" in readme([made])
+
+
+def many(count: int) -> Standings:
+    """A board of so many rows, the later ones slower and no better."""
+    records = [floor()]
+    for number in range(count):
+        speed = {**finished().throughput, "users_per_second": 100.0 - number / 10}
+        records.append(floor(f"model-{number}", throughput=speed))
+    return standings(records, "mask")
+
+
+def test_a_few_rows_are_all_labelled_in_the_plot_and_of_many_those_that_no_other_beats() -> None:
+    names = re.compile(r"<text [^>]*>(model-\d+|item-counts)</text>")
+    assert len(names.findall(scatter(many(FEW - 1)))) == FEW
+    crowded = many(70)
+    assert set(names.findall(scatter(crowded))) == {"item-counts"}  # the fastest of rows that are equally good
+    assert scatter(crowded).count("<title>") == 71
+    assert "the others tell their name when pointed at" in page([crowded])
+
+
+def test_the_readme_of_many_rows_has_a_line_for_each_in_either_table() -> None:
+    text = readme([many(70)])
+    assert text.count("| model-") == 140 and text.count("<details>") == text.count("</details>") == 1
+    header = next(line for line in text.splitlines() if line.startswith("| system"))
+    assert "ndcg@10" in header and "ndcg@5 " not in header
