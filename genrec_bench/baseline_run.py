@@ -12,7 +12,7 @@ from genrec_bench.heuristics.popularity import Popularity
 from genrec_bench.metrics import scores, validity
 from genrec_bench.metrics.throughput import throughput
 from genrec_bench.protocol import KS, LIST_DEPTH, POLICIES, SELECTION, train_view, validation_sample
-from genrec_bench.types import Ranking
+from genrec_bench.types import Interactions, Ranking, Split
 
 if TYPE_CHECKING:
     from genrec_bench.runner import Run
@@ -57,7 +57,7 @@ def run_baseline(this: Run) -> None:
             )
     this.found["validity"] = validity.validity_of_ranking(this.rankings["mask"], queries.history, KS)
     if baseline.alarm:
-        this.found["warnings"] = alarms(this, baseline.alarm)
+        this.found["warnings"] = alarms(this.data, this.split, this.spec.system, this.rankings["mask"], baseline.alarm)
 
 
 def fit_baseline(this: Run) -> tuple[Baseline, Callable[[], float]]:
@@ -84,13 +84,14 @@ def validate_baseline(this: Run) -> float:
         return validate()
 
 
-def alarms(this: Run, alarm: str) -> list[str]:
-    """The alarm of a baseline that should not beat popularity, with both numbers, if it does on the test cases."""
-    floor, queries, targets = Popularity(), this.split.queries(this.split.test), this.split.test.target
-    floor.fit(train_view(this.data, this.split), None, Context())
-    ranking = floor.rank(queries, k=LIST_DEPTH, exclude=queries.history)
-    theirs, ours = (scores.score(each, targets)[0][SELECTION] for each in (ranking, this.rankings["mask"]))
+def alarms(data: Interactions, split: Split, system: str, ranking: Ranking, alarm: str) -> list[str]:
+    """The alarm of a baseline that should not beat popularity, with both numbers, if its lists of policy mask do on the
+    test cases."""
+    floor, queries, targets = Popularity(), split.queries(split.test), split.test.target
+    floor.fit(train_view(data, split), None, Context())
+    floors = floor.rank(queries, k=LIST_DEPTH, exclude=queries.history)
+    theirs, ours = (scores.score(each, targets)[0][SELECTION] for each in (floors, ranking))
     if ours <= theirs:
         return []
-    beaten = f"{this.spec.system} beats popularity ({SELECTION} {ours:.4f} over {theirs:.4f}, policy mask)"
+    beaten = f"{system} beats popularity ({SELECTION} {ours:.4f} over {theirs:.4f}, policy mask)"
     return [f"{beaten}: {alarm}"]

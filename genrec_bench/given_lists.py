@@ -15,7 +15,7 @@ import numpy as np
 from genrec_bench.data.tables import Format, Table, column_names, read_table
 from genrec_bench.errors import DataError
 from genrec_bench.metrics.validity import contained
-from genrec_bench.protocol import LIST_DEPTH, Policy
+from genrec_bench.protocol import KS, LIST_DEPTH, Policy
 from genrec_bench.types import PAD, Bool, Float32, Int32, Int64, Interactions, Queries, Ranking, Text, spread
 
 SUFFIXES: dict[str, Format] = {".csv": "csv", ".parquet": "parquet", ".pq": "parquet", ".tsv": "tsv"}
@@ -71,6 +71,17 @@ def read_given(path: Path, data: Interactions, queries: Queries, policy: Policy,
         )
         return GivenLists({"mask": _cut(full)}, full.depth, int((listed == 0).sum()))
     return GivenLists({"mask": _cut(_without(full, own)), "keep": _cut(full)}, full.depth, int((listed == 0).sum()))
+
+
+def warnings(longest: int, missing: int, name: str, cases: int) -> list[str]:
+    """What a reader of the numbers has to know about lists made elsewhere."""
+    said = []
+    if longest < max(KS):
+        short = ", ".join(str(k) for k in KS if k > longest)
+        said.append(f"the lists of {name} end after {longest} items: what they miss at {short} nobody ranked")
+    if missing:
+        said.append(f"{missing} of {cases} users have no list by {name} and count as missed")
+    return said
 
 
 def _format(path: Path) -> Format:

@@ -14,7 +14,7 @@ from genrec_bench import registry
 from genrec_bench.contracts import Progress, Quiet
 from genrec_bench.errors import OutputError, UsageError
 from genrec_bench.folders import attempt, check_writable, locked, open_run_folder, run_folder
-from genrec_bench.given_lists import GivenLists, read_given
+from genrec_bench.given_lists import read_given, warnings
 from genrec_bench.loading import load_data
 from genrec_bench.metrics import validity
 from genrec_bench.protocol import KS, POLICIES, Policy
@@ -94,17 +94,6 @@ def rescore(
                 "validity": validity.validity_of_ranking(given.rankings["mask"], queries.history, KS),
                 "throughput": {"users_per_second": None},
                 "fingerprints": {"source": source},
-                "warnings": warnings(given, spec.system, len(queries)),
+                "warnings": warnings(given.longest, given.missing, spec.system, len(queries)),
             }
             return finish(this)
-
-
-def warnings(given: GivenLists, name: str, cases: int) -> list[str]:
-    """What a reader of the numbers has to know about the lists."""
-    said = []
-    if given.longest < max(KS):
-        short = ", ".join(str(k) for k in KS if k > given.longest)
-        said.append(f"the lists of {name} end after {given.longest} items: what they miss at {short} nobody ranked")
-    if given.missing:
-        said.append(f"{given.missing} of {cases} users have no list by {name} and count as missed")
-    return said

@@ -15,10 +15,12 @@ from typing import Any
 
 import numpy as np
 
+from genrec_bench.baseline_run import alarms
 from genrec_bench.codes import Index
 from genrec_bench.contracts import Progress
 from genrec_bench.errors import GenrecError, InvalidRanking, RecordError
-from genrec_bench.loading import describe_data, load_data
+from genrec_bench.given_lists import warnings
+from genrec_bench.loading import component, describe_data, load_data
 from genrec_bench.metrics import lists as stored
 from genrec_bench.metrics.impossible import contradictions
 from genrec_bench.metrics.ranks import read_ranks
@@ -26,7 +28,7 @@ from genrec_bench.metrics.scores import ceiling, score
 from genrec_bench.metrics.validity import contained, ranking_from, validity, validity_of_ranking
 from genrec_bench.record import RECORD_FILE, RESCORED, RunRecord
 from genrec_bench.spec import LISTS, RunSpec
-from genrec_bench.types import NO_HYPOTHESIS, NOT_AN_ITEM, Ranking, Split
+from genrec_bench.types import NO_HYPOTHESIS, NOT_AN_ITEM, Interactions, Ranking, Split
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,7 @@ def verify(folder: Path, data_dir: Path | None = None, progress: Progress | None
     checks += _check_scores(record, folder, rankings, split)
     checks += _check_validity(record, folder, rankings, split)
     checks += _check_codes(record, folder)
+    checks.append(_check_warnings(record, spec, data, split, rankings))
     return VerifyReport(folder, record.spec_id, tuple(checks))
 
 
@@ -192,6 +195,29 @@ def _check_codes(record: RunRecord, folder: Path) -> list[Check]:
         told,
         Check("codes", not wrong, f"{wrong} hypotheses claim another item than their code's" if wrong else ""),
     ]
+
+
+def _check_warnings(
+    record: RunRecord, spec: RunSpec, data: Interactions, split: Split, rankings: Mapping[str, Ranking]
+) -> Check:
+    """What the record warns of, from the lists alone: short or missing ones made elsewhere, a baseline's alarm. The alarm's
+    words are the component's, so without the component nothing is compared, and the check says so."""
+    expected: list[str] = []
+    given = record.policies[-1] if spec.baseline == LISTS else "mask"  # what was handed in, or what an alarm goes by
+    if given not in rankings:
+        return Check("warnings", False, f"no lists of policy {given}")
+    if spec.baseline == LISTS:
+        lengths = (rankings[given].items >= 0).sum(axis=1)
+        expected = warnings(int(lengths.max()), int((lengths == 0).sum()), spec.system, len(lengths))
+    elif spec.baseline is not None:
+        try:
+            alarm = component(spec, "baseline").alarm
+        except GenrecError as error:
+            return Check("warnings", True, f"not compared: {error}")
+        expected = alarms(data, split, spec.system, rankings[given], alarm) if alarm else []
+    if expected == list(record.warnings):
+        return Check("warnings", True, "; ".join(expected) or "none")
+    return same("warnings", "; ".join(record.warnings) or "nothing", "; ".join(expected) or "nothing")
 
 
 def _same_values(name: str, told: Mapping[str, Any], found: Mapping[str, Any]) -> Check:

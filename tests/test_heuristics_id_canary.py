@@ -5,6 +5,7 @@ from __future__ import annotations
 import jsonschema
 import numpy as np
 import pytest
+from example_records import edit
 from small_floors import as_lists, fitted, queries
 from small_runs import spec_for
 
@@ -12,6 +13,7 @@ from genrec_bench import RunRecord, runner
 from genrec_bench.errors import NeedsMissing
 from genrec_bench.heuristics.id_canary import Config, IdCanary
 from genrec_bench.types import Ragged
+from genrec_bench.verify import verify
 
 RAW = {"baseline.ids": "raw"}
 
@@ -88,6 +90,13 @@ def test_a_run_that_raw_ids_give_away_warns_in_its_record(numbered_file, tmp_pat
     assert warning.startswith("id-canary beats popularity (ndcg@10 1.0000 over ")
     assert "the raw item ids alone tell what comes next" in warning
     jsonschema.validate(record.to_dict(), RunRecord.json_schema())
+
+
+def test_a_warning_taken_out_of_the_record_is_caught(numbered_file, tmp_path) -> None:
+    folder = tmp_path / "runs" / run(numbered_file, tmp_path, set=RAW).spec_id
+    assert verify(folder).ok
+    edit(folder, "warnings", value=[])
+    assert [check.name for check in verify(folder).checks if not check.ok] == ["warnings"]
 
 
 def test_a_run_that_popularity_beats_warns_of_nothing(tmp_path) -> None:

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
+from example_records import edit
 
 from genrec_bench import loading, runner
 from genrec_bench.cli.main import cli
@@ -168,6 +169,18 @@ def test_users_without_a_list_are_refused_or_counted_as_missed(popular, score):
     record = score(rest, allow_missing=True)
     assert len(record.ranks["mask"]) == len(score(rows, name="whole").ranks["mask"])
     assert "1 of" in record.warnings[-1]
+
+
+@pytest.mark.parametrize("policy", ["mask", "keep"])
+def test_what_short_and_missing_lists_warn_of_is_verified(popular, score, tmp_path, policy):
+    rows = popular[1][policy]
+    some = [row for row in rows if row["rank"] <= 10 and row["user"] != rows[0]["user"]]
+    record = score(some, allow_missing=True, policy=policy)
+    folder = tmp_path / "runs" / record.spec_id
+    assert len(record.warnings) == 2
+    assert verify(folder).ok
+    edit(folder, "warnings", value=record.warnings[:1])
+    assert [check.name for check in verify(folder).checks if not check.ok] == ["warnings"]
 
 
 def changed(**values):

@@ -15,7 +15,7 @@ from example_records import baseline_spec, edit, failed, finished, generator_spe
 from genrec_bench import protocol, registry
 from genrec_bench.codes import CodeTable, Index
 from genrec_bench.contracts import Context, Dataset
-from genrec_bench.errors import RecordError
+from genrec_bench.errors import RecordError, UnknownComponent
 from genrec_bench.heuristics.popularity import Popularity
 from genrec_bench.loading import describe_data
 from genrec_bench.metrics.lists import read_generations, read_lists, write_generations, write_lists
@@ -44,7 +44,8 @@ class Toy(Dataset):
 
 @pytest.fixture(autouse=True)
 def toy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "load", lambda kind, name: Toy)
+    load = registry.load
+    monkeypatch.setattr(registry, "load", lambda kind, name: Toy if kind == "dataset" else load(kind, name))
     monkeypatch.setattr(Toy, "change", False)
 
 
@@ -114,6 +115,7 @@ def test_an_honest_baseline_run_passes_every_check(baseline_run: Path) -> None:
         "metrics.mask",
         "ranks.keep",
         "validity",
+        "warnings",
     }
 
 
@@ -135,6 +137,7 @@ def test_an_honest_generator_run_passes_every_check(generator_run: Path) -> None
         (("spec", "seed"), 3, "spec"),
         (("ranks", "mask"), [1] * 30, "ranks.mask"),
         (("ranks", "mask"), [1] * 29, "ranks.mask"),
+        (("warnings",), ["popularity beats itself"], "warnings"),
     ],
 )
 def test_a_number_edited_by_hand_is_caught(baseline_run: Path, keys: tuple, value: object, caught: str) -> None:
@@ -242,3 +245,21 @@ def test_verifying_needs_no_torch() -> None:
     code = "import sys, genrec_bench.verify; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_a_warning_that_was_taken_out_of_a_generators_record_or_put_in_is_caught(generator_run: Path) -> None:
+    edit(generator_run, "warnings", value=["made up"])
+    assert failures(generator_run) == ["warnings"]
+
+
+def test_an_alarm_cannot_be_compared_without_its_component_and_that_is_said(
+    baseline_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(kind: str, name: str) -> type[Dataset]:
+        if kind != "dataset":
+            raise UnknownComponent(f"no {kind} named {name!r}")
+        return Toy
+
+    monkeypatch.setattr(registry, "load", gone)
+    (check,) = (check for check in verify(baseline_run).checks if check.name == "warnings")
+    assert check.ok and check.detail == "not compared: no baseline named 'popularity'"
