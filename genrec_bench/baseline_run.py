@@ -26,8 +26,6 @@ def run_baseline(this: Run) -> None:
     baseline, _ = fit_baseline(this)
     split = this.split
     queries, info = split.queries(split.test), this.info("baseline")
-    with this.held("baseline", "facts"):
-        this.found["training"] = check_facts(info, baseline.facts())
     for policy in POLICIES:
         parts, seconds = [], []
         with this.phase(f"decode_{policy}"), this.progress.phase(f"ranking ({policy})", len(queries), "users") as tick:
@@ -61,7 +59,7 @@ def run_baseline(this: Run) -> None:
 
 
 def fit_baseline(this: Run) -> tuple[Baseline, Callable[[], float]]:
-    """The fitted baseline, and what scores it on validation."""
+    """The fitted baseline, and what scores it on validation; its facts are the record's `training`."""
     baseline: Baseline = this.component("baseline")
     sample = validation_sample(this.split.validation)
     questions = this.split.queries(sample)
@@ -74,6 +72,8 @@ def fit_baseline(this: Run) -> tuple[Baseline, Callable[[], float]]:
     ctx = Context(seed=this.spec.seed, task=this.spec.task, **surroundings)  # type: ignore[arg-type]
     with this.phase("fit"), this.held("baseline", "fit"):
         baseline.fit(train_view(this.data, this.split, baseline.needs), validate, ctx)
+    with this.held("baseline", "facts"):
+        this.found["training"] = check_facts(this.info("baseline"), baseline.facts())
     return baseline, validate
 
 

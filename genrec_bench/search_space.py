@@ -14,6 +14,7 @@ from typing import Any
 
 from genrec_bench import registry
 from genrec_bench.config import convert
+from genrec_bench.contracts import Component
 from genrec_bench.errors import ConfigError, UsageError, did_you_mean
 from genrec_bench.spec import RunSpec, read_toml
 
@@ -61,6 +62,8 @@ def space_of(spec: RunSpec, lines: Iterable[str] = (), fixed: Collection[str] = 
     found = given or {key: value for key, value in _declared(spec).items() if key not in fixed}
     if not found:
         part = "baseline" if spec.baseline else "backbone"
+        if not spec.options.get(part):
+            raise UsageError(f"{spec.system} has no options: there is nothing to tune")
         raise UsageError(f"{spec.system} declares nothing to vary: say what with --space {part}.OPTION={FORMS}")
     return {key: _parsed(spec, key, value) for key, value in sorted(found.items())}
 
@@ -72,6 +75,20 @@ def _declared(spec: RunSpec) -> dict[str, Any]:
             declared = registry.load(part, name).search_space
             found |= {f"{part}.{option}": value for option, value in declared.items()}
     return found
+
+
+def described(cls: type[Component]) -> dict[str, str]:
+    """What a component declares, by option, as `--space` reads it; choices that are lists stand between bars."""
+    hints, told = typing.get_type_hints(cls.Config), {}
+    for option, value in cls.search_space.items():
+        try:
+            each = _range_or_choice(value, hints[option])
+        except (ValueError, KeyError):
+            told[option] = f"{value!r} (not understood)"
+            continue
+        lists = isinstance(each, Choice) and any(isinstance(choice, list) for choice in each.values)
+        told[option] = " | ".join(",".join(map(str, choice)) for choice in each.values) if lists else str(each)
+    return told
 
 
 def _from_line(line: str) -> dict[str, str]:

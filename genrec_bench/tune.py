@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 from genrec_bench.contracts import Progress, Quiet
 from genrec_bench.environment import environment, pick_device
-from genrec_bench.errors import NeedsMissing, OutputError, RecordError, UsageError
+from genrec_bench.errors import NeedsMissing, RecordError, UsageError
 from genrec_bench.folders import check_writable
 from genrec_bench.guards import sealed
+from genrec_bench.ledger import LEDGER_FILE, SCORE, Trial, append, best_first, searching, trials_of
+from genrec_bench.ledger import read_ledger as read_ledger
 from genrec_bench.loading import load_hiding
-from genrec_bench.protocol import SELECTION
 from genrec_bench.reuse import components
 from genrec_bench.runner import Run, resolve, validate
 from genrec_bench.search_space import Choice, Range, Space, space_of
@@ -31,9 +32,7 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.trial import FrozenTrial
 
-LEDGER_FILE = "ledger.jsonl"
-SCORE = f"validation_{SELECTION}"
-Trial = dict[str, Any]  # a line of the ledger
+TOLD = ("epochs", "best_epoch", "converged", "ended_by")  # of a trial's training, where it says so
 
 
 def system_spec(system: str, settings: Mapping[str, Any] | None = None, **asked: Any) -> RunSpec:
@@ -59,9 +58,9 @@ def tune(
     """Search `trials` settings of a resolved spec's options and return all trials of this search, in their order.
 
     `space` are lines as `search_space` reads them, instead of what the components declare, of which the options `fixed`
-    are left as they are. The spec's seed moves the sampler and
-    the training. Trials of the same search that the ledger holds are not run again, and count. The test part is never
-    scored. A trial that fails is recorded with its reason, counts, and the search goes on.
+    are left as they are. The spec's seed moves the sampler and the training. Trials of the same search that the ledger
+    holds are not run again, and count. The test part is never scored. A trial that fails is recorded with its reason,
+    counts, and the search goes on. Another process that runs the same search is waited for, and its trials count too.
     """
     optuna = _optuna()
     if trials < 1:
@@ -71,59 +70,76 @@ def tune(
     varied = space_of(spec, space, fixed)
     check_writable(ledger.parent, "choose another --ledger")
     data, split, hidden = load_hiding(spec, data_dir=data_dir, progress=progress)
-    facts = {
+    facts = search_facts(spec, varied, data.fingerprint())
+    search = digest(json.dumps(facts, sort_keys=True))[:16]
+    versions = _versions(spec, device)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    with searching(ledger, search, progress):
+        done = {number: trial for number, trial in trials_of(ledger, search).items() if number < trials}
+        if any(trial.get("versions") != versions for trial in done.values()):
+            progress.note(f"some trials in {ledger} were made with other versions or code; they count as they are")
+        _check_told(ledger, search, done.values(), varied)
+        with progress.phase("tuning", trials, "trials") as tick:
+            tick(len(done), _best_note(done.values()))
+            for number in sorted(set(range(trials)) - set(done)):
+                before = [done[each] for each in sorted(done) if each < number]
+                params = suggestion(varied, before, int(digest(spec.seed, number)[:8], 16))
+                began = time.perf_counter()
+                with sealed(hidden):
+                    outcome = _run_trial(spec, params, data, split, device, progress)
+                done[number] = {
+                    "search": search,
+                    **facts,
+                    "trial": number,
+                    "params": params,
+                    **outcome,
+                    "seconds": round(time.perf_counter() - began, 3),
+                    "versions": versions,
+                    "time": datetime.now(UTC).isoformat(timespec="seconds"),
+                }
+                append(ledger, done[number])
+                tick(1, _best_note(done.values()))
+    return [done[number] for number in sorted(done)]
+
+
+def search_facts(spec: RunSpec, varied: Space, data: str) -> dict[str, Any]:
+    """What makes a search this one, as each of its lines tells it: trials with the same facts are one search's."""
+    return {
         "system": spec.baseline or f"{spec.indexer}/{spec.backbone}",
         "dataset": spec.dataset,
         "task": spec.task,
         "protocol": spec.protocol,
-        "data": data.fingerprint(),
+        "data": data,
         "seed": spec.seed,
         "space": {key: str(each) for key, each in varied.items()},
         "fixed": fixed_options(spec, varied),
         **({"profile": spec.profile} if spec.profile else {}),
     }
-    search = digest(json.dumps(facts, sort_keys=True))[:16]
-    versions = _versions(spec, device)
-    done = [line for line in read_ledger(ledger) if line.get("search") == search][:trials]
-    if any(line.get("versions") != versions for line in done):
-        progress.note(f"some trials in {ledger} were made with other versions or code; they count as they are")
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(direction="maximize", pruner=optuna.pruners.NopPruner())
+
+
+def suggestion(varied: Space, before: Iterable[Trial], seed: int) -> dict[str, Any]:
+    """What to try after the trials `before`: depends on nothing but them, the space and the seed."""
+    optuna = _optuna()
+    sampler, pruner = optuna.samplers.TPESampler(seed=seed), optuna.pruners.NopPruner()
+    study = optuna.create_study(direction="maximize", sampler=sampler, pruner=pruner)
+    distributions = {key: _distribution(each) for key, each in varied.items()}
+    for trial in before:
+        study.add_trial(_told(trial, varied, distributions))
+    asked = study.ask(distributions)
+    return {key: _value(varied[key], asked.params[key]) for key in varied}
+
+
+def _check_told(ledger: Path, search: str, done: Iterable[Trial], varied: Space) -> None:
     distributions = {key: _distribution(each) for key, each in varied.items()}
     for line in done:
         try:
-            study.add_trial(_told(line, varied, distributions))
+            _told(line, varied, distributions)
         except (KeyError, ValueError) as error:
             raise RecordError(
-                f"{ledger}: trial {line.get('trial')} of search {search} has parameters outside its space ({error}): its "
+                f"{ledger}: trial {line['trial']} of search {search} has parameters outside its space ({error}): its "
                 "line was edited; remove it",
                 path=ledger,
             ) from None
-    with progress.phase("tuning", trials, "trials") as tick:
-        tick(len(done), _best_note(done))
-        for number in range(len(done), trials):
-            study.sampler = optuna.samplers.TPESampler(seed=int(digest(spec.seed, number)[:8], 16))
-            asked = study.ask(distributions)
-            params = {key: _value(varied[key], asked.params[key]) for key in varied}
-            began = time.perf_counter()
-            with sealed(hidden):
-                outcome = _run_trial(spec, params, data, split, device, progress)
-            line = {
-                "search": search,
-                **facts,
-                "trial": number,
-                "params": params,
-                **outcome,
-                "seconds": round(time.perf_counter() - began, 3),
-                "versions": versions,
-                "time": datetime.now(UTC).isoformat(timespec="seconds"),
-            }
-            _append(ledger, line)
-            done.append(line)
-            failed = optuna.trial.TrialState.FAIL if line["status"] == "failed" else None
-            study.tell(asked, line[SCORE], state=failed)
-            tick(1, _best_note(done))
-    return done
 
 
 def _optuna() -> Any:
@@ -151,7 +167,8 @@ def _run_trial(
             score = validate(this)
         fit = this.found.get("training", {})
         spared = {"cached": bool(fit.get("cached")), "resumed_from": fit.get("resumed_from", 0)}  # not in `seconds`
-        return {"status": "finished", "reason": None, SCORE: score, **spared}
+        told = {key: fit[key] for key in TOLD if key in fit}
+        return {"status": "finished", "reason": None, SCORE: score, **spared, **told}
     except Exception as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         progress.note(f"a trial failed, the search goes on: {reason}")
@@ -178,40 +195,6 @@ def _versions(spec: RunSpec, device: str) -> dict[str, Any]:
     packages = {name: version for name, version in told["packages"].items() if version}
     code = {part: str(facts["code"])[:16] for part, facts in components(spec).items() if part != "decoder"}
     return {"python": told["python"], **packages, "optuna": _optuna().__version__, "device": device, "code": code}
-
-
-def read_ledger(path: Path) -> list[Trial]:
-    """All trials of a ledger, none if there is no file. RecordError names the line that is no trial."""
-    if not path.exists():
-        return []
-    trials = []
-    try:
-        lines = path.read_text().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecordError(f"{path} is no readable ledger: {error}", path=path) from None
-    for number, text in enumerate(lines, 1):
-        try:
-            trial = json.loads(text)
-            assert isinstance(trial["params"], dict) and trial["status"] in ("finished", "failed")
-            assert trial["status"] == "failed" or 0 <= trial[SCORE] <= 1
-        except (ValueError, KeyError, TypeError, AssertionError):
-            raise RecordError(f"{path}, line {number}: no trial of a ledger; remove that line", path=path) from None
-        trials.append(trial)
-    return trials
-
-
-def _append(path: Path, trial: Trial) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a") as file:
-            file.write(json.dumps(trial, allow_nan=False) + "\n")
-    except OSError as error:
-        raise OutputError(f"cannot write to {path}: {error.strerror}; choose another --ledger", path=path) from None
-
-
-def best_first(trials: Iterable[Trial]) -> list[Trial]:
-    """The finished trials, the best first; equal ones in their order."""
-    return sorted((t for t in trials if t["status"] == "finished"), key=lambda t: (-t[SCORE], t["trial"]))
 
 
 def _best_note(trials: Iterable[Trial]) -> str:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
+import shlex
+import subprocess
 import sys
 
 import pytest
@@ -10,10 +14,13 @@ from click.testing import CliRunner
 
 from genrec_bench import registry, tune
 from genrec_bench.cli.main import cli
+from genrec_bench.config import make_config
+from genrec_bench.contracts import Quiet
 from genrec_bench.errors import ConfigError, NeedsMissing, RecordError, UsageError
 from genrec_bench.heuristics.item_knn import ItemKNN
+from genrec_bench.ledger import SCORE, append, best_first, read_ledger, searching, trials_of
 from genrec_bench.search_space import Choice, Range, space_of
-from genrec_bench.tune import SCORE, best_first, read_ledger, system_spec
+from genrec_bench.tune import system_spec
 
 pytest.importorskip("optuna")
 KNN = ("baseline.neighbours=1:20", "baseline.shrink=0,1,10")
@@ -105,6 +112,91 @@ def test_other_searches_in_the_ledger_are_left_alone(spec, search, tmp_path):
     assert read_ledger(tmp_path / "ledger.jsonl") == first + other
 
 
+def test_a_trial_that_is_missing_is_run_again_under_its_number(spec, search, tmp_path):
+    whole = search(spec(), 13)
+    ledger = tmp_path / "ledger.jsonl"
+    lines = ledger.read_text().splitlines(keepends=True)
+    ledger.write_text("".join(lines[:4] + lines[5:]))
+    assert told(search(spec(), 13)) == told(whole)
+    assert len(read_ledger(ledger)) == 13
+
+
+def test_a_trial_that_stands_there_twice_is_refused(spec, search, tmp_path):
+    search(spec(), 2)
+    ledger = tmp_path / "ledger.jsonl"
+    ledger.write_text(ledger.read_text() + ledger.read_text().splitlines()[1] + "\n")
+    with pytest.raises(RecordError, match=r"trial 1 of search .* twice"):
+        search(spec(), 3)
+
+
+@pytest.fixture
+def start(tmp_path, planted_file):
+    """Starts `genrec tune item-knn` in a process of its own, with the test's ledger."""
+    started = []
+
+    def starts(trials, *more):
+        words = ["tune", "item-knn", "--dataset", "file", "--task", "sequential", "--trials", str(trials)]
+        words += ["--set", f"dataset.path={planted_file}", "--set", "dataset.format=sequence", "--out", str(tmp_path)]
+        environment = {**os.environ, "GENREC_CACHE": str(tmp_path / "cache")}
+        started.append(
+            subprocess.Popen(
+                [sys.executable, "-m", "genrec_bench", *words, *more],
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                text=True,
+                env=environment,
+            )
+        )
+        return started[-1]
+
+    yield starts
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def test_processes_that_share_a_ledger_number_every_trial_once(start, tmp_path):
+    together = [start(5), start(8), start(6, "--seed", "1")]
+    assert [process.wait() for process in together] == [0, 0, 0], [process.stderr.read() for process in together]
+    ledger = tmp_path / "ledger.jsonl"
+    of_seed = {seed: [t["trial"] for t in read_ledger(ledger) if t["seed"] == seed] for seed in (0, 1)}
+    assert of_seed == {0: list(range(8)), 1: list(range(6))}
+    assert all(text.endswith("}") for text in ledger.read_text().splitlines())
+    alone = start(8, "--ledger", str(tmp_path / "alone.jsonl"))
+    assert alone.wait() == 0
+    shared = sorted((t for t in read_ledger(ledger) if t["seed"] == 0), key=lambda t: t["trial"])
+    assert told(shared) == told(read_ledger(tmp_path / "alone.jsonl"))
+
+
+def test_a_search_that_another_process_runs_is_waited_for(start, spec, tmp_path):
+    ledger = tmp_path / "ledger.jsonl"
+    assert start(1).wait() == 0
+    (first,) = read_ledger(ledger)
+    with searching(ledger, first["search"], Quiet()):
+        other = start(2)
+        assert any("waiting for it" in line for line in other.stderr)
+        append(ledger, {**first, "trial": 1})  # by the process that holds the search
+    assert other.wait() == 0
+    assert [trial["trial"] for trial in read_ledger(ledger)] == [0, 1]
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from genrec_bench.ledger import SCORE, append
+for number in range(40):
+    append(Path(sys.argv[1]), {"trial": number, "params": {"x": "y" * 20_000}, "status": "finished", SCORE: 0.5})
+"""
+
+
+def test_lines_of_several_processes_never_mix(tmp_path):
+    ledger = tmp_path / "ledger.jsonl"
+    writers = [subprocess.Popen([sys.executable, "-c", WRITER, str(ledger)]) for _ in range(3)]
+    while any(writer.poll() is None for writer in writers):
+        trials_of(ledger, "another search")  # never half a line
+    assert sorted(trial["trial"] for trial in read_ledger(ledger)) == sorted(3 * list(range(40)))
+
+
 def test_a_failed_trial_is_recorded_and_the_search_goes_on(spec, search, monkeypatch):
     calls, fit = [], ItemKNN.fit
 
@@ -182,7 +274,41 @@ def test_a_bad_space_is_refused_before_the_first_trial(spec, line, message):
 
 def test_a_system_without_a_space_asks_for_one(spec):
     with pytest.raises(UsageError, match="say what with --space"):
+        space_of(spec("id-canary"))
+
+
+def test_a_system_without_options_has_nothing_to_tune(spec):
+    with pytest.raises(UsageError, match="popularity has no options"):
         space_of(spec("popularity"))
+
+
+@pytest.mark.parametrize("backbone", ["lightlm", "t5-small", "p5"])
+def test_a_generator_varies_its_codes_and_its_network(spec, backbone):
+    space = space_of(spec(f"sci/{backbone}", profile="tiny"))
+    assert {"indexer.clusters", "indexer.leaf_size", "indexer.balance", "backbone.learning_rate"} <= set(space)
+
+
+def test_every_setting_of_a_declared_space_is_one_that_the_component_takes():
+    for kind in ("indexer", "backbone", "baseline"):
+        for info in registry.list_components(kind):
+            cls = registry.load(kind, info.name)
+            for varied in corners(cls.search_space) if cls.search_space else ():
+                make_config(cls.Config, varied, kind)
+
+
+def corners(declared):
+    """The lowest and the highest of every range, or each choice, all against all."""
+    ends = [list(each[:2]) if isinstance(each, tuple) else each for each in declared.values()]
+    for values in itertools.product(*ends):
+        yield dict(zip(declared, values, strict=True))
+
+
+def test_a_components_page_says_what_is_varied():
+    shown = CliRunner().invoke(cli, ["plugins", "show", "sci"]).stdout
+    assert "genrec tune varies: indexer.clusters=5:100:log" in shown
+    told = json.loads(CliRunner().invoke(cli, ["plugins", "show", "item-counts", "--json"]).stdout)
+    assert told["search_space"]["recency"].startswith("1.0 | 1.0,0.5 | ")
+    assert "tune" not in CliRunner().invoke(cli, ["plugins", "show", "popularity"]).stdout
 
 
 @pytest.mark.parametrize("system", ["sci/", "/lightlm", "a/b/c"])
@@ -216,7 +342,9 @@ def test_the_command_ranks_the_trials_and_says_what_to_set(tmp_path, planted_fil
     done = CliRunner().invoke(cli, words)
     assert done.exit_code == 0, done.stderr
     (best, *_) = best_first(read_ledger(tmp_path / "ledger.jsonl"))
-    assert f"--set baseline.neighbours={best['params']['baseline.neighbours']}" in done.stdout
+    (run,) = [line.partition(": ")[2] for line in done.stdout.splitlines() if line.startswith("to run the best")]
+    assert f"--set baseline.neighbours={best['params']['baseline.neighbours']}" in run
+    assert CliRunner().invoke(cli, [*shlex.split(run)[1:], "--out", str(tmp_path / "runs")]).exit_code == 0
     again = CliRunner().invoke(cli, [*words, "--json"])
     assert json.loads(again.stdout) == read_ledger(tmp_path / "ledger.jsonl")
 
@@ -228,4 +356,4 @@ def test_a_search_in_which_nothing_finished_fails(tmp_path, planted_file, monkey
     done = CliRunner().invoke(cli, words)
     assert done.exit_code == 1
     assert "no trial finished" in done.stderr
-    assert "to use the best" not in done.stdout
+    assert "to run the best" not in done.stdout

@@ -55,6 +55,7 @@ class P5(EncoderDecoder):
 
     Config = P5Config
     prompts = (*SEEN["direct"], *SEEN["sequential"], *UNSEEN.values())
+    search_space = T5Small.search_space
     profiles: Mapping[str, Mapping[str, Any]] = {
         "paper": {"epochs": 10, "batch_size": 64},
         "quick": T5Small.profiles["quick"],

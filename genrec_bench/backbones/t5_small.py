@@ -23,6 +23,10 @@ class T5Small(EncoderDecoder):
     """T5-small (Raffel et al. 2020, arXiv 1910.10683) with a task prefix, from scratch or from a checkpoint."""
 
     prompts = tuple(PROMPTS.values())
+    search_space: Mapping[str, Any] = {  # from scratch and, at the lower end, from a checkpoint
+        **LightLM.search_space,
+        "learning_rate": (1e-4, 1e-2, "log"),
+    }
     profiles: Mapping[str, Mapping[str, Any]] = {
         "paper": {"epochs": 10, "batch_size": 64},  # the defaults are T5-small's sizes
         "quick": {**LightLM.profiles["quick"], "d_ff": 512},

@@ -59,13 +59,15 @@ def show(name: str, kind: str | None, as_json: bool) -> None:
     from genrec_bench import registry
     from genrec_bench.cli.terminal import print_json, print_table, table
     from genrec_bench.config import describe_config
+    from genrec_bench.search_space import TUNED, described
 
     info = find_by_name(name, kind)
     cls = registry.load(info.kind, info.name)
     profiles = {key: dict(values) for key, values in getattr(cls, "profiles", {}).items()}
     options = describe_config(cls.Config)
+    space = described(cls) if info.kind in TUNED else {}
     if as_json:
-        print_json({**info.to_dict(), "options": options, "profiles": profiles})
+        print_json({**info.to_dict(), "options": options, "profiles": profiles, "search_space": space})
         return
     made = table("option", "type", "default", "meaning")
     for option in options:
@@ -74,6 +76,8 @@ def show(name: str, kind: str | None, as_json: bool) -> None:
         f"profile {key}: {', '.join(f'{name}={value}' for name, value in values.items())}"
         for key, values in profiles.items()
     ]
+    if space:
+        lines.append("genrec tune varies: " + "  ".join(f"{info.kind}.{key}={each}" for key, each in space.items()))
     title = f"{info.kind} {info.name} ({info.distribution} {info.version}): {info.description}"
     print_table(made, title=title, caption="\n".join(lines) or ("" if options else "no options"))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,8 @@ def tune(
     from genrec_bench.cli.progress import RichProgress
     from genrec_bench.cli.run import parse_settings
     from genrec_bench.cli.terminal import print_json, print_table, show, table
-    from genrec_bench.tune import LEDGER_FILE, SCORE, best_first, system_spec
+    from genrec_bench.ledger import LEDGER_FILE, SCORE, best_first
+    from genrec_bench.tune import system_spec
     from genrec_bench.tune import tune as search
 
     fixed = parse_settings(settings, "backbone.epochs=3")
@@ -73,7 +75,7 @@ def tune(
         keys = list(found[0]["params"])
         made = table(">place", ">trial", f">{SCORE.replace('_', ' ')}", ">seconds", *(f">{key}" for key in keys))
         for place, trial in enumerate(best[:SHOWN], 1):
-            told = (show(trial["params"][key], written) for key in keys)
+            told = (show(trial["params"][key], short) for key in keys)
             seconds = "cached" if trial["cached"] else f"{trial['seconds']:.1f}"
             made.add_row(str(place), str(trial["trial"]), f"{trial[SCORE]:.4f}", seconds, *told)
         failed = len(found) - len(best)
@@ -86,8 +88,24 @@ def tune(
         click.echo(f"no trial finished; the last one: {found[-1]['reason']}", err=True)
         sys.exit(1)
     if not as_json:
-        options = " ".join(shlex.join(["--set", f"{key}={written(value)}"]) for key, value in best[0]["params"].items())
-        click.echo(f"\nto use the best: {options}")
+        chosen = {**fixed, **{key: written(value) for key, value in best[0]["params"].items()}}
+        click.echo(f"\nto run the best: {run_command(spec, asked.get('profile'), chosen)}")
+
+
+def run_command(spec: Any, profile: str | None, settings: Mapping[str, Any]) -> str:
+    """The `genrec run` of a system with these options."""
+    words = ["genrec", "run", "--dataset", spec.dataset, "--task", spec.task]
+    words += (
+        ["--baseline", spec.baseline] if spec.baseline else ["--indexer", spec.indexer, "--backbone", spec.backbone]
+    )
+    words += ["--profile", profile] if profile else []
+    words += ["--seed", str(spec.seed)] if spec.seed else []
+    return shlex.join([*words, *(word for key, value in settings.items() for word in ("--set", f"{key}={value}"))])
+
+
+def short(value: Any) -> str:
+    """A value for the table: four digits tell settings apart, the line below has them all."""
+    return f"{value:.4g}" if isinstance(value, float) else written(value)
 
 
 def written(value: Any) -> str:

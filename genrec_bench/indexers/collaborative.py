@@ -6,7 +6,9 @@ them: items only, larger leaves, and tokens that mean one cluster each. Knows no
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -46,6 +48,7 @@ class CollaborativeIndexer(Indexer):
     """
 
     Config = CollaborativeConfig
+    search_space: Mapping[str, Any] = {"clusters": (5, 100, "log"), "leaf_size": (20, 1000, "log")}
 
     def build(self, train: TrainView, ctx: Context) -> Index:
         """Codes of all items. The same input gives the same codes whatever the number of threads."""

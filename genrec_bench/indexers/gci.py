@@ -7,6 +7,7 @@ in, codes out.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -68,6 +69,13 @@ class GraphIndexer(Indexer):
     """
 
     Config = GraphConfig
+    search_space: Mapping[
+        str, Any
+    ] = {  # of the product and residual quantisers; every size can be cut into every levels
+        "levels": [2, 4, 8],
+        "codebook_size": (8, 256, "log"),
+        "embedding_size": [32, 64, 128],
+    }
 
     def ready(self) -> None:
         import_faiss("gci")

@@ -5,7 +5,9 @@ The floor every other indexer has to beat. Knows nothing of co-occurrence, title
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +16,7 @@ from genrec_bench.contracts import Context, Indexer
 from genrec_bench.types import Int32, Int64, TrainView
 
 BASE = 64  # two digits for up to 4,096 items or users, three for up to 262,144
+BASES: Mapping[str, Any] = {"base": [8, 16, 32, 64, 128, 256]}  # what a search tries
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,7 @@ class RandomIndexer(Indexer):
     """Random numbers written as digits, for items and users: codes without any meaning."""
 
     Config = DigitsConfig
+    search_space: Mapping[str, Any] = BASES
 
     def build(self, train: TrainView, ctx: Context) -> Index:
         """A random permutation of the items' numbers, and one of the users', both from `ctx.seed`."""
@@ -49,6 +53,7 @@ class SequentialIndexer(Indexer):
     """
 
     Config = DigitsConfig
+    search_space: Mapping[str, Any] = BASES
 
     def build(self, train: TrainView, ctx: Context) -> Index:
         """Uses no randomness: every seed gives the same codes."""

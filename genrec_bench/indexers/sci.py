@@ -7,6 +7,7 @@ codes out.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -57,6 +58,11 @@ class SpectralIndexer(Indexer):
     """
 
     Config = SpectralConfig
+    search_space: Mapping[str, Any] = {
+        "clusters": (5, 100, "log"),
+        "leaf_size": (20, 400, "log"),
+        "balance": [False, True],
+    }
 
     def build(self, train: TrainView, ctx: Context) -> Index:
         """Codes of all items and users. The same input and seed give the same codes whatever the number of threads."""

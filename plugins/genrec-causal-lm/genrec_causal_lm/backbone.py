@@ -84,6 +84,12 @@ class CausalLM(Backbone):
 
     Config = CausalConfig
     contract = 1
+    search_space: Mapping[str, Any] = {
+        "learning_rate": (1e-4, 1e-2, "log"),
+        "weight_decay": (1e-3, 0.3, "log"),
+        "dropout": [0.0, 0.1, 0.2, 0.3],
+        "batch_size": [32, 64, 128],
+    }
     profiles: Mapping[str, Mapping[str, Any]] = {
         "quick": {  # averaging and the learning rate chosen on validation (ml-100k)
             "epochs": 25,

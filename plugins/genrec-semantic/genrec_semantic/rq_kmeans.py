@@ -5,7 +5,9 @@ Knows vectors; nothing of where they come from.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -40,6 +42,7 @@ class ResidualKmeans(SemanticIndexer):
     """
 
     Config = ResidualKmeansConfig
+    search_space: Mapping[str, Any] = {"levels": [2, 3, 4], "codebook_size": (16, 512, "log")}
     method = "rq-kmeans"
     seed_moves = "the starts of K-means"
 

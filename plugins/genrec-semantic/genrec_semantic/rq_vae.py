@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -68,6 +68,12 @@ class ResidualVae(SemanticIndexer):
     """
 
     Config = ResidualVaeConfig
+    search_space: Mapping[str, Any] = {
+        "levels": [2, 3, 4],
+        "codebook_size": (16, 512, "log"),
+        "latent": [16, 32, 64],
+        "learning_rate": (1e-4, 1e-2, "log"),
+    }
     method = "rq-vae"
     seed_moves = "weights, batches, codebook starts"
 

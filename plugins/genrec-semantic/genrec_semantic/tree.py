@@ -5,7 +5,9 @@ The content twin of `sci`: the same kind of tree, grown on what items are instea
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -41,6 +43,7 @@ class SemanticTree(SemanticIndexer):
     """
 
     Config = SemanticTreeConfig
+    search_space: Mapping[str, Any] = {"clusters": (4, 64, "log"), "leaf_size": (10, 400, "log")}
     method = "semantic-tree"
     seed_moves = "the starts of K-means"
 
