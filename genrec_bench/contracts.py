@@ -236,10 +236,13 @@ class Baseline(Component):
 
     In the task `direct` (`ctx.task`) it should go by `queries.user` and what it learnt: generators see no history there,
     and `queries.history` holds the validation item at the test. `alarm` is what it means if this baseline beats
-    popularity, for one that should not: then the record warns with this sentence.
+    popularity, for one that should not: then the record warns with this sentence. `uses_gpu` says whether it computes
+    on `ctx.device` when that is a GPU: `auto` then finds one. Every other baseline is run and recorded on the CPU,
+    whatever device is asked for.
     """
 
     tasks: ClassVar[tuple[Task, ...]] = ("direct", "sequential")
+    uses_gpu: ClassVar[bool] = False
     alarm: str = ""
 
     @abstractmethod

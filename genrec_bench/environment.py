@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
+import re
 import sys
 from datetime import UTC, datetime
 from importlib import metadata
@@ -26,7 +27,7 @@ def pick_device(asked: str) -> str:
     try:
         device = torch.device(asked)
     except RuntimeError:
-        raise UsageError(f"no device {asked!r}: auto, cpu, cuda, cuda:N or mps") from None
+        raise _no_device(asked) from None
     if device.type == "cpu":
         return "cpu"
     if device.type == "cuda" and torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count():
@@ -34,6 +35,18 @@ def pick_device(asked: str) -> str:
     if device.type == "mps" and torch.backends.mps.is_available():
         return asked
     raise DeviceMissing(f"device {asked!r} is not on this machine: use --device cpu or auto", device=asked)
+
+
+def cpu_instead_of(asked: str) -> str:
+    """`cpu`, for what cannot use anything else. UsageError if `asked` is no device's name; whether it is there is not
+    looked up, so that torch need not be imported."""
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", asked):
+        raise _no_device(asked)
+    return "cpu"
+
+
+def _no_device(asked: str) -> UsageError:
+    return UsageError(f"no device {asked!r}: auto, cpu, cuda, cuda:N or mps")
 
 
 def environment(device: str) -> dict[str, Any]:
@@ -75,7 +88,8 @@ def peak_memory(device: str) -> dict[str, float | None]:
     if device.startswith("cuda"):
         import torch
 
-        peak["peak_device_mb"] = torch.cuda.max_memory_allocated(torch.device(device)) / 1e6
+        allocated = torch.cuda.max_memory_allocated(torch.device(device)) / 1e6
+        peak["peak_device_mb"] = allocated or None  # nothing of this process lay there: another one's was not measured
     return peak
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from genrec_bench import registry
 from genrec_bench.config import config_dict, make_config
 from genrec_bench.contracts import Component, Progress, Quiet
-from genrec_bench.environment import environment, peak_memory, pick_device, reset_peak_memory
+from genrec_bench.environment import cpu_instead_of, environment, peak_memory, pick_device, reset_peak_memory
 from genrec_bench.errors import DataError, GenrecError, NeedsMissing, RunFailed, UsageError, did_you_mean, lacks_memory
 from genrec_bench.folders import attempt, check_writable, locked, open_run_folder, run_folder, this_process
 from genrec_bench.guards import LESS_MEMORY, held_to, sealed
@@ -156,7 +156,7 @@ def run(
     """
     progress = progress or Quiet()
     spec = resolve(spec)
-    device = "cpu" if spec.baseline is not None and device == "auto" else pick_device(device)
+    device = device_of(spec, device, progress)
     folder = run_folder(Path(out), spec)
     earlier = open_run_folder(folder, spec, force=force, progress=progress)
     if force or earlier is None or earlier.status != "finished":
@@ -179,6 +179,19 @@ def run(
             this.phases["data"] = time.perf_counter() - began
             with sealed(hidden):
                 return _live(this)
+
+
+def device_of(spec: RunSpec, asked: str, progress: Progress) -> str:
+    """The device that a run of this spec is on: for `auto` a GPU if there is one and the system can use it.
+
+    A baseline that cannot use one stays on the CPU whatever is asked, and that is said; torch is not imported for it.
+    DeviceMissing if the device asked for is not there.
+    """
+    if spec.baseline is None or registry.load("baseline", spec.baseline).uses_gpu:
+        return pick_device(asked)
+    if asked not in ("auto", cpu_instead_of(asked)):
+        progress.note(f"baseline {spec.baseline!r} can use the CPU only: --device {asked} is passed over")
+    return "cpu"
 
 
 def validate(this: Run) -> float:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genrec_bench.contracts import Progress, Quiet
-from genrec_bench.environment import environment, pick_device
+from genrec_bench.environment import environment
 from genrec_bench.errors import NeedsMissing, RecordError, UsageError
 from genrec_bench.folders import check_writable
 from genrec_bench.guards import sealed
@@ -23,7 +23,7 @@ from genrec_bench.ledger import LEDGER_FILE, SCORE, Trial, append, best_first, s
 from genrec_bench.ledger import read_ledger as read_ledger
 from genrec_bench.loading import load_hiding
 from genrec_bench.reuse import components
-from genrec_bench.runner import Run, resolve, validate
+from genrec_bench.runner import Run, device_of, resolve, validate
 from genrec_bench.search_space import Choice, Range, Space, space_of
 from genrec_bench.spec import RunSpec
 from genrec_bench.types import digest
@@ -66,7 +66,7 @@ def tune(
     if trials < 1:
         raise UsageError(f"--trials {trials}: a search needs at least one")
     progress, ledger = progress or Quiet(), Path(ledger)
-    device = "cpu" if spec.baseline is not None and device == "auto" else pick_device(device)
+    device = device_of(spec, device, progress)
     varied = space_of(spec, space, fixed)
     check_writable(ledger.parent, "choose another --ledger")
     data, split, hidden = load_hiding(spec, data_dir=data_dir, progress=progress)

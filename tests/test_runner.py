@@ -8,9 +8,11 @@ import sys
 import jsonschema
 import numpy as np
 import pytest
+import torch
 from small_runs import folder_of, spec_for
 
-from genrec_bench import RunRecord, RunSpec, protocol, runner
+from genrec_bench import RunRecord, RunSpec, protocol, registry, runner
+from genrec_bench.contracts import Quiet
 from genrec_bench.errors import (
     ComponentFault,
     ConfigError,
@@ -252,6 +254,46 @@ def test_a_missing_data_file_leaves_nothing_behind(tmp_path):
 def test_a_device_that_is_not_there_is_refused(planted_file, tmp_path):
     with pytest.raises(DeviceMissing, match="cuda:99"):
         runner.run(spec_for(planted_file), out=tmp_path / "runs", device="cuda:99")
+
+
+class Notes(Quiet):
+    """Progress that keeps what it was told."""
+
+    def __init__(self):
+        self.told = []
+
+    def note(self, message):
+        self.told.append(message)
+
+
+class OnTheGpu(Popularity):
+    uses_gpu = True
+
+
+@pytest.mark.parametrize(("cls", "expected"), [(Popularity, "cpu"), (OnTheGpu, "cuda")])
+def test_auto_gives_a_gpu_to_a_baseline_that_uses_one(monkeypatch, cls, expected):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(registry, "load", lambda kind, name: cls)
+    assert runner.device_of(RunSpec(baseline="popularity"), "auto", Quiet()) == expected
+
+
+def test_a_floor_says_that_it_stays_on_the_cpu(planted_file, tmp_path):
+    notes = Notes()
+    record = runner.run(spec_for(planted_file, baseline="popularity"), out=tmp_path, device="cuda", progress=notes)
+    assert record.environment["device"] == record.throughput["device"] == "cpu"
+    assert any("'popularity' can use the CPU only: --device cuda is passed over" in note for note in notes.told)
+    with pytest.raises(UsageError, match="no device 'gpu'"):
+        runner.run(spec_for(planted_file, baseline="popularity"), out=tmp_path, device="gpu")
+
+
+def test_a_floor_is_run_without_torch(planted_file, tmp_path):
+    code = (
+        "import sys; from genrec_bench import RunSpec, run\n"
+        f"where = {{'dataset.path': {str(planted_file)!r}, 'dataset.format': 'sequence'}}\n"
+        f"run(RunSpec(baseline='popularity', dataset='file', set=where), out={str(tmp_path / 'runs')!r}, device='cuda')\n"
+        "assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_many_ranks_go_to_a_sidecar(go, tmp_path, monkeypatch):

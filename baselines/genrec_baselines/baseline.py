@@ -85,6 +85,7 @@ class RecBoleBaseline(Baseline):
 
     Config = Config
     contract = 1
+    uses_gpu = True
     search_space: ClassVar[Mapping[str, Any]] = {
         "learning_rate": (1e-4, 1e-2, "log"),
         "embedding_size": [32, 64, 128],

@@ -30,7 +30,7 @@ class Sequential(RecBoleBaseline):
 class ClosedForm(Direct):
     """A model that counts or solves instead of training: one pass, no negatives."""
 
-    sizes, samples_unmet = (), False
+    sizes, samples_unmet, uses_gpu = (), False, False
     fixed: ClassVar[Mapping[str, Any]] = {"train_neg_sample_args": None}
     search_space: ClassVar[Mapping[str, Any]] = {}  # no training, and no common option
 

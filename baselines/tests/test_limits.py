@@ -92,6 +92,11 @@ def test_no_process_and_no_folder_stay_behind(make, data, ctx, fake):
     assert not psutil.pid_exists(ended._worker.pid) and not ended._worker.folder.exists()
 
 
+def test_a_gpu_that_the_worker_does_not_see_is_no_silent_cpu(make, data):
+    with pytest.raises(WorkerFailed, match="sees no GPU: use --device cpu"):
+        make(models.BPR, epochs=1).fit(data.train, None, Context(device="cuda:99"))
+
+
 @pytest.mark.slow
 def test_training_ends_at_the_time_limit_with_the_best_weights_so_far(make, data):
     limited = make(models.BPR, epochs=1_000_000, stopping_step=1_000_000, time_limit=8)

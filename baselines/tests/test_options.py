@@ -5,13 +5,15 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from genrec_baselines import models, requirements, settings
 from genrec_baselines.baseline import parse_extra, visible_gpu
 
 from genrec_bench import RunSpec, registry
 from genrec_bench.config import make_config
+from genrec_bench.contracts import Quiet
 from genrec_bench.errors import ConfigError, DeviceMissing, NeedsMissing, UnknownComponent, UsageError
-from genrec_bench.runner import resolve
+from genrec_bench.runner import device_of, resolve
 from genrec_bench.types import Ragged, TrainView
 
 OURS = {info.name: info for info in registry.list_components("baseline") if info.distribution == "genrec-baselines"}
@@ -147,6 +149,15 @@ def test_data_without_features_is_refused_by_name(planted_file):
 def test_data_that_a_model_cannot_learn_from_is_refused(make, ctx, cls, rows, said):
     with pytest.raises(NeedsMissing, match=said):
         make(cls).fit(TrainView(Ragged.of(rows), 2), None, ctx)
+
+
+def test_a_model_that_is_trained_gets_the_gpu_that_torch_sees_and_one_that_counts_does_not(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    devices = {name: device_of(RunSpec(baseline=name), "auto", Quiet()) for name in OURS}
+    assert {name for name, device in devices.items() if device == "cpu"} == {"recbole-pop", "recbole-ease", "itemknn"}
+    assert set(devices.values()) == {"cpu", "cuda"}
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert device_of(RunSpec(baseline="bpr"), "auto", Quiet()) == "cpu"
 
 
 def test_the_gpu_is_named_as_the_machine_names_it(monkeypatch):

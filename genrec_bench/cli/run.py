@@ -33,7 +33,13 @@ PROFILE = "The backbone's settings by name; `genrec plugins show BACKBONE` lists
     "--out", type=click.Path(path_type=Path), default="runs", show_default=True, help="Folder of run folders."
 )
 @click.option("--data-dir", type=click.Path(path_type=Path), metavar="DIR", help="Where data files lie.")
-@click.option("--device", default="auto", show_default=True, metavar="NAME", help="cpu, cuda or auto.")
+@click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    metavar="NAME",
+    help="cpu, cuda, or auto: a GPU if there is one and the system uses it.",
+)
 @click.option("--force", is_flag=True, help="Run again even if this spec has finished.")
 @click.option("--json", "as_json", is_flag=True, help="Print the whole record, and nothing else.")
 def run(

@@ -14,7 +14,13 @@ import click
     "--out", type=click.Path(path_type=Path), default="runs", show_default=True, help="Folder of run folders."
 )
 @click.option("--data-dir", type=click.Path(path_type=Path), metavar="DIR", help="Where data files lie.")
-@click.option("--device", default="auto", show_default=True, metavar="NAME", help="cpu, cuda or auto.")
+@click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    metavar="NAME",
+    help="cpu, cuda, or auto: a GPU if there is one and the system uses it.",
+)
 @click.option("--dry-run", is_flag=True, help="List the runs and stop.")
 def suite(file: Path, out: Path, data_dir: Path | None, device: str, dry_run: bool) -> None:
     """Run everything that FILE.toml asks for. What has finished is not run again, what fails does not stop the rest.

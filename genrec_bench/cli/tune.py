@@ -28,7 +28,13 @@ SPACE_HELP = "What to vary instead of what the components declare: LOW:HIGH, LOW
 @click.option("--ledger", type=click.Path(path_type=Path), metavar="FILE", help="[default: ledger.jsonl in --out]")
 @click.option("--out", type=click.Path(path_type=Path), default="runs", show_default=True, help="Folder of the ledger.")
 @click.option("--data-dir", type=click.Path(path_type=Path), metavar="DIR", help="Where data files lie.")
-@click.option("--device", default="auto", show_default=True, metavar="NAME", help="cpu, cuda or auto.")
+@click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    metavar="NAME",
+    help="cpu, cuda, or auto: a GPU if there is one and the system uses it.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print all trials of this search as JSON.")
 def tune(
     system: str,

@@ -3,6 +3,7 @@
 RecBole's own trainer, early stopping and checkpoints are used as they are; validation targets never come here.
 """
 
+import sys
 import time
 
 import numpy as np
@@ -59,6 +60,8 @@ def train(job, host):
     sequences = rows_of(data["values"], data["offsets"])
     features = rows_of(data["features"], data["feature_offsets"]) if "features" in data else None
     config = configure(job, features is not None)
+    if job["gpu"] and config["device"].type != "cuda":  # RecBole would go on without a word
+        raise RuntimeError(f"torch of {sys.executable} sees no GPU: use --device cpu")
     init_seed(config["seed"], config["reproducibility"])
     sequential = job["sequential"]
     longest = config["MAX_ITEM_LIST_LENGTH"]
