@@ -1,4 +1,9 @@
-"""Is RecBole there, and the version that this bridge was built for? Looks at files only: imports none of it."""
+"""Is RecBole there, the version that this bridge was built for, and what it imports? Looks for files only: imports none
+of them.
+
+RecBole's own metadata is not asked: of its pins, `ray<=2.6.3` has no wheel for Python 3.12 and later, and nothing that
+runs here imports ray.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +18,26 @@ from genrec_bench.errors import NeedsMissing, UsageError
 
 VERSION = "1.2.1"
 INSTALL = f"-m pip install --no-deps recbole=={VERSION}"
+IMPORTS = {  # what RecBole imports when one of its models is trained: module -> distribution
+    "colorama": "colorama",
+    "colorlog": "colorlog",
+    "numpy": "numpy",
+    "pandas": "pandas",
+    "scipy": "scipy",
+    "sklearn": "scikit-learn",
+    "tensorboard": "tensorboard",
+    "texttable": "texttable",
+    "torch": "torch",
+    "tqdm": "tqdm",
+    "yaml": "pyyaml",
+}
 
 
 @functools.lru_cache(maxsize=8)
 def locate(python: str | None) -> Path:
-    """The folder of the interpreter's RecBole. NeedsMissing with the command that installs it, where it is not there or is
-    another version; UsageError if there is no such interpreter."""
-    origin = _origin(python)
+    """The folder of the interpreter's RecBole. NeedsMissing with the command that installs it, where it is not there, is
+    another version, or lacks what it imports; UsageError if there is no such interpreter."""
+    origin, lacking = _look(python)
     if not origin:
         raise NeedsMissing(
             f"RecBole is not installed: {python or sys.executable} {INSTALL} (without its own pins: one of them, ray, has "
@@ -34,19 +52,30 @@ def locate(python: str | None) -> Path:
             f"{python or sys.executable} {INSTALL}",
             needs="recbole",
         )
+    if lacking:
+        packages = " ".join(IMPORTS[module] for module in lacking)
+        raise NeedsMissing(
+            f"RecBole imports {', '.join(lacking)}, not installed: {python or sys.executable} -m pip install {packages}",
+            needs=lacking,
+        )
     return folder
 
 
-def _origin(python: str | None) -> str:
+def _look(python: str | None) -> tuple[str, list[str]]:
+    """Where the interpreter's RecBole is (empty: nowhere), and which modules it would not find."""
     if python is None:
         spec = find_spec("recbole")
-        return spec.origin or "" if spec else ""
-    code = "from importlib.util import find_spec as f; s = f('recbole'); print(s.origin if s else '')"
+        return spec.origin or "" if spec else "", [name for name in IMPORTS if find_spec(name) is None]
+    code = (
+        "from importlib.util import find_spec as f; s = f('recbole'); print(s.origin if s else ''); "
+        f"print(*[name for name in {list(IMPORTS)} if f(name) is None])"
+    )
     try:
         done = subprocess.run([python, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     except (OSError, subprocess.SubprocessError) as error:
         raise UsageError(f"baseline.python = {python!r} is no Python interpreter that runs: {error}") from None
-    return done.stdout.strip()
+    origin, lacking, *_ = [*done.stdout.splitlines(), "", ""]
+    return origin.strip(), lacking.split()
 
 
 def parameters_of(model: str, folder: Path) -> set[str]:

@@ -80,11 +80,28 @@ def test_extra_takes_any_value():
 def test_without_the_right_recbole_the_command_to_install_it_is_told(monkeypatch, tmp_path, version, said):
     (tmp_path / "__init__.py").write_text(f'__version__ = "{version}"\n')
     origin = str(tmp_path / "__init__.py") if version else ""
-    monkeypatch.setattr(requirements, "_origin", lambda python: origin)
+    monkeypatch.setattr(requirements, "_look", lambda python: (origin, []))
     requirements.locate.cache_clear()
     with pytest.raises(NeedsMissing, match=f"{said}.*-m pip install --no-deps recbole==1.2.1"):
         requirements.locate(None)
     requirements.locate.cache_clear()
+
+
+def test_what_recbole_imports_and_is_missing_is_told_with_the_command(monkeypatch, make):
+    monkeypatch.setitem(requirements.IMPORTS, "no_such_module", "no-such-package")
+    requirements.locate.cache_clear()
+    for python in (None, sys.executable):
+        with pytest.raises(NeedsMissing, match=r"imports no_such_module, .* -m pip install no-such-package$"):
+            make(models.BPR, python=python).ready()
+    requirements.locate.cache_clear()
+
+
+def test_ray_is_not_asked_for(monkeypatch, make):
+    """RecBole's pin of it has no wheel for Python 3.12 and later."""
+    monkeypatch.setitem(sys.modules, "ray", None)
+    requirements.locate.cache_clear()
+    make(models.BPR).ready()
+    assert "ray" not in requirements.IMPORTS
 
 
 def test_an_interpreter_that_is_none_is_refused(make):
