@@ -14,6 +14,7 @@ from genrec_bench.codes import Index
 from genrec_bench.contracts import FitReport, Template
 from genrec_bench.guards import fault, held_to
 from genrec_bench.metrics.validity import contained
+from genrec_bench.record import misfit
 from genrec_bench.registry import ComponentInfo
 from genrec_bench.types import NO_HYPOTHESIS, Generations, Int32, Interactions, Queries, Ranking, Sources
 
@@ -141,11 +142,15 @@ def check_ranking(info: ComponentInfo, ranking: Any, queries: Queries, policy: s
 
 
 def check_facts(info: ComponentInfo, facts: Any) -> dict[str, Any]:
-    """A baseline's facts as plain JSON data, if they are a mapping that can be written as such."""
+    """A baseline's facts as plain JSON data, if they are a mapping that can be written as such, and mean by a key of the
+    record's `training` what its schema says."""
     try:
-        return dict(json.loads(json.dumps(dict(facts), allow_nan=False)))
+        plain = dict(json.loads(json.dumps(dict(facts), allow_nan=False)))
     except (TypeError, ValueError) as error:
         raise fault(info, "plain facts", f"facts gave what JSON cannot hold: {error}") from error
+    if odd := misfit(plain, "training"):
+        raise fault(info, "facts of the record", f"facts gave a key of the record that does not fit its schema: {odd}")
+    return plain
 
 
 def _size(found: Any) -> str:

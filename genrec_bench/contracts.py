@@ -254,5 +254,8 @@ class Baseline(Component):
         """The best `k` items per query, fewer where it has no more; never one of `exclude`'s."""
 
     def facts(self) -> Mapping[str, Any]:
-        """What its training was, for the record's `training`: JSON-able; asked once, after `fit`. Empty: nothing to say."""
+        """What its training was, for the record's `training`: JSON-able; asked once, after `fit`. Empty: nothing to say.
+
+        Keys that the record's schema lists (`epochs`, `history`, `converged`, ...) mean what it says; others are free.
+        """
         return {}

@@ -143,6 +143,15 @@ def check_schema(values: Mapping[str, Any], path: Path) -> None:
         )
 
 
+def misfit(section: Mapping[str, Any], name: str) -> str:
+    """Why a section of a record does not fit the published schema, naming the key; empty if it does."""
+    from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import best_match
+
+    worst = best_match(Draft202012Validator(RunRecord.json_schema()["properties"][name]).iter_errors(section))
+    return "" if worst is None else f"{worst.json_path.removeprefix('$.')}: {worst.message[:200]}"
+
+
 @functools.cache
 def _validator() -> Any:
     from jsonschema import Draft202012Validator

@@ -179,6 +179,11 @@ class TellsNoData(Popularity):
         return {"loss": float("nan")}
 
 
+class MeansSomethingElse(Popularity):
+    def facts(self):
+        return {"mood": "good", "converged": "nearly"}
+
+
 @pytest.fixture
 def instead(monkeypatch):
     """Puts a class in the place of an installed component."""
@@ -216,6 +221,7 @@ def instead(monkeypatch):
         ("baseline", Invents, "known items", "catalogue of 48"),
         ("baseline", Repeats, "rank", "names an item twice"),
         ("baseline", TellsNoData, "plain facts", "JSON"),
+        ("baseline", MeansSomethingElse, "facts of the record", "converged: 'nearly' is not of type"),
     ],
 )
 def test_a_broken_component_is_stopped_by_name(go, tmp_path, instead, kind, cls, check, says):

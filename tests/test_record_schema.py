@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
 from example_records import baseline, failed, finished, generator_spec
 
-from genrec_bench.record import RunRecord
+from genrec_bench.record import RunRecord, misfit
 from genrec_bench.spec import RunSpec
 
 SCHEMA = RunRecord.json_schema()
@@ -21,11 +23,15 @@ def complaints(record: dict[str, Any]) -> list[str]:
     return [f"{error.json_path}: {error.message}" for error in VALIDATOR.iter_errors(record)]
 
 
+LEADERBOARDS = Path(__file__).resolve().parents[1] / "leaderboards"
+
+
 def properties(schema: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
     """Every named property below `schema`, descriptions or not; conditions are left out."""
     for name, inner in schema.get("properties", {}).items():
         yield f"{path}.{name}", inner
         yield from properties(inner, f"{path}.{name}")
+        yield from properties(inner.get("items", {}), f"{path}.{name}[]")
 
 
 def test_it_is_a_valid_schema_itself() -> None:
@@ -70,6 +76,54 @@ def test_every_key_is_described() -> None:
     named = dict(properties(SCHEMA)) | dict(properties(SCHEMA["$defs"]["metrics"], ".metrics"))
     assert [name for name, inner in named.items() if not inner.get("description")] == []
     assert len(named) > 90
+
+
+def training_of_a_recbole_model() -> dict[str, Any]:
+    """What the worker of genrec-baselines tells."""
+    row = {"epoch": 1, "loss": 0.69, "seconds": 1.5, "ndcg@10": 0.02}
+    around = {"model": "BPR", "source": "defaults", "settings": {"epochs": 1, "tuned": None}, "patches": ["x"]}
+    return {
+        "epochs": 1,
+        "best_epoch": 1,
+        "history": [row],
+        "examples_per_epoch": 9,
+        "precision": "fp32",
+        "seconds": 2.5,
+        "converged": False,
+        "ended_by": "epochs",
+        "parameters": {"embedding": 64, "other": 0},
+        "recbole": {**around, "python": "3.12.1", "packages": {"recbole": "1.2.1"}, "peak_host_mb": 800.5},
+    }
+
+
+def test_what_a_baseline_says_of_its_training_fits_and_so_do_keys_of_its_own() -> None:
+    training = training_of_a_recbole_model()
+    assert complaints({**baseline().to_dict(), "training": training}) == []
+    own = {**training, "mood": "good", "recbole": {**training["recbole"], "more": 1}, "history": [{"gain": 3}]}
+    assert complaints({**baseline().to_dict(), "training": own}) == []
+
+
+def test_every_key_of_a_recbole_models_training_is_documented() -> None:
+    named = {name for name, _ in properties(SCHEMA["properties"]["training"])}
+    training = training_of_a_recbole_model()
+    told = {f".{key}" for key in training} | {f".recbole.{key}" for key in training["recbole"]}
+    assert told | {f".history[].{key}" for key in training["history"][0]} <= named
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"converged": "yes"}, {"ended_by": 3}, {"history": [{"epoch": "one"}]}, {"recbole": {"patches": "none"}}],
+    ids=lambda change: next(iter(change)),
+)
+def test_a_key_of_training_means_what_the_schema_says(change: dict[str, Any]) -> None:
+    assert complaints({**baseline().to_dict(), "training": {**training_of_a_recbole_model(), **change}})
+    assert misfit(change, "training").startswith(next(iter(change)))
+
+
+def test_every_committed_record_fits() -> None:
+    found = sorted(LEADERBOARDS.rglob("records/*.json"))
+    assert found
+    assert {path.name: complaints(json.loads(path.read_text())) for path in found} == {path.name: [] for path in found}
 
 
 @pytest.mark.parametrize(
