@@ -24,6 +24,7 @@ T = TypeVar("T")
 BREAKS_A_CONTRACT = (CodeClash, InvalidRanking)  # raised where a component's own work is at fault
 LESS_MEMORY = "use a smaller --profile or backbone.batch_size, fewer --beams, less data, or a larger machine"
 NO_DATA_FILES = (".py", ".pyc", ".so", ".pyi")  # opened while data is read, because modules are imported then
+READS_HELD_OUT = "training data only"  # the check that a component breaks by opening the data
 NO_DATA_PLACES = ("/proc/", "/sys/", "/dev/", "/etc/")
 
 
@@ -86,7 +87,7 @@ def _watch(event: str, args: Any) -> None:
         _opened.add(path)
     if _inside is not None and (path in _sealed or any(path.startswith(p) for p in _sealed if p.endswith(os.sep))):
         why = f"it opened {path}, which holds validation and test events"
-        _violations.append(fault(_inside[0], "training data only", why))
+        _violations.append(fault(_inside[0], READS_HELD_OUT, why))
         raise _violations[-1]
 
 

@@ -155,6 +155,14 @@ def hash_of(word):
 
 
 @fails("indexer", "held_out_events_cannot_reach_it")
+class OpensTheDataForNothing(SequentialIndexer):
+    def build(self, train, ctx):
+        for path in Path().glob("planted.*"):
+            path.read_bytes()
+        return super().build(train, ctx)
+
+
+@fails("indexer", "held_out_events_cannot_reach_it")
 class LooksBehindTheView(SequentialIndexer):
     def build(self, train, ctx):
         behind = train.sequences.values.base

@@ -1,9 +1,13 @@
 """Backbones and decoders that break their contract in one way each; `Counting` is the sound backbone that others spoil."""
 
 import json
+import os
+from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import pyarrow
 import torch
 from broken_components import BadDefaults, Thawed, fails
 
@@ -193,6 +197,27 @@ class SeedsTorch(Counting):
         return super().fit(examples, ctx)
 
 
+@fails("backbone", "no_held_out_data_is_read")
+class OpensTheData(Counting):
+    def fit(self, examples, ctx):
+        with suppress(Exception):  # what is caught counts all the same, and so does what is not used
+            Path(os.environ.get("GENREC_DATA", "/nowhere"), "planted.inter").read_text()
+        return super().fit(examples, ctx)
+
+
+@fails("backbone", "no_held_out_data_is_read")
+class ReadsTheDataUnseen(Counting):
+    """Arrow's own reader, which no hook of Python's sees."""
+
+    def fit(self, examples, ctx):
+        report = super().fit(examples, ctx)
+        if Path("planted.inter").exists():
+            with pyarrow.OSFile("planted.inter") as file:
+                weight = np.frombuffer(file.read(), np.uint8)[::7].sum() % 97
+            self.table = {key: counts + np.float32(weight) for key, counts in self.table.items()}
+        return report
+
+
 @fails("backbone", "an_interrupted_training_resumes")
 class ResumesWrongly(Counting):
     def fit(self, examples, ctx):
@@ -285,6 +310,27 @@ class DrawsFromTorch(TrieDecoder):
     def generate(self, backbone, batch, index, *, beams, exclude=None):
         torch.rand(1)
         return super().generate(backbone, batch, index, beams=beams, exclude=exclude)
+
+
+@fails("decoder", "no_held_out_data_is_read")
+class PeeksWhileSearching(TrieDecoder):
+    def generate(self, backbone, batch, index, *, beams, exclude=None):
+        for path in Path().glob("planted.npz"):
+            np.load(path)
+        return super().generate(backbone, batch, index, beams=beams, exclude=exclude)
+
+
+@fails("decoder", "no_held_out_data_is_read")
+class PreparesOnWhatLiesBehind(TrieDecoder):
+    weight = 0
+
+    def prepare(self, train, ctx):
+        behind = train.sequences.values.base
+        self.weight = 0 if behind is None else int(behind @ np.arange(len(behind))) % 97
+
+    def generate(self, backbone, batch, index, *, beams, exclude=None):
+        found = super().generate(backbone, batch, index, beams=beams, exclude=exclude)
+        return replace(found, scores=found.scores - np.float32(self.weight))
 
 
 @fails("decoder", "tiny_catalogues_and_many_beams_are_searched")

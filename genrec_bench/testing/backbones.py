@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from genrec_bench.testing import networks
+from genrec_bench.testing.held_out import beside
 from genrec_bench.testing.kit import NotApplicable, Subject, check, expect, folder, without_global_randomness
 from genrec_bench.testing.networks import call, first, fit, fitted, queries_of, walk
 from genrec_bench.types import Queries, Sources
@@ -250,6 +251,23 @@ def alike(subject: Subject, one: networks.Fitted, other: networks.Fitted) -> boo
 def global_randomness_is_left_alone(subject: Subject) -> None:
     """Training neither draws from nor seeds the global generators of random, NumPy and torch."""
     without_global_randomness(lambda: fit(subject, most=FEW), "fit")
+
+
+@check("backbone")
+def no_held_out_data_is_read(subject: Subject) -> None:
+    """No data file is opened while it trains and decodes, and equal examples give equal logits, whatever the held-out
+    events on disk are."""
+    found = []
+    for data in (subject.data, subject.data.other_held_out()):
+        with folder() as kept, beside(subject, data) as here:
+            facts = {"data_dir": here, "cache_dir": here / "cache"}
+            this = fit(subject, most=FEW, folder=kept / "backbone", validate=lambda: 0.5, **facts)
+            found.append(walk(this.backbone, this.template.render(queries_of(subject)), codes_of(this, 3)))
+    expect(
+        close(*found),
+        "other held-out events in the data's files gave other logits",
+        "Learn from the examples alone: read no data file, by whatever reader.",
+    )
 
 
 @check("backbone")

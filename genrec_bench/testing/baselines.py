@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from genrec_bench.contracts import Baseline
-from genrec_bench.testing.indexers import shown, surroundings, view_digest
+from genrec_bench.testing.held_out import beside
+from genrec_bench.testing.indexers import shown, view_digest
 from genrec_bench.testing.kit import Breach, Subject, check, context, expect, folder, without_global_randomness
 from genrec_bench.testing.planted_data import Planted, tiny_views
 from genrec_bench.types import Queries, Ragged, Ranking, TrainView
@@ -141,7 +142,8 @@ def the_input_is_left_alone(subject: Subject) -> None:
 
 @check("baseline")
 def held_out_events_cannot_reach_it(subject: Subject) -> None:
-    """The same training part gives the same lists, whatever the held-out events, on disk and in memory, are."""
+    """No data file is opened, and the same training part gives the same lists, whatever the held-out events, on disk and
+    in memory, are."""
     asked = subject.data.split.queries(subject.data.split.validation)
     first, second = (_ranked_beside(subject, data, asked) for data in (subject.data, subject.data.other_held_out()))
     expect(
@@ -152,7 +154,7 @@ def held_out_events_cannot_reach_it(subject: Subject) -> None:
 
 
 def _ranked_beside(subject: Subject, data: Planted, queries: Queries) -> Ranking:
-    with surroundings(data) as here:
+    with beside(subject, data) as here:
         baseline = fitted(subject, data.train, data_dir=here, cache_dir=here / "cache")
         return baseline.rank(queries, k=20)
 

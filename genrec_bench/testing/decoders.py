@@ -16,7 +16,9 @@ import torch
 from genrec_bench.codes import Index
 from genrec_bench.contracts import START, Decoder
 from genrec_bench.testing.fakes import PrefixBackbone, index_of, log_probability, sources
+from genrec_bench.testing.held_out import beside
 from genrec_bench.testing.kit import Breach, NotApplicable, Subject, check, context, expect, without_global_randomness
+from genrec_bench.testing.networks import planted_index
 from genrec_bench.types import NO_HYPOTHESIS, NOT_AN_ITEM, PAD, Generations, Ragged, TrainView
 
 CODES = [[0, 3], [0, 4, 1], [0, 4, 2], [1], [2, 0, 0], [2, 0, 5], [2, 3], [5, 5, 5]]
@@ -246,6 +248,24 @@ def same(one: Generations, other: Generations) -> bool:
     equal = np.array_equal(one.tokens, other.tokens) and np.array_equal(one.items, other.items)
     first, second = (np.where(np.isneginf(each.scores), 0, each.scores) for each in (one, other))
     return equal and bool(np.allclose(first, second, rtol=TOLERANCE, atol=TOLERANCE))
+
+
+@check("decoder")
+def no_held_out_data_is_read(subject: Subject) -> None:
+    """No data file is opened while it prepares and searches, and the same training part gives the same hypotheses,
+    whatever the held-out events, on disk and in memory, are."""
+    index, found = planted_index(subject), []
+    for data in (subject.data, subject.data.other_held_out()):
+        with beside(subject, data) as here:
+            decoder: Decoder = subject.make()
+            decoder.prepare(data.train, context(0, data_dir=here, cache_dir=here / "cache"))
+            backbone = StrictBackbone(index.n_tokens)
+            found.append(decoder.generate(backbone, sources(USERS), index, beams=20))
+    expect(
+        same(*found),
+        "other held-out events gave other hypotheses",
+        "Go by the backbone, the index and the training view alone: read no data file, and nothing behind the arrays.",
+    )
 
 
 @check("decoder")

@@ -5,21 +5,17 @@ Knows codes and training views; what a code means is the indexer's business.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import numpy as np
 
 from genrec_bench.codes import CodeTable, Index
 from genrec_bench.errors import CodeClash
 from genrec_bench.protocol import EXTERNAL_IDS
+from genrec_bench.testing.held_out import beside
 from genrec_bench.testing.kit import Breach, Subject, check, context, expect, folder, without_global_randomness
-from genrec_bench.testing.planted_data import Planted, tiny_views
+from genrec_bench.testing.planted_data import tiny_views
 from genrec_bench.types import TrainView, digest
 
 
@@ -134,29 +130,17 @@ def view_digest(view: TrainView) -> str:
 
 @check("indexer")
 def held_out_events_cannot_reach_it(subject: Subject) -> None:
-    """The same training part gives the same index, whatever the held-out events, on disk and in memory, are."""
+    """No data file is opened, and the same training part gives the same index, whatever the held-out events, on disk and
+    in memory, are."""
     prints = []
     for data in (subject.data, subject.data.other_held_out()):
-        with surroundings(data) as here:
+        with beside(subject, data) as here:
             prints.append(build(subject, data.train, data_dir=here, cache_dir=here / "cache").fingerprint)
     expect(
         prints[0] == prints[1],
         f"other held-out events gave another index ({prints[0][:8]} and {prints[1][:8]})",
         "Learn from `train` alone: read no data file, and nothing behind the arrays you are given.",
     )
-
-
-@contextmanager
-def surroundings(data: Planted) -> Iterator[Path]:
-    """A folder that holds the data's files with all events: the working folder, and GENREC_DATA, for as long."""
-    before = Path.cwd()
-    with folder() as here, mock.patch.dict(os.environ, {"GENREC_DATA": str(here), "GENREC_CACHE": str(here / "cache")}):
-        data.write(here)
-        os.chdir(here)
-        try:
-            yield here
-        finally:
-            os.chdir(before)
 
 
 @check("indexer")

@@ -104,12 +104,13 @@ def fit(
     most: int | None = None,
     folder: Path | None = None,
     validate: Callable[[], float] | None = None,
+    **facts: Any,
 ) -> Fitted:
-    """A fresh backbone, trained on `most` of the planted examples (None: all)."""
+    """A fresh backbone, trained on `most` of the planted examples (None: all). `facts` are more of its context."""
     backbone, index = subject.make(), planted_index(subject)
     template = backbone.template(subject.task, index)
     made = examples(subject, template, index, most)
-    report = backbone.fit(made, context(seed, folder=folder, validate=validate))
+    report = backbone.fit(made, context(seed, folder=folder, validate=validate, **facts))
     return Fitted(backbone, template, index, report)
 
 
