@@ -147,7 +147,8 @@ def find(kind: str, name: str) -> ComponentInfo:
 def _unknown(kind: str, name: str, known: list[ComponentInfo]) -> UnknownComponent:
     owner, _, plain = name.rpartition(":")
     names = sorted({info.name for info in known} | {f"{info.distribution}:{info.name}" for info in known if owner})
-    said = f"no {kind} named {name!r}.{did_you_mean(name, names)}"
+    hint = did_you_mean(name, names)
+    said = f"no {kind} named {name!r}.{hint}"
     elsewhere = KNOWN_ELSEWHERE.get((kind, plain))
     if elsewhere and not owner:
         folder = FOLDERS.get(elsewhere, f"./plugins/{elsewhere}")
@@ -155,6 +156,8 @@ def _unknown(kind: str, name: str, known: list[ComponentInfo]) -> UnknownCompone
     elif owner and not any(_normalised(info.distribution) == _normalised(owner) for info in known):
         said += f" No installed distribution {owner!r} has {_a(kind)}: is it installed?"
     listing = f"  `genrec plugins --kind {kind}` lists all {len(known)}."
+    if not hint and not elsewhere:
+        said += f" There are: {', '.join(names)}."
     return UnknownComponent(said + listing, kind=kind, name=name, known=tuple(names))
 
 

@@ -28,6 +28,7 @@ CODE = Path(__file__).with_name("worker")
 LOG = "recbole.log"
 POLL = 0.25  # seconds between looks at a silent worker's memory
 LAST_LINES = 4  # of the log, in an error's message
+LONGEST = 160  # characters of each
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -84,7 +85,9 @@ class Worker:
                 continue
             if line is None:
                 raise self._failed(self._how_it_ended())
-            message: dict[str, Any] = json.loads(line)
+            message = _parsed(line)
+            if message is None:
+                raise self._failed(f"said what is no message: {line.strip()[:80]!r}")
             if "error" in message:
                 raise self._failed(f"failed: {' '.join(message['error'].split())}")
             self._check_memory()
@@ -93,12 +96,9 @@ class Worker:
     def _check_memory(self) -> None:
         if self._memory_limit is None:
             return
-        with suppress(psutil.Error):
-            used = psutil.Process(self.pid).memory_info().rss / 1e6
-            if used > self._memory_limit:
-                raise self._failed(
-                    f"used {used:.0f} MB, more than memory_limit_mb={self._memory_limit}, and was stopped"
-                )
+        used = resident(self.pid)
+        if used > self._memory_limit:
+            raise self._failed(f"used {used:.0f} MB, more than memory_limit_mb={self._memory_limit}, and was stopped")
 
     def _how_it_ended(self) -> str:
         with suppress(subprocess.TimeoutExpired):
@@ -119,12 +119,33 @@ class Worker:
 
 
 def tail(log: Path, lines: int = LAST_LINES) -> tuple[str, ...]:
-    """The last lines of a log that say something, without colours."""
+    """The last lines of a log that say something, without colours, long ones cut."""
     try:
         text = log.read_text(errors="replace")
     except OSError:
         return ()
-    return tuple([line for line in map(str.strip, COLOURS.sub("", text).splitlines()) if line][-lines:])
+    said = [line for line in map(str.strip, COLOURS.sub("", text).splitlines()) if line]
+    return tuple(line if len(line) <= LONGEST else f"{line[:LONGEST]}..." for line in said[-lines:])
+
+
+def resident(pid: int) -> float:
+    """Resident memory of a process and of those it started, in MB (10^6 bytes); 0 once it is gone."""
+    used = 0.0
+    with suppress(psutil.Error):
+        process = psutil.Process(pid)
+        for each in (process, *process.children(recursive=True)):
+            with suppress(psutil.Error):
+                used += each.memory_info().rss / 1e6
+    return used
+
+
+def _parsed(line: str) -> dict[str, Any] | None:
+    """A message; None for anything else."""
+    try:
+        message = json.loads(line)
+    except ValueError:
+        return None
+    return message if isinstance(message, dict) else None
 
 
 def _read(stream: IO[str] | None, lines: queue.Queue[str | None]) -> None:

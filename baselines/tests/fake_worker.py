@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 import sys
 import time
 
@@ -15,6 +16,10 @@ if what == "is killed":
     os.kill(os.getpid(), 9)
 if what == "raises":
     print(json.dumps({"error": "ValueError: Training loss\n is nan"}), flush=True)
+if what == "babbles":
+    print("Segmentation fault, or so", flush=True)
+if what == "lets another grow":
+    subprocess.Popen([sys.executable, "-c", "held = bytearray(b'x') * 400_000_000; import time; time.sleep(60)"])
 if what == "grows":
     held = bytearray(os.urandom(1)) * 400_000_000
 time.sleep(60)

@@ -31,6 +31,7 @@ def fake(monkeypatch):
         ("exits", r"ended by itself \(exit code 3\)"),
         ("is killed", r"was killed by SIGKILL \(out of memory\?\)"),
         ("raises", r"failed: ValueError: Training loss is nan"),
+        ("babbles", r"said what is no message: 'Segmentation fault, or so'"),
     ],
 )
 def test_a_worker_that_ends_is_told_with_the_end_of_its_log(make, data, ctx, fake, what, said):
@@ -50,8 +51,9 @@ def test_a_worker_that_hangs_is_stopped_at_its_time_limit(make, data, ctx, fake,
     assert not psutil.pid_exists(hanging._worker.pid) and not hanging._worker.folder.exists()
 
 
-def test_a_worker_that_grows_is_stopped_at_its_memory_limit(make, data, ctx, fake):
-    fake("grows")
+@pytest.mark.parametrize("what", ["grows", "lets another grow"])
+def test_a_worker_that_grows_is_stopped_at_its_memory_limit(make, data, ctx, fake, what):
+    fake(what)
     with pytest.raises(WorkerFailed, match="more than memory_limit_mb=200"):
         make(models.BPR, memory_limit_mb=200).fit(data.train, None, ctx)
 
@@ -67,21 +69,31 @@ def test_a_failed_run_is_recorded_with_its_reason_and_the_log_stays(planted_file
 
 
 class Killer(Quiet):
-    """Progress that kills the worker at its first sign of life."""
+    """Progress that kills the worker when a phase begins."""
+
+    def __init__(self, when):
+        self.when = when
 
     def phase(self, name, total=None, unit=""):
-        if name.startswith("training"):
+        if name.startswith(self.when):
             (child,) = psutil.Process().children()
             os.kill(child.pid, 9)
         return super().phase(name, total, unit)
 
 
-def test_a_worker_killed_from_outside_leaves_a_failed_record_and_a_living_host(planted_file, tmp_path):
-    spec = RunSpec(dataset="file", baseline="bpr", set=planted_file)
+@pytest.mark.parametrize("when", ["training", "ranking"])
+def test_a_worker_killed_from_outside_leaves_a_failed_record_and_a_living_host(planted_file, tmp_path, when):
+    spec = RunSpec(dataset="file", baseline="bpr", set={**planted_file, "baseline.epochs": 1})
     with pytest.raises(WorkerFailed, match="was killed by SIGKILL"):
-        run(spec, out=tmp_path / "out", progress=Killer())
+        run(spec, out=tmp_path / "out", progress=Killer(when))
     (folder,) = (tmp_path / "out").glob("*/")
     assert RunRecord.read(folder).status == "failed"
+
+
+def test_long_lines_of_a_log_are_cut(tmp_path):
+    (tmp_path / "log").write_text(f"first\n\n{'x' * 5000}\n")
+    first, second = process.tail(tmp_path / "log")
+    assert first == "first" and second == "x" * process.LONGEST + "..."
 
 
 def test_no_process_and_no_folder_stay_behind(make, data, ctx, fake):

@@ -38,6 +38,12 @@ def test_an_unknown_model_is_told_the_closest_name():
         resolve(RunSpec(baseline="sasrek", task="sequential"))
 
 
+def test_a_name_like_no_other_is_told_all_there_are():
+    with pytest.raises(UnknownComponent, match=r"There are: .*\bbpr, .*\bsasrec\b") as caught:
+        resolve(RunSpec(baseline="transformer4rec"))
+    assert set(OURS) <= set(caught.value.known)
+
+
 def test_the_core_names_this_distribution_for_every_model():
     ours = {name for (kind, name), where in registry.KNOWN_ELSEWHERE.items() if where == "genrec-baselines"}
     assert ours == set(OURS)
