@@ -19,6 +19,7 @@ from genrec_bench.errors import ConfigError, UsageError, did_you_mean
 from genrec_bench.spec import RunSpec, read_toml
 
 TUNED = ("indexer", "backbone", "baseline")  # decoders are compared on the same weights, so they are not tuned
+NOT_UNDERSTOOD = "(not understood)"
 FORMS = "LOW:HIGH, LOW:HIGH:log or A,B,C"
 
 
@@ -84,7 +85,7 @@ def described(cls: type[Component]) -> dict[str, str]:
         try:
             each = _range_or_choice(value, hints[option])
         except (ValueError, KeyError):
-            told[option] = f"{value!r} (not understood)"
+            told[option] = f"{value!r} {NOT_UNDERSTOOD}"
             continue
         lists = isinstance(each, Choice) and any(isinstance(choice, list) for choice in each.values)
         told[option] = " | ".join(",".join(map(str, choice)) for choice in each.values) if lists else str(each)

@@ -73,6 +73,16 @@ class Needy(SequentialIndexer):
     needs = frozenset({"images"})
 
 
+@fails("indexer", "options_are_frozen_and_have_defaults")
+class VariesWhatIsNot(SequentialIndexer):
+    search_space = {"bass": [2, 4]}  # noqa: RUF012
+
+
+@fails("indexer", "options_are_frozen_and_have_defaults")
+class VariesNothing(SequentialIndexer):
+    search_space = {"base": (64, 2)}  # noqa: RUF012
+
+
 @fails("indexer", "every_item_has_a_code_of_its_own")
 class Duplicates(SequentialIndexer):
     def build(self, train, ctx):

@@ -10,13 +10,15 @@ from genrec_bench.config import config_dict, make_config
 from genrec_bench.errors import ConfigError
 from genrec_bench.protocol import EXTERNAL_IDS
 from genrec_bench.registry import KINDS
+from genrec_bench.search_space import NOT_UNDERSTOOD, described
 from genrec_bench.testing.kit import CHECKS, Breach, Subject, check, expect
 
 KNOWN_NEEDS = {"item_titles", "item_features", "times", "ratings", *EXTERNAL_IDS}
 
 
 def options_are_frozen_and_have_defaults(subject: Subject) -> None:
-    """Options are a frozen dataclass of plain values whose defaults run, and `needs` names what data sets can offer.
+    """Options are a frozen dataclass of plain values whose defaults run; `needs` names what data sets can offer,
+    `search_space` options.
 
     An option without a default is fine if leaving it out is a ConfigError that names it.
     """
@@ -41,6 +43,12 @@ def options_are_frozen_and_have_defaults(subject: Subject) -> None:
         not unknown,
         f"it needs {', '.join(sorted(map(str, unknown)))}, which no data set can offer",
         f"A data set can offer {', '.join(sorted(KNOWN_NEEDS))}.",
+    )
+    odd = {option: said for option, said in described(type(component)).items() if said.endswith(NOT_UNDERSTOOD)}
+    expect(
+        not odd,
+        f"its search_space has {', '.join(f'{option}={said}' for option, said in odd.items())}",
+        'Give options of Config a range (low, high) or (low, high, "log"), or a list of two choices or more.',
     )
     try:
         made = make_config(config, {}, subject.kind)
