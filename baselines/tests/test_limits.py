@@ -1,6 +1,7 @@
 """A worker that dies, hangs or grows ends as one error with the end of its log, and the host lives."""
 
 import os
+import sys
 import time
 from pathlib import Path
 
@@ -107,6 +108,13 @@ def test_no_process_and_no_folder_stay_behind(make, data, ctx, fake):
 def test_a_gpu_that_the_worker_does_not_see_is_no_silent_cpu(make, data):
     with pytest.raises(WorkerFailed, match="sees no GPU: use --device cpu"):
         make(models.BPR, epochs=1).fit(data.train, None, Context(device="cuda:99"))
+
+
+def test_a_worker_whose_host_has_died_ends_and_tidies_up(tmp_path):
+    worker = process.Worker(sys.executable, "BPR", None, tmp_path)
+    worker._process.stdin.close()  # as the system does for a host that is killed
+    assert worker._process.wait(timeout=60) == 1
+    assert not worker.folder.exists()
 
 
 @pytest.mark.slow

@@ -16,23 +16,21 @@ def main():
     folder, sys.argv = sys.argv[1], sys.argv[:1]  # RecBole reads sys.argv
     from talk import Host
 
-    host = Host()
+    host = Host(folder)
     os.chdir(folder)
     try:
         logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
         host.send(phase="importing")
         job = host.receive()
-        if job is None:
-            return
         import patches
 
         patched = [*patches.apply(), *patches.mend(job["model"])]
-        from training import heard, train
+        from training import train
 
         ranker, facts = train(job, host)
         host.send(done={**facts, **surroundings(patched, ranker.device)})
         while True:
-            request = heard(host)
+            request = host.receive()
             ranker.answer(request)
             host.send(ranked=request["into"])
     except Exception as error:

@@ -160,7 +160,7 @@ def fit(config, model, batches, ranker, job, host):
 
     def validate(*_, **__):
         host.send(validate=True)
-        while "score" not in (said := heard(host)):
+        while "score" not in (said := host.receive()):
             ranker.answer(said)
             host.send(ranked=said["into"])
         history[-1]["ndcg@10"] = said["score"]
@@ -188,14 +188,6 @@ def fit(config, model, batches, ranker, job, host):
         "converged": ended in ("closed form", "early stop"),
         "seconds": round(time.monotonic() - began, 3),
     }
-
-
-def heard(host):
-    """The host's next word; without one, this process has nobody to work for."""
-    said = host.receive()
-    if said is None:
-        raise SystemExit(1)
-    return said
 
 
 def total(loss):
