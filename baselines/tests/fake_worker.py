@@ -20,6 +20,8 @@ if what == "babbles":
     print("Segmentation fault, or so", flush=True)
 if what == "lets another grow":
     subprocess.Popen([sys.executable, "-c", "held = bytearray(b'x') * 400_000_000; import time; time.sleep(60)"])
+if what == "hangs when asked":
+    print(json.dumps({"done": {"surroundings": {}, "settings": {}}}), flush=True)
 if what == "grows":
     held = bytearray(os.urandom(1)) * 400_000_000
 time.sleep(60)

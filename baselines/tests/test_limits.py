@@ -52,6 +52,16 @@ def test_a_worker_that_hangs_is_stopped_at_its_time_limit(make, data, ctx, fake,
     assert not psutil.pid_exists(hanging._worker.pid) and not hanging._worker.folder.exists()
 
 
+def test_a_worker_that_hangs_when_it_is_asked_for_lists_is_stopped_too(make, data, ctx, fake, monkeypatch):
+    fake("hangs when asked")
+    monkeypatch.setattr(baseline, "GRACE", 1.0)
+    hanging = make(models.BPR, time_limit=0.5)
+    hanging.fit(data.train, None, ctx)
+    with pytest.raises(WorkerFailed, match="did not end ranking within its time limit"):
+        hanging.rank(data.queries, k=5)
+    assert not psutil.pid_exists(hanging._worker.pid)
+
+
 @pytest.mark.parametrize("what", ["grows", "lets another grow"])
 def test_a_worker_that_grows_is_stopped_at_its_memory_limit(make, data, ctx, fake, what):
     fake(what)
