@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from genrec_bench.backbones.kernels import rows_of
 from genrec_bench.backbones.t5 import T5
 from genrec_bench.backbones.trees import TargetTrees, take_batch
 from genrec_bench.types import Int64, Sources
@@ -29,6 +30,6 @@ def batch_loss(network: T5, sources: Sources, trees: TargetTrees, rows: Int64, d
     to = {name: torch.from_numpy(np.ascontiguousarray(value)).to(device).long() for name, value in vars(batch).items()}
     encoded = network.encode(source_rows, mask, words)
     hidden = network.decode_tree(to["token"] + 1, to["ancestors"], to["depth"], encoded, mask)
-    logp = network.logits(hidden.flatten(0, 1)[to["real"]]).float().log_softmax(-1)
+    logp = network.logits(rows_of(hidden.flatten(0, 1), to["real"])).float().log_softmax(-1)
     chosen = logp[to["edge_node"], to["edge_token"]]
     return -(chosen * to["edge_count"]).sum(), int(batch.edge_count.sum())

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from genrec_bench.backbones.optimiser import AdamW
 from genrec_bench.contracts import Context
 
 
@@ -61,43 +62,37 @@ class Loop:
     ) -> None:
         self.network, self.config, self.ctx = network, config, ctx
         self.trained = {name: value for name, value in network.named_parameters() if value.requires_grad}
-        self.optimiser, self.schedule = self._optimiser(steps, tables)
+        self.optimiser = self._optimiser(steps, tables)
         self.history: list[dict[str, Any]] = []
         self.best_epoch, self.best_score, self.stale = 0, -1.0, 0
         self.best: dict[str, Tensor] = {}
         self.mean = self._copy() if config.averaging else {}
 
-    def _optimiser(self, steps: int, tables: Collection[Tensor]) -> tuple[Any, Any]:
-        """AdamW with linear warm-up and linear decay of its rate; only matrices that are no tables lose weight."""
+    def _optimiser(self, steps: int, tables: Collection[Tensor]) -> AdamW:
+        """Only matrices that are no tables lose weight."""
         spared = {id(table) for table in tables}
         spared |= {id(m.weight) for m in self.network.modules() if isinstance(m, nn.Embedding)}
-        decayed = [p for p in self.trained.values() if p.ndim > 1 and id(p) not in spared]
-        kept = [p for p in self.trained.values() if p.ndim <= 1 or id(p) in spared]
-        groups = [
-            {"params": decayed, "weight_decay": self.config.weight_decay},
-            {"params": kept, "weight_decay": 0.0},
-        ]
-        optimiser = torch.optim.AdamW(groups, lr=self.config.learning_rate, eps=1e-6, fused=True)
-        warm = max(1, int(steps * self.config.warmup))
-
-        def factor(step: int) -> float:
-            return min((step + 1) / warm, max(0.0, (steps - step) / max(1, steps - warm)))
-
-        return optimiser, torch.optim.lr_scheduler.LambdaLR(optimiser, factor)
+        return AdamW(
+            self.trained,
+            {name for name, value in self.trained.items() if value.ndim > 1 and id(value) not in spared},
+            learning_rate=self.config.learning_rate,
+            weight_decay=self.config.weight_decay,
+            steps=steps,
+            warm=max(1, int(steps * self.config.warmup)),
+        )
 
     @property
     def file(self) -> Path | None:
         return None if self.ctx.folder is None else self.ctx.folder / "checkpoint.pt"
 
     def step(self, loss: Tensor) -> None:
-        self.optimiser.zero_grad(set_to_none=True)
+        """Learn from the loss of one batch."""
         loss.backward()
-        nn.utils.clip_grad_norm_(list(self.trained.values()), self.config.clip)
-        self.optimiser.step()
-        self.schedule.step()
-        with torch.no_grad():
-            for name in self.mean:
-                self.mean[name].lerp_(self.trained[name], 1 - self.config.averaging)
+        self.optimiser.step(self.config.clip)
+        if self.mean:
+            with torch.no_grad():
+                newest = [self.trained[name] for name in self.mean]
+                torch._foreach_lerp_(list(self.mean.values()), newest, 1 - self.config.averaging)
 
     def finish_epoch(self, epoch: int, loss: float) -> None:
         row: dict[str, Any] = {"epoch": epoch, "loss": loss}
@@ -140,9 +135,8 @@ class Loop:
         self.file.parent.mkdir(parents=True, exist_ok=True)
         state = {
             "epoch": epoch,
-            "network": self._copy(),
-            "optimiser": self.optimiser.state_dict(),
-            "schedule": {"last_epoch": self.schedule.last_epoch},
+            "network": {name: value.detach() for name, value in self.trained.items()},
+            "optimiser": self.optimiser.state(),
             "best": self.best,
             "mean": self.mean,
             "facts": [self.history, self.best_epoch, self.best_score, self.stale],
@@ -160,13 +154,11 @@ class Loop:
             shapes = {name: value.shape for name, value in self.trained.items()}
             if {name: value.shape for name, value in state["network"].items()} != shapes:
                 raise ValueError("weights of other shapes")
-            self.optimiser.load_state_dict(state["optimiser"])
+            self.optimiser.load(state["optimiser"])
             self._put(state["network"])
         except Exception as error:  # any damage at all: training starts over, and says so
             self.ctx.progress.note(f"checkpoint {self.file} is not usable ({error}): training from the start")
             return 0
-        self.schedule.last_epoch = state["schedule"]["last_epoch"]
-        self.schedule._last_lr = [group["lr"] for group in self.optimiser.param_groups]
         self.best, self.mean = state["best"], state["mean"]
         self.history, self.best_epoch, self.best_score, self.stale = state["facts"]
         self.ctx.progress.note(f"resuming training after epoch {state['epoch']}")

@@ -18,6 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from genrec_bench.backbones.kernels import attention, rms_norm, rows_of
+
 
 @dataclass(frozen=True)
 class T5Shape:
@@ -53,7 +55,7 @@ class RMSNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., E) -> (..., E) in fp32."""
-        return F.rms_norm(x.float(), (x.shape[-1],), self.weight, self.epsilon)
+        return rms_norm(x.float(), self.weight, self.epsilon)
 
 
 class Projections(nn.Module):
@@ -73,8 +75,7 @@ class Projections(nn.Module):
     def attend(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
         """Queries (U, H, N, K) over keys and values (U, H, S, K), `bias` broadcast to (U, H, N, S) -> (U, N, E)."""
         drop = self.dropout if self.training else 0.0
-        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=bias.to(q.dtype), dropout_p=drop, scale=1.0)
-        return self.o(mixed.transpose(1, 2).flatten(2))
+        return self.o(attention(q, k, v, bias, drop).transpose(1, 2).flatten(2))
 
     def attend_ancestors(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
         """Each position (U, N, H*K) over its own D ancestors (U, N, D, H*K); `bias` broadcast to (U, N, D, H) -> (U, N, E)."""
@@ -202,13 +203,13 @@ class T5(nn.Module):
         `depth` (U, N) are ignored. `encoded` (U, S, E) and `mask` (U, 1, 1, S) come from the encoder.
         """
         users, n, d = ancestors.shape
-        flat = (ancestors + torch.arange(users, device=rows.device)[:, None, None] * n).flatten()
+        flat = ancestors + torch.arange(users, device=rows.device)[:, None, None] * n
         there = torch.arange(d, device=rows.device) <= depth[..., None]  # (U, N, D)
         bias = self.distance_bias(d).masked_fill(~there[..., None], -math.inf)  # (U, N, D, H)
         x = self.drop(self.embedding(rows))
         for layer in self.decoder:
             a, normed = layer.self_.attention, layer.self_.norm(x)
-            k, v = (p(normed).flatten(0, 1)[flat].unflatten(0, (users, n, d)) for p in (a.k, a.v))
+            k, v = (rows_of(p(normed).flatten(0, 1), flat) for p in (a.k, a.v))  # (U, N, D, H*K)
             x = x + layer.self_.drop(a.attend_ancestors(a.q(normed), k, v, bias))
             x = layer.read(x, layer.context(encoded), mask)
         return self.drop(self.decoder_norm(x))

@@ -6,6 +6,7 @@ was never interrupted. Knows trees of tokens, never items, and of a network only
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager
 
@@ -83,21 +84,44 @@ def fit(
                 sources = examples.redraw(np.random.default_rng([ctx.seed, epoch, 1]))
             lengths = sources.lengths + trees.sizes
             network.train()
-            total = count = 0.0
+            told = Total(ctx.device, epoch)
             for rows in epoch_batches(lengths, config, ctx.seed, epoch):
                 with torch.autocast(ctx.device.split(":")[0], torch.bfloat16, enabled=precision == "bf16"):
                     loss, tokens = loss_of(sources, trees, rows)
-                if not torch.isfinite(loss):
-                    raise Diverged(
-                        f"the loss is {loss.item()} in epoch {epoch}: lower backbone.learning_rate", epoch=epoch
-                    )
+                told.add(loss.detach(), tokens)
                 loop.step(loss / tokens)
-                total, count = total + loss.item(), count + tokens
-                tick(1, f"epoch {epoch}/{config.epochs}, loss {total / count:.3f}{loop.best_note()}")
+                tick(1, f"epoch {epoch}/{config.epochs}, loss {told.shown:.3f}{loop.best_note()}")
             network.eval()
-            loop.finish_epoch(epoch, total / count)
+            loop.finish_epoch(epoch, told.read())
     loop.restore_best()
     return FitReport(len(loop.history), loop.best_epoch, tuple(loop.history), used, resumed, precision)
+
+
+class Total:
+    """The loss of an epoch, summed on the device, which is waited for once in `EVERY` steps (each step on a CPU)."""
+
+    EVERY = 20
+
+    def __init__(self, device: str, epoch: int) -> None:
+        self.epoch, self.every = epoch, self.EVERY if device.startswith("cuda") else 1
+        self.loss = torch.zeros((), dtype=torch.float64, device=device)
+        self.tokens = self.steps = 0
+        self.shown = 0.0  # the mean when it was last read
+
+    def add(self, loss: Tensor, tokens: int) -> None:
+        """Count one batch. Diverged if the loss is no finite number (which a sum keeps)."""
+        self.loss += loss
+        self.tokens, self.steps = self.tokens + tokens, self.steps + 1
+        if self.steps % self.every == 0:
+            self.read()
+
+    def read(self) -> float:
+        """The mean loss of a token so far."""
+        total = self.loss.item()
+        if not math.isfinite(total):
+            raise Diverged(f"the loss is {total} in epoch {self.epoch}: lower backbone.learning_rate", epoch=self.epoch)
+        self.shown = total / self.tokens
+        return self.shown
 
 
 def forked(device: str) -> AbstractContextManager[None]:

@@ -1,0 +1,57 @@
+"""The hand-written operations equal PyTorch's own, in value and in gradient."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from genrec_bench.backbones import kernels
+
+
+def drawn(*shape):
+    return torch.randn(*shape, requires_grad=True)
+
+
+def equal(ours, theirs, inputs):
+    """Values, and the gradients of all inputs under one random direction."""
+    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
+    direction = torch.randn_like(ours)
+    mine, golden = (torch.autograd.grad(out, inputs, direction, retain_graph=True) for out in (ours, theirs))
+    torch.testing.assert_close(mine, golden, rtol=1e-4, atol=1e-5)
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    torch.manual_seed(0)
+
+
+@pytest.mark.parametrize("shape", [(2, 5, 16), (16,), (0, 16)])
+def test_the_norm_equals_torchs(shape):
+    x, weight = drawn(*shape), drawn(16)
+    equal(kernels.rms_norm(x, weight, 1e-6), F.rms_norm(x, (16,), weight, 1e-6), (x, weight))
+
+
+@pytest.mark.parametrize("learned", [True, False])
+def test_attention_equals_torchs_with_and_without_a_learned_bias(learned):
+    q, k, v = drawn(3, 2, 4, 8), drawn(3, 2, 5, 8), drawn(3, 2, 5, 8)
+    bias = torch.randn(3, 1, 1, 5) if not learned else drawn(1, 2, 4, 5)
+    with torch.no_grad():
+        bias[0, ..., 3:] = -torch.inf
+    inputs = (q, k, v, bias) if learned else (q, k, v)
+    golden = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=1.0)
+    equal(kernels.attention(q, k, v, bias), golden, inputs)
+
+
+def test_rows_are_those_of_indexing():
+    table, numbers = drawn(6, 4), torch.tensor([[5, 0, 5], [2, 2, 2]])
+    equal(kernels.rows_of(table, numbers), table[numbers], (table,))
+
+
+@pytest.mark.parametrize("most", [0.1, 1e3])
+def test_clipping_equals_torchs(most):
+    values = [drawn(3, 4), drawn(5)]
+    for value in values:
+        value.grad = torch.randn_like(value)
+    mine = [value.grad.clone() for value in values]
+    kernels.clip(mine, most)
+    torch.nn.utils.clip_grad_norm_(values, most)
+    torch.testing.assert_close(mine, [value.grad for value in values])
