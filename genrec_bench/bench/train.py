@@ -1,0 +1,198 @@
+"""How fast our training loop is against the usual one (`usual`), on the same examples and from the same weights.
+
+First both take some steps on the same batches: unless their losses agree, no time is printed. Then each passes over all
+examples in its own way, ours in batches of similar length, a user's targets as one tree; the usual one in random batches,
+one sequence per target. Data is made in memory: users stay in a cluster of items, with the lengths of real data sets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from genrec_bench.backbones.batches import batch_loss
+from genrec_bench.backbones.loop import Loop, TrainingConfig
+from genrec_bench.backbones.t5 import T5, T5Shape
+from genrec_bench.backbones.training import epoch_batches, resolve_precision
+from genrec_bench.backbones.trees import build_trees
+from genrec_bench.bench.results import Grid, Result, Row, conditions
+from genrec_bench.bench.timing import ROUNDS, WARMUPS, interleaved
+from genrec_bench.bench.usual import UsualLoop
+from genrec_bench.contracts import Context, Progress
+from genrec_bench.errors import GenrecError
+from genrec_bench.types import Examples, Int64, Sources, spread
+
+AGAINST = "HF T5, eager, random batches, fp32"
+TOLERANCE = {"fp32": 1e-3, "bf16": 3e-2}  # relative, of the mean loss of a token, at every step
+CHECKED = 5  # steps
+SHOWN = 20  # items of history, or targets of a user in `direct`
+SMALL = {"d_model": 256, "layers": 4, "heads": 4, "d_kv": 64, "d_ff": 64}
+FULL = {"d_model": 512, "layers": 6, "heads": 8, "d_kv": 64, "d_ff": 16}
+CLUSTERS, GROUPS, MEMBERS = 32, 8, 32  # an item's code is one token of each
+
+
+class CurvesDiffer(GenrecError):
+    """Two loops lost differently on the same examples, so their times may not be compared (`ours`, `theirs`)."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is trained on: a name, examples, and the goal that fp32 is measured for."""
+
+    name: str
+    examples: Examples
+    goal: str | None = None
+
+
+def run(grid: Grid, progress: Progress) -> Result:
+    """fp32 everywhere, bf16 where the processor has it; `full` has the paper's sizes, more examples and a GPU if any."""
+    device = "cuda" if grid == "full" and torch.cuda.is_available() else "cpu"
+    sizes, count = (SMALL, 256) if grid == "small" else (FULL, 1024)
+    rows = []
+    cases = planted_cases(count)
+    with progress.phase("train", len(cases), "cases") as tick:
+        for case in cases:
+            rows += measure(case, sizes, device)
+            tick(1, case.name)
+    return Result("train", grid, tuple(rows), conditions(device, **sizes, dropout=0, batch_size=config().batch_size))
+
+
+def config(batch_size: int = 32) -> TrainingConfig:
+    """Options of both loops."""
+    return TrainingConfig(batch_size=batch_size, learning_rate=1e-3, warmup=0.2, precision="fp32")
+
+
+class OurLoop:
+    """Our training of a copy of `net`."""
+
+    def __init__(self, net: T5, examples: Examples, steps: int, precision: str) -> None:
+        self.device = next(net.parameters()).device.type
+        self.net = T5(net.shape).to(self.device).train()
+        self.net.load_state_dict(net.state_dict())
+        self.examples, self.precision, self.config = examples, precision, config()
+        self.trees = build_trees(examples.targets, examples.target_offsets)
+        self.lengths = examples.sources.lengths + self.trees.sizes
+        self.loop = Loop(self.net, self.config, Context(device=self.device), steps)
+        self.epoch = self.positions = self.padding = 0
+
+    def batches(self) -> list[Int64]:
+        """The next epoch's."""
+        self.epoch += 1
+        return list(epoch_batches(self.lengths, self.config, 0, self.epoch))
+
+    def pass_over(self) -> None:
+        """One epoch."""
+        for rows in self.batches():
+            self.step(rows)
+
+    def step(self, rows: Int64) -> float:
+        """Learn from some sources with all their targets; the mean loss of a target token."""
+        with torch.autocast(self.device, torch.bfloat16, enabled=self.precision == "bf16"):
+            loss, tokens = batch_loss(self.net, self.examples.sources, self.trees, rows, self.device)
+        self.loop.step(loss / tokens)
+        lengths = self.examples.sources.lengths[rows]
+        self.positions += len(rows) * int(lengths.max())
+        self.padding += len(rows) * int(lengths.max()) - int(lengths.sum())
+        return loss.item() / tokens
+
+
+def measure(case: Case, sizes: dict[str, int], device: str = "cpu", rounds: int = ROUNDS) -> list[Row]:
+    """The rows of one case, after both loops were shown to lose alike. CurvesDiffer otherwise."""
+    torch.manual_seed(0)
+    net = T5(T5Shape(case.examples.n_tokens + 1, case.examples.n_tokens, dropout=0.0, **sizes)).to(device)
+    has = resolve_precision("auto", device, net.shape.d_model) == "bf16"
+    precisions = ("fp32", "bf16") if has else ("fp32",)
+    for precision in precisions:
+        insist(case, curves(net, case.examples, precision), precision)
+    steps = (rounds + WARMUPS) * len(case.examples.targets)  # a bound: the rate has not fallen to 0 before the end
+    usual = UsualLoop(net, case.examples, config(), steps)
+    ours = {precision: OurLoop(net, case.examples, steps, precision) for precision in precisions}
+    rng, pairs = np.random.default_rng(0), np.arange(len(case.examples.targets))
+    sides: dict[str, Callable[[], None]] = {"usual": lambda: usual.pass_over(pairs, config().batch_size, rng)}
+    sides |= {precision: loop.pass_over for precision, loop in ours.items()}
+    told = interleaved(sides, rounds=rounds, synchronise=torch.cuda.synchronize if device == "cuda" else lambda: None)
+    rows = []
+    for precision, loop in ours.items():
+        ratio, low, high = told.ratio("usual", precision)
+        goal = case.goal if precision == "fp32" else case.goal and "7b"
+        details = {
+            "targets/s": len(pairs) / told.median(precision),
+            "targets/s, usual": len(pairs) / told.median("usual"),
+            "% padding": 100 * loop.padding / loop.positions,
+            "% padding, usual": 100 * usual.padding / usual.positions,
+        }
+        rows.append(Row(f"{case.name}, {precision}", AGAINST, ratio, "x", low, high, goal, details))
+    return rows
+
+
+def curves(net: T5, examples: Examples, precision: str) -> tuple[list[float], list[float]]:
+    """The losses of both loops over the same examples, step by step."""
+    ours, usual = OurLoop(net, examples, 4 * CHECKED, precision), UsualLoop(net, examples, config(), 4 * CHECKED)
+    batches = ours.batches()
+    batches = [batches[number % len(batches)] for number in range(CHECKED)]
+    offsets = examples.target_offsets
+    pairs = [np.concatenate([np.arange(offsets[row], offsets[row + 1]) for row in rows]) for rows in batches]
+    return [ours.step(rows) for rows in batches], [usual.step(each) for each in pairs]
+
+
+def insist(case: Case, told: tuple[list[float], list[float]], precision: str) -> None:
+    """CurvesDiffer unless both curves are equal within the precision's tolerance."""
+    ours, theirs = told
+    if not np.allclose(ours, theirs, rtol=TOLERANCE[precision], atol=0):
+        raise CurvesDiffer(
+            f"{case.name}, {precision}: on the same examples the losses are {ours} and {theirs}; no time is printed for "
+            "loops that learn differently",
+            ours=ours,
+            theirs=theirs,
+        )
+
+
+def planted_cases(count: int) -> list[Case]:
+    """`sequential` with short and with long histories, and `direct`: as many targets as fit the time."""
+    rng = np.random.default_rng(0)
+    short = 2 + rng.geometric(0.2, count)  # Amazon Beauty without the held-out events: 3 and more, 7 on average
+    long = 17 + rng.geometric(0.01, count)  # ML-100K: 18 and more, about a hundred on average
+    return [
+        Case("sequential, histories of Beauty's lengths", sequential(short, count, rng), "7a"),
+        Case("sequential, histories of ML-100K's lengths", sequential(long, count // 2, rng)),
+        Case(f"direct, {SHOWN} targets a user", direct(count // 4, rng)),
+    ]
+
+
+def planted(lengths: Int64, rng: np.random.Generator) -> tuple[Int64, Int64]:
+    """Codes (events, 3) of users who stay in one cluster, and where each user's events begin."""
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    cluster = np.repeat(rng.integers(CLUSTERS, size=len(lengths)), lengths)
+    group = CLUSTERS + rng.integers(GROUPS, size=offsets[-1])
+    member = CLUSTERS + GROUPS + rng.integers(MEMBERS, size=offsets[-1])
+    return np.stack([cluster, group, member], axis=1), offsets
+
+
+def sequential(lengths: Int64, count: int, rng: np.random.Generator) -> Examples:
+    """`count` of the users' events as targets, each after at most `SHOWN` events before it."""
+    codes, offsets = planted(lengths, rng)
+    first = np.repeat(offsets[:-1], lengths)
+    events = rng.permutation(np.flatnonzero(np.arange(len(codes)) > first))[:count]
+    begin = np.maximum(first[events], events - SHOWN)
+    shown = np.concatenate([[0], np.cumsum(events - begin)])
+    sources = sources_of(codes[spread(begin, shown)], shown)
+    targets = codes[events].astype(np.int32)
+    return Examples(sources, targets, np.arange(len(events) + 1), CLUSTERS + GROUPS + MEMBERS)
+
+
+def direct(users: int, rng: np.random.Generator) -> Examples:
+    """`users` users with `SHOWN` targets each, shown by a code of their own: three tokens."""
+    codes, offsets = planted(np.full(users, SHOWN), rng)
+    own = np.stack([codes[offsets[:-1], 0], *(CLUSTERS + rng.integers(GROUPS, size=(2, users)))], axis=1)
+    sources = sources_of(own, np.arange(users + 1))
+    return Examples(sources, codes.astype(np.int32), offsets, CLUSTERS + GROUPS + MEMBERS)
+
+
+def sources_of(codes: Int64, offsets: Int64) -> Sources:
+    """Sources of the codes between the offsets."""
+    words = np.repeat(np.arange(1, len(codes) + 1, dtype=np.int32), codes.shape[1])
+    levels = np.tile(np.arange(codes.shape[1], dtype=np.int32), len(codes))
+    return Sources(codes.ravel().astype(np.int32), levels, words, offsets * codes.shape[1])

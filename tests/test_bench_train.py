@@ -1,0 +1,66 @@
+"""`genrec bench train`: our loop learns like the usual one from the same examples, with fewer decoder positions."""
+
+import builtins
+
+import numpy as np
+import pytest
+import torch
+
+from genrec_bench.backbones.t5 import T5, T5Shape
+from genrec_bench.backbones.trees import build_trees
+from genrec_bench.bench import train
+from genrec_bench.errors import NeedsMissing
+
+TINY = {"d_model": 32, "layers": 2, "heads": 2, "d_kv": 16, "d_ff": 16}
+CASES = train.planted_cases(24)
+
+
+def network(case):
+    torch.manual_seed(0)
+    return T5(T5Shape(case.examples.n_tokens + 1, case.examples.n_tokens, dropout=0.0, **TINY))
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_the_loss_curve_equals_the_usual_loops(case):
+    pytest.importorskip("transformers")
+    ours, theirs = train.curves(network(case), case.examples, "fp32")
+    assert len(ours) == train.CHECKED and ours[-1] < ours[0]
+    np.testing.assert_allclose(ours, theirs, rtol=1e-4)
+
+
+def test_loops_that_learn_differently_get_no_time(monkeypatch):
+    pytest.importorskip("transformers")
+    monkeypatch.setattr(train, "curves", lambda *_: ([2.0, 1.0], [2.0, 1.1]))
+    monkeypatch.setattr(train, "interleaved", lambda *_, **__: pytest.fail("timed"))
+    with pytest.raises(train.CurvesDiffer, match="no time is printed"):
+        train.measure(CASES[0], TINY)
+
+
+def test_both_loops_pass_over_every_target_and_the_rows_say_how_fast(monkeypatch):
+    pytest.importorskip("transformers")
+    monkeypatch.setattr(train, "resolve_precision", lambda *_: "fp32")
+    (row,) = train.measure(CASES[0], TINY, rounds=1)
+    assert row.case == "sequential, histories of Beauty's lengths, fp32" and row.goal == "7a"
+    assert set(row.details) == {"targets/s", "targets/s, usual", "% padding", "% padding, usual"}
+
+
+def test_trees_of_targets_need_a_fraction_of_the_decoder_positions_of_sequences():
+    examples = CASES[2].examples
+    sequences = examples.targets.size  # one position per token of each target
+    trees = build_trees(examples.targets, examples.target_offsets)
+    # a root, its one cluster, and at most all groups of it
+    assert trees.sizes.max() <= 2 + train.GROUPS and trees.sizes.sum() * 5 < sequences
+    assert trees.edge_count.sum() == sequences
+
+
+def test_without_transformers_the_extra_to_install_is_named(monkeypatch):
+    real = builtins.__import__
+
+    def missing(name, *rest, **more):
+        if name == "transformers":
+            raise ImportError(name)
+        return real(name, *rest, **more)
+
+    monkeypatch.setattr(builtins, "__import__", missing)
+    with pytest.raises(NeedsMissing, match=r"pip install 'genrec-bench\[pretrained\]'"):
+        train.curves(network(CASES[0]), CASES[0].examples, "fp32")
