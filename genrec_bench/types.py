@@ -288,8 +288,9 @@ class Sources:
     def take(self, rows: NDArray[Any]) -> Sources:
         """The given sources, in the given order."""
         offsets = np.zeros(len(rows) + 1, np.int64)
-        np.cumsum(self.lengths[rows], out=offsets[1:])
-        at = spread(self.offsets[:-1][rows], offsets)
+        starts = self.offsets[:-1][rows]
+        np.cumsum(self.offsets[1:][rows] - starts, out=offsets[1:])
+        at = spread(starts, offsets)
         return Sources(self.tokens[at], self.levels[at], self.words[at], offsets)
 
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from genrec_bench.backbones.batches import batch_loss
 from genrec_bench.backbones.lightlm import LightLM, LightLMConfig
 from genrec_bench.backbones.loop import TrainingConfig
-from genrec_bench.backbones.training import epoch_batches
+from genrec_bench.backbones.training import epoch_batches, steps_of
 from genrec_bench.backbones.trees import build_trees, latest_targets
-from genrec_bench.contracts import START, Context
+from genrec_bench.contracts import START, Context, Quiet
 from genrec_bench.types import Examples, Ragged, Sources
 
 TINY = {"layers": 2, "d_model": 32, "heads": 2, "d_ff": 8}
@@ -86,12 +86,56 @@ def test_every_example_is_in_one_batch_of_an_epoch(count, batch_size, sampled):
     assert len(batches) == -(-len(rows) // batch_size)
 
 
+@given(st.integers(1, 400), st.integers(1, 40), st.integers(1, 60))
+def test_a_padded_batch_keeps_the_token_budget_unless_one_example_alone_breaks_it(count, batch_size, budget):
+    config = TrainingConfig(epochs=2, batch_size=batch_size, token_budget=budget)
+    lengths = np.random.default_rng(count).integers(1, 30, count)
+    epochs = [list(epoch_batches(lengths, config, seed=1, epoch=epoch)) for epoch in (1, 2)]
+    for batches in epochs:
+        assert sorted(np.concatenate(batches)) == list(range(count))
+        assert all(len(rows) == 1 or len(rows) * lengths[rows].max() <= budget for rows in batches)
+        assert max(map(len, batches)) <= batch_size
+    assert steps_of(lengths, config, seed=1) == sum(map(len, epochs))
+
+
+def test_a_budget_nobody_reaches_changes_no_batch():
+    lengths = np.arange(1, 200)
+    plain, wide = (TrainingConfig(batch_size=8, token_budget=budget) for budget in (0, 10_000))
+    for a, b in zip(epoch_batches(lengths, plain, 0, 1), epoch_batches(lengths, wide, 0, 1), strict=True):
+        assert a.tolist() == b.tolist()
+
+
+def test_a_resumed_training_with_a_token_budget_ends_alike(tmp_path):
+    whole, _ = fitted(tmp_path / "whole", validate=iter([0.1, 0.2, 0.3, 0.4, 0.5, 0.6]).__next__, token_budget=16)
+    with pytest.raises(KeyboardInterrupt):
+        fitted(tmp_path / "cut", stop_after=3, token_budget=16)
+    resumed, report = fitted(tmp_path / "cut", validate=iter([0.7, 0.8, 0.9]).__next__, token_budget=16)
+    assert report.resumed_from == 3
+    assert torch.equal(whole.net.embedding.weight, resumed.net.embedding.weight)
+
+
+def test_a_loss_that_cannot_be_compiled_is_computed_without_and_told_once(monkeypatch):
+    def no_compiler(*_, **__):
+        raise RuntimeError("no C++ compiler\nat all")
+
+    monkeypatch.setattr(torch, "compile", lambda *_, **__: no_compiler)
+    quiet = Quiet()
+    quiet.note = (notes := []).append
+    backbones = [LightLM(LightLMConfig(**TINY, epochs=1, compile=compile)) for compile in (False, True)]
+    for backbone in backbones:
+        backbone.fit(examples_of(CODES, CHOSEN), Context(progress=quiet))
+    assert notes == ["torch.compile does not work here (no C++ compiler): training goes on without it"]
+    assert torch.equal(*(backbone.net.embedding.weight for backbone in backbones))
+
+
 CODES = [[a, b] for a in range(3) for b in range(3, 6)]
 CHOSEN = [[user % 9, (user * 2) % 9, (user + 1) % 9] for user in range(20)]
 
 
-def fitted(folder, epochs=6, stop_after=None, validate=None, averaging=0.0):
-    config = LightLMConfig(**TINY, epochs=epochs, batch_size=4, patience=0, averaging=averaging)
+def fitted(folder, epochs=6, stop_after=None, validate=None, averaging=0.0, token_budget=0):
+    config = LightLMConfig(
+        **TINY, epochs=epochs, batch_size=4, patience=0, averaging=averaging, token_budget=token_budget
+    )
     scores = iter([0.1, 0.5, 0.2, 0.3, 0.1, 0.4])
     calls = []
 

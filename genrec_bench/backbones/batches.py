@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -10,6 +13,8 @@ from genrec_bench.backbones.kernels import rows_of
 from genrec_bench.backbones.t5 import T5
 from genrec_bench.backbones.trees import TargetTrees, take_batch
 from genrec_bench.types import Int64, Sources
+
+TreeLoss = Callable[..., Tensor]  # `tree_loss`, or what `compiled` makes of it
 
 
 def pad_sources(sources: Sources, device: str | torch.device) -> tuple[Tensor, Tensor, Tensor]:
@@ -23,13 +28,39 @@ def pad_sources(sources: Sources, device: str | torch.device) -> tuple[Tensor, T
     return tuple(torch.from_numpy(array).to(device) for array in (rows, bias, words))  # type: ignore[return-value]
 
 
-def batch_loss(network: T5, sources: Sources, trees: TargetTrees, rows: Int64, device: str) -> tuple[Tensor, int]:
-    """Summed negative log-likelihood of the batch's target tokens, and their number."""
+def batch_loss(
+    network: T5, sources: Sources, trees: TargetTrees, rows: Int64, device: str, loss: TreeLoss | None = None
+) -> tuple[Tensor, int]:
+    """Summed negative log-likelihood of the batch's target tokens, and their number. `loss`: `tree_loss`, compiled."""
     source_rows, mask, words = pad_sources(sources.take(rows), device)
     batch = take_batch(trees, rows)
     to = {name: torch.from_numpy(np.ascontiguousarray(value)).to(device).long() for name, value in vars(batch).items()}
-    encoded = network.encode(source_rows, mask, words)
-    hidden = network.decode_tree(to["token"] + 1, to["ancestors"], to["depth"], encoded, mask)
-    logp = network.logits(rows_of(hidden.flatten(0, 1), to["real"])).float().log_softmax(-1)
-    chosen = logp[to["edge_node"], to["edge_token"]]
-    return -(chosen * to["edge_count"]).sum(), int(batch.edge_count.sum())
+    return (loss or tree_loss)(network, source_rows, mask, words, to), int(batch.edge_count.sum())
+
+
+def tree_loss(network: T5, rows: Tensor, mask: Tensor, words: Tensor, trees: dict[str, Tensor]) -> Tensor:
+    """The loss of padded sources (`pad_sources`) and trees (the fields of a `TreeBatch`): all that a compiler needs to see."""
+    encoded = network.encode(rows, mask, words)
+    hidden = network.decode_tree(trees["token"] + 1, trees["ancestors"], trees["depth"], encoded, mask)
+    logp = network.logits(rows_of(hidden.flatten(0, 1), trees["real"])).float().log_softmax(-1)
+    chosen = logp[trees["edge_node"], trees["edge_token"]]
+    return -(chosen * trees["edge_count"]).sum()
+
+
+def compiled(note: Callable[[str], None]) -> TreeLoss:
+    """`tree_loss` by `torch.compile` with sizes left open; where that fails, a note, and `tree_loss` from then on."""
+    fast = torch.compile(tree_loss, dynamic=True)
+    broken = False
+
+    def loss(*batch: Any) -> Tensor:
+        nonlocal broken
+        if not broken:
+            try:
+                return fast(*batch)
+            except Exception as error:  # no compiler, an operation it does not know: many ways, one answer
+                first = (str(error).strip() or type(error).__name__).splitlines()[0]
+                note(f"torch.compile does not work here ({first}): training goes on without it")
+                broken = True
+        return tree_loss(*batch)
+
+    return loss

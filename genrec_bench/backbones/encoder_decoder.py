@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from genrec_bench.backbones import checkpoints
-from genrec_bench.backbones.batches import batch_loss, pad_sources
+from genrec_bench.backbones.batches import batch_loss, compiled, pad_sources
 from genrec_bench.backbones.loop import TrainingConfig
 from genrec_bench.backbones.t5 import T5, DecodeState, T5Shape
 from genrec_bench.backbones.templates import Vocabulary, WordList
@@ -47,6 +47,9 @@ class EncoderDecoderConfig(TrainingConfig):
     model: str = "google-t5/t5-small"  # the checkpoint: a local folder or a Hugging Face name
     tokenizer: str = ""  # the checkpoint's tokenizer, likewise; empty = the model's own
     score_vocab: Literal["codes", "full"] = "codes"  # softmax over the code tokens | over prompt words and pieces too
+    compile: bool = (
+        False  # train by torch.compile: pays on GPUs and in long trainings; without a compiler a note says so
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -118,9 +121,10 @@ class EncoderDecoder(Backbone):
 
     def fit(self, examples: Examples, ctx: Context) -> FitReport:
         self._begin(examples.n_tokens, ctx)
+        fast = compiled(ctx.progress.note) if self.config.compile else None
 
         def loss_of(sources: Sources, trees: TargetTrees, rows: Int64) -> tuple[Tensor, int]:
-            return batch_loss(self.net, sources, trees, rows, ctx.device)
+            return batch_loss(self.net, sources, trees, rows, ctx.device, fast)
 
         return fit(self.net, examples, self.config, ctx, loss_of, d_model=self.net.shape.d_model)
 

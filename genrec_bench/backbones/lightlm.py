@@ -45,7 +45,15 @@ class LightLM(EncoderDecoder):
     }
     new_in_checkpoint = ("wi", "wo")  # the released code copies every weight but the feed-forward matrices
     profiles: Mapping[str, Mapping[str, Any]] = {
-        "paper": {"layers": 6, "d_model": 512, "heads": 8, "d_ff": 16, "epochs": 10, "batch_size": 64},
+        "paper": {
+            "layers": 6,
+            "d_model": 512,
+            "heads": 8,
+            "d_ff": 16,
+            "epochs": 10,
+            "batch_size": 64,
+            "token_budget": 16_384,
+        },
         "quick": {  # d_ff is d_model / 4: the paper's rule, d / n with T5's n = 4
             "layers": 4,
             "d_model": 128,

@@ -23,7 +23,8 @@ class TrainingConfig:
     """Options of training, common to the built-in backbones."""
 
     epochs: int = 30  # at most
-    batch_size: int = 64  # sources per step
+    batch_size: int = 64  # sources per step, at most
+    token_budget: int = 0  # tokens per step, source and target, padding counted, at most; 0 = whatever the sources have
     learning_rate: float = 1e-3  # peak
     weight_decay: float = 0.01  # on matrices; norms, biases and embeddings are not decayed
     warmup: float = 0.05  # share of the steps
@@ -44,7 +45,7 @@ class TrainingConfig:
         for name in ("learning_rate", "clip"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be above 0")
-        for name in ("patience", "examples_per_epoch", "latest_targets", "weight_decay"):
+        for name in ("patience", "token_budget", "examples_per_epoch", "latest_targets", "weight_decay"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative")
         for name in ("warmup", "averaging"):

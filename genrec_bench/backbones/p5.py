@@ -57,7 +57,7 @@ class P5(EncoderDecoder):
     prompts = (*SEEN["direct"], *SEEN["sequential"], *UNSEEN.values())
     search_space = T5Small.search_space
     profiles: Mapping[str, Mapping[str, Any]] = {
-        "paper": {"epochs": 10, "batch_size": 64},
+        "paper": {"epochs": 10, "batch_size": 64, "token_budget": 16_384},
         "quick": T5Small.profiles["quick"],
         "quick/sequential": T5Small.profiles["quick/sequential"],
         "tiny": TINY,

@@ -28,7 +28,7 @@ class T5Small(EncoderDecoder):
         "learning_rate": (1e-4, 1e-2, "log"),
     }
     profiles: Mapping[str, Mapping[str, Any]] = {
-        "paper": {"epochs": 10, "batch_size": 64},  # the defaults are T5-small's sizes
+        "paper": {"epochs": 10, "batch_size": 64, "token_budget": 16_384},  # the defaults are T5-small's sizes
         "quick": {**LightLM.profiles["quick"], "d_ff": 512},
         "quick/sequential": {**LightLM.profiles["quick/sequential"], "d_ff": 512},
         "tiny": TINY,

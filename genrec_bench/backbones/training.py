@@ -36,7 +36,11 @@ def resolve_precision(precision: str, device: str, d_model: int) -> str:
 
 
 def epoch_batches(lengths: Int64, config: TrainingConfig, seed: int, epoch: int) -> Iterator[Int64]:
-    """Batches of example numbers: similar lengths together, so that little is padding, in random order."""
+    """Batches of example numbers: similar lengths together, so that little is padding, in random order.
+
+    `lengths` (examples,) are their tokens, source and target. A batch has at most `batch_size` examples and, padded to
+    the longest, `token_budget` tokens; an example above the budget is a batch of its own.
+    """
     rng = np.random.default_rng([seed, epoch])
     rows = rng.permutation(len(lengths))
     if config.examples_per_epoch:
@@ -45,9 +49,32 @@ def epoch_batches(lengths: Int64, config: TrainingConfig, seed: int, epoch: int)
     pieces = [
         part[np.argsort(lengths[part], kind="stable")] for part in np.split(rows, range(window, len(rows), window))
     ]
-    batches = [piece[at : at + config.batch_size] for piece in pieces for at in range(0, len(piece), config.batch_size)]
+    batches = [batch for piece in pieces for batch in cut(piece, lengths[piece], config)]
     for number in rng.permutation(len(batches)):
         yield batches[number]
+
+
+def cut(rows: Int64, lengths: Int64, config: TrainingConfig) -> Iterator[Int64]:
+    """`rows`, sorted by their `lengths`, in batches."""
+    at = 0
+    while at < len(rows):
+        size = len(rows[at : at + config.batch_size])
+        if config.token_budget:
+            padded = np.arange(1, size + 1) * lengths[at : at + size]  # the last is the longest
+            size = max(1, int(np.searchsorted(padded, config.token_budget, side="right")))
+        yield rows[at : at + size]
+        at += size
+
+
+def steps_of(lengths: Int64, config: TrainingConfig, seed: int) -> int:
+    """Steps of a whole training: with a token budget epochs differ in them. Prompts drawn anew may move it a little."""
+    if config.token_budget:
+        epochs = range(1, config.epochs + 1)
+        return sum(sum(1 for _ in epoch_batches(lengths, config, seed, epoch)) for epoch in epochs)
+    used = min(len(lengths), config.examples_per_epoch or len(lengths))
+    return config.epochs * -(
+        -used // config.batch_size
+    )  # windows are whole multiples of a batch: only the last is short
 
 
 def fit(
@@ -70,12 +97,12 @@ def fit(
     trees = build_trees(examples.targets, examples.target_offsets)
     precision = resolve_precision(config.precision, ctx.device, d_model)
     used = min(len(examples), config.examples_per_epoch or len(examples))
-    steps = -(-used // config.batch_size)  # windows are whole multiples of a batch, so only the last is short
-    loop = Loop(network, config, ctx, steps * config.epochs, tables)
+    steps = steps_of(examples.sources.lengths + trees.sizes, config, ctx.seed)
+    loop = Loop(network, config, ctx, steps, tables)
     resumed = loop.resume()
     sources = examples.sources
-    with ctx.progress.phase("training", config.epochs * steps, "steps") as tick, forked(ctx.device):
-        tick(resumed * steps)
+    with ctx.progress.phase("training", steps, "steps") as tick, forked(ctx.device):
+        tick(loop.optimiser.taken)
         for epoch in range(resumed + 1, config.epochs + 1):
             if loop.exhausted():
                 break

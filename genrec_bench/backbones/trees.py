@@ -34,9 +34,9 @@ class TargetTrees:
         """Decoder positions of each example."""
         return np.diff(self.node_offsets)
 
-    def ancestors(self, nodes: Int64, most: int) -> Int64:
-        """For flat `nodes`, the local numbers of each node and its ancestors upwards, `(len(nodes), most)`."""
-        example_start = np.repeat(self.node_offsets[:-1], self.sizes)[nodes]
+    def ancestors(self, nodes: Int64, example_start: Int64, most: int) -> Int64:
+        """For flat `nodes`, whose examples begin at `example_start`, the local numbers of each node and its ancestors
+        upwards, `(len(nodes), most)`."""
         path = np.empty((len(nodes), most), np.int64)
         at = nodes
         for step in range(most):
@@ -124,21 +124,22 @@ class TreeBatch:
 
 
 def take_batch(trees: TargetTrees, rows: Int64) -> TreeBatch:
-    """The trees of the given examples, padded to the largest."""
-    sizes = trees.sizes[rows]
+    """The trees of the given examples, padded to the largest. The work is that of the batch, however many there are."""
+    starts = trees.node_offsets[rows]
+    sizes = trees.node_offsets[rows + 1] - starts
     n = int(sizes.max())
     offsets = np.concatenate([[0], np.cumsum(sizes)])
-    nodes = spread(trees.node_offsets[:-1][rows], offsets)
+    nodes = spread(starts, offsets)
     user = np.repeat(np.arange(len(rows)), sizes)
     real = user * n + np.arange(len(nodes)) - offsets[user]
     most = int(trees.depth[nodes].max()) + 1
     token = np.full(len(rows) * n, START, np.int32)
     depth = np.zeros(len(rows) * n, np.int32)
     ancestors = np.zeros((len(rows) * n, most), np.int64)
-    token[real], depth[real], ancestors[real] = trees.token[nodes], trees.depth[nodes], trees.ancestors(nodes, most)
-    edge_sizes = np.diff(trees.edge_offsets)[rows]
-    edge_starts = np.concatenate([[0], np.cumsum(edge_sizes)])
-    edges = spread(trees.edge_offsets[:-1][rows], edge_starts)
+    token[real], depth[real] = trees.token[nodes], trees.depth[nodes]
+    ancestors[real] = trees.ancestors(nodes, starts[user], most)
+    edge_sizes = trees.edge_offsets[rows + 1] - trees.edge_offsets[rows]
+    edges = spread(trees.edge_offsets[rows], np.concatenate([[0], np.cumsum(edge_sizes)]))
     edge_user = np.repeat(np.arange(len(rows)), edge_sizes)
     shape = (len(rows), n)
     return TreeBatch(
