@@ -24,6 +24,7 @@ from genrec_bench.backbones.t5 import T5, DecodeState, T5Shape
 from genrec_bench.backbones.templates import Vocabulary, WordList
 from genrec_bench.backbones.training import fit, forked
 from genrec_bench.backbones.trees import TargetTrees
+from genrec_bench.config import later
 from genrec_bench.contracts import Backbone, Context, FitReport
 from genrec_bench.errors import ConfigError
 from genrec_bench.types import Examples, Int64, Sources
@@ -47,9 +48,7 @@ class EncoderDecoderConfig(TrainingConfig):
     model: str = "google-t5/t5-small"  # the checkpoint: a local folder or a Hugging Face name
     tokenizer: str = ""  # the checkpoint's tokenizer, likewise; empty = the model's own
     score_vocab: Literal["codes", "full"] = "codes"  # softmax over the code tokens | over prompt words and pieces too
-    compile: bool = (
-        False  # train by torch.compile: pays on GPUs and in long trainings; without a compiler a note says so
-    )
+    compile: bool = later(False)  # train by torch.compile: for GPUs and long trainings; a note where it does not work
 
     def __post_init__(self) -> None:
         super().__post_init__()

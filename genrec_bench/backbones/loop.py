@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from genrec_bench.backbones.optimiser import AdamW
+from genrec_bench.config import later
 from genrec_bench.contracts import Context
 
 
@@ -24,7 +25,9 @@ class TrainingConfig:
 
     epochs: int = 30  # at most
     batch_size: int = 64  # sources per step, at most
-    token_budget: int = 0  # tokens per step, source and target, padding counted, at most; 0 = whatever the sources have
+    token_budget: int = later(
+        0
+    )  # tokens per step, source and target, padding counted, at most; 0 = whatever the sources have
     learning_rate: float = 1e-3  # peak
     weight_decay: float = 0.01  # on matrices; norms, biases and embeddings are not decayed
     warmup: float = 0.05  # share of the steps
