@@ -216,16 +216,21 @@ class T5(nn.Module):
 
     def step(self, rows: Tensor, parents: Tensor, state: DecodeState) -> tuple[Tensor, DecodeState]:
         """One token for every hypothesis: `rows`, `parents` (U, N) -> hidden (U, N, E) and the new state."""
+        users = len(rows)
         bias = self.distance_bias(state.length + 1)
+        before = state.caches[0][0].shape[1] if state.length else 1
+        places = (parents + torch.arange(users, device=parents.device)[:, None] * before).flatten()
         x = self.embedding(rows)
         caches = []
         for number, layer in enumerate(self.decoder):
             a, normed = layer.self_.attention, layer.self_.norm(x)
             k, v = a.k(normed).unsqueeze(2), a.v(normed).unsqueeze(2)
             if state.length:
-                index = parents[:, :, None, None].expand(-1, -1, state.length, k.shape[-1])
-                old = state.caches[number]
-                k, v = torch.cat([k, old[0].gather(1, index)], 2), torch.cat([v, old[1].gather(1, index)], 2)
+                old = (
+                    cache.flatten(0, 1).index_select(0, places).unflatten(0, rows.shape)
+                    for cache in state.caches[number]
+                )
+                k, v = (torch.cat(pair, 2) for pair in zip((k, v), old, strict=True))
             caches.append((k, v))
             x = x + a.attend_ancestors(a.q(normed), k, v, bias)
             x = layer.read(x, state.contexts[number], state.mask)
