@@ -1,0 +1,209 @@
+"""How fast lists are decoded: this package against Hugging Face transformers, on the same weights, inputs and codes.
+
+Every case shows first that both sides give the same ranked lists, and is an error otherwise; then both run at the batch
+size that suits them, in turn. Random weights: what is measured is the search, not what it finds.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from genrec_bench.bench import peers, synthetic
+from genrec_bench.bench.agreement import TIE, Agreement, ListsDiffer, compare, insist
+from genrec_bench.bench.results import Grid, Result, Row, conditions
+from genrec_bench.bench.timing import ROUNDS, interleaved
+from genrec_bench.codes import Index
+from genrec_bench.contracts import Decoder, Progress
+from genrec_bench.decoders.decoders import FilterDecoder, TrieDecoder
+from genrec_bench.decoders.exact import ExactDecoder
+from genrec_bench.environment import pick_device
+from genrec_bench.metrics.validity import certified
+from genrec_bench.types import Generations
+
+ITEMS = 12_000
+TOP = 10
+Peer = Literal["prefix", "csr", "free"]
+AGAINST = {
+    "prefix": "HF generate + prefix function over nested dicts",
+    "csr": "HF generate + vectorised trie processor",
+    "free": "HF generate, unconstrained",
+}
+DECODERS: dict[str, type[Decoder]] = {"trie": TrieDecoder, "exact": ExactDecoder, "filter": FilterDecoder}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One comparison: how many users of how many source tokens, searched with how many beams by whom."""
+
+    users: int
+    beams: int
+    source: int
+    goal: str | None = None
+    decoder: str = "trie"
+    peer: Peer = "prefix"
+    rounds: int = ROUNDS
+
+    @property
+    def name(self) -> str:
+        """The case in words."""
+        users = f"{self.users} users" if self.users > 1 else "one user"
+        return f"`{self.decoder}`, {users}, {self.beams} beams, {self.source} source tokens"
+
+
+CPU: dict[Grid, tuple[Case, ...]] = {
+    "small": (
+        Case(16, 20, 80, "1a"),
+        Case(1, 20, 80, "1b"),
+        Case(4, 50, 200, "2"),
+        Case(4, 50, 80, "5", decoder="exact"),
+    ),
+    "full": (
+        Case(16, 20, 80, "1a"),
+        Case(32, 20, 80, "1a"),
+        Case(1, 20, 80, "1b"),
+        Case(16, 20, 80, peer="csr"),
+        Case(16, 20, 80, decoder="filter", peer="free"),
+        Case(8, 50, 200, "2"),
+        Case(1, 50, 200, "2"),
+        Case(4, 50, 400, "2"),
+        Case(8, 50, 200, peer="csr"),
+        Case(8, 50, 200, decoder="filter", peer="free"),
+        Case(8, 50, 80, "5", decoder="exact"),
+    ),
+}
+GPU = (Case(32, 20, 80, "10a"), Case(32, 20, 80, peer="csr"), Case(1, 20, 80), Case(32, 50, 200))
+
+
+@dataclass
+class Lab:
+    """The network on both sides, and its catalogue."""
+
+    index: Index
+    ours: Any
+    theirs: Any
+    device: str
+    decoders: dict[str, Decoder] = field(default_factory=lambda: {name: cls() for name, cls in DECODERS.items()})
+
+    def __post_init__(self) -> None:
+        self.nested = peers.NestedTrie(self.index.items.codes)
+        trie = self.decoders["trie"].trie(self.index, self.device)  # type: ignore[attr-defined]
+        self.constraint: dict[Peer, dict[str, Any]] = {
+            "prefix": {"allowed": self.nested.allowed},
+            "csr": {"processor": peers.TrieProcessor(trie)},
+            "free": {},
+        }
+
+    @classmethod
+    def build(cls, index: Index, device: str, **sizes: int) -> Lab:
+        """The benchmark's network; `sizes` for a smaller one."""
+        backbone = synthetic.network(index.n_tokens, device, **sizes)
+        return cls(index, backbone, peers.as_transformers(backbone.net), device)
+
+    def synchronise(self) -> None:
+        """Wait for the device."""
+        if self.device.startswith("cuda"):
+            torch.cuda.synchronize()
+
+    def we(self, case: Case, batch: int) -> Generations:
+        """Our lists, `batch` users at a time."""
+        sources = synthetic.sources(self.index, case.users, case.source)
+        decoder, rows = self.decoders[case.decoder], np.arange(case.users)
+        parts = [
+            decoder.generate(self.ours, sources.take(rows[at : at + batch]), self.index, beams=case.beams)
+            for at in range(0, case.users, batch)
+        ]
+        return Generations.concatenate(parts)
+
+    def they(self, case: Case, batch: int, scores: bool = False) -> tuple[Any, Any]:
+        """Their lists, `batch` users at a time: tokens (users, beams, width), and scores if asked for."""
+        ids, mask = peers.padded(synthetic.sources(self.index, case.users, case.source), self.device)
+        how = {**self.constraint[case.peer], "scores": scores}
+        parts = [
+            peers.generate(
+                self.theirs, (ids[at : at + batch], mask[at : at + batch]), case.beams, self.index.items.width, **how
+            )
+            for at in range(0, case.users, batch)
+        ]
+        return np.concatenate([part[0] for part in parts]), np.concatenate(
+            [part[1] for part in parts]
+        ) if scores else None
+
+
+def run(grid: Grid, progress: Progress) -> Result:
+    """Rows of all cases of the grid on this machine's best device."""
+    peers.transformers()
+    device = pick_device("auto")
+    cases = GPU if device.startswith("cuda") else CPU[grid]
+    rows, agreements = [], []
+    with progress.phase("building the network", None):
+        lab = Lab.build(synthetic.catalogue(ITEMS), device)
+    with progress.phase("decode", len(cases), "cases") as tick:
+        for case in cases:
+            row, agreement = measure(lab, case)
+            rows.append(row)
+            if case.decoder == "trie" and case.peer == "prefix":
+                agreements.append(agreement)
+            tick(1, case.name)
+    rows.append(identical(agreements))
+    told = {"items": ITEMS, "code tokens": lab.index.items.width, "vocabulary": lab.index.n_tokens}
+    network = f"{lab.ours.size()}, random weights"
+    return Result("decode", grid, tuple(rows), conditions(device, precision="fp32", network=network, **told))
+
+
+def identical(agreements: list[Agreement]) -> Row:
+    """Goal 6: the share of all users whose whole lists were the same."""
+    same = np.concatenate([found.same for found in agreements])
+    equal = np.concatenate([found.equal for found in agreements])
+    details = {"lists": len(same), "without any tie %": 100 * float(equal.mean())}
+    tied = 100 * float(np.mean([found.tied for found in agreements]))
+    name = f"lists identical, all places, ties within {TIE:g} excepted"
+    return Row(name, AGAINST["prefix"], 100 * float(same.mean()), "%", goal="6", details={**details, "ties %": tied})
+
+
+def measure(lab: Lab, case: Case) -> tuple[Row, Agreement]:
+    """One case: the lists compared, the batch sizes chosen, the rounds timed. ListsDiffer if the lists do."""
+    sizes = sorted({size for size in (1, 2, 4, 16, 32) if size < case.users} | {case.users}, reverse=True)[:3]
+    found, ours = quickest(lambda size: lab.we(case, size), sizes)
+    (tokens, scores), theirs = quickest(lambda size: lab.they(case, size, scores=True), sizes)
+    agreement = agree(case, found, tokens, scores)
+    sides = {"theirs": lambda: lab.they(case, theirs), "ours": lambda: lab.we(case, ours)}
+    times = interleaved(sides, rounds=case.rounds, warmups=1, synchronise=lab.synchronise)
+    ratio, low, high = times.ratio("theirs", "ours")
+    details = {
+        "ours ms/user": 1e3 * times.median("ours") / case.users,
+        "theirs ms/user": 1e3 * times.median("theirs") / case.users,
+        "batch": f"{ours} / {theirs}",
+        "rounds": case.rounds,
+        "same lists %": agreement.share,
+        "ties %": 100 * agreement.tied,
+        f"certified@{TOP} %": 100 * float(certified(found, found.items >= 0, TOP).mean()),
+    }
+    return Row(case.name, AGAINST[case.peer], ratio, "x", low, high, case.goal, details), agreement
+
+
+def quickest(side: Callable[[int], Any], sizes: list[int]) -> tuple[Any, int]:
+    """What `side` gave, and the batch size it was fastest with; one untimed run first. Serves as the first warm-up."""
+    found, seconds = side(sizes[0]), {}
+    for size in sizes if len(sizes) > 1 else ():
+        began = time.perf_counter()
+        found = side(size)
+        seconds[size] = time.perf_counter() - began
+    return found, min(seconds, key=seconds.__getitem__) if seconds else sizes[0]
+
+
+def agree(case: Case, found: Generations, tokens: Any, scores: Any) -> Agreement:
+    """The agreement of both sides. A beam's lists have to be the same; `exact` has to be at least as good at every one of
+    the first places, which is what a beam that lost nothing would be."""
+    if case.decoder != "exact":
+        return insist(case.name, compare(found.tokens, found.scores, tokens, scores))
+    agreement = compare(found.tokens[:, :TOP], found.scores[:, :TOP], tokens[:, :TOP], scores[:, :TOP])
+    worse = (found.scores[:, :TOP] < scores[:, :TOP] - TIE).any(axis=1)
+    if worse.any():
+        raise ListsDiffer(f"{case.name}: a beam found better items than the exact ranking", case=case.name)
+    return agreement

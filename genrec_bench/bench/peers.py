@@ -1,0 +1,148 @@
+"""Decoding with Hugging Face transformers: the same weights, the same constraint, the usual ways.
+
+`NestedTrie` is the nested dictionary behind a `prefix_allowed_tokens_fn` (GENRE, LightLM, OpenP5); `TrieProcessor` the
+best one gets without leaving `generate`: a logits processor over this package's own trie, without a Python call per beam.
+Scores mean what ours mean: the log-softmax over the code tokens, masked afterwards, summed; no end token, no length
+penalty. Token ids are ours plus one: 0 pads and starts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from genrec_bench.backbones.checkpoints import from_transformers
+from genrec_bench.backbones.t5 import T5
+from genrec_bench.decoders.trie import Trie
+from genrec_bench.errors import NeedsMissing
+from genrec_bench.types import Int32, Int64, Sources
+
+
+def transformers() -> Any:
+    """The module. NeedsMissing, with the extra to install, if it is not there."""
+    try:
+        import transformers as module
+    except ImportError:
+        raise NeedsMissing(
+            "the benchmark compares with transformers: pip install 'genrec-bench[pretrained]'", needs="transformers"
+        ) from None
+    module.logging.set_verbosity_error()
+    return module
+
+
+def as_transformers(net: T5) -> Any:
+    """A `T5ForConditionalGeneration` with the weights of `net`, on its device. The softmax is over the code tokens: the
+    output of row 0, which pads, is -inf. Whole-word embeddings have no place in it."""
+    hf, shape = transformers(), net.shape
+    if net.words is not None or shape.n_scored != shape.n_rows - 1:
+        raise ValueError("only a network of code tokens alone, without whole-word embeddings, is transformers' T5")
+    config = hf.T5Config(
+        vocab_size=shape.n_rows,
+        d_model=shape.d_model,
+        d_kv=shape.d_kv,
+        d_ff=shape.d_ff,
+        num_layers=shape.layers,
+        num_decoder_layers=shape.layers,
+        num_heads=shape.heads,
+        relative_attention_num_buckets=shape.buckets,
+        relative_attention_max_distance=shape.max_distance,
+        layer_norm_epsilon=shape.epsilon,
+        dropout_rate=0.0,
+        pad_token_id=0,
+        decoder_start_token_id=0,
+        eos_token_id=None,
+    )
+    model = hf.T5ForConditionalGeneration(config).eval()
+    ours = net.state_dict()
+    names = from_transformers({name: name for name in model.state_dict()})  # type: ignore[arg-type]
+    model.load_state_dict({theirs: ours[name] for name, theirs in names.items()}, strict=False)  # type: ignore[index]
+    head = torch.nn.Linear(shape.d_model, shape.n_rows)
+    with torch.no_grad():
+        head.weight.copy_(ours["embedding.weight"])
+        head.bias.zero_()
+        head.bias[0] = -torch.inf
+    model.lm_head = head
+    return model.to(next(net.parameters()).device)
+
+
+class NestedTrie:
+    """Item codes as nested dictionaries, as GENRE builds them: one dictionary a node, an empty one at the end."""
+
+    def __init__(self, codes: Int32) -> None:
+        self.root: dict[int, Any] = {}
+        for code in (codes + 1).tolist():
+            node = self.root
+            for token in code:
+                if token:
+                    node = node.setdefault(token, {})
+
+    def allowed(self, user: int, prefix: Tensor) -> list[int]:
+        """`prefix_allowed_tokens_fn`: the tokens behind `prefix` (start token first), [0] where the trie has ended."""
+        node = self.root
+        for token in prefix.tolist()[1:]:
+            node = node.get(token, {})
+        return list(node) or [0]
+
+
+class TrieProcessor:
+    """A logits processor that walks our trie for all beams at once."""
+
+    def __init__(self, trie: Trie) -> None:
+        self.trie = trie
+
+    def __call__(self, prefixes: Tensor, scores: Tensor) -> Tensor:
+        """Scores (users * beams, V + 1) with -inf wherever `prefixes`, start token first, have no such child."""
+        node = torch.zeros(len(prefixes), dtype=torch.int32, device=scores.device)
+        for column in prefixes[:, 1:].unbind(1):
+            node = self.trie.step(node, (column - 1).int())
+        token, _, there = self.trie.children(node)
+        allowed = torch.full_like(scores, -torch.inf)
+        allowed.scatter_(1, torch.where(there, token.long() + 1, 0), 0.0)
+        allowed[:, 0] = -torch.inf
+        return scores + allowed
+
+
+def padded(sources: Sources, device: str) -> tuple[Tensor, Tensor]:
+    """`input_ids` and `attention_mask` (users, source tokens) of the sources."""
+    there = np.arange(int(sources.lengths.max())) < sources.lengths[:, None]
+    ids = np.zeros(there.shape, np.int64)
+    ids[there] = sources.tokens.astype(np.int64) + 1
+    return torch.from_numpy(ids).to(device), torch.from_numpy(there.astype(np.int64)).to(device)
+
+
+@torch.no_grad()
+def generate(
+    model: Any,
+    inputs: tuple[Tensor, Tensor],
+    beams: int,
+    width: int,
+    *,
+    allowed: Callable[[int, Tensor], list[int]] | None = None,
+    processor: TrieProcessor | None = None,
+    scores: bool = False,
+) -> tuple[Int64, Any]:
+    """The `beams` best code sequences of every user, best first, as our tokens (users, beams, width), and their scores
+    (users, beams) where `scores` asks for them."""
+    ids, mask = inputs
+    found = model.generate(
+        input_ids=ids,
+        attention_mask=mask,
+        num_beams=beams,
+        num_return_sequences=beams,
+        max_new_tokens=width,
+        do_sample=False,
+        length_penalty=0.0,
+        early_stopping=False,
+        eos_token_id=None,
+        pad_token_id=0,
+        prefix_allowed_tokens_fn=allowed,
+        logits_processor=[] if processor is None else [processor],
+        return_dict_in_generate=True,
+        output_scores=scores,
+    )
+    tokens = found.sequences[:, 1:].view(len(ids), beams, -1).cpu().numpy() - 1
+    return tokens, found.sequences_scores.view(len(ids), beams).cpu().numpy() if scores else None
