@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from genrec_bench.errors import CodeClash
-from genrec_bench.types import PAD, Int32, digest
+from genrec_bench.types import PAD, Int32, Int64, digest
 
 TokenScope = Literal["level", "shared", "path"]
 
@@ -32,7 +32,7 @@ class CodeTable:
             raise CodeClash(f"a code table needs at least one token per row, not shape {codes.shape}", rows=(), code=())
         if ((codes[:, 1:] >= 0) & (codes[:, :-1] < 0)).any():
             raise CodeClash("codes must be padded on the right only", rows=(), code=())
-        order = np.lexsort(codes.T[::-1])
+        order = sort_codes(codes).order
         low, high = codes[order[:-1]], codes[order[1:]]
         clash = np.flatnonzero(((low == high) | (low < 0)).all(axis=1))  # a prefix sorts right before its extension
         if len(clash):
@@ -153,6 +153,43 @@ class Index:
         if index.fingerprint != facts["fingerprint"]:
             raise ValueError(f"the codes in {folder} do not match their fingerprint")
         return index
+
+
+@dataclass(frozen=True)
+class SortedCodes:
+    """Code rows in order, equal ones in their own: `order` holds their numbers, and `keys` the rows themselves, packed into
+    as few int64 as possible. Column `c` is `(keys[k] >> shift) & (2**bits - 1)` with `k, shift, bits = where[c]`: the token
+    plus one, 0 where the code has ended."""
+
+    order: Int64
+    keys: list[Int64]
+    where: list[tuple[int, int, int]]
+
+
+KEY_BITS = 63
+
+
+def sort_codes(codes: Int32) -> SortedCodes:
+    """Sort code rows (n, width): one sort of integers where a row and its number fit into 63 bits."""
+    tops = codes.max(axis=0, initial=-1) if len(codes) else np.full(codes.shape[1], -1)
+    bits = [max(1, (int(top) + 1).bit_length()) for top in tops]
+    keys: list[Int64] = []
+    where: list[tuple[int, int, int]] = []
+    left = 0  # bits that the last key has to spare
+    for column, size in enumerate(bits):
+        if not keys or left < size:
+            keys.append(np.zeros(len(codes), np.int64))
+            left = KEY_BITS
+        left -= size
+        where.append((len(keys) - 1, left, size))
+        keys[-1] |= (codes[:, column].astype(np.int64) + 1) << left
+    number = max(1, (len(codes) - 1).bit_length())
+    if len(keys) == 1 and left >= number:  # the lowest bits are free: sorting numbers beats sorting places by them
+        keys[0] |= np.arange(len(codes))
+        keys[0].sort()
+        return SortedCodes(keys[0] & ((1 << number) - 1), keys, where)
+    order: Int64 = np.lexsort(keys[::-1]) if keys else np.arange(len(codes))
+    return SortedCodes(order, [key[order] for key in keys], where)
 
 
 def assign_tokens(labels: Int32, scope: TokenScope) -> tuple[Int32, int]:

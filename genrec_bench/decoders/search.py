@@ -103,16 +103,16 @@ def extend(
     Returns the new beam and the best discarded key (U,).
     """
     users, width = beam.score.shape
-    own = logp.gather(1, beam.slot[..., None].expand(-1, -1, logp.shape[-1]))  # (U, B, V)
+    vocab = logp.shape[-1]
     if free:
-        vocab = own.shape[-1]
-        child_token = torch.arange(vocab, device=own.device, dtype=torch.int32).expand(users, width, -1)
-        added, child_node = own, None
+        child_token = torch.arange(vocab, device=logp.device, dtype=torch.int32).expand(users, width, -1)
+        added, child_node = logp.gather(1, beam.slot[..., None].expand(-1, -1, vocab)), None
     else:
         child_token, child_node, there = trie.children(beam.node)  # (U, B, C)
         if excluded is not None:
             there = there & ~trie.blocked(child_node, excluded)
-        added = own.gather(2, child_token.long()).masked_fill(~there, -INF)
+        places = child_token + (beam.slot * vocab)[..., None]  # of the children only, among all (calls, V) of a user
+        added = torch.where(there, logp.flatten(1).gather(1, places.flatten(1)).view(there.shape), -INF)
     families = child_token.shape[-1]
     grown = beam.score[..., None] + added
     grown, ranked = (grown, grown) if rank is None else rank(beam, added, child_node)

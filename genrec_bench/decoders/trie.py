@@ -1,8 +1,9 @@
 """The catalogue's codes as a trie in compressed sparse rows: built by one sort, walked by gathers.
 
-Node 0 is the root; the children of node `n` are `child_token[indptr[n]:indptr[n + 1]]`, leading to the nodes of the same
-places of `child_node`. Every node covers a run of leaves `[first_leaf, last_leaf)` in code order, so that "is everything
-below excluded?" is a count. (GPU-friendly sparse tries: STATIC, arXiv 2602.22647.)
+Nodes are numbered level by level in code order, so the children of a node are neighbours: those of node `n` are the nodes
+`indptr[n]` to `indptr[n + 1] - 1`, node 0 is the root, and `token[c]` is the token that leads to node `c`. Every node
+covers a run of leaves in code order, so that "is everything below excluded?" is a count. Nodes of the last level, most of
+all nodes, have no entry in `indptr`. (GPU-friendly sparse tries: STATIC, arXiv 2602.22647.)
 """
 
 from __future__ import annotations
@@ -13,21 +14,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from genrec_bench.codes import CodeTable
-from genrec_bench.types import Int32
+from genrec_bench.codes import CodeTable, sort_codes
+from genrec_bench.types import Int32, Int64
 
 
 @dataclass(frozen=True)
 class Trie:
-    """A trie of `n_items` codes. `item` is the item number of a leaf, -1 at inner nodes; `leaf_of_item` the place of each
-    item in code order; `most_children` the largest family."""
+    """A trie of `n_items` codes, int32. `item` is the item number of a leaf, -1 at inner nodes; `leaf_of_item` the place of
+    each item in code order; `most_children` the largest family."""
 
-    indptr: Tensor  # (nodes + 1,)
-    child_token: Tensor  # (nodes - 1,)
-    child_node: Tensor
+    indptr: Tensor  # (nodes above the last level + 2,)
+    token: Tensor  # (nodes,), the root's 0
     item: Tensor  # (nodes,)
     first_leaf: Tensor  # (nodes,)
-    last_leaf: Tensor
+    last_leaf: Tensor  # (nodes above the last level,): one past the last
     leaf_of_item: Tensor  # (n_items,)
     most_children: int
     width: int
@@ -35,21 +35,32 @@ class Trie:
     @classmethod
     def build(cls, table: CodeTable, device: str | torch.device = "cpu") -> Trie:
         """From an item code table; cost: one sort, plus one pass per level."""
-        arrays, most = _build(table.codes)
-        tensors = {name: torch.from_numpy(array.astype(np.int32)).to(device) for name, array in arrays.items()}
+        arrays = _build(table.codes)
+        most = int(np.diff(arrays["indptr"]).max(initial=0))
+        tensors = {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
         return cls(**tensors, most_children=most, width=table.width)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all arrays."""
+        return sum(array.nbytes for array in vars(self).values() if isinstance(array, Tensor))
+
+    @property
+    def inner(self) -> int:
+        """Nodes above the last level: those with an entry in `indptr`."""
+        return len(self.indptr) - 2
 
     def children(self, nodes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Of `nodes` (...): child tokens, child nodes and whether there is such a child, each (..., most_children).
 
         A node of -1 has none.
         """
-        live = nodes.clamp(min=0).long()
+        live = nodes.clamp(max=self.inner).long()  # of -1 it is the last entry, whose family ends before it begins
         start, end = self.indptr[live], self.indptr[live + 1]
         places = start[..., None] + torch.arange(self.most_children, device=nodes.device, dtype=torch.int32)
-        there = (places < end[..., None]) & (nodes >= 0)[..., None]
-        places = torch.where(there, places, 0).long()
-        return self.child_token[places], self.child_node[places], there
+        there = places < end[..., None]
+        places.mul_(there)
+        return self.token[places], places, there
 
     def step(self, nodes: Tensor, tokens: Tensor) -> Tensor:
         """The child of each node by one token; -1 where the trie has none. Shapes alike."""
@@ -60,48 +71,68 @@ class Trie:
     def blocked(self, nodes: Tensor, excluded: Tensor) -> Tensor:
         """Whether all leaves below each node (U, M) are excluded; `excluded` (U, X) holds sorted leaf places, padded
         with a number above all leaves."""
-        flat = nodes.clamp(min=0).long().flatten(1)
-        first, last = self.first_leaf[flat].contiguous(), self.last_leaf[flat].contiguous()
+        flat = nodes.clamp(min=0).flatten(1)
+        first = self.first_leaf[flat]
+        last = torch.where(flat < self.inner, self.last_leaf[flat.clamp(max=self.inner - 1)], first + 1)
         inside = torch.searchsorted(excluded, last) - torch.searchsorted(excluded, first)
         return (inside >= last - first).view(nodes.shape)
 
 
-def _build(codes: Int32) -> tuple[dict[str, np.ndarray], int]:
-    order = np.lexsort(codes.T[::-1])
-    codes = codes[order]
-    n = len(codes)
-    lengths = (codes >= 0).sum(axis=1)
-    fresh = np.zeros(n, bool)
-    fresh[:1] = True
-    node = np.zeros(n, np.int64)  # node of each row's prefix of the length at hand
-    first, last, item = [np.zeros(1, np.int64)], [np.full(1, n)], [np.full(1, -1)]
-    parents, tokens, made = [], [], 1
-    for level in range(codes.shape[1]):
-        changed = np.ones(n, bool)
-        changed[1:] = codes[1:, level] != codes[:-1, level]
-        fresh = fresh | changed
-        there = codes[:, level] >= 0
-        heads = np.flatnonzero(fresh & there)
-        parents.append(node[heads])
-        tokens.append(codes[heads, level])
-        group = np.cumsum(fresh & there) - 1
-        first.append(heads)
-        last.append(heads + np.bincount(group[there], minlength=len(heads)))
-        item.append(np.where(lengths[heads] == level + 1, order[heads], -1))
-        node = np.where(there, made + group, -1)
-        made += len(heads)
-    parent, token = np.concatenate(parents), np.concatenate(tokens)
-    by_parent = np.argsort(parent, kind="stable")  # nodes of a level were made in code order
-    counts = np.bincount(parent, minlength=made)
-    leaf_of_item = np.empty(n, np.int64)
-    leaf_of_item[order] = np.arange(n)
-    arrays = {
-        "indptr": np.concatenate([[0], np.cumsum(counts)]),
-        "child_token": token[by_parent],
-        "child_node": by_parent + 1,
-        "item": np.concatenate(item),
-        "first_leaf": np.concatenate(first),
-        "last_leaf": np.concatenate(last),
+@dataclass(frozen=True)
+class _Level:
+    """The nodes of one level, in code order: the first row each covers, one past the last, and its token."""
+
+    first: Int64
+    last: Int64
+    token: Int32
+
+
+def _build(codes: Int32) -> dict[str, Int32]:
+    order, levels = _levels(codes)
+    offsets = np.cumsum([0, *(len(level.first) for level in levels)])  # the first node of each level
+    deepest = max(1, int(offsets[-2]))
+    indptr = np.full(deepest + 2, offsets[-1], np.int32)
+    item = np.full(offsets[-1], -1, np.int32)
+    for depth, level in enumerate(levels):
+        at = slice(offsets[depth], offsets[depth + 1])
+        ends = np.ones(len(level.first), bool)
+        if offsets[depth] < deepest:
+            below = levels[depth + 1].first if depth + 1 < len(levels) else np.zeros(0, np.int64)
+            starts = np.searchsorted(below, level.first)
+            indptr[at] = offsets[depth + 1] + starts
+            ends = np.diff(starts, append=len(below)) == 0
+        if depth:
+            item[at][ends] = order[level.first[ends]]
+    leaf_of_item = np.empty(len(codes), np.int32)
+    leaf_of_item[order] = np.arange(len(codes), dtype=np.int32)
+    return {
+        "indptr": indptr,
+        "token": np.concatenate([level.token for level in levels]),
+        "item": item,
+        "first_leaf": np.concatenate([level.first for level in levels]).astype(np.int32),
+        "last_leaf": np.concatenate([level.last for level in levels])[:deepest].astype(np.int32),
         "leaf_of_item": leaf_of_item,
     }
-    return arrays, int(counts.max(initial=1))
+
+
+def _levels(codes: Int32) -> tuple[Int64, list[_Level]]:
+    """Item numbers in code order, and the nodes of every level, the root's first."""
+    found, n = sort_codes(codes), len(codes)
+    fresh = np.arange(n) == 0  # rows where the prefix changes
+    levels = [_Level(np.zeros(1, np.int64), np.full(1, n), np.zeros(1, np.int32))]
+    for depth, (which, shift, bits) in enumerate(found.where):
+        column = found.keys[which] >> shift
+        tokens = column & ((1 << bits) - 1)
+        if (
+            depth == len(found.where) - 1
+        ):  # codes are prefix-free: every row that reaches the last level is a node of it
+            first = np.flatnonzero(tokens)
+            last = first + 1
+        else:
+            fresh[1:] |= column[1:] != column[:-1]
+            edges = np.flatnonzero(fresh)
+            there = tokens[edges] > 0
+            first, last = edges[there], np.append(edges[1:], n)[there]
+        if len(first):
+            levels.append(_Level(first, last, (tokens[first] - 1).astype(np.int32)))
+    return found.order, levels

@@ -1,0 +1,182 @@
+"""The catalogue's trie: time to build, size, and what the constraint costs a decoding step.
+
+Against nested dictionaries and the prefix function over them, with equal children at every node that is asked for.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from genrec_bench.bench import peers, synthetic
+from genrec_bench.bench.agreement import ListsDiffer
+from genrec_bench.bench.results import Grid, Result, Row, conditions
+from genrec_bench.bench.timing import ROUNDS, Timings, interleaved
+from genrec_bench.codes import CodeTable
+from genrec_bench.contracts import Progress
+from genrec_bench.decoders.decoders import TrieDecoder
+from genrec_bench.decoders.trie import Trie
+from genrec_bench.environment import pick_device
+
+DICTIONARIES = "nested dictionaries"
+PROCESSOR = "HF's prefix-constrained logits processor"
+MILLION = ((128, 32, 16), 1_000_000)  # children at each level above the items, and the items
+TEN_MILLION = ((100, 100, 10), 10_000_000)
+TEN_THOUSAND = ((100,), 10_000)  # like TEN_MILLION, at most 100 children
+USERS, BEAMS, SOURCE = 16, 20, 80
+STEPS = 20  # constraint steps in one timing
+BUILDS = {"small": 3, "full": ROUNDS}  # rounds of what takes seconds each
+
+
+def run(grid: Grid, progress: Progress) -> Result:
+    """Building first, then the step, alone and within decoding."""
+    device = pick_device("auto")
+    rows: list[Row] = []
+    parts = (building, large, steps, share)
+    with progress.phase("trie", len(parts), "parts") as tick:
+        for part in parts:
+            rows += part(grid, device)
+            tick(1, part.__name__)
+    told = {"users": USERS, "beams": BEAMS, "source tokens": SOURCE}
+    return Result("trie", grid, tuple(rows), conditions(device, **told))
+
+
+def table(families: Sequence[int], items: int) -> CodeTable:
+    """Clustered codes, items in any order."""
+    codes = synthetic.clustered_codes(items, families)
+    np.random.default_rng(0).shuffle(codes)
+    return CodeTable(codes)
+
+
+def building(grid: Grid, device: str) -> list[Row]:
+    """Goals 4a and 4b: a million items, against nested dictionaries."""
+    codes, rounds = table(*MILLION), BUILDS[grid]
+    trie, nested = Trie.build(codes), peers.NestedTrie(codes.codes)
+    sizes = trie.nbytes, dictionary_bytes(nested.root)
+    del nested
+    sides = {"theirs": lambda: peers.NestedTrie(codes.codes), "ours": lambda: Trie.build(codes)}
+    times = interleaved(sides, rounds=rounds, warmups=1)
+    ratio, low, high = times.ratio("theirs", "ours")
+    seconds = {"ours s": times.median("ours"), "theirs s": times.median("theirs"), "rounds": rounds}
+    megabytes = {"ours MB": sizes[0] / 1e6, "theirs MB": sizes[1] / 1e6}
+    return [
+        Row("trie of 1M items: time", DICTIONARIES, ratio, "x", low, high, "4a", seconds),
+        Row("trie of 1M items: size", DICTIONARIES, sizes[1] / sizes[0], "x", goal="4b", details=megabytes),
+    ]
+
+
+def dictionary_bytes(root: dict[int, Any]) -> int:
+    """Bytes of nested dictionaries: each dictionary, and each of their numbers once."""
+    total, numbers, waiting = 0, {}, [root]
+    while waiting:
+        node = waiting.pop()
+        total += sys.getsizeof(node)
+        for token, child in node.items():
+            numbers[id(token)] = sys.getsizeof(token)
+            waiting.append(child)
+    return total + sum(numbers.values())
+
+
+def large(grid: Grid, device: str) -> list[Row]:
+    """Goal 4c: ten million items, in CPU seconds."""
+    codes, told = table(*TEN_MILLION), []
+    for _ in range(BUILDS[grid]):
+        began = time.process_time()
+        trie = Trie.build(codes)
+        told.append(time.process_time() - began)
+    details = {"ours MB": trie.nbytes / 1e6, "rounds": len(told)}
+    return [
+        Row(
+            "trie of 10M items: time", "", statistics.median(told), "CPU s", min(told), max(told), "4c", details=details
+        )
+    ]
+
+
+def steps(grid: Grid, device: str) -> list[Row]:
+    """Goals 3a and 3c: one step's constraint for all beams, after two tokens of four; and how it grows with the items."""
+    index = synthetic.catalogue(12_000)
+    trie, nested = Trie.build(index.items, device), peers.NestedTrie(index.items.codes)
+    picked = np.random.default_rng(0).integers(0, len(index.items), USERS * BEAMS)
+    prefix = torch.from_numpy(index.items.codes[picked, :2].astype(np.int64)).to(device)
+    node = trie.step(trie.step(torch.zeros_like(prefix[:, 0]), prefix[:, 0]), prefix[:, 1]).view(USERS, BEAMS)
+    logp = torch.randn(USERS, BEAMS, index.n_tokens, device=device).log_softmax(-1)
+    hf = peers.transformers().generation.logits_process.PrefixConstrainedLogitsProcessor(nested.allowed, BEAMS)
+    theirs = torch.nn.functional.pad(prefix + 1, (1, 0)), torch.nn.functional.pad(logp, (1, 0)).flatten(0, 1)
+    check_step(*constrained(trie, node, logp), hf(*theirs))
+    sides = {"theirs": lambda: hf(*theirs), "ours": lambda: [constrained(trie, node, logp) for _ in range(STEPS)]}
+    times = interleaved(sides, rounds=ROUNDS, synchronise=synchroniser(device))
+    ratio, low, high = (STEPS * value for value in times.ratio("theirs", "ours"))
+    details = {
+        "ours ms": 1e3 * times.median("ours") / STEPS,
+        "theirs ms": 1e3 * times.median("theirs"),
+        "rounds": ROUNDS,
+    }
+    return [
+        Row("constraint of one step, 12k items", PROCESSOR, ratio, "x", low, high, "3a", details),
+        growth(device),
+    ]
+
+
+def growth(device: str) -> Row:
+    """The same step at 10M and at 10k items, families of 100 at both."""
+    sides, logp = {}, torch.randn(USERS, BEAMS, synthetic.ALPHABET * 4, device=device).log_softmax(-1)
+    for name, (families, items) in (("10M", TEN_MILLION), ("10k", TEN_THOUSAND)):
+        trie = Trie.build(table(families, items), device)
+        last = np.flatnonzero(np.diff(trie.indptr.cpu().numpy()) == trie.most_children)
+        node = torch.from_numpy(np.random.default_rng(0).choice(last, (USERS, BEAMS)).astype(np.int32)).to(device)
+        sides[name] = lambda trie=trie, node=node: [constrained(trie, node, logp) for _ in range(STEPS)]  # type: ignore[misc]
+    times = interleaved(sides, rounds=3 * ROUNDS, synchronise=synchroniser(device))
+    ratio, low, high = times.ratio("10M", "10k")
+    details = {f"{name} ms": 1e3 * times.median(name) / STEPS for name in sides}
+    return Row("constraint of one step, 10M items", "the same at 10k items", ratio, "x", low, high, "3c", details)
+
+
+def constrained(trie: Trie, node: Tensor, logp: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """What the search does for its constraint: the children of all beams, and their log-probabilities, -inf for none."""
+    token, child, there = trie.children(node)
+    return token, child, torch.where(there, logp.gather(2, token.long()), -torch.inf)
+
+
+def check_step(token: Tensor, child: Tensor, added: Tensor, theirs: Tensor) -> None:
+    """ListsDiffer unless both sides leave the same tokens the same log-probabilities."""
+    ours = torch.full_like(theirs, -torch.inf)
+    ours.scatter_reduce_(1, token.long().flatten(0, 1) + 1, added.flatten(0, 1), "amax")
+    if not torch.equal(ours, theirs):
+        raise ListsDiffer("the constraint of one step: both sides allow different tokens", case="step", user=0)
+
+
+def share(grid: Grid, device: str) -> list[Row]:
+    """Goal 3b: the constraint's part of decoding, all steps of a search with all beams alive."""
+    index = synthetic.catalogue(12_000)
+    backbone, decoder = synthetic.network(index.n_tokens, device), TrieDecoder()
+    batch = synthetic.sources(index, USERS, SOURCE)
+    found = decoder.generate(backbone, batch, index, beams=BEAMS)
+    trie = decoder.trie(index, device)
+    logp = torch.randn(USERS, BEAMS, index.n_tokens, device=device).log_softmax(-1)
+    nodes = [torch.zeros(USERS, BEAMS, dtype=torch.int32, device=device)]
+    for tokens in torch.from_numpy(found.tokens).to(device).unbind(2)[:-1]:
+        nodes.append(trie.step(nodes[-1], tokens))
+    sides = {
+        "constraint": lambda: [[constrained(trie, node, logp) for node in nodes] for _ in range(STEPS)],
+        "decode": lambda: decoder.generate(backbone, batch, index, beams=BEAMS),
+    }
+    times = interleaved(sides, rounds=ROUNDS, synchronise=synchroniser(device))
+    value, low, high = (100 / STEPS * part for part in times.ratio("constraint", "decode"))
+    details = _milliseconds(times)
+    return [Row("constraint's share of decoding", "all of decoding", value, "%", low, high, "3b", details)]
+
+
+def _milliseconds(times: Timings) -> dict[str, float]:
+    return {"constraint ms": 1e3 * times.median("constraint") / STEPS, "decode ms": 1e3 * times.median("decode")}
+
+
+def synchroniser(device: str) -> Any:
+    """Waits for a GPU, where there is one."""
+    return torch.cuda.synchronize if device.startswith("cuda") else lambda: None

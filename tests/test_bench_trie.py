@@ -1,0 +1,45 @@
+"""The trie's benchmark: equal constraints on both sides, every row there, sizes counted by hand."""
+
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from genrec_bench.bench import trie as bench
+from genrec_bench.bench.agreement import ListsDiffer
+from genrec_bench.bench.goals import GOALS
+from genrec_bench.contracts import Quiet
+
+pytest.importorskip("transformers")
+
+
+@pytest.mark.filterwarnings("error")
+def test_every_goal_of_the_trie_has_its_row(monkeypatch):
+    monkeypatch.setattr(bench, "MILLION", ((4, 4, 4), 600))
+    monkeypatch.setattr(bench, "TEN_MILLION", ((10, 10, 1), 1000))
+    monkeypatch.setattr(bench, "TEN_THOUSAND", ((10,), 100))
+    monkeypatch.setattr(bench, "ROUNDS", 2)
+    monkeypatch.setattr(bench, "STEPS", 1)
+    network = bench.synthetic.network
+    small = {"layers": 1, "d_model": 32, "heads": 2, "d_ff": 8}
+    monkeypatch.setattr(bench.synthetic, "network", lambda tokens, device: network(tokens, device, **small))
+    result = bench.run("small", Quiet())
+    assert {row.goal for row in result.rows} == {goal.number for goal in GOALS if goal.benchmark == "trie"}
+    assert all(row.value > 0 and np.isfinite(row.value) for row in result.rows)
+
+
+def test_dictionaries_are_counted_with_each_number_once():
+    big = 10**6
+    root = {big: {1: {}}, 1: {}}
+    expected = sum(map(sys.getsizeof, (root, root[big], {}, {}, big, 1)))
+    assert bench.dictionary_bytes(root) == expected
+
+
+def test_a_step_that_allows_something_else_is_not_timed():
+    token, child = torch.tensor([[[0, 2]]]), torch.zeros(1, 1, 2)
+    added = torch.tensor([[[-1.0, -2.0]]])
+    inf = torch.inf
+    bench.check_step(token, child, added, torch.tensor([[-inf, -1.0, -inf, -2.0]]))
+    with pytest.raises(ListsDiffer, match="allow different tokens"):
+        bench.check_step(token, child, added, torch.tensor([[-inf, -1.0, -2.0, -2.0]]))

@@ -1,0 +1,73 @@
+"""The trie in sparse rows: nodes of a family are neighbours, runs of leaves are right, one sort does it at any width."""
+
+import numpy as np
+import pytest
+import torch
+from fakes import prefix_free
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from genrec_bench.codes import CodeTable, sort_codes
+from genrec_bench.decoders.trie import Trie
+from genrec_bench.testing.fakes import code_table
+
+
+def prefixes(codes):
+    """Every prefix of every code, level by level in order: the nodes by their numbers."""
+    width = max(map(len, codes))
+    return [
+        prefix
+        for length in range(width + 1)
+        for prefix in sorted({tuple(code[:length]) for code in codes if len(code) >= length})
+    ]
+
+
+@settings(max_examples=80, deadline=None)
+@given(prefix_free(most=6, width=4))
+def test_nodes_children_items_and_leaves_are_those_of_the_prefixes(codes):
+    trie, nodes = Trie.build(code_table(codes)), prefixes(codes)
+    assert len(trie.token) == len(trie.item) == len(trie.first_leaf) == len(nodes)
+    token, child, there = trie.children(torch.arange(len(nodes), dtype=torch.int32))
+    order = sorted(map(tuple, codes))
+    for number, prefix in enumerate(nodes):
+        below = [place for place, code in enumerate(order) if code[: len(prefix)] == prefix]
+        family = [node for node in nodes if len(node) == len(prefix) + 1 and node[:-1] == prefix]
+        assert [nodes[at] for at in child[number][there[number]].tolist()] == family
+        assert token[number][there[number]].tolist() == [node[-1] for node in family]
+        assert int(trie.item[number]) == (codes.index(list(prefix)) if list(prefix) in codes else -1)
+        assert int(trie.first_leaf[number]) == below[0]
+        if number < trie.inner:
+            assert int(trie.last_leaf[number]) == below[-1] + 1
+    assert [order[place] for place in trie.leaf_of_item.tolist()] == [tuple(code) for code in codes]
+    assert all(array.dtype == torch.int32 for array in vars(trie).values() if isinstance(array, torch.Tensor))
+
+
+@settings(max_examples=60, deadline=None)
+@given(prefix_free(most=6, width=4), st.data())
+def test_a_node_is_blocked_when_all_below_it_is_excluded(codes, data):
+    trie, nodes = Trie.build(code_table(codes)), prefixes(codes)
+    items = data.draw(st.sets(st.integers(0, len(codes) - 1), min_size=1))
+    leaves = torch.tensor([sorted(trie.leaf_of_item[list(items)].tolist())], dtype=torch.int32)
+    blocked = trie.blocked(torch.arange(len(nodes), dtype=torch.int32)[None], leaves)[0]
+    gone = [tuple(codes[item]) for item in items]
+    for number, prefix in enumerate(nodes):
+        below = [tuple(code) for code in codes if tuple(code[: len(prefix)]) == prefix]
+        assert bool(blocked[number]) == all(code in gone for code in below)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.lists(st.integers(-1, 2**31 - 2), min_size=5, max_size=5), min_size=1, max_size=20), st.booleans())
+def test_rows_sort_as_tuples_do_whether_they_fit_into_one_number_or_not(rows, small):
+    codes = np.array(rows, np.int32) % (7 if small else 2**31 - 1)
+    found = sort_codes(codes)
+    assert found.order.tolist() == sorted(range(len(rows)), key=lambda row: (codes[row].tolist(), row))
+    assert len(found.keys) == (1 if small else len(found.keys))
+    for column, (key, shift, bits) in enumerate(found.where):
+        read = ((found.keys[key] >> shift) & ((1 << bits) - 1)) - 1
+        assert read.tolist() == codes[found.order, column].tolist()
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (0, 0)])
+def test_a_catalogue_without_items_is_a_root(shape):
+    trie = Trie.build(CodeTable(np.zeros(shape, np.int32)))
+    assert len(trie.token) == 1 and not trie.children(torch.zeros(1, dtype=torch.int32))[2].any()
