@@ -230,6 +230,11 @@ class Decoder(Component):
     ) -> Generations:
         """The `beams` best hypotheses per source. `exclude` lists, per source, items that must not be searched."""
 
+    def counts(self) -> Mapping[str, int]:
+        """What the last search did beyond the ordinary, as numbers by name: summed over a run's batches, they go into the
+        record's `throughput`. Empty: nothing to say."""
+        return {}
+
 
 class Baseline(Component):
     """Ranks items by any means. Never sees a test target.

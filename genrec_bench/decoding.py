@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,12 +19,14 @@ from genrec_bench.metrics import lists, validity
 from genrec_bench.metrics.throughput import throughput
 from genrec_bench.protocol import KS, POLICIES, train_view
 from genrec_bench.registry import ComponentInfo
-from genrec_bench.types import Generations, Queries, Ranking, Sources
+from genrec_bench.types import NO_HYPOTHESIS, Generations, Int64, Queries, Ranking, Sources
 
 if TYPE_CHECKING:
     from genrec_bench.runner import Run
 
-BATCH = 64  # users decoded at once
+BATCH = 64  # users decoded at once, at most
+BATCH_TOKENS = 2**19  # source tokens x beams of a batch at most, padding included: long sources, smaller batches
+OVERLAP_USERS = 256  # searched again in fp32, where a run's decoder works in another precision
 WARMUP_BATCHES = 2
 
 
@@ -49,15 +52,20 @@ class Searcher:
 
     decoder: Decoder
     info: ComponentInfo
+    counts: Counter[str] = field(default_factory=Counter)  # the decoder's, over all searches
+
+    @property
+    def precision(self) -> str:
+        """The network's number format while it searches."""
+        return str(getattr(self.decoder.config, "precision", "fp32"))
 
     def search(
         self, generator: Generator, queries: Queries, beams: int, *, exclude: bool, tick: Any = None, warmup: int = 0
     ) -> tuple[Generations, list[float]]:
-        """Decode all queries in fixed batches of similar source length; the generations in the order asked, and seconds
-        per batch, device synchronised. `exclude`: leave each user's own items out of the search."""
+        """Decode all queries in batches of similar source length; the generations in the order asked, and seconds per
+        batch, device synchronised. `exclude`: leave each user's own items out of the search."""
         sources = generator.render(queries)
-        order = np.argsort(sources.lengths, kind="stable")
-        batches = [order[at : at + BATCH] for at in range(0, len(order), BATCH)]
+        batches = batches_of(sources.lengths, beams)
         warm = batches[:warmup]
         parts, seconds = [], []
         for number, rows in enumerate([*warm, *batches]):
@@ -71,10 +79,11 @@ class Searcher:
             seconds.append(time.perf_counter() - began)
             check_generations(self.info, part, own, generator.index, beams, exclude)
             parts.append(part)
+            self.counts.update(self.decoder.counts())
             if tick is not None:
                 tick(len(rows))
         together = Generations.concatenate(parts)
-        return together.take(np.argsort(order, kind="stable")), seconds
+        return together.take(np.argsort(np.concatenate(batches), kind="stable")), seconds
 
     def _generate(self, generator: Generator, batch: Sources, own: Queries, beams: int, exclude: bool) -> Generations:
         backbone: Any = Watched(generator.backbone, generator.info, generator.index.n_tokens)
@@ -85,6 +94,30 @@ class Searcher:
                 )
         except Diverged as error:
             raise fault(generator.info, "finite scores", str(error)) from error
+
+
+def batches_of(lengths: Int64, beams: int) -> list[Int64]:
+    """The sources of these lengths in batches, shortest first: at most BATCH of them, and at most BATCH_TOKENS source tokens
+    x beams, padding included; one source at least."""
+    order = np.argsort(lengths, kind="stable")
+    batches, begun = [], 0
+    for at in range(1, len(order) + 1):
+        if at == len(order) or at - begun == BATCH or (at + 1 - begun) * int(lengths[order[at]]) * beams > BATCH_TOKENS:
+            batches.append(order[begun:at])
+            begun = at
+    return batches
+
+
+def overlap(searcher: Searcher, generator: Generator, queries: Queries, beams: int, *, exclude: bool) -> dict[str, Any]:
+    """Of a sample of users, how many of the ten best in fp32 are among the ten best in the decoder's precision."""
+    some = queries.take(np.unique(np.linspace(0, len(queries) - 1, OVERLAP_USERS).astype(np.int64)))
+    plain = Searcher(type(searcher.decoder)(replace(searcher.decoder.config, precision="fp32")), searcher.info)
+    lists = [each.search(generator, some, beams, exclude=exclude)[0].items[:, :10] for each in (searcher, plain)]
+    shared = [
+        len({*own} & {*true} - {NO_HYPOTHESIS}) for own, true in zip(*(each.tolist() for each in lists), strict=True)
+    ]
+    there = (lists[1] != NO_HYPOTHESIS).sum()
+    return {"fp32_overlap@10": float(sum(shared) / there) if there else None, "fp32_overlap_users": len(some)}
 
 
 def decode(this: Run, generator: Generator) -> None:
@@ -109,11 +142,16 @@ def decode(this: Run, generator: Generator) -> None:
                 len(queries),
                 batch_size=BATCH,
                 beams=beams,
-                precision="fp32",
+                batch_tokens=BATCH_TOKENS,
+                precision=decoder.precision,
                 device=this.device,
                 warmup_batches=WARMUP_BATCHES,
                 threads=torch.get_num_threads(),
+                **decoder.counts,
             )
+            if decoder.precision != "fp32":
+                told = overlap(decoder, generator, queries, beams, exclude=excludes)
+                this.found["throughput"] |= told
     for policy in POLICIES:
         this.rankings[policy] = ranking(found.get(policy, found["mask"]), queries, policy, beams)
     this.found["validity"] = validity.validity(found["mask"], queries.history, KS)

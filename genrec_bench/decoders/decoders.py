@@ -2,39 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-import torch
+import numpy as np
 
 from genrec_bench.codes import Index
-from genrec_bench.contracts import Backbone, Decoder
+from genrec_bench.contracts import Backbone
+from genrec_bench.decoders.exact import ExactConfig, ExactDecoder
 from genrec_bench.decoders.search import beam_search
-from genrec_bench.decoders.trie import Trie
-from genrec_bench.types import Generations, Ragged, Sources
+from genrec_bench.decoders.searching import SearchConfig, Searching, nothing
+from genrec_bench.errors import ConfigError
+from genrec_bench.types import Bool, Generations, Ragged, Sources
+
+PROVEN = 10  # places that a list has to be certain of, or it is searched again
+MARGIN = 1e-5  # by which the last of them has to beat the bound: equal sums may differ by rounding
 
 
-class Searching(Decoder):
-    """Keeps the trie of the index it was last used with."""
+@dataclass(frozen=True)
+class TrieConfig(SearchConfig):
+    """Options of the trie decoder."""
 
-    free = False
-
-    def __init__(self, config: Any = None) -> None:
-        super().__init__(config)
-        self._index: Index | None = None
-        self._trie: Trie | None = None
-
-    def trie(self, index: Index, device: torch.device | str) -> Trie:
-        """The trie of the item codes, built once per index and device."""
-        if self._trie is None or self._index is not index or self._trie.item.device != torch.device(device):
-            self._index, self._trie = index, Trie.build(index.items, device)
-        return self._trie
-
-    def generate(
-        self, backbone: Backbone, batch: Sources, index: Index, *, beams: int, exclude: Ragged | None = None
-    ) -> Generations:
-        trie = self.trie(index, backbone.device)
-        exclude = exclude if self.excludes_in_search else None
-        return beam_search(backbone, batch, trie, beams=beams, free=self.free, exclude=exclude)
+    escalate: bool = False  # search users again with `exact`, where the first ten places are not proven
 
 
 class TrieDecoder(Searching):
@@ -43,10 +33,62 @@ class TrieDecoder(Searching):
     The user's own items, where they are to be left out, are masked during the search, so lists stay full.
     """
 
+    Config = TrieConfig
     excludes_in_search = True
+
+    def __init__(self, config: Any = None) -> None:
+        super().__init__(config)
+        self._exact = ExactDecoder(ExactConfig(precision=self.config.precision))
+        self._escalated = 0
+
+    def generate(
+        self, backbone: Backbone, batch: Sources, index: Index, *, beams: int, exclude: Ragged | None = None
+    ) -> Generations:
+        if not len(index.items):
+            return nothing(len(batch), beams, index.items.width)
+        trie = self.trie(index, backbone.device)
+        with self.reduced(backbone):
+            found = beam_search(backbone, batch, trie, beams=beams, free=False, exclude=exclude)
+        return self._search_again(found, backbone, batch, index, exclude) if self.config.escalate else found
+
+    def counts(self) -> Mapping[str, int]:
+        return {"escalated_users": self._escalated} if self.config.escalate else {}
+
+    def _search_again(
+        self, found: Generations, backbone: Backbone, batch: Sources, index: Index, exclude: Ragged | None
+    ) -> Generations:
+        unsure = np.flatnonzero(~proven(found, min(PROVEN, found.scores.shape[1])))
+        self._escalated = len(unsure)
+        if not len(unsure):
+            return found
+        some, beams = None if exclude is None else exclude.take(unsure), found.scores.shape[1]
+        self._exact._index, self._exact._trie = self._index, self._trie
+        try:
+            again = self._exact.generate(backbone, batch.take(unsure), index, beams=beams, exclude=some)
+        except ConfigError as error:
+            raise ConfigError(
+                f"decoder.escalate searches again with `exact`, and {len(index.items):,} items are more than it holds in "
+                f"{self._exact.config.memory_mb:,} MB: leave it off, or take more beams",
+                part="decoder",
+                key="escalate",
+            ) from error
+        places = np.arange(len(found))
+        places[unsure] = len(found) + np.arange(len(unsure))
+        return Generations.concatenate([found, again]).take(places)
+
+
+def proven(found: Generations, k: int) -> Bool:
+    """Per source, (users,): whether nothing that the search discarded can beat its first `k` places."""
+    sure: Bool = (found.scores[:, k - 1] > found.bound + MARGIN) | np.isneginf(found.bound)
+    return sure
 
 
 class FilterDecoder(Searching):
     """Beam search over all code tokens; what is no catalogue item is dropped afterwards, and the drop is recorded."""
 
-    free = True
+    def generate(
+        self, backbone: Backbone, batch: Sources, index: Index, *, beams: int, exclude: Ragged | None = None
+    ) -> Generations:
+        trie = self.trie(index, backbone.device)
+        with self.reduced(backbone):
+            return beam_search(backbone, batch, trie, beams=beams, free=True)

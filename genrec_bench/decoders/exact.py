@@ -16,7 +16,7 @@ from torch import Tensor
 
 from genrec_bench.codes import Index
 from genrec_bench.contracts import START, Backbone
-from genrec_bench.decoders.decoders import Searching
+from genrec_bench.decoders.searching import SearchConfig, Searching, nothing
 from genrec_bench.decoders.trie import Trie
 from genrec_bench.errors import ConfigError, Diverged
 from genrec_bench.types import NO_HYPOTHESIS, PAD, Generations, Ragged, Sources
@@ -25,12 +25,13 @@ COPIES = 3  # of a chunk's (users, nodes, tokens) float32 array alive at once: l
 
 
 @dataclass(frozen=True)
-class ExactConfig:
+class ExactConfig(SearchConfig):
     """Options of the exact decoder."""
 
     memory_mb: int = 1024  # bound on the walk's own arrays, in 10^6 bytes; the network's states come on top
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.memory_mb < 1:
             raise ValueError("memory_mb must be at least 1")
 
@@ -45,6 +46,8 @@ class ExactDecoder(Searching):
     def generate(
         self, backbone: Backbone, batch: Sources, index: Index, *, beams: int, exclude: Ragged | None = None
     ) -> Generations:
+        if not len(index.items):
+            return nothing(len(batch), beams, index.items.width)
         trie, items = self.trie(index, backbone.device), len(index.items)
         budget, columns = self.config.memory_mb * 10**6, index.n_tokens + backbone.extra_columns
         per_user = 4 * (2 * items + COPIES * columns)  # its scores, their order, and one node at a time
@@ -61,7 +64,8 @@ class ExactDecoder(Searching):
         parts = []
         for at in range(0, len(batch), users):
             some = rows[at : at + users]
-            scores = self._score(backbone, batch.take(some), trie, items, nodes)
+            with self.reduced(backbone):
+                scores = self._score(backbone, batch.take(some), trie, items, nodes)
             parts.append(_best(scores, index, beams, None if exclude is None else exclude.take(some)))
         return Generations.concatenate(parts)
 

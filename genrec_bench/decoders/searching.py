@@ -1,0 +1,60 @@
+"""What the decoders share: the trie of the index they were last used with, and the precision of the network meanwhile."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from genrec_bench.codes import Index
+from genrec_bench.contracts import Backbone, Decoder
+from genrec_bench.decoders.trie import Trie
+from genrec_bench.types import NO_HYPOTHESIS, PAD, Generations
+
+
+@dataclass(frozen=True)
+class SearchConfig:
+    """Options of every search."""
+
+    precision: Literal["fp32", "bf16"] = "fp32"  # of the network while it searches; bf16 finds other lists, slightly
+
+    def __post_init__(self) -> None:
+        if self.precision not in ("fp32", "bf16"):
+            raise ValueError("precision is fp32 or bf16")
+
+
+class Searching(Decoder):
+    """Keeps the trie of the index it was last used with."""
+
+    Config = SearchConfig
+
+    def __init__(self, config: Any = None) -> None:
+        super().__init__(config)
+        self._index: Index | None = None
+        self._trie: Trie | None = None
+
+    def trie(self, index: Index, device: torch.device | str) -> Trie:
+        """The trie of the item codes, built once per index and device."""
+        if self._trie is None or self._index is not index or self._trie.item.device != torch.device(device):
+            self._index, self._trie = index, Trie.build(index.items, device)
+        return self._trie
+
+    def reduced(self, backbone: Backbone) -> AbstractContextManager[Any]:
+        """The network's matrix products in bf16, where `precision` says so; scores are summed in fp32 all the same."""
+        return torch.autocast(
+            torch.device(backbone.device).type, torch.bfloat16, enabled=self.config.precision == "bf16"
+        )
+
+
+def nothing(users: int, beams: int, width: int) -> Generations:
+    """No hypothesis for anybody: what a search of an empty catalogue finds."""
+    places = (users, beams)
+    return Generations(
+        np.full((*places, width), PAD, np.int32),
+        np.full(places, -np.inf, np.float32),
+        np.full(places, NO_HYPOTHESIS, np.int32),
+        np.full(users, -np.inf, np.float32),
+    )
