@@ -111,3 +111,8 @@ def test_without_transformers_the_extra_is_named_in_one_line(monkeypatch):
     with pytest.raises(NeedsMissing, match=r"pip install 'genrec-bench\[pretrained\]'") as caught:
         decode.run("small", Quiet())
     assert "\n" not in str(caught.value)
+
+
+def test_the_bf16_mode_tells_what_its_lists_share_with_fp32(lab):
+    row = decode.reduced(lab, Case(2, 12, 8))
+    assert 50 <= row.value <= 100 and row.unit == "%" and row.goal is None and row.details["bf16 speed x"] > 0

@@ -20,7 +20,7 @@ from genrec_bench.bench.results import Grid, Result, Row, conditions
 from genrec_bench.bench.timing import ROUNDS, interleaved
 from genrec_bench.codes import Index
 from genrec_bench.contracts import Decoder, Progress
-from genrec_bench.decoders.decoders import FilterDecoder, TrieDecoder
+from genrec_bench.decoders.decoders import FilterDecoder, TrieConfig, TrieDecoder
 from genrec_bench.decoders.exact import ExactDecoder
 from genrec_bench.environment import pick_device
 from genrec_bench.metrics.validity import certified
@@ -150,7 +150,7 @@ def run(grid: Grid, progress: Progress) -> Result:
             if case.decoder == "trie" and case.peer == "prefix":
                 agreements.append(agreement)
             tick(1, case.name)
-    rows.append(identical(agreements))
+    rows += [identical(agreements), reduced(lab, cases[0])]
     told = {"items": ITEMS, "code tokens": lab.index.items.width, "vocabulary": lab.index.n_tokens}
     network = f"{lab.ours.size()}, random weights"
     return Result("decode", grid, tuple(rows), conditions(device, precision="fp32", network=network, **told))
@@ -164,6 +164,23 @@ def identical(agreements: list[Agreement]) -> Row:
     tied = 100 * float(np.mean([found.tied for found in agreements]))
     name = f"lists identical, all places, ties within {TIE:g} excepted"
     return Row(name, AGAINST["prefix"], 100 * float(same.mean()), "%", goal="6", details={**details, "ties %": tied})
+
+
+def reduced(lab: Lab, case: Case) -> Row:
+    """The bf16 mode: how much of the first ten it shares with fp32, and what that buys."""
+    sources = synthetic.sources(lab.index, case.users, case.source)
+    decoders = {precision: TrieDecoder(TrieConfig(precision=precision)) for precision in ("fp32", "bf16")}
+    sides = {
+        name: lambda decoder=decoder: decoder.generate(lab.ours, sources, lab.index, beams=case.beams).items[:, :TOP]
+        for name, decoder in decoders.items()
+    }
+    lists = {name: side().tolist() for name, side in sides.items()}
+    shared = [len({*one} & {*other}) for one, other in zip(*lists.values(), strict=True)]
+    ratio, low, high = interleaved(sides, rounds=ROUNDS, synchronise=lab.synchronise).ratio("fp32", "bf16")
+    details = {"bf16 speed x": ratio, "from x": low, "to x": high, "lists": case.users, "rounds": ROUNDS}
+    return Row(
+        f"{case.name}, bf16: overlap@{TOP}", "the same in fp32", 10 * float(np.mean(shared)), "%", details=details
+    )
 
 
 def measure(lab: Lab, case: Case) -> tuple[Row, Agreement]:
