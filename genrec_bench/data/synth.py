@@ -1,0 +1,159 @@
+"""Synthetic interactions with planted clusters, for tests of scale: made in blocks of users, so any number fits.
+
+Users and items belong to one cluster each; most events of a user are items of its cluster, popular ones more often.
+Knows nothing of real data: what is found here says how well a method scales, not how well it recommends.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from genrec_bench.errors import OutputError, UsageError
+from genrec_bench.protocol import MIN_EVENTS
+from genrec_bench.types import Int32, Int64, Ragged, TrainView, spread
+
+BLOCK = 200_000  # users made at a time: some 50 MB at ten events each
+LOYALTY = 0.8  # share of events inside the user's own cluster
+SKEW = 2  # an item's place in its cluster is size * uniform ** SKEW: the first tenth gets about a third of the events
+START, YEAR, STEP = 1_500_000_000, 365 * 86_400, 3_600  # seconds: users start within a year, then an event an hour
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is made: sizes, and how much of it follows the clusters. UsageError for a plan that makes no data.
+
+    `mean_length` is events per user, Poisson above the three that a split needs; `loyalty` the share of events inside
+    the user's cluster, the others go anywhere. Equal plans make equal data.
+    """
+
+    users: int
+    items: int
+    clusters: int
+    mean_length: float = 10.0
+    seed: int = 0
+    loyalty: float = LOYALTY
+
+    def __post_init__(self) -> None:
+        for name in ("users", "items", "clusters"):
+            if not 1 <= getattr(self, name) < 2**31:
+                raise UsageError(f"{name} must be from 1 to {2**31 - 1:,}, not {getattr(self, name):,}")
+        if self.clusters > self.items:
+            raise UsageError(f"{self.clusters:,} clusters need as many items at least, not {self.items:,}")
+        if not MIN_EVENTS <= self.mean_length <= 10_000:
+            why = f"a split needs {MIN_EVENTS} events per user"
+            raise UsageError(f"mean length must be from {MIN_EVENTS} to 10,000, not {self.mean_length:g}: {why}")
+        if self.seed < 0:
+            raise UsageError(f"seed must be 0 or more, not {self.seed}")
+        if not 0 <= self.loyalty <= 1:
+            raise UsageError(f"loyalty is a share from 0 to 1, not {self.loyalty:g}")
+
+    @property
+    def item_clusters(self) -> Int32:
+        """The planted cluster of each item, `(items,)`; sizes differ by one at most."""
+        found = np.empty(self.items, np.int32)
+        found[self._shelves()] = np.arange(self.items, dtype=np.int64) * self.clusters // self.items
+        return found
+
+    def blocks(self) -> Iterator[Ragged]:
+        """The sequences of up to `BLOCK` users at a time, oldest item first."""
+        shelves = self._shelves()
+        starts = -(-np.arange(self.clusters + 1, dtype=np.int64) * self.items // self.clusters)
+        for block, first in enumerate(range(0, self.users, BLOCK)):
+            rng = np.random.default_rng([self.seed, 1, block])
+            yield self._block(min(BLOCK, self.users - first), shelves, starts, rng)
+
+    def _shelves(self) -> Int32:
+        """The items, cluster by cluster; within a cluster the popular ones first."""
+        return np.random.default_rng([self.seed, 0]).permutation(np.arange(self.items, dtype=np.int32))
+
+    def _block(self, users: int, shelves: Int32, starts: Int64, rng: np.random.Generator) -> Ragged:
+        lengths = MIN_EVENTS + rng.poisson(self.mean_length - MIN_EVENTS, users)
+        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        own = np.repeat(rng.integers(self.clusters, size=users, dtype=np.int32), lengths)
+        strays = np.flatnonzero(rng.random(len(own), np.float32) >= self.loyalty)
+        own[strays] = rng.integers(self.clusters, size=len(strays), dtype=np.int32)
+        first, size = starts[own], np.diff(starts)[own]
+        return Ragged(shelves[first + (size * rng.random(len(own)) ** SKEW).astype(np.int64)], offsets)
+
+
+def synthetic_train(plan: Plan) -> TrainView:
+    """All events of a plan as a training part, in memory."""
+    blocks = list(plan.blocks())
+    lengths = np.concatenate([block.lengths for block in blocks])
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    return TrainView(Ragged(np.concatenate([block.values for block in blocks]), offsets), plan.items)
+
+
+def write_synthetic(plan: Plan, path: Path, clusters_path: Path | None = None, tick: Any = None) -> dict[str, int]:
+    """Write a plan's events as Parquet, users in blocks, and how many users, met items and interactions there are.
+
+    Columns `user_id`, `item_id` (int32) and `timestamp` (int64, seconds): what `--dataset file` reads by default.
+    `clusters_path` gets every item's planted cluster (`item_id`, `cluster`). `tick` is called with users done. A file
+    appears whole or not at all; OutputError if it exists already or cannot be written.
+    """
+    for target in filter(None, (path, clusters_path)):
+        if target.exists():
+            raise OutputError(f"{target} exists already: remove it, or name another file", path=target)
+    met, interactions = np.zeros(plan.items, np.bool_), 0
+    try:
+        with _Whole(path, ("user_id", "item_id", "timestamp"), ("int32", "int32", "int64")) as events:
+            for number, block in enumerate(plan.blocks()):
+                met[block.values] = True
+                interactions += len(block.values)
+                events.write(_events(plan, number, block))
+                if tick is not None:
+                    tick(len(block))
+        if clusters_path is not None:
+            with _Whole(clusters_path, ("item_id", "cluster"), ("int32", "int32")) as truth:
+                truth.write([np.arange(plan.items, dtype=np.int32), plan.item_clusters])
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror or error}", path=path) from None
+    return {"users": plan.users, "items": int(met.sum()), "interactions": interactions}
+
+
+def _events(plan: Plan, number: int, block: Ragged) -> list[Any]:
+    rng = np.random.default_rng([plan.seed, 2, number])
+    began = START + rng.integers(YEAR, size=len(block))
+    users = (number * BLOCK + block.rows).astype(np.int32)
+    places = spread(np.zeros(len(block), np.int64), block.offsets)
+    return [users, block.values, np.repeat(began, block.lengths) + STEP * places]
+
+
+class _Whole:
+    """A Parquet file that gets its name when it is complete; one row group per `write`."""
+
+    def __init__(self, path: Path, names: tuple[str, ...], types: tuple[str, ...]) -> None:
+        import pyarrow as pa
+
+        self.path = path
+        self.schema = pa.schema([(name, pa.type_for_alias(type_)) for name, type_ in zip(names, types, strict=True)])
+
+    def __enter__(self) -> _Whole:
+        import pyarrow.parquet
+
+        handle, name = tempfile.mkstemp(dir=self.path.parent, prefix=f".{self.path.name}.")
+        os.close(handle)
+        self.part = Path(name)
+        self.writer = pyarrow.parquet.ParquetWriter(self.part, self.schema, compression="zstd")
+        return self
+
+    def write(self, columns: list[Any]) -> None:
+        import pyarrow as pa
+
+        self.writer.write_table(pa.table(columns, schema=self.schema))
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        try:
+            self.writer.close()
+            if kind is None:
+                self.part.chmod(0o644)
+                self.part.replace(self.path)
+        finally:
+            self.part.unlink(missing_ok=True)
