@@ -15,7 +15,8 @@ from threadpoolctl import threadpool_limits
 
 from genrec_bench.codes import CodeTable, Index, TokenScope, add_suffix, assign_tokens
 from genrec_bench.contracts import Context, Indexer
-from genrec_bench.indexers.cooccurrence import item_graph, meetings
+from genrec_bench.indexers.cooccurrence import meetings
+from genrec_bench.indexers.graphs import check_method, items_of, library_of, seed_moves
 from genrec_bench.indexers.sci import tree_facts
 from genrec_bench.indexers.spectral import Method
 from genrec_bench.indexers.tree import grow
@@ -29,7 +30,9 @@ class CollaborativeConfig:
     clusters: int = 20  # clusters per split
     leaf_size: int = 500  # stop splitting at this many items; a leaf's members are numbered
     max_levels: int = 8  # levels of clusters at most, before the number in the leaf
-    method: Method = "auto"  # eigensolver: dense up to 1,500 nodes, sparse above | always dense | always sparse
+    method: Method = (
+        "auto"  # dense up to 1,500 nodes, sparse above, randomised for graphs above 100,000 | always that one
+    )
     token_scope: TokenScope = "path"  # which equal cluster labels are one token: below one path, of one level, anywhere
 
     def __post_init__(self) -> None:
@@ -44,16 +47,23 @@ class CollaborativeIndexer(Indexer):
     A token names one cluster (`token_scope=path`); the last one numbers the item within its leaf, and all leaves share
     those numbers. Departures from the released script, on purpose: both orders of a pair add up, and items without
     edges get even clusters of their own. `ctx.seed` moves the sparse solver's start, which shows only where eigenvalues
-    tie.
+    tie. Graphs above 100,000 nodes are split as `sci` splits them.
     """
 
     Config = CollaborativeConfig
     search_space: Mapping[str, Any] = {"clusters": (5, 100, "log"), "leaf_size": (20, 1000, "log")}
 
+    def ready(self) -> None:
+        check_method(self.config.method)
+
+    def fingerprint(self) -> str:
+        """The version of METIS where it is asked for, so that another one makes another index."""
+        return library_of(self.config.method)
+
     def build(self, train: TrainView, ctx: Context) -> Index:
         """Codes of all items. The same input gives the same codes whatever the number of threads."""
         config: CollaborativeConfig = self.config
-        graph = item_graph(meetings(train))
+        graph = items_of(meetings(train), config.method)
         with threadpool_limits(1), ctx.progress.phase("clustering", total=train.n_items, unit="nodes") as tick:
             tree = grow(
                 graph,
@@ -77,8 +87,8 @@ class CollaborativeIndexer(Indexer):
                 "leaf_size": config.leaf_size,
                 "leaf_tokens": "shared by all leaves",
                 "item_codes": "spectral",
-                "seed_moves": "ties between eigenvalues",
-                "graphs": {"items": tree_facts(tree, graph)},
+                "seed_moves": seed_moves({"items": graph}),
+                "graphs": {"items": tree_facts(tree, graph, config.method)},
             },
         )
 

@@ -1,7 +1,8 @@
 """Co-occurrence graphs of the training part, as sparse matrices.
 
 Nodes are users or items (or both, users first); an edge's weight says how often two nodes met. Everything is a product
-of the sparse users x items count matrix: no loop over pairs, no dense matrix, no held-out event. Knows nothing of codes.
+of the sparse users x items count matrix: no loop over pairs, no dense matrix, no held-out event. Graphs too large for that
+are `hidden`'s. Knows nothing of codes.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from genrec_bench.types import TrainView
 
 Graph: TypeAlias = sparse.csr_array
 MAX_ENTRIES = 300_000_000  # of one graph: 3.6 GB
+LARGE_NODES = 100_000  # a graph of more nodes is not written down
 
 
 def meetings(train: TrainView) -> Graph:
@@ -56,18 +58,29 @@ def joint_graph(met: Graph, balance: bool = False) -> Graph:
     return sparse.block_array([[users, met], [met.T, items]], format="csr")
 
 
+def too_large(nodes: int, *sides: Graph) -> bool:
+    """Whether a graph of `nodes` nodes is better not written down: by its nodes, or the edges that `rows.T @ rows` of
+    each of `sides` may have."""
+    return nodes > LARGE_NODES or max(most_entries(rows) for rows in sides) > MAX_ENTRIES
+
+
+def most_entries(rows: Graph) -> int:
+    """How many entries `rows.T @ rows` has at most."""
+    return min(rows.shape[1] ** 2, int((np.diff(rows.indptr).astype(np.int64) ** 2).sum()))
+
+
 def _gram(rows: Graph, node: str) -> Graph:
     """`rows.T @ rows` without its diagonal. GenrecError if it might not fit into memory."""
-    nodes = rows.shape[1]
-    most = min(nodes**2, int((np.diff(rows.indptr).astype(np.int64) ** 2).sum()))
+    nodes, most = rows.shape[1], most_entries(rows)
     if most > MAX_ENTRIES:
         raise GenrecError(
             f"the {node} co-occurrence graph may hold {most:,} entries ({nodes:,} {node}s), more than {MAX_ENTRIES:,}. "
-            "Cluster the other side only (indexer.variant), or filter the data.",
+            "Use indexer.method=auto or randomised, which do without it.",
             nodes=nodes,
             entries=most,
         )
-    square = (rows.T @ rows).tocoo()
-    off = square.row != square.col
-    entries = (square.data[off], (square.row[off], square.col[off]))
-    return sparse.coo_array(entries, shape=square.shape).tocsr()
+    square = rows.T @ rows
+    square.setdiag(0)  # in place: no second copy of the entries
+    square.eliminate_zeros()
+    square.sort_indices()
+    return square

@@ -16,10 +16,11 @@ from threadpoolctl import threadpool_limits
 
 from genrec_bench.codes import Index, TokenScope, add_suffix
 from genrec_bench.contracts import Context, Indexer, Tick
-from genrec_bench.indexers.cooccurrence import Graph, item_graph, joint_graph, meetings, user_graph
+from genrec_bench.indexers.cooccurrence import meetings
+from genrec_bench.indexers.graphs import check_method, graph_facts, items_of, joint_of, library_of, seed_moves, users_of
 from genrec_bench.indexers.numbers import random_user_labels, sequential_labels
 from genrec_bench.indexers.spectral import Method
-from genrec_bench.indexers.tree import Tree, grow
+from genrec_bench.indexers.tree import AnyGraph, Tree, grow
 from genrec_bench.types import Int32, TrainView
 
 Variant = Literal["joint", "separate", "items", "users"]
@@ -34,7 +35,9 @@ class SpectralConfig:
     leaf_size: int = 100  # stop splitting at this many nodes
     max_levels: int = 8  # levels of clusters at most, before the suffix level
     balance: bool = False  # joint: scale the user and item blocks to the weight of the user-item block
-    method: Method = "auto"  # eigensolver: dense up to 1,500 nodes, sparse above | always dense | always sparse
+    method: Method = (
+        "auto"  # dense up to 1,500 nodes, sparse above, randomised for graphs above 100,000 | always that one
+    )
     token_scope: TokenScope = "level"  # which equal labels are one token: of one level, anywhere, or below one path
 
     def __post_init__(self) -> None:
@@ -55,6 +58,10 @@ class SpectralIndexer(Indexer):
 
     The method itself draws nothing at random: `ctx.seed` moves the start of the sparse solver, which shows in the codes
     only where eigenvalues tie, and the random user codes of `items`.
+
+    The paper's method ends where its graph does not fit. A graph of more than 100,000 nodes, or of more edges than are
+    written down, is split without it (`method=randomised`): eigenvectors that are nearly the leading ones, and K-Means.
+    `method=metis` makes balanced clusters instead, and needs the extra `metis`. The record says which it was.
     """
 
     Config = SpectralConfig
@@ -64,6 +71,13 @@ class SpectralIndexer(Indexer):
         "balance": [False, True],
     }
 
+    def ready(self) -> None:
+        check_method(self.config.method)
+
+    def fingerprint(self) -> str:
+        """The version of METIS where it is asked for, so that another one makes another index."""
+        return library_of(self.config.method)
+
     def build(self, train: TrainView, ctx: Context) -> Index:
         """Codes of all items and users. The same input and seed give the same codes whatever the number of threads."""
         config: SpectralConfig = self.config
@@ -72,7 +86,7 @@ class SpectralIndexer(Indexer):
         with threadpool_limits(1), ctx.progress.phase("clustering", total=nodes, unit="nodes") as tick:
             trees = {name: self._grow(graph, ctx, tick) for name, graph in graphs.items()}
         items, users, collisions = self._labels(trees, train, ctx)
-        facts = {name: tree_facts(trees[name], graph) for name, graph in graphs.items()}
+        facts = {name: tree_facts(trees[name], graph, config.method) for name, graph in graphs.items()}
         if config.variant == "joint":
             facts["joint"]["mixed_level1"] = mixed_clusters(trees["joint"], train.n_users)
         return Index.from_labels(
@@ -89,23 +103,23 @@ class SpectralIndexer(Indexer):
                 "balance": config.balance,
                 "user_codes": "random" if config.variant == "items" else "spectral",
                 "item_codes": "sequential" if config.variant == "users" else "spectral",
-                "seed_moves": "ties between eigenvalues" + (", user codes" if config.variant == "items" else ""),
+                "seed_moves": seed_moves(graphs) + (", user codes" if config.variant == "items" else ""),
                 "graphs": facts,
             },
         )
 
-    def _graphs(self, train: TrainView) -> dict[str, Graph]:
-        met, variant = meetings(train), self.config.variant
+    def _graphs(self, train: TrainView) -> dict[str, AnyGraph]:
+        met, variant, method = meetings(train), self.config.variant, self.config.method
         if variant == "joint":
-            return {"joint": joint_graph(met, self.config.balance)}
-        made = {}
+            return {"joint": joint_of(met, method, self.config.balance)}
+        made: dict[str, AnyGraph] = {}
         if variant in ("separate", "items"):
-            made["items"] = item_graph(met)
+            made["items"] = items_of(met, method)
         if variant in ("separate", "users"):
-            made["users"] = user_graph(met)
+            made["users"] = users_of(met, method)
         return made
 
-    def _grow(self, graph: Graph, ctx: Context, tick: Tick) -> Tree:
+    def _grow(self, graph: AnyGraph, ctx: Context, tick: Tick) -> Tree:
         config = self.config
         return grow(
             graph,
@@ -135,13 +149,12 @@ class SpectralIndexer(Indexer):
         return items, users, collisions
 
 
-def tree_facts(tree: Tree, graph: Graph) -> dict[str, Any]:
+def tree_facts(tree: Tree, graph: AnyGraph, method: Method) -> dict[str, Any]:
     """What the record tells of one clustering: the graph's size, how it was split, and what came out."""
     leaves = np.unique(tree.labels, axis=0, return_counts=True)[1]
     level1 = np.bincount(tree.labels[:, 0])
     return {
-        "nodes": graph.shape[0],
-        "edges": graph.nnz // 2,
+        **graph_facts(graph, method),
         "isolated_nodes": tree.isolated_nodes,
         "splits": tree.splits,
         "levels": tree.labels.shape[1],

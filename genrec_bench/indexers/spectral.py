@@ -1,6 +1,7 @@
 """Spectral clustering of one graph: leading eigenvectors of the normalised adjacency, then a pivoted QR.
 
-The same method for small and large graphs; only the eigensolver differs. Knows nothing of users, items or codes.
+The same method for small and larger graphs; only the eigensolver differs. What is too large for it is `large`'s. Knows
+nothing of users, items or codes.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from genrec_bench.errors import UsageError
 from genrec_bench.types import Int64
 
 Solver = Literal["dense", "sparse"]
-Method = Literal["auto", "dense", "sparse"]
+Method = Literal["auto", "dense", "sparse", "randomised", "metis"]  # the last two: for graphs that are not written down
 
 DENSE_NODES = 1_500  # up to here `auto` makes a dense matrix (18 MB, half a second), never above
 MAX_DENSE_NODES = 10_000  # `dense` refuses more (0.8 GB for the matrix, as much again twice for the solver)
@@ -30,15 +31,15 @@ def choose_solver(nodes: int, clusters: int, method: Method) -> Solver:
     """
     if nodes < 3 * clusters:
         return "dense"
-    if method == "auto":
-        return "dense" if nodes <= DENSE_NODES else "sparse"
-    if method == "dense" and nodes > MAX_DENSE_NODES:
+    if method != "dense":
+        return "dense" if method == "auto" and nodes <= DENSE_NODES else "sparse"
+    if nodes > MAX_DENSE_NODES:
         raise UsageError(
             f"method=dense makes a {nodes:,} x {nodes:,} matrix; it is limited to {MAX_DENSE_NODES:,} nodes. "
             "Use method=auto or sparse: the eigenvectors are the same.",
             nodes=nodes,
         )
-    return method
+    return "dense"
 
 
 def spectral_clusters(graph: sparse.csr_array, clusters: int, solver: Solver, rng: np.random.Generator) -> Int64 | None:
