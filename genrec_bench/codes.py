@@ -204,10 +204,25 @@ def assign_tokens(labels: Int32, scope: TokenScope) -> tuple[Int32, int]:
     for level in range(labels.shape[1]):
         rows = np.flatnonzero(labels[:, level] >= 0)
         key = labels[rows, : level + 1] if scope == "path" else labels[rows, level : level + 1]
-        names, which = np.unique(key, axis=0, return_inverse=True)
-        tokens[rows, level] = used + which.reshape(-1)
-        used += len(names)
+        which, counts = row_groups(key)
+        tokens[rows, level] = used + which
+        used += len(counts)
     return tokens, used
+
+
+def row_groups(rows: Int32) -> tuple[Int32, Int64]:
+    """Equal rows of `(n, levels)` numbered in lexicographic order, `(n,)`, and how many rows each number has.
+
+    What `np.unique(rows, axis=0)` finds, many times faster: that one sorts rows as opaque bytes.
+    """
+    order = np.lexsort(rows.T[::-1])
+    changes = np.zeros(len(rows), np.bool_)
+    for column in rows.T:
+        ordered = column[order]
+        changes[1:] |= ordered[1:] != ordered[:-1]
+    which = np.empty(len(rows), np.int32)
+    which[order] = np.cumsum(changes)
+    return which, np.bincount(which)
 
 
 def add_suffix(labels: Int32) -> tuple[Int32, float]:
@@ -218,8 +233,7 @@ def add_suffix(labels: Int32) -> tuple[Int32, float]:
     """
     if not len(labels):
         return labels, 0.0
-    _, which, counts = np.unique(labels, axis=0, return_inverse=True, return_counts=True)
-    which = which.reshape(-1)
+    which, counts = row_groups(labels)
     if counts.max() == 1:
         return labels, 0.0
     order = np.argsort(which, kind="stable")

@@ -21,6 +21,7 @@ LargeMethod = Literal["randomised", "metis"]
 
 SPARE = 10  # vectors beside those that are wanted
 ROUNDS, DEGREE = 2, 4  # Chebyshev filters, and products with the graph in each
+LONG = 1_000  # nodes above which a Gram matrix is quicker than a QR
 SAMPLE = 20_000  # nodes among which typical ones are looked for
 POINTS, ITERATIONS = 256, 20  # of K-Means: nodes per cluster that it learns from
 TOP = 24  # edges per node that METIS sees
@@ -82,7 +83,9 @@ def _chebyshev(product: Any, vectors: Float32, damped: float) -> Float32:
 
 
 def _orthonormal(vectors: Float32) -> Float32:
-    """An orthonormal basis of the columns, by their Gram matrix, twice: what one pass leaves, the other takes."""
+    """An orthonormal basis of the columns; of long ones by their Gram matrix, twice: what one pass leaves, the other takes."""
+    if len(vectors) <= LONG:
+        return np.linalg.qr(vectors)[0]
     for _ in range(2):
         values, turned = linalg.eigh((vectors.T @ vectors).astype(np.float64))
         vectors = vectors @ (turned / np.sqrt(np.maximum(values, values[-1] * 1e-13))).astype(np.float32)

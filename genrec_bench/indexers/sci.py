@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from genrec_bench.codes import Index, TokenScope, add_suffix
+from genrec_bench.codes import Index, TokenScope, add_suffix, row_groups
 from genrec_bench.contracts import Context, Indexer, Tick
 from genrec_bench.indexers.cooccurrence import meetings
 from genrec_bench.indexers.graphs import check_method, graph_facts, items_of, joint_of, library_of, seed_moves, users_of
@@ -151,7 +151,7 @@ class SpectralIndexer(Indexer):
 
 def tree_facts(tree: Tree, graph: AnyGraph, method: Method) -> dict[str, Any]:
     """What the record tells of one clustering: the graph's size, how it was split, and what came out."""
-    leaves = np.unique(tree.labels, axis=0, return_counts=True)[1]
+    leaves = row_groups(tree.labels)[1]
     level1 = np.bincount(tree.labels[:, 0])
     return {
         **graph_facts(graph, method),
