@@ -19,7 +19,7 @@ from genrec_bench.data.prepare import PrepareConfig
 from genrec_bench.data.sequences import read_sequences
 from genrec_bench.data.tables import Format, Table, check_columns, column_names, read_table
 from genrec_bench.errors import DataError
-from genrec_bench.types import Int64, Interactions, Text
+from genrec_bench.types import Int32, Int64, Interactions, Text
 
 SUFFIXES: dict[str, Format] = {".csv": "csv", ".parquet": "parquet", ".pq": "parquet", ".tsv": "tsv", ".txt": "tsv"}
 
@@ -133,7 +133,7 @@ class FileDataset(Dataset):
 
     def _without_duplicates(self, data: Interactions, time: Int64, table: Table) -> Interactions:
         """One row of each event, the first; under `error`, DataError if any event has two."""
-        repeats = _repeats(np.stack([data.user, data.item, time]))
+        repeats = _repeats(data.user, data.item, time)
         if not len(repeats):
             return data
         if self.config.duplicates == "error":
@@ -169,8 +169,11 @@ class FileDataset(Dataset):
         return np.array([titles.get(item, "") for item in item_ids.tolist()], np.str_)
 
 
-def _repeats(events: Int64) -> Int64:
-    """Columns of `events` `(3, n)` that repeat an earlier column, ascending."""
-    order = np.lexsort(events)
-    sorted_events = events[:, order]
-    return np.sort(order[1:][(sorted_events[:, 1:] == sorted_events[:, :-1]).all(0)])
+def _repeats(user: Int32, item: Int32, time: Int64) -> Int64:
+    """Rows `(n,)` whose user, item and time stood in an earlier row, ascending."""
+    order = np.lexsort((user, item, time))
+    same = np.ones(max(len(order) - 1, 0), np.bool_)
+    for column in (user, item, time):
+        ordered = column[order]
+        same &= ordered[1:] == ordered[:-1]
+    return np.sort(order[1:][same])

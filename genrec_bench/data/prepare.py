@@ -50,9 +50,10 @@ def prepare(data: Interactions, config: PrepareConfig) -> Interactions:
         dropped["interactions_below_min_rating"] += int((~keep).sum())
     while True:
         core = k_core(data.user, data.item, config.min_interactions, keep)
-        dropped["k_core_users"] += _present(data.user, keep) - _present(data.user, core)
-        dropped["k_core_items"] += _present(data.item, keep) - _present(data.item, core)
-        dropped["k_core_interactions"] += int(keep.sum() - core.sum())
+        if core is not keep:
+            dropped["k_core_users"] += _present(data.user, keep) - _present(data.user, core)
+            dropped["k_core_items"] += _present(data.item, keep) - _present(data.item, core)
+            dropped["k_core_interactions"] += int(keep.sum() - core.sum())
         counts = np.bincount(data.user[core], minlength=data.n_users)
         short = (counts > 0) & (counts < MIN_EVENTS)
         if not short.any():
@@ -86,11 +87,11 @@ def k_core(user: Int32, item: Int32, k: int, keep: Bool | None = None) -> Bool:
 
 def select(data: Interactions, keep: Bool) -> Interactions:
     """The events in `keep` (in their order), users and items numbered anew; those without an event leave."""
-    users, user = np.unique(data.user[keep], return_inverse=True)
-    items, item = np.unique(data.item[keep], return_inverse=True)
+    users, user = _renumbered(data.user[keep], data.n_users)
+    items, item = _renumbered(data.item[keep], data.n_items)
     return Interactions(
-        user=user.astype(np.int32),
-        item=item.astype(np.int32),
+        user=user,
+        item=item,
         time=None if data.time is None else data.time[keep],
         user_ids=data.user_ids[users],
         item_ids=data.item_ids[items],
@@ -101,8 +102,14 @@ def select(data: Interactions, keep: Bool) -> Interactions:
     )
 
 
+def _renumbered(numbers: Int32, count: int) -> tuple[Int64, Int32]:
+    """Which of `count` numbers occur, ascending, and `numbers` as places among those. Sorts nothing."""
+    there = np.bincount(numbers, minlength=count) > 0
+    return np.flatnonzero(there), (np.cumsum(there, dtype=np.int32) - np.int32(1))[numbers]
+
+
 def _present(numbers: Int32, keep: Bool) -> int:
-    return len(np.unique(numbers[keep]))
+    return int(np.count_nonzero(np.bincount(numbers[keep])))
 
 
 def _refuse_short(data: Interactions, counts: Int64, short: Bool, config: PrepareConfig) -> None:
