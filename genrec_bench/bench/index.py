@@ -1,0 +1,210 @@
+"""Indexing: co-occurrence against a loop over pairs, clustering against the dense method, and a million items.
+
+Data is synthetic with planted clusters (`genrec data synth`), so agreement with the truth can be told too. The dense
+method takes most of a minute for 10,000 items and is timed once. Large cases run in a process of their own: peak memory
+is that process's, libraries and data included.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from importlib.util import find_spec
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.metrics import normalized_mutual_info_score
+from threadpoolctl import threadpool_limits
+
+from genrec_bench.bench.results import Grid, Result, Row, conditions
+from genrec_bench.bench.timing import interleaved
+from genrec_bench.codes import row_groups
+from genrec_bench.contracts import Context, Progress
+from genrec_bench.data.synth import Plan, synthetic_train, write_synthetic
+from genrec_bench.environment import peak_memory
+from genrec_bench.errors import GenrecError
+from genrec_bench.indexers.cooccurrence import item_graph, meetings
+from genrec_bench.indexers.hidden import hidden_items
+from genrec_bench.indexers.large import large_clusters
+from genrec_bench.indexers.spectral import Solver, spectral_clusters
+from genrec_bench.types import PAD, Int64, Ragged
+
+CLUSTERS = 50
+PAIRS = Plan(users=10_000, items=5_000, clusters=CLUSTERS)
+TEN_THOUSAND = Plan(users=20_000, items=10_000, clusters=CLUSTERS, mean_length=20)
+HUNDRED_THOUSAND = Plan(users=100_000, items=100_000, clusters=1_000)
+MILLION = Plan(users=1_000_000, items=1_000_000, clusters=10_000)
+EVENTS = Plan(users=2_000_000, items=300_000, clusters=1_000)  # twenty million events
+ROUNDS = 3
+CHILD = "import sys; from genrec_bench.bench.index import child; child(sys.argv[1], sys.argv[2:])"
+
+
+def run(grid: Grid, progress: Progress) -> Result:
+    """Every comparison in turn; `full` adds 100,000 items by both ways for large graphs, and reading 20M interactions."""
+    cases = [lambda: [pairs(PAIRS)], lambda: clusterings(TEN_THOUSAND), lambda: million(MILLION)]
+    if grid == "full":
+        cases += [lambda: ways(HUNDRED_THOUSAND), lambda: [reading(EVENTS)]]
+    rows = []
+    with progress.phase("index", len(cases), "cases") as tick:
+        for case in cases:
+            found = case()
+            rows += found
+            tick(1, found[-1].case)
+    return Result("index", grid, tuple(rows), conditions(clusters=CLUSTERS, loyalty=MILLION.loyalty))
+
+
+def pairs(plan: Plan, rounds: int = ROUNDS) -> Row:
+    """The item graph as a sparse product and by a Python loop over every user's pairs; equal edges or GenrecError."""
+    train = synthetic_train(plan)
+    graph, loop = item_graph(meetings(train)).tocoo(), pair_loop(train.sequences)
+    told = dict(zip(zip(graph.row.tolist(), graph.col.tolist(), strict=True), graph.data.tolist(), strict=True))
+    if told != loop:
+        raise GenrecError("the sparse product and the loop over pairs count different edges: no time is worth printing")
+    sides = {"loop": lambda: pair_loop(train.sequences), "ours": lambda: item_graph(meetings(train))}
+    times = interleaved(sides, rounds=rounds, warmups=1)
+    details = {"ours s": times.median("ours"), "other s": times.median("loop"), "rounds": rounds}
+    case = f"co-occurrence of {plan.items:,} items, {len(train.sequences.values):,} events"
+    return Row(case, "Python loop over pairs", *_ratio(times.ratio("loop", "ours")), details=details)
+
+
+def pair_loop(sequences: Ragged) -> Counter[tuple[int, int]]:
+    """Both directions of every pair of different items of a user, counted one by one."""
+    counts: Counter[tuple[int, int]] = Counter()
+    for items in sequences:
+        for a, b in combinations(items.tolist(), 2):
+            if a != b:
+                counts[a, b] += 1
+                counts[b, a] += 1
+    return counts
+
+
+def clusterings(plan: Plan, rounds: int = ROUNDS, clusters: int = CLUSTERS) -> list[Row]:
+    """One split of the same events: dense eigenvectors (timed once), the sparse solver, and the way for large graphs."""
+    met = meetings(synthetic_train(plan))
+    linked = np.flatnonzero(hidden_items(met).degrees > 0)
+    met, planted = met[:, linked], plan.item_clusters[linked]
+
+    def spectral(solver: Solver) -> Int64:
+        found = spectral_clusters(item_graph(met), clusters, solver, np.random.default_rng(0))
+        assert found is not None
+        return found
+
+    def randomised() -> Int64:
+        return large_clusters(hidden_items(met), clusters, "randomised", np.random.default_rng(0))[1]
+
+    began = time.perf_counter()
+    exact = spectral("dense")
+    dense = time.perf_counter() - began
+    case, rows = f"{plan.items:,} items into {clusters}", []
+    for name, goal, side in (("sparse", None, lambda: spectral("sparse")), ("randomised", "8", randomised)):
+        labels = side()
+        times = interleaved({name: side}, rounds=rounds, warmups=0)
+        ratios = [dense / seconds for seconds in times.seconds[name]]
+        agreement = float(normalized_mutual_info_score(exact, labels))
+        details = {
+            "ours s": times.median(name),
+            "other s": dense,
+            "rounds": f"{rounds}, other 1",
+            "NMI to planted": float(normalized_mutual_info_score(planted, labels)),
+            "other's NMI to planted": float(normalized_mutual_info_score(planted, exact)),
+        }
+        told = (float(np.median(ratios)), min(ratios), max(ratios))
+        rows.append(Row(f"{case}, {name}", "dense", *_ratio(told), goal=goal and f"{goal}a", details=details))
+        rows.append(Row(f"{case}, {name}: NMI", "dense", agreement, "", goal=goal and f"{goal}b"))
+    return rows
+
+
+def million(plan: Plan) -> list[Row]:
+    """The whole index of a catalogue by `sci`'s default rule: seconds, and peak memory."""
+    told = in_process("index", plan, "auto")
+    case = f"sci, {plan.items:,} items, {told['events']:,} events"
+    details = {key: told[key] for key in ("CPU s", "leaves", "largest leaf", "NMI to planted", "method")}
+    return [
+        Row(case, "", told["s"], "s", goal="8c", details=details),
+        Row(f"{case}: peak memory", "", told["GB"], "GB", goal="8d"),
+    ]
+
+
+def ways(plan: Plan) -> list[Row]:
+    """The two ways for large graphs beside each other; METIS only where it is installed."""
+    methods = ["randomised", *(["metis"] if find_spec("pymetis") else [])]
+    rows = []
+    for method in methods:
+        told = in_process("index", plan, method)
+        details = {key: told[key] for key in ("CPU s", "GB", "leaves", "largest leaf", "NMI to planted", "method")}
+        rows.append(Row(f"sci, {plan.items:,} items, {method}", "", told["s"], "s", details=details))
+    return rows
+
+
+def reading(plan: Plan) -> Row:
+    """Peak memory of reading a Parquet file and splitting it, per interaction, beyond what the process had before."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "events.parquet")
+        made = write_synthetic(plan, path)
+        told = in_process("read", plan, str(path))
+    details = {key: told[key] for key in ("s", "CPU s", "GB")}
+    per_event = told["more GB"] * 1e9 / made["interactions"]
+    return Row(f"reading {made['interactions']:,} interactions", "", per_event, "B/interaction", details=details)
+
+
+def in_process(what: str, plan: Plan, how: str) -> dict[str, Any]:
+    """What `child` told of one case. GenrecError with its last line if it died."""
+    sizes = json.dumps([plan.users, plan.items, plan.clusters, plan.mean_length])
+    done = subprocess.run([sys.executable, "-c", CHILD, what, sizes, how], capture_output=True, text=True)
+    if done.returncode:
+        raise GenrecError(f"measuring {what} ended with exit code {done.returncode}: {done.stderr.strip()[-300:]}")
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+def child(what: str, words: list[str]) -> None:
+    """What the other process runs: one case, told as a line of JSON."""
+    plan = Plan(*json.loads(words[0]))
+    wall, cpu = time.perf_counter(), time.process_time()
+    told = _index(plan, words[1]) if what == "index" else _read(words[1])
+    used = {"GB": _peak(), "s": time.perf_counter() - wall, "CPU s": time.process_time() - cpu}
+    print(json.dumps({**used, **told}))
+
+
+def _index(plan: Plan, method: str) -> dict[str, Any]:
+    from genrec_bench.indexers.sci import SpectralConfig, SpectralIndexer
+
+    train = synthetic_train(plan)
+    wall, cpu = time.perf_counter(), time.process_time()
+    config = SpectralConfig(variant="items", method=method)  # type: ignore[arg-type]
+    index = SpectralIndexer(config).build(train, Context())
+    used = {"s": time.perf_counter() - wall, "CPU s": time.process_time() - cpu, "GB": _peak()}
+    facts = index.info["graphs"]["items"]
+    codes = index.items.codes.copy()
+    codes[np.arange(len(codes)), (codes >= 0).sum(axis=1) - 1] = PAD  # the number within the leaf
+    return {
+        **used,
+        "events": len(train.sequences.values),
+        "leaves": facts["leaves"],
+        "largest leaf": facts["largest_leaf"],
+        "method": facts["method"],
+        "NMI to planted": float(normalized_mutual_info_score(plan.item_clusters, row_groups(codes)[0])),
+    }
+
+
+def _read(path: str) -> dict[str, Any]:
+    from genrec_bench.data.file import FileConfig, FileDataset
+    from genrec_bench.protocol import make_split
+
+    before = _peak()
+    with threadpool_limits(1):
+        make_split(FileDataset(FileConfig(path=path, format="parquet")).load(Context()))
+    return {"more GB": _peak() - before}
+
+
+def _peak() -> float:
+    return (peak_memory("cpu")["peak_host_mb"] or float("nan")) / 1e3
+
+
+def _ratio(told: tuple[float, float, float]) -> tuple[float, str, float, float]:
+    return told[0], "x", told[1], told[2]

@@ -1,0 +1,55 @@
+"""The index benchmark, on sizes that fit a test: both sides agree, every goal has its row, a dead process is told."""
+
+import numpy as np
+import pytest
+
+from genrec_bench.bench import index
+from genrec_bench.contracts import Quiet
+from genrec_bench.data.synth import Plan
+from genrec_bench.errors import GenrecError
+from genrec_bench.types import Ragged
+
+SMALL = Plan(users=60, items=40, clusters=4)
+
+
+def test_the_pair_loop_counts_both_orders_and_no_item_with_itself():
+    assert index.pair_loop(Ragged.of([[0, 1, 0], [1, 2]])) == {(0, 1): 2, (1, 0): 2, (1, 2): 1, (2, 1): 1}
+
+
+def test_no_time_is_printed_where_the_edges_differ(monkeypatch):
+    monkeypatch.setattr(index, "pair_loop", lambda sequences: {})
+    with pytest.raises(GenrecError, match="count different edges"):
+        index.pairs(SMALL)
+
+
+def test_the_clusterings_agree_with_the_dense_one_and_carry_the_goals():
+    rows = index.clusterings(Plan(users=2000, items=600, clusters=6, mean_length=12), rounds=1, clusters=6)
+    assert [row.goal for row in rows] == [None, None, "8a", "8b"]
+    assert rows[1].value == pytest.approx(1) and rows[3].value > 0.95
+    assert rows[2].details["NMI to planted"] > 0.9
+
+
+@pytest.mark.parametrize("method", ["auto", "randomised"])
+def test_a_whole_index_is_measured_in_a_process_of_its_own(method):
+    told = index.in_process("index", SMALL, method)
+    assert told["s"] > 0 and told["CPU s"] > 0 and told["GB"] > 0 and 0 <= told["NMI to planted"] <= 1
+    assert told["method"].startswith("randomised" if method == "randomised" else "spectral")
+
+
+def test_reading_tells_bytes_per_interaction():
+    row = index.reading(SMALL)
+    assert row.unit == "B/interaction" and row.value >= 0 and row.details["GB"] > 0
+
+
+def test_a_process_that_dies_is_told_in_one_line():
+    with pytest.raises(GenrecError, match=r"(?s)measuring read ended with exit code 1: .*there is no such file"):
+        index.in_process("read", SMALL, "/none.parquet")
+
+
+def test_the_small_grid_measures_every_part_of_the_goal(monkeypatch):
+    for name in ("PAIRS", "MILLION"):
+        monkeypatch.setattr(index, name, SMALL)
+    monkeypatch.setattr(index, "TEN_THOUSAND", Plan(users=500, items=300, clusters=6))
+    found = index.run("small", Quiet())
+    assert {row.goal for row in found.rows} >= {"8a", "8b", "8c", "8d"}
+    assert all(np.isfinite(row.value) for row in found.rows)
