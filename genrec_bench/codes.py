@@ -204,8 +204,8 @@ def assign_tokens(labels: Int32, scope: TokenScope) -> tuple[Int32, int]:
     for level in range(labels.shape[1]):
         rows = np.flatnonzero(labels[:, level] >= 0)
         key = labels[rows, : level + 1] if scope == "path" else labels[rows, level : level + 1]
-        which, counts = row_groups(key)
-        tokens[rows, level] = used + which
+        groups, counts = row_groups(key)
+        tokens[rows, level] = used + groups
         used += len(counts)
     return tokens, used
 

@@ -22,7 +22,11 @@ def contained(items: Int32, rows: Ragged) -> Bool:
         raise ValueError(f"{len(items)} lists beside {len(rows)} rows of items")
     span = 1 + max(int(items.max(initial=0)), int(rows.values.max(initial=0)))
     keys = np.arange(len(items), dtype=np.int64)[:, None] * span + items
-    return (items >= 0) & np.isin(keys, rows.rows * span + rows.values)
+    known = np.sort(rows.rows * span + rows.values)  # nearly sorted already, as are the keys that are looked up
+    if not len(known):
+        return np.zeros(items.shape, np.bool_)
+    found: Bool = known[np.minimum(np.searchsorted(known, keys), len(known) - 1)] == keys
+    return (items >= 0) & found
 
 
 def repeated(items: Int32) -> Bool:
