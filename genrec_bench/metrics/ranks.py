@@ -25,18 +25,23 @@ def target_ranks(ranking: Ranking, targets: Int32, ties: Literal["pessimistic", 
     """
     if len(ranking) != len(targets):
         raise InvalidRanking(f"{len(ranking)} ranked lists for {len(targets)} cases: every case needs exactly one list")
-    listed = ranking.items >= 0
-    hits = listed & (ranking.items == targets[:, None])
-    scores = ranking.scores
-    mine = np.max(scores, axis=1, where=hits, initial=-np.inf)[:, None]  # the target's score, (n, 1)
+    ranks = np.zeros(len(targets), np.int32)
+    if not ranking.items.shape[1]:
+        return ranks
+    found, at = np.divmod(np.flatnonzero(ranking.items == targets[:, None]), ranking.items.shape[1])
+    there = targets[found] >= 0
+    found, at = found[there], at[there]
+    scores, listed = ranking.scores[found], ranking.items[found] >= 0  # the rest is of lists that hold their target
+    mine = scores[np.arange(len(found)), at][:, None]  # the target's score, (found, 1)
     if ties == "optimistic":
-        ranks = (listed & (scores > mine)).sum(axis=1) + 1
-    else:
-        ranks = (listed & (scores >= mine)).sum(axis=1)
-        if scores.shape[1] == ranking.depth > 0:
-            cut = listed[:, -1] & (scores[:, -1] == mine[:, 0]) & ((listed & (scores == mine)).sum(axis=1) > 1)
-            ranks[cut] = 0
-    return np.where(hits.any(axis=1), ranks, 0).astype(np.int32)
+        ranks[found] = (listed & (scores > mine)).sum(axis=1) + 1
+        return ranks
+    places = (listed & (scores >= mine)).sum(axis=1)
+    if scores.shape[1] == ranking.depth:
+        cut = listed[:, -1] & (scores[:, -1] == mine[:, 0]) & ((listed & (scores == mine)).sum(axis=1) > 1)
+        places[cut] = 0
+    ranks[found] = places
+    return ranks
 
 
 def read_ranks(told: Sequence[int] | str | None, folder: Path) -> list[int]:
