@@ -41,6 +41,15 @@ def test_attention_equals_torchs_with_and_without_a_learned_bias(learned):
     equal(kernels.attention(q, k, v, bias), golden, inputs)
 
 
+def test_attention_under_a_plain_mask_keeps_the_precision_of_torchs_in_bf16():
+    q, k, v = (torch.randn(3, 2, length, 64).mul(2).bfloat16().requires_grad_() for length in (4, 5, 5))
+    exact = F.scaled_dot_product_attention(q.double(), k.double(), v.double(), scale=1.0)
+    with torch.autocast("cpu", torch.bfloat16):
+        ours = kernels.attention(q, k, v, torch.zeros(3, 1, 1, 5))
+    assert ours.dtype == torch.bfloat16
+    torch.testing.assert_close(ours.double(), exact, rtol=2**-8, atol=1e-3)
+
+
 def test_rows_are_those_of_indexing():
     table, numbers = drawn(6, 4), torch.tensor([[5, 0, 5], [2, 2, 2]])
     equal(kernels.rows_of(table, numbers), table[numbers], (table,))
