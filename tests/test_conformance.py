@@ -41,7 +41,7 @@ CASES = {
     ],
     ("backbone", "p5"): [
         {**TINY, "epochs": 8, "batch_size": 16, "learning_rate": 5e-3},
-        {**TINY, "epochs": 20, "batch_size": 16, "learning_rate": 1e-2, "task": "direct"},
+        {**TINY, "epochs": 20, "batch_size": 16, "learning_rate": 5e-3, "task": "direct"},
     ],
     ("backbone", "t5-small"): [{**TINY, "epochs": 8, "batch_size": 16, "learning_rate": 5e-3}],
     ("decoder", "exact"): [{}],
