@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from genrec_bench.codes import Index
+from genrec_bench.config import later
 from genrec_bench.contracts import Backbone
 from genrec_bench.decoders.exact import ExactConfig, ExactDecoder
 from genrec_bench.decoders.search import beam_search
@@ -24,7 +25,7 @@ MARGIN = 1e-5  # by which the last of them has to beat the bound: equal sums may
 class TrieConfig(SearchConfig):
     """Options of the trie decoder."""
 
-    escalate: bool = False  # search users again with `exact`, where the first ten places are not proven
+    escalate: bool = later(False)  # search users again with `exact`, where the first ten places are not proven
 
 
 class TrieDecoder(Searching):

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from genrec_bench.codes import Index
+from genrec_bench.config import later
 from genrec_bench.contracts import Backbone, Decoder
 from genrec_bench.decoders.trie import Trie
 from genrec_bench.types import NO_HYPOTHESIS, PAD, Generations
@@ -19,7 +20,9 @@ from genrec_bench.types import NO_HYPOTHESIS, PAD, Generations
 class SearchConfig:
     """Options of every search."""
 
-    precision: Literal["fp32", "bf16"] = "fp32"  # of the network while it searches; bf16 finds other lists, slightly
+    precision: Literal["fp32", "bf16"] = later(
+        "fp32"
+    )  # of the network while it searches; bf16 finds other lists, slightly
 
     def __post_init__(self) -> None:
         if self.precision not in ("fp32", "bf16"):
