@@ -68,12 +68,15 @@ class Trie:
         hit = there & (child_token == tokens[..., None])
         return torch.where(hit.any(-1), (child_node * hit).sum(-1, dtype=torch.int32), -1)
 
+    def leaves(self, nodes: Tensor) -> tuple[Tensor, Tensor]:
+        """Of each node (...), the first leaf that it covers and one past the last, in code order."""
+        first = self.first_leaf[nodes]
+        return first, torch.where(nodes < self.inner, self.last_leaf[nodes.clamp(max=self.inner - 1)], first + 1)
+
     def blocked(self, nodes: Tensor, excluded: Tensor) -> Tensor:
         """Whether all leaves below each node (U, M) are excluded; `excluded` (U, X) holds sorted leaf places, padded
         with a number above all leaves."""
-        flat = nodes.clamp(min=0).flatten(1)
-        first = self.first_leaf[flat]
-        last = torch.where(flat < self.inner, self.last_leaf[flat.clamp(max=self.inner - 1)], first + 1)
+        first, last = self.leaves(nodes.clamp(min=0).flatten(1))
         inside = torch.searchsorted(excluded, last) - torch.searchsorted(excluded, first)
         return (inside >= last - first).view(nodes.shape)
 

@@ -77,8 +77,8 @@ def least_below(trie: Trie, counts: Int64) -> Int64:
     ordered = np.empty(len(counts) + 1, np.int64)
     ordered[trie.leaf_of_item.cpu().numpy()] = counts
     ordered[-1] = np.iinfo(np.int64).max  # so that a run of leaves may end at the last one
-    runs = np.stack([trie.first_leaf.cpu().numpy(), trie.last_leaf.cpu().numpy()], axis=1)
-    return np.minimum.reduceat(ordered, runs.ravel())[::2]
+    runs = torch.stack(trie.leaves(torch.arange(len(trie.item), device=trie.item.device)), dim=1)
+    return np.minimum.reduceat(ordered, runs.cpu().numpy().ravel())[::2]
 
 
 def _rank(beam: Beam, added: Tensor, node: Tensor | None, *, penalty: Tensor) -> tuple[Tensor, Tensor]:

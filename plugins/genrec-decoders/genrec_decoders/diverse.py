@@ -100,8 +100,8 @@ def _rank(
     flat = node.flatten(1).contiguous()
     times = torch.searchsorted(taken, flat, right=True) - torch.searchsorted(taken, flat)
     times = times.view(node.shape)
-    below = (trie.last_leaf - trie.first_leaf)[node.long()]
-    sums = (beam.score[..., None] + added).masked_fill(times >= below, -INF)
+    first, last = trie.leaves(node.long())
+    sums = (beam.score[..., None] + added).masked_fill(times >= last - first, -INF)
     return sums, sums - penalty * times
 
 
