@@ -19,6 +19,7 @@ from genrec_bench.codes import Index
 from genrec_bench.config import make_config
 from genrec_bench.contracts import Context, Quiet
 from genrec_bench.errors import ConfigError, NeedsMissing
+from genrec_bench.indexers import quantise
 from genrec_bench.indexers.gci import GraphConfig, GraphIndexer, unit_length
 from genrec_bench.indexers.lightgcn import Graph, _Learner, hold_out, ndcg, train_embeddings
 from genrec_bench.indexers.quantise import KMeans, hierarchical, import_faiss, product, residual
@@ -304,3 +305,13 @@ def test_unit_length_leaves_zeros_alone():
         [pytest.approx(0.6), pytest.approx(0.8)],
         [0, 0],
     ]
+
+
+def test_k_means_learns_from_a_sample_and_assigns_everything(monkeypatch):
+    side = np.arange(500) % 2
+    points = np.random.default_rng(0).standard_normal((500, 2)).astype(np.float32)
+    points[:, 0] += 9 * side
+    monkeypatch.setattr(quantise, "POINTS", 20)
+    labels, centres = KMeans(import_faiss("gci"), seed=0)(points, 2)
+    assert len(labels) == 500 and centres.shape == (2, 2)
+    assert (labels == labels[0]).tolist() == (side == 0).tolist()

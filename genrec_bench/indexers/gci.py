@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 from genrec_bench.codes import Index, TokenScope, add_suffix
 from genrec_bench.contracts import Context, Indexer, Tick
 from genrec_bench.indexers.lightgcn import Embeddings, train_embeddings
-from genrec_bench.indexers.quantise import KMeans, hierarchical, import_faiss, product, residual
+from genrec_bench.indexers.quantise import POINTS, KMeans, hierarchical, import_faiss, product, residual
 from genrec_bench.types import Float32, Int32, TrainView
 
 Variant = Literal["joint", "separate"]
@@ -119,6 +119,7 @@ class GraphIndexer(Indexer):
                 "embedding": _embedding_facts(config, found),
                 "collision_rates": {"items": item_collisions, "users": user_collisions},
                 "level_sizes": {"items": level_sizes(items), "users": level_sizes(users)},
+                "points_per_cluster": POINTS,
                 "faiss": faiss.__version__,
                 "clustered_on": "gpu" if means.on_gpu else "cpu",
             },

@@ -16,6 +16,7 @@ from genrec_bench.indexers.tree import STALLED, descend, evenly
 from genrec_bench.types import Float32, Int32, Int64
 
 ITERATIONS = 25  # of one K-Means; assignments hardly move after that
+POINTS = 2_000  # per cluster: K-Means learns from a sample of so many, and assigns all
 
 
 def import_faiss(who: str) -> Any:
@@ -51,7 +52,7 @@ class KMeans:
             seed=self.seed,
             gpu=1 if self.on_gpu else False,
             min_points_per_centroid=1,  # faiss would write a warning to stderr
-            max_points_per_centroid=len(points),  # faiss would look at a sample
+            max_points_per_centroid=POINTS,  # faiss would take 256
         )
         means.train(points)
         return means.assign(points)[1].astype(np.int64), means.centroids

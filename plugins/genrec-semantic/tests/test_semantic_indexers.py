@@ -5,6 +5,7 @@ import sys
 import numpy as np
 import pytest
 from genrec_semantic.coding import collision_facts, level_facts, reconstruction_error, with_unknown
+from genrec_semantic.kmeans import kmeans
 from genrec_semantic.rq_kmeans import ResidualKmeans
 from genrec_semantic.rq_vae import ResidualVae
 from genrec_semantic.tree import SemanticTree
@@ -212,3 +213,11 @@ def test_a_leaf_holds_no_more_than_its_size_unless_its_items_are_equal():
     index = build(SemanticTree, view, leaf_size=12)
     equal = np.unique(view.item_titles, return_counts=True)[1].max()
     assert index.info["collisions"]["largest_group"] <= max(12, equal)
+
+
+def test_k_means_learns_from_a_sample_of_many_rows_and_assigns_all(monkeypatch):
+    rows = np.random.default_rng(0).standard_normal((300, 3)).astype(np.float32)
+    rows[::2] += 9
+    monkeypatch.setattr("genrec_semantic.kmeans.POINTS", 10)
+    centroids, which = kmeans(rows, np.ones(300, np.int64), 2, 10, 0)
+    assert centroids.shape == (2, 3) and len(set(which[::2])) == len(set(which[1::2])) == 1 and which[0] != which[1]
