@@ -2,6 +2,7 @@
 
 import json
 from itertools import count
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,8 @@ from genrec_bench.bench.timing import interleaved
 from genrec_bench.cli.bench import NAMES
 from genrec_bench.contracts import Quiet
 from genrec_bench.errors import UsageError
+
+RESULTS = Path(__file__).resolve().parents[1] / "benchmarks" / "results"
 
 
 def test_sides_take_turns_after_their_warm_up_and_ratios_are_per_round():
@@ -70,6 +73,14 @@ def test_the_report_replaces_what_stands_between_the_markers(result):
     assert text.startswith("before\n") and text.endswith("\nafter\n") and "old" not in text and "7.25x" in text
     with pytest.raises(UsageError, match="no place for the report"):
         put_into("nothing", "new")
+
+
+@pytest.mark.skipif(not RESULTS.is_dir(), reason="this is no checkout: no benchmarks/ beside tests/")
+def test_the_document_prints_the_committed_results():
+    document = (RESULTS.parents[1] / "docs" / "performance.md").read_text(encoding="utf-8")
+    assert put_into(document, report(read_results(RESULTS))) == document, (
+        "`genrec bench report --into docs/performance.md`"
+    )
 
 
 def test_startup_counts_the_time_of_the_command_alone(monkeypatch):
