@@ -38,8 +38,8 @@ def target_ranks(ranking: Ranking, targets: Int32, ties: Literal["pessimistic", 
         return ranks
     places = (listed & (scores >= mine)).sum(axis=1)
     if scores.shape[1] == ranking.depth:
-        cut = listed[:, -1] & (scores[:, -1] == mine[:, 0]) & ((listed & (scores == mine)).sum(axis=1) > 1)
-        places[cut] = 0
+        end = np.flatnonzero(listed[:, -1] & (scores[:, -1] == mine[:, 0]))  # lists that may go on with its score
+        places[end[(listed[end] & (scores[end] == mine[end])).sum(axis=1) > 1]] = 0
     ranks[found] = places
     return ranks
 
