@@ -139,7 +139,14 @@ def test_a_stopped_run_says_so_and_starts_clean(tmp_path, planted_file, number):
     ]
     command += ["--set", "dataset.format=sequence", "--set", "backbone.epochs=100000", "--set", "backbone.patience=0"]
     environment = {**os.environ, "GENREC_CACHE": str(tmp_path / "cache")}
-    child = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    child = subprocess.Popen(
+        command,
+        env=environment,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a job in a shell's background ignores it
+    )
     until = time.monotonic() + 120
     while not list(tmp_path.glob("cache/weights/*.partial/checkpoint.pt")) and time.monotonic() < until:
         assert child.poll() is None, child.stderr.read()
