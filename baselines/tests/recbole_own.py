@@ -30,14 +30,17 @@ KS = [5, 10, 20]
 def main():
     found = np.load(job["train"])
     sequences = rows_of(found["values"], found["offsets"])
-    write("own", sequences, job["n_items"], None, job["sequential"], 50)
+    longest = job["parameters"].get(
+        "MAX_ITEM_LIST_LENGTH", 50
+    )  # RecBole cuts a longer list at its end: the latest items
+    write("own", sequences, job["n_items"], None, job["sequential"], longest)
     for part, cases in (("valid", job["valid"]), ("test", job["test"])):
         with open(f"own/{NAME}/{NAME}.{part}.inter", "w") as file:
             file.write(
                 "user_id:token\titem_id:token" + ("\titem_id_list:token_seq" if job["sequential"] else "") + "\n"
             )
             for user, history, target in cases:
-                listed = "\t" + " ".join(map(str, history[-50:])) if job["sequential"] else ""
+                listed = "\t" + " ".join(map(str, history[-longest:])) if job["sequential"] else ""
                 file.write(f"{user}\t{target}{listed}\n")
     config = Config(model=job["model"], dataset=NAME, config_dict={
         **job["parameters"], "data_path": "own", "benchmark_filename": ["train", "valid", "test"],
