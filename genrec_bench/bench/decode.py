@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from genrec_bench.bench import peers, synthetic
+from genrec_bench.bench import hf, peers, synthetic
 from genrec_bench.bench.agreement import TIE, Agreement, ListsDiffer, compare, insist
 from genrec_bench.bench.results import Grid, Result, Row, conditions
 from genrec_bench.bench.timing import ROUNDS, interleaved
@@ -137,7 +137,7 @@ class Lab:
 
 def run(grid: Grid, progress: Progress) -> Result:
     """Rows of all cases of the grid on this machine's best device."""
-    peers.transformers()
+    hf.transformers()
     device = pick_device("auto")
     cases = GPU if device.startswith("cuda") else CPU[grid]
     rows, agreements = [], []

@@ -15,58 +15,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from genrec_bench.backbones.checkpoints import from_transformers
 from genrec_bench.backbones.t5 import T5
+from genrec_bench.bench.hf import twin
 from genrec_bench.decoders.trie import Trie
-from genrec_bench.errors import NeedsMissing
 from genrec_bench.types import Int32, Int64, Sources
 
 
-def transformers() -> Any:
-    """The module. NeedsMissing, with the extra to install, if it is not there."""
-    try:
-        import transformers as module
-    except ImportError:
-        raise NeedsMissing(
-            "the benchmark compares with transformers: pip install 'genrec-bench[pretrained]'", needs="transformers"
-        ) from None
-    module.logging.set_verbosity_error()
-    return module
-
-
 def as_transformers(net: T5) -> Any:
-    """A `T5ForConditionalGeneration` with the weights of `net`, on its device. The softmax is over the code tokens: the
-    output of row 0, which pads, is -inf. Whole-word embeddings have no place in it."""
-    hf, shape = transformers(), net.shape
-    if net.words is not None or shape.n_scored != shape.n_rows - 1:
-        raise ValueError("only a network of code tokens alone, without whole-word embeddings, is transformers' T5")
-    config = hf.T5Config(
-        vocab_size=shape.n_rows,
-        d_model=shape.d_model,
-        d_kv=shape.d_kv,
-        d_ff=shape.d_ff,
-        num_layers=shape.layers,
-        num_decoder_layers=shape.layers,
-        num_heads=shape.heads,
-        relative_attention_num_buckets=shape.buckets,
-        relative_attention_max_distance=shape.max_distance,
-        layer_norm_epsilon=shape.epsilon,
-        dropout_rate=0.0,
-        pad_token_id=0,
-        decoder_start_token_id=0,
-        eos_token_id=None,
-    )
-    model = hf.T5ForConditionalGeneration(config).eval()
-    ours = net.state_dict()
-    names = from_transformers({name: name for name in model.state_dict()})  # type: ignore[arg-type]
-    model.load_state_dict({theirs: ours[name] for name, theirs in names.items()}, strict=False)  # type: ignore[index]
-    head = torch.nn.Linear(shape.d_model, shape.n_rows)
+    """The twin of `net` for decoding. Its softmax is over the code tokens: the output of row 0, which pads, is -inf."""
+    model = twin(net, eos_token_id=None).eval()
+    head = torch.nn.Linear(net.shape.d_model, net.shape.n_rows, device=net.embedding.weight.device)
     with torch.no_grad():
-        head.weight.copy_(ours["embedding.weight"])
+        head.weight.copy_(net.embedding.weight)
         head.bias.zero_()
         head.bias[0] = -torch.inf
     model.lm_head = head
-    return model.to(next(net.parameters()).device)
+    return model
 
 
 class NestedTrie:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from genrec_bench.bench import peers, synthetic
+from genrec_bench.bench import hf, peers, synthetic
 from genrec_bench.bench.agreement import ListsDiffer
 from genrec_bench.bench.results import Grid, Result, Row, conditions
 from genrec_bench.bench.timing import ROUNDS, Timings, interleaved
@@ -107,10 +107,13 @@ def steps(grid: Grid, device: str) -> list[Row]:
     prefix = torch.from_numpy(index.items.codes[picked, :2].astype(np.int64)).to(device)
     node = trie.step(trie.step(torch.zeros_like(prefix[:, 0]), prefix[:, 0]), prefix[:, 1]).view(USERS, BEAMS)
     logp = torch.randn(USERS, BEAMS, index.n_tokens, device=device).log_softmax(-1)
-    hf = peers.transformers().generation.logits_process.PrefixConstrainedLogitsProcessor(nested.allowed, BEAMS)
+    processor = hf.transformers().generation.logits_process.PrefixConstrainedLogitsProcessor(nested.allowed, BEAMS)
     theirs = torch.nn.functional.pad(prefix + 1, (1, 0)), torch.nn.functional.pad(logp, (1, 0)).flatten(0, 1)
-    check_step(*constrained(trie, node, logp), hf(*theirs))
-    sides = {"theirs": lambda: hf(*theirs), "ours": lambda: [constrained(trie, node, logp) for _ in range(STEPS)]}
+    check_step(*constrained(trie, node, logp), processor(*theirs))
+    sides = {
+        "theirs": lambda: processor(*theirs),
+        "ours": lambda: [constrained(trie, node, logp) for _ in range(STEPS)],
+    }
     times = interleaved(sides, rounds=ROUNDS, synchronise=synchroniser(device))
     ratio, low, high = (STEPS * value for value in times.ratio("theirs", "ours"))
     details = {

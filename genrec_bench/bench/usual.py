@@ -6,61 +6,22 @@ The softmax is over the code tokens, as ours is; token ids are ours plus one, 0 
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from genrec_bench.backbones.checkpoints import from_transformers
 from genrec_bench.backbones.loop import TrainingConfig
 from genrec_bench.backbones.t5 import T5
-from genrec_bench.errors import NeedsMissing
+from genrec_bench.bench.hf import twin
 from genrec_bench.types import Examples, Int64
-
-
-def as_transformers(net: T5) -> Any:
-    """A `T5ForConditionalGeneration` in eager attention with the weights of `net`, dropout 0, output tied to its input.
-
-    NeedsMissing, with the extra to install, if transformers is not there.
-    """
-    try:
-        import transformers
-    except ImportError:
-        raise NeedsMissing(
-            "the benchmark compares with transformers: pip install 'genrec-bench[pretrained]'", needs="transformers"
-        ) from None
-    shape = net.shape
-    config = transformers.T5Config(
-        vocab_size=shape.n_rows,
-        d_model=shape.d_model,
-        d_kv=shape.d_kv,
-        d_ff=shape.d_ff,
-        num_layers=shape.layers,
-        num_heads=shape.heads,
-        relative_attention_num_buckets=shape.buckets,
-        relative_attention_max_distance=shape.max_distance,
-        layer_norm_epsilon=shape.epsilon,
-        dropout_rate=0.0,
-        pad_token_id=0,
-        decoder_start_token_id=0,
-        attn_implementation="eager",
-    )
-    model = transformers.T5ForConditionalGeneration(config)
-    named = {name: value for name, value in net.state_dict().items() if not name.startswith("words")}
-    places = from_transformers({name: name for name in model.state_dict()})  # type: ignore[arg-type]
-    missing, _ = model.load_state_dict({theirs: named[ours] for ours, theirs in places.items()}, strict=False)  # type: ignore[index]
-    tied = {"encoder.embed_tokens.weight", "decoder.embed_tokens.weight", "lm_head.weight"}
-    assert set(missing) <= tied and model.lm_head.weight is model.shared.weight
-    return model.to(next(net.parameters()).device).train()
 
 
 class UsualLoop:
     """Trains a copy of `net` on pairs of a source and one of its targets, numbered as `examples.targets` are."""
 
     def __init__(self, net: T5, examples: Examples, config: TrainingConfig, steps: int) -> None:
-        self.model, self.examples, self.config = as_transformers(net), examples, config
+        self.model, self.examples, self.config = twin(net, attn_implementation="eager").train(), examples, config
         self.device = next(net.parameters()).device
         self.source = np.repeat(np.arange(len(examples)), np.diff(examples.target_offsets))  # of each pair
         tables = {id(m.weight) for m in self.model.modules() if isinstance(m, nn.Embedding)}
