@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -57,7 +58,7 @@ class Index:
     """The codes of all items and users, and the alphabet (`n_tokens` token ids from 0) both are written in.
 
     `collision_rate` is the share of items that shared their code with another before the suffix level was added;
-    `info` says how the codes were made (method, sizes) and goes into the record.
+    `info` says how the codes were made (method, sizes) and goes into the record; `folder` is where they were read from.
     """
 
     items: CodeTable
@@ -66,6 +67,7 @@ class Index:
     token_scope: TokenScope = "level"
     collision_rate: float = 0.0
     info: Mapping[str, Any] = field(default_factory=dict)
+    folder: Path | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         for table in (self.items, self.users):
@@ -74,7 +76,7 @@ class Index:
                     f"token {int(table.codes.max())} lies outside the alphabet of {self.n_tokens}", rows=(), code=()
                 )
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of both code tables and the alphabet's size."""
         users = () if self.users is None else (self.users.codes,)
@@ -149,6 +151,7 @@ class Index:
             facts["token_scope"],
             facts["collision_rate"],
             facts["info"],
+            folder,
         )
         if index.fingerprint != facts["fingerprint"]:
             raise ValueError(f"the codes in {folder} do not match their fingerprint")

@@ -18,6 +18,7 @@ from genrec_bench import registry
 from genrec_bench.checks import check_description, check_index, check_plain, check_report, check_template
 from genrec_bench.codes import Index
 from genrec_bench.contracts import Backbone, Context, Indexer, Template
+from genrec_bench.decoders.trie import Trie
 from genrec_bench.decoding import Generator, Searcher, decode
 from genrec_bench.environment import library_versions
 from genrec_bench.folders import cached, copy_into, folder_digest
@@ -98,6 +99,7 @@ def make_index(this: Run) -> tuple[Index, Path]:
             rng = np.random.default_rng([this.spec.seed, 1])
             index = index.with_users(random_user_labels(this.data.n_users, rng), "random")
         index.save(target)
+        Trie.build(index.items).save(target, index)
         return index
 
     with this.phase("index"):

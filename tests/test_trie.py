@@ -7,7 +7,7 @@ from fakes import prefix_free
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from genrec_bench.codes import CodeTable, sort_codes
+from genrec_bench.codes import CodeTable, Index, sort_codes
 from genrec_bench.decoders.trie import Trie
 from genrec_bench.testing.fakes import code_table
 
@@ -71,3 +71,36 @@ def test_rows_sort_as_tuples_do_whether_they_fit_into_one_number_or_not(rows, sm
 def test_a_catalogue_without_items_is_a_root(shape):
     trie = Trie.build(CodeTable(np.zeros(shape, np.int32)))
     assert len(trie.token) == 1 and not trie.children(torch.zeros(1, dtype=torch.int32))[2].any()
+
+
+def arrays_of(trie):
+    return {name: value.tolist() if isinstance(value, torch.Tensor) else value for name, value in vars(trie).items()}
+
+
+def saved(codes, folder):
+    table = code_table(codes)
+    index = Index(table, None, int(table.codes.max()) + 1)
+    index.save(folder)
+    Trie.build(index.items).save(folder, index)
+    return index
+
+
+def test_a_trie_saved_with_its_index_is_read_instead_of_built(tmp_path, monkeypatch):
+    built = Trie.build(saved([[0, 1], [0, 2], [1]], tmp_path).items)
+    monkeypatch.setattr(Trie, "build", None)
+    assert arrays_of(Trie.of(Index.load(tmp_path))) == arrays_of(built)
+
+
+def test_the_trie_of_other_codes_is_not_taken(tmp_path):
+    index = saved([[0, 1], [0, 2], [1]], tmp_path)
+    (tmp_path / "other").mkdir()
+    saved([[0, 3], [0, 2], [1]], tmp_path / "other")
+    (tmp_path / "other" / "trie.safetensors").replace(tmp_path / "trie.safetensors")
+    assert arrays_of(Trie.of(Index.load(tmp_path))) == arrays_of(Trie.build(index.items))
+
+
+def test_an_index_without_a_saved_trie_builds_one(tmp_path):
+    index = saved([[0, 1], [0, 2], [1]], tmp_path)
+    (tmp_path / "trie.safetensors").unlink()
+    for each in (index, Index.load(tmp_path)):
+        assert arrays_of(Trie.of(each)) == arrays_of(Trie.build(index.items))

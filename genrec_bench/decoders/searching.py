@@ -40,9 +40,9 @@ class Searching(Decoder):
         self._trie: Trie | None = None
 
     def trie(self, index: Index, device: torch.device | str) -> Trie:
-        """The trie of the item codes, built once per index and device."""
+        """The trie of the item codes, read or built once per index and device."""
         if self._trie is None or self._index is not index or self._trie.item.device != torch.device(device):
-            self._index, self._trie = index, Trie.build(index.items, device)
+            self._index, self._trie = index, Trie.of(index, device)
         return self._trie
 
     def reduced(self, backbone: Backbone) -> AbstractContextManager[Any]:

@@ -9,13 +9,18 @@ all nodes, have no entry in `indptr`. (GPU-friendly sparse tries: STATIC, arXiv 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
-from genrec_bench.codes import CodeTable, sort_codes
+from genrec_bench.codes import CodeTable, Index, sort_codes
 from genrec_bench.types import Int32, Int64
+
+FILE = "trie.safetensors"  # beside the codes of a saved index
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,24 @@ class Trie:
         most = int(np.diff(arrays["indptr"]).max(initial=0))
         tensors = {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
         return cls(**tensors, most_children=most, width=table.width)
+
+    @classmethod
+    def of(cls, index: Index, device: str | torch.device = "cpu") -> Trie:
+        """The trie of the index's item codes: the one saved beside them, mapped into memory, or else built."""
+        if index.folder is None or not (index.folder / FILE).is_file():
+            return cls.build(index.items, device)
+        with safe_open(index.folder / FILE, framework="pt") as saved:
+            facts = saved.metadata() or {}
+            if facts.get("index") != index.fingerprint:
+                return cls.build(index.items, device)
+            tensors = {name: saved.get_tensor(name).to(device) for name in saved.keys()}  # noqa: SIM118 - no mapping
+        return cls(**tensors, most_children=int(facts["most_children"]), width=index.items.width)
+
+    def save(self, folder: Path, index: Index) -> None:
+        """Write the arrays of this trie, which is the index's, beside its codes."""
+        tensors = {name: array for name, array in vars(self).items() if isinstance(array, Tensor)}
+        save_file(tensors, folder / FILE, {"index": index.fingerprint, "most_children": str(self.most_children)})
+        (folder / FILE).chmod(0o644)  # safetensors writes for the owner alone
 
     @property
     def nbytes(self) -> int:
