@@ -1,11 +1,10 @@
-"""The generator's part of a run: index, examples, training; then `decoding`.
+"""The generator's part of a run: index, training; then `decoding`.
 
 The index and the trained weights are cached, so that decoders are compared on the same weights.
 """
 
 from __future__ import annotations
 
-import functools
 import json
 from collections.abc import Callable
 from dataclasses import asdict
@@ -17,17 +16,18 @@ import numpy as np
 from genrec_bench import registry
 from genrec_bench.checks import check_description, check_index, check_plain, check_report, check_template
 from genrec_bench.codes import Index
-from genrec_bench.contracts import Backbone, Context, Indexer, Template
+from genrec_bench.contracts import Backbone, Context, Indexer
 from genrec_bench.decoders.trie import Trie
 from genrec_bench.decoding import Generator, Searcher, decode
 from genrec_bench.environment import library_versions
+from genrec_bench.examples import make_examples
 from genrec_bench.folders import cached, copy_into, folder_digest
 from genrec_bench.indexers.numbers import random_user_labels
 from genrec_bench.loading import cache_dir, fingerprint
 from genrec_bench.metrics import scores, validity
 from genrec_bench.protocol import SELECTION, SELECTION_BEAMS, train_view, validation_sample
 from genrec_bench.record import write_json
-from genrec_bench.types import Examples, Queries, Ragged, digest
+from genrec_bench.types import digest
 
 if TYPE_CHECKING:
     from genrec_bench.runner import Run
@@ -117,30 +117,6 @@ def make_index(this: Run) -> tuple[Index, Path]:
     return index, folder
 
 
-def make_examples(this: Run, generator: Generator) -> Examples:
-    """Training examples: `direct` has one source per user with all training items as targets, `sequential` one source
-    per training position after the first."""
-    train = this.split.train()
-    if this.spec.task == "direct":
-        users = np.flatnonzero(train.lengths > 0).astype(np.int32)
-        part = train.take(users)
-        queries, targets, offsets = Queries(users, Ragged.empty(len(users))), part.values, part.offsets
-    else:
-        position = np.arange(len(train.values)) - train.offsets[train.rows]
-        rows = np.flatnonzero(position > 0)
-        recent = np.maximum(train.offsets[:-1][train.rows[rows]], rows - MOST_HISTORY)
-        queries = Queries(train.rows[rows].astype(np.int32), train.slice(recent, rows))
-        targets, offsets = train.values[rows], np.arange(len(rows) + 1, dtype=np.int64)
-    redraw = None
-    if type(generator.template).training is not Template.training:
-        redraw = functools.partial(generator.template.training, queries)
-    index = generator.index
-    return Examples(generator.render(queries), index.items.codes[targets], offsets, index.n_tokens, redraw)
-
-
-MOST_HISTORY = 512  # items of history handed to a template in training; templates show far fewer
-
-
 def train(this: Run, generator: Generator) -> Path:
     """Fit the backbone, or load the weights that this data, index, configuration and seed gave before."""
     backbone, index = generator.backbone, generator.index
@@ -149,7 +125,7 @@ def train(this: Run, generator: Generator) -> Path:
     validate = validator(this, generator)
 
     def make(target: Path) -> dict[str, Any]:
-        examples = make_examples(this, generator)
+        examples = make_examples(this.split.train(), this.spec.task, generator, target)  # type: ignore[arg-type]
         ctx = Context(this.spec.seed, this.device, this.progress, target, validate=validate)
         with this.held("backbone", "fit"):
             told = backbone.fit(examples, ctx)
