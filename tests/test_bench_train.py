@@ -39,9 +39,10 @@ def test_loops_that_learn_differently_get_no_time(monkeypatch):
 def test_both_loops_pass_over_every_target_and_the_rows_say_how_fast(monkeypatch):
     pytest.importorskip("transformers")
     monkeypatch.setattr(train, "resolve_precision", lambda *_: "fp32")
-    (row,) = train.measure(CASES[0], TINY, rounds=1)
+    row, where = train.measure(CASES[0], TINY, rounds=1)
     assert row.case == "sequential, histories of Beauty's lengths, fp32" and row.goal == "7a"
     assert set(row.details) == {"targets/s", "targets/s, usual", "% padding", "% padding, usual"}
+    assert 0 < where.details["GFLOP/target"] < where.details["GFLOP/target, theirs"]  # less padding
 
 
 def test_trees_of_targets_need_a_fraction_of_the_decoder_positions_of_sequences():

@@ -7,8 +7,9 @@ size that suits them, in turn. Random weights: what is measured is the search, n
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -16,6 +17,7 @@ import torch
 
 from genrec_bench.bench import hf, peers, synthetic
 from genrec_bench.bench.agreement import TIE, Agreement, ListsDiffer, compare, insist
+from genrec_bench.bench.profile import profile
 from genrec_bench.bench.results import Grid, Result, Row, conditions
 from genrec_bench.bench.timing import ROUNDS, interleaved
 from genrec_bench.codes import Index
@@ -151,9 +153,19 @@ def run(grid: Grid, progress: Progress) -> Result:
                 agreements.append(agreement)
             tick(1, case.name)
     rows += [identical(agreements), reduced(lab, cases[0])]
+    rows += profiles(lab, cases) if device == "cpu" else []
     told = {"items": ITEMS, "code tokens": lab.index.items.width, "vocabulary": lab.index.n_tokens}
     network = f"{lab.ours.size()}, random weights"
     return Result("decode", grid, tuple(rows), conditions(device, precision="fp32", network=network, **told))
+
+
+def profiles(lab: Lab, cases: Sequence[Case]) -> list[Row]:
+    """Where our time goes in the cases of goals 1 and 2, at one batch."""
+    return [
+        profile(case.name, partial(lab.we, case, case.users), partial(lab.they, case, 1), case.users)
+        for case in cases
+        if case.goal in ("1a", "1b", "2")
+    ]
 
 
 def identical(agreements: list[Agreement]) -> Row:

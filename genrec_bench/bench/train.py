@@ -18,6 +18,7 @@ from genrec_bench.backbones.loop import Loop, TrainingConfig
 from genrec_bench.backbones.t5 import T5, T5Shape
 from genrec_bench.backbones.training import epoch_batches, resolve_precision
 from genrec_bench.backbones.trees import build_trees
+from genrec_bench.bench.profile import profile
 from genrec_bench.bench.results import Grid, Result, Row, conditions
 from genrec_bench.bench.timing import ROUNDS, WARMUPS, interleaved
 from genrec_bench.bench.usual import UsualLoop
@@ -125,6 +126,8 @@ def measure(case: Case, sizes: dict[str, int], device: str = "cpu", rounds: int 
             "% padding, usual": 100 * usual.padding / usual.positions,
         }
         rows.append(Row(f"{case.name}, {precision}", AGAINST, ratio, "x", low, high, goal, details))
+        if goal and device == "cpu":
+            rows.append(profile(f"{case.name}, {precision}", loop.pass_over, sides["usual"], len(pairs), "target"))
     return rows
 
 

@@ -1,0 +1,52 @@
+"""Where the time goes: the share of matrix products and of attention in a side's run, and the arithmetic in its products.
+
+What is left of a run after its matrix products is all that a better loop could still save.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from genrec_bench.bench.results import Row
+
+PRODUCTS = ("aten::mm", "aten::addmm", "aten::bmm")
+ATTENTION = ("aten::_scaled_dot_product", "aten::_softmax")
+
+
+def profile(case: str, ours: Callable[[], Any], theirs: Callable[[], Any], users: int, unit: str = "user") -> Row:
+    """The share of matrix products in the time of `ours`, and how much of them `theirs` computes. CPU only."""
+    told = operators(ours)
+    everything = sum(told.values())
+    share = {name: 100 * _of(told, names) / everything for name, names in (("p", PRODUCTS), ("a", ATTENTION))}
+    details = {
+        "attention %": share["a"],
+        "all else %": 100 - share["p"] - share["a"],
+        f"GFLOP/{unit}": gflop(ours) / users,
+        f"GFLOP/{unit}, theirs": gflop(theirs) / users,
+    }
+    return Row(f"{case}: time in matrix products", "all operators of ours", share["p"], "%", details=details)
+
+
+def operators(side: Callable[[], Any]) -> dict[str, float]:
+    """Microseconds that one run spends in each operator itself; one run before it warms up."""
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # it writes two lines of its own otherwise
+    side()
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as seen:
+        side()
+    return {event.key: float(event.self_cpu_time_total) for event in seen.key_averages()}
+
+
+def gflop(side: Callable[[], Any]) -> float:
+    """10^9 floating-point operations of one run's matrix products."""
+    with FlopCounterMode(display=False) as counted:
+        side()
+    return float(counted.get_total_flops()) / 1e9
+
+
+def _of(told: dict[str, float], names: tuple[str, ...]) -> float:
+    return sum(spent for name, spent in told.items() if name.startswith(names))
