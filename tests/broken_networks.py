@@ -300,9 +300,9 @@ class IgnoresExclude(TrieDecoder):
 @fails("decoder", "another_index_is_noticed")
 class KeepsItsTrie(TrieDecoder):
     def trie(self, index, device):
-        if self._trie is None or len(self._index.items) != len(index.items):
-            self._index, self._trie = index, Trie.build(index.items, device)
-        return self._trie
+        if self._built is None or len(self._built[0].items) != len(index.items):
+            self._built = index, device, Trie.build(index.items, device)
+        return self._built[2]
 
 
 @fails("decoder", "global_randomness_is_left_alone")

@@ -63,7 +63,7 @@ class TrieDecoder(Searching):
         if not len(unsure):
             return found
         some, beams = None if exclude is None else exclude.take(unsure), found.scores.shape[1]
-        self._exact._index, self._exact._trie = self._index, self._trie
+        self._exact._built = self._built
         try:
             again = self._exact.generate(backbone, batch.take(unsure), index, beams=beams, exclude=some)
         except ConfigError as error:

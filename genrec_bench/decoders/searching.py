@@ -36,19 +36,24 @@ class Searching(Decoder):
 
     def __init__(self, config: Any = None) -> None:
         super().__init__(config)
-        self._index: Index | None = None
-        self._trie: Trie | None = None
+        self._built: tuple[Index, torch.device, Trie] | None = None
 
     def trie(self, index: Index, device: torch.device | str) -> Trie:
         """The trie of the item codes, read or built once per index and device."""
-        if self._trie is None or self._index is not index or self._trie.item.device != torch.device(device):
-            self._index, self._trie = index, Trie.of(index, device)
-        return self._trie
+        asked = torch.device(device)  # `cuda` stays `cuda` here, while its tensors are on `cuda:0`
+        if self._built is None or self._built[0] is not index or self._built[1] != asked:
+            self._built = index, asked, Trie.of(index, device)
+        return self._built[2]
 
-    def reduced(self, backbone: Backbone) -> AbstractContextManager[Any]:
-        """The network's matrix products in bf16, where `precision` says so; scores are summed in fp32 all the same."""
+    def reduced(self, backbone: Backbone, *, captured: bool = False) -> AbstractContextManager[Any]:
+        """The network's matrix products in bf16, where `precision` says so; scores are summed in fp32 all the same.
+
+        `captured`: without autocast's cache of converted weights, which a captured search would outlive."""
         return torch.autocast(
-            torch.device(backbone.device).type, torch.bfloat16, enabled=self.config.precision == "bf16"
+            torch.device(backbone.device).type,
+            torch.bfloat16,
+            enabled=self.config.precision == "bf16",
+            cache_enabled=not captured,
         )
 
 
