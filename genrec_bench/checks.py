@@ -6,6 +6,7 @@ Knows shapes and types, never a component by name.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from genrec_bench.types import NO_HYPOTHESIS, Generations, Int32, Interactions, 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from genrec_bench.contracts import Backbone
+    from genrec_bench.contracts import Backbone, FixedStart
 
 
 def check_data(info: ComponentInfo, data: Any) -> Interactions:
@@ -170,6 +171,13 @@ class Watched:
     def start(self, batch: Sources) -> Any:
         with held_to(self._info, "start"):
             return self._backbone.start(batch)
+
+    def fixed_start(self) -> FixedStart | None:
+        fixed = self._backbone.fixed_start()
+        if fixed is None:
+            return None
+        pad, start = held_to(self._info, "pad")(fixed.pad), held_to(self._info, "start")(fixed.start)
+        return replace(fixed, pad=pad, start=start)
 
     def advance(self, state: Any, tokens: Tensor, parents: Tensor) -> tuple[Tensor, Any]:
         with held_to(self._info, "advance"):

@@ -158,6 +158,22 @@ class FitReport:
     precision: str = "fp32"
 
 
+@dataclass(frozen=True)
+class FixedStart:
+    """`Backbone.start` in two halves, for a search whose shapes are fixed beforehand and which a GPU replays as a whole.
+
+    `pad(batch, users, length)` gives the sources as CPU tensors whose shapes depend on `users` and `length` alone: at least
+    those of the batch, the rest is padding; sources that are padding are read as empty ones. `start(*tensors)` takes these
+    on the backbone's device and gives the state that `advance` goes on from. `start` and `advance` then run on the device
+    alone: no value is read back, no shape follows from one, and equal shapes run the same operations. `weights` owns the
+    memory they read weights from: changed in place is seen, and another object means that what was captured is void.
+    """
+
+    weights: object
+    pad: Callable[[Sources, int, int], tuple[torch.Tensor, ...]]
+    start: Callable[..., Any]
+
+
 class Backbone(Component):
     """A network over tokens. Training options are part of its config (`epochs`, `learning_rate`, ...)."""
 
@@ -190,6 +206,11 @@ class Backbone(Component):
         has width 1, token `START`, parent 0; widths may change from call to call; padding slots repeat a live parent.
         Returns logits `(users, beams, n_tokens + extra_columns)` for the next token, in fp32, and the new state.
         """
+
+    def fixed_start(self) -> FixedStart | None:
+        """`start` for searches of fixed shapes, which the decoder `trie` captures as CUDA graphs. None: there is none, and
+        decoding goes step by step."""
+        return None
 
     @abstractmethod
     def save(self, folder: Path) -> None:

@@ -17,10 +17,13 @@ from genrec_bench.types import Int64, Sources
 TreeLoss = Callable[..., Tensor]  # `tree_loss`, or what `compiled` makes of it
 
 
-def pad_sources(sources: Sources, device: str | torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """Embedding rows (U, S), additive mask (U, 1, 1, S) and whole-word numbers (U, S) of a batch; row 0 pads."""
-    lengths = sources.lengths
-    shape = (len(sources), max(1, int(lengths.max())))
+def pad_sources(
+    sources: Sources, device: str | torch.device, shape: tuple[int, int] | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Embedding rows (U, S), additive mask (U, 1, 1, S) and whole-word numbers (U, S) of a batch; row 0 pads. `shape`:
+    (U, S), where it is more than the batch needs."""
+    shape = shape or (len(sources), max(1, int(sources.lengths.max())))
+    lengths = np.pad(sources.lengths, (0, shape[0] - len(sources)))
     there = np.arange(shape[1]) < lengths[:, None]
     rows, words = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
     rows[there], words[there] = sources.tokens.astype(np.int64) + 1, sources.words

@@ -25,7 +25,7 @@ from genrec_bench.backbones.templates import Vocabulary, WordList
 from genrec_bench.backbones.training import fit, forked
 from genrec_bench.backbones.trees import TargetTrees
 from genrec_bench.config import later
-from genrec_bench.contracts import Backbone, Context, FitReport
+from genrec_bench.contracts import Backbone, Context, FitReport, FixedStart
 from genrec_bench.errors import ConfigError
 from genrec_bench.types import Examples, Int64, Sources
 
@@ -166,7 +166,13 @@ class EncoderDecoder(Backbone):
 
     @torch.no_grad()
     def start(self, batch: Sources) -> DecodeState:
-        rows, mask, words = pad_sources(batch, self.device)
+        return self._read(*pad_sources(batch, self.device))
+
+    def fixed_start(self) -> FixedStart:
+        return FixedStart(self.net, lambda batch, users, length: pad_sources(batch, "cpu", (users, length)), self._read)
+
+    @torch.no_grad()
+    def _read(self, rows: Tensor, mask: Tensor, words: Tensor) -> DecodeState:
         encoded = self.net.encode(rows, mask, words)
         return DecodeState([layer.context(encoded) for layer in self.net.decoder], mask, [], 0)
 

@@ -14,7 +14,15 @@ from typing import Any, ClassVar, Literal
 
 from genrec_bench.contracts import Task
 from genrec_bench.errors import ComponentFault
-from genrec_bench.testing import backbones, baselines, datasets, decoders, indexers, options  # noqa: F401  register checks
+from genrec_bench.testing import (  # noqa: F401  register checks
+    backbones,
+    baselines,
+    datasets,
+    decoders,
+    fixed_starts,
+    indexers,
+    options,
+)
 from genrec_bench.testing.kit import CHECKS, Check, NotApplicable, Subject
 from genrec_bench.testing.planted_data import Planted
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from genrec_bench.codes import CodeTable, Index
-from genrec_bench.contracts import START, Backbone
+from genrec_bench.contracts import START, Backbone, FixedStart
 from genrec_bench.types import Float32, Sources
 
 
@@ -31,6 +31,9 @@ class PrefixBackbone(Backbone):
         users = [int(batch.tokens[at]) for at in batch.offsets[:-1]]
         return users, None
 
+    def fixed_start(self) -> FixedStart | None:
+        return FixedStart(self, _numbers, lambda numbers: self.start(sources(numbers.tolist())))
+
     def advance(self, state: Any, tokens: torch.Tensor, parents: torch.Tensor) -> tuple[torch.Tensor, Any]:
         users, prefixes = state
         self.calls.append(tuple(tokens.shape))
@@ -50,6 +53,13 @@ class PrefixBackbone(Backbone):
         raise NotImplementedError
 
     fit = save = load = parameters_count = template
+
+
+def _numbers(batch: Sources, users: int, length: int) -> tuple[torch.Tensor, ...]:
+    """Each source's first token (users,), whatever the length; padding is user 0."""
+    numbers = np.zeros(users, np.int64)
+    numbers[: len(batch)] = batch.tokens[batch.offsets[:-1]]
+    return (torch.from_numpy(numbers),)
 
 
 def sources(users: Sequence[int]) -> Sources:
