@@ -46,7 +46,7 @@ CASES = {
     ("backbone", "t5-small"): [{**TINY, "epochs": 8, "batch_size": 16, "learning_rate": 5e-3}],
     ("decoder", "exact"): [{}],
     ("decoder", "filter"): [{}],
-    ("decoder", "trie"): [{}],
+    ("decoder", "trie"): [{}, {"capture": "on"}],
     ("baseline", "ease"): [{}, {"l2": 1.0, "task": "direct"}],
     ("baseline", "id-canary"): [
         {},

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from genrec_bench.codes import Index
 from genrec_bench.config import later
-from genrec_bench.contracts import Backbone
+from genrec_bench.contracts import Backbone, Context, Quiet
+from genrec_bench.decoders.captured import CaptureFailed, Programs
 from genrec_bench.decoders.exact import ExactConfig, ExactDecoder
 from genrec_bench.decoders.search import beam_search
 from genrec_bench.decoders.searching import SearchConfig, Searching, nothing
+from genrec_bench.decoders.trie import Trie
 from genrec_bench.errors import ConfigError
-from genrec_bench.types import Bool, Generations, Ragged, Sources
+from genrec_bench.types import Bool, Generations, Ragged, Sources, TrainView
 
 PROVEN = 10  # places that a list has to be certain of, or it is searched again
 MARGIN = 1e-5  # by which the last of them has to beat the bound: equal sums may differ by rounding
@@ -26,6 +28,9 @@ class TrieConfig(SearchConfig):
     """Options of the trie decoder."""
 
     escalate: bool = later(False)  # search users again with `exact`, where the first ten places are not proven
+    capture: Literal["auto", "on", "off"] = later(
+        "auto"
+    )  # searches in fixed shapes, on a GPU as CUDA graphs; auto: on a GPU, where the backbone can
 
 
 class TrieDecoder(Searching):
@@ -40,7 +45,12 @@ class TrieDecoder(Searching):
     def __init__(self, config: Any = None) -> None:
         super().__init__(config)
         self._exact = ExactDecoder(ExactConfig(precision=self.config.precision))
-        self._escalated = 0
+        self._escalated = self._captured = 0
+        self.programs = Programs()
+        self._note: Callable[[str], None] = Quiet().note
+
+    def prepare(self, train: TrainView, ctx: Context) -> None:
+        self._note = ctx.progress.note
 
     def generate(
         self, backbone: Backbone, batch: Sources, index: Index, *, beams: int, exclude: Ragged | None = None
@@ -48,12 +58,42 @@ class TrieDecoder(Searching):
         if not len(index.items):
             return nothing(len(batch), beams, index.items.width)
         trie = self.trie(index, backbone.device)
-        with self.reduced(backbone):
-            found = beam_search(backbone, batch, trie, beams=beams, free=False, exclude=exclude)
+        found = self._replayed(backbone, batch, trie, beams, exclude)
+        self._captured = int(found is not None)
+        if found is None:
+            with self.reduced(backbone):
+                found = beam_search(backbone, batch, trie, beams=beams, free=False, exclude=exclude)
         return self._search_again(found, backbone, batch, index, exclude) if self.config.escalate else found
 
     def counts(self) -> Mapping[str, int]:
-        return {"escalated_users": self._escalated} if self.config.escalate else {}
+        told = {"escalated_users": self._escalated} if self.config.escalate else {}
+        return {**told, "captured_batches": 1} if self._captured else told
+
+    def _replayed(
+        self, backbone: Backbone, batch: Sources, trie: Trie, beams: int, exclude: Ragged | None
+    ) -> Generations | None:
+        """What a captured search finds; None where there is to be none, or there cannot be."""
+        wanted = self.config.capture
+        if wanted == "off" or self.programs.broken or (wanted == "auto" and trie.item.device.type != "cuda"):
+            return None
+        start = backbone.fixed_start()
+        if start is None:
+            if wanted == "on":
+                self._once(
+                    "decoder.capture=on, but this backbone offers no start of fixed shapes: it decodes step by step"
+                )
+            return None
+        try:
+            with self.reduced(backbone, captured=True):
+                return self.programs.search(backbone, start, batch, trie, beams=beams, exclude=exclude)
+        except CaptureFailed as error:
+            self._once(str(error))
+            return None
+
+    def _once(self, message: str) -> None:
+        """A note, and no second one."""
+        self._note(message)
+        self._note = Quiet().note
 
     def _search_again(
         self, found: Generations, backbone: Backbone, batch: Sources, index: Index, exclude: Ragged | None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from torch import Tensor
 from genrec_bench.contracts import START, Backbone
 from genrec_bench.decoders.trie import Trie
 from genrec_bench.errors import Diverged
-from genrec_bench.types import NO_HYPOTHESIS, NOT_AN_ITEM, PAD, Generations, Ragged, Sources
+from genrec_bench.types import NO_HYPOTHESIS, NOT_AN_ITEM, PAD, Generations, Int32, Ragged, Sources
 
 INF = float("inf")
 
@@ -41,6 +42,11 @@ class Beam:
 Rank = Callable[[Beam, Tensor, Tensor | None], tuple[Tensor, Tensor]]
 # The next beam and the best discarded key (U,), from the arguments of `extend`.
 Grow = Callable[[Beam, Tensor, Trie, int, int, bool, Tensor | None], tuple[Beam, Tensor]]
+# Tokens and parents (U, N) of the backbone's next call, from the beam and its step; None: nothing is open. Sets `beam.slot`
+# to where each hypothesis is found in that call.
+Calls = Callable[[Beam, int], tuple[Tensor, Tensor] | None]
+# What a search leaves on its device: keys, items (U, B), tokens (U, B, width) and the best discarded key (U,).
+Found = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
 @torch.no_grad()
@@ -60,10 +66,28 @@ def beam_search(
     trie's width without is no item. Otherwise only the trie is walked, and items in `exclude` are left out of it.
     `grow` takes the place of `extend`, for searches that choose their survivors in another way.
     """
-    grow = grow or extend
-    users, device = len(batch), trie.item.device
-    excluded = None if exclude is None else _excluded_leaves(trie, exclude, device)
-    state = backbone.start(batch)
+    excluded = None
+    if exclude is not None:
+        excluded = torch.from_numpy(excluded_leaves(trie, exclude)).to(trie.item.device)
+    grow, state = grow or extend, backbone.start(batch)
+    return listed(walk(backbone, state, trie, len(batch), beams, excluded, packed, grow, free=free), beams)
+
+
+def walk(
+    backbone: Backbone,
+    state: Any,
+    trie: Trie,
+    users: int,
+    beams: int,
+    excluded: Tensor | None,
+    calls: Calls,
+    grow: Grow,
+    *,
+    free: bool = False,
+) -> Found:
+    """Search from the backbone's `state` of `users` sources. `excluded` as in `Trie.blocked`. Beside `calls` and `grow`,
+    nothing here waits for the device or takes a shape from what was found."""
+    device = trie.item.device
     zero = torch.zeros(users, 1, dtype=torch.long, device=device)
     nothing = torch.zeros(users, 1, device=device)
     beam = Beam(
@@ -75,16 +99,17 @@ def beam_search(
         torch.ones(users, 1, dtype=torch.bool, device=device),
     )
     bound = torch.full((users,), -INF, device=device)
-    tokens, parents = torch.full_like(zero, START), zero
+    call: tuple[Tensor, Tensor] | None = torch.full_like(zero, START), zero
     for step in range(trie.width):
-        logits, state = backbone.advance(state, tokens, parents)
+        if call is None:
+            break
+        logits, state = backbone.advance(state, *call)
         logp = logits.float().log_softmax(-1)  # (U, calls, V)
         beam, best_left = grow(beam, logp, trie, step, beams, free, excluded)
         bound = torch.maximum(bound, best_left)
-        if not beam.open.any():
-            break
-        tokens, parents = _calls(beam, step)
-    return _emit(beam, bound, trie, beams)
+        call = calls(beam, step) if step + 1 < trie.width else None
+    items = torch.where(beam.node >= 0, trie.item[beam.node.clamp(min=0).long()], NOT_AN_ITEM)
+    return beam.key, items, beam.tokens, bound
 
 
 def extend(
@@ -140,39 +165,39 @@ def extend(
     return Beam(scores, keys, tokens, node, beam.slot.gather(1, origin), still), left
 
 
-def _calls(beam: Beam, step: int) -> tuple[Tensor, Tensor]:
-    """Tokens and parents of the backbone's next call: the open hypotheses, packed to the left; padding repeats the
-    first. Sets `beam.slot` to where each one is found in that call."""
-    packed = torch.argsort(~beam.open, dim=1, stable=True)[:, : int(beam.open.sum(1).max())]
-    live = beam.open.gather(1, packed)
-    packed = torch.where(live, packed, packed[:, :1])
-    tokens = beam.tokens[..., step].gather(1, packed).long()
+def packed(beam: Beam, step: int) -> tuple[Tensor, Tensor] | None:
+    """The open hypotheses, packed to the left; padding repeats the first."""
+    if not beam.open.any():
+        return None
+    places = torch.argsort(~beam.open, dim=1, stable=True)[:, : int(beam.open.sum(1).max())]
+    live = beam.open.gather(1, places)
+    places = torch.where(live, places, places[:, :1])
+    tokens = beam.tokens[..., step].gather(1, places).long()
     # a user without open hypotheses repeats a finished one: any token will do, nobody reads the answer
-    parents = beam.slot.gather(1, packed)
+    parents = beam.slot.gather(1, places)
     beam.slot = torch.where(beam.open, beam.open.cumsum(1) - 1, 0)
     return tokens.clamp(min=0), parents
 
 
-def _emit(beam: Beam, bound: Tensor, trie: Trie, beams: int) -> Generations:
-    """To NumPy, padded to `beams` places, ties by item number."""
-    score = beam.key.cpu().numpy()
+def listed(found: Found, beams: int) -> Generations:
+    """To NumPy, padded to `beams` places, ties by item number. Diverged if scores are no numbers."""
+    score, items, tokens, bound = (part.cpu().numpy() for part in found)
     if np.isnan(score).any():
         raise Diverged("the network's scores are no numbers; if its training diverged, lower backbone.learning_rate")
-    items = torch.where(beam.node >= 0, trie.item[beam.node.clamp(min=0).long()], NOT_AN_ITEM).cpu().numpy()
     items = np.where(np.isneginf(score), NO_HYPOTHESIS, items).astype(np.int32)
     order = np.lexsort((items, -score))
     pad = ((0, 0), (0, beams - score.shape[1]))
-    tokens = np.take_along_axis(beam.tokens.cpu().numpy(), order[..., None], 1)
+    tokens = np.take_along_axis(tokens, order[..., None], 1)
     tokens[np.take_along_axis(items, order, 1) == NO_HYPOTHESIS] = PAD
     return Generations(
         np.pad(tokens, (*pad, (0, 0)), constant_values=PAD),
         np.pad(np.take_along_axis(score, order, 1), pad, constant_values=-np.inf),
         np.pad(np.take_along_axis(items, order, 1), pad, constant_values=NO_HYPOTHESIS),
-        bound.cpu().numpy(),
+        bound,
     )
 
 
-def _excluded_leaves(trie: Trie, exclude: Ragged, device: torch.device) -> Tensor:
+def excluded_leaves(trie: Trie, exclude: Ragged) -> Int32:
     """Sorted leaf places of each user's excluded items, (U, X), repeats removed, padded with a place above all."""
     leaves = trie.leaf_of_item.cpu().numpy()
     rows, places = exclude.rows, leaves[exclude.values]
@@ -181,4 +206,4 @@ def _excluded_leaves(trie: Trie, exclude: Ragged, device: torch.device) -> Tenso
     counts = np.bincount(rows, minlength=len(exclude))
     out = np.full((len(exclude), max(1, int(counts.max(initial=0)))), len(leaves), np.int32)
     out[rows, np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)] = places
-    return torch.from_numpy(out).to(device)
+    return out

@@ -1,0 +1,192 @@
+"""The trie's beam search in fixed shapes, which a GPU captures once and then replays without the host: one CUDA graph.
+
+A search of a small batch is some thousand small kernels, and launching them takes longer than running them. A program is
+one search of a bucket: so many users, source tokens, beams and excluded leaves, each rounded up, all hypotheses called at
+every step. Its inputs are copied into buffers of its own, and what it leaves there is copied out, cut to the batch. Away from a GPU
+the same program runs operation by operation, so that everything but the capture itself is run, and tested, anywhere.
+Knows neither indexes nor options.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from genrec_bench.contracts import Backbone, FixedStart
+from genrec_bench.decoders.search import Beam, Found, excluded_leaves, extend, listed, walk
+from genrec_bench.decoders.trie import Trie
+from genrec_bench.errors import GenrecError
+from genrec_bench.types import Generations, Int32, Ragged, Sources
+
+MOST = 16  # programs kept: each keeps the memory of its whole search
+LENGTHS = 16  # source tokens are rounded up to a multiple of this
+LEAST_EXCLUDED = 64  # excluded leaves to a power of two, from here: looking them up costs little, one more program much
+WARMUPS = 3  # searches before a capture, as many as in PyTorch's own recipe
+
+Run = Callable[[], Found]
+Capture = Callable[[Run], Run]  # what runs again as `run` would, into the tensors of the first result
+
+
+class CaptureFailed(GenrecError):
+    """A search that could not be captured on this device."""
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """The shapes of a program. `excluded` 0: nothing is left out."""
+
+    users: int
+    length: int  # source tokens
+    beams: int
+    excluded: int  # leaves per user
+
+    @classmethod
+    def of(cls, batch: Sources, beams: int, leaves: Int32 | None) -> Bucket:
+        """The smallest that holds the batch and its excluded `leaves` (U, X)."""
+        length = max(1, int(batch.lengths.max(initial=0)))
+        return cls(
+            _power_of_two(len(batch)),
+            -(-length // LENGTHS) * LENGTHS,
+            beams,
+            0 if leaves is None else max(LEAST_EXCLUDED, _power_of_two(leaves.shape[1])),
+        )
+
+    def inputs(self, start: FixedStart, batch: Sources, leaves: Int32 | None, trie: Trie) -> list[Tensor]:
+        """The batch in these shapes, on the CPU: the excluded leaves if there are any, then the backbone's tensors."""
+        padded = start.pad(batch, self.users, self.length)
+        if leaves is None:
+            return [*padded]
+        wide = np.full((self.users, self.excluded), len(trie.leaf_of_item), np.int32)
+        wide[: len(leaves), : leaves.shape[1]] = leaves
+        return [torch.from_numpy(wide), *padded]
+
+
+class Program:
+    """One bucket's search over buffers of its own. Called with other inputs of the same shapes, it searches those."""
+
+    def __init__(
+        self,
+        bucket: Bucket,
+        backbone: Backbone,
+        start: FixedStart,
+        trie: Trie,
+        inputs: Sequence[Tensor],
+        capture: Capture,
+    ) -> None:
+        device = trie.item.device
+        self.inputs = [torch.empty_like(given, device=device).copy_(given) for given in inputs]
+
+        def run() -> Found:
+            given = iter(self.inputs)
+            excluded = next(given) if bucket.excluded else None
+            return walk(backbone, start.start(*given), trie, bucket.users, bucket.beams, excluded, every_beam, extend)
+
+        with torch.no_grad(), torch.cuda.device_of(trie.item):
+            self.replay = capture(run)
+
+    @torch.no_grad()
+    def __call__(self, inputs: Sequence[Tensor], users: int) -> Found:
+        """What the first `users` of these inputs find, in memory that no later call touches."""
+        for own, given in zip(self.inputs, inputs, strict=True):
+            own.copy_(given)
+        key, items, tokens, bound = (part[:users].clone() for part in self.replay())
+        return key, items, tokens, bound
+
+
+class Programs:
+    """A decoder's programs by bucket, the last used `most` of them, for one trie and one backbone's weights at a time.
+
+    `capture` takes the place of what suits the device: `cuda_graph` on a GPU, else `eager`.
+    """
+
+    def __init__(self, capture: Capture | None = None, most: int = MOST) -> None:
+        self.capture, self.most = capture, most
+        self.kept: dict[Bucket, Program] = {}  # the last used one last
+        self.broken = ""  # why a capture failed: there will be no other
+        self._of: tuple[object, Trie] | None = None
+
+    def search(
+        self,
+        backbone: Backbone,
+        start: FixedStart,
+        batch: Sources,
+        trie: Trie,
+        *,
+        beams: int,
+        exclude: Ragged | None = None,
+    ) -> Generations:
+        """The lists of `beam_search` over the trie. CaptureFailed if this bucket cannot be captured."""
+        leaves = None if exclude is None else excluded_leaves(trie, exclude)
+        bucket = Bucket.of(batch, beams, leaves)
+        inputs = bucket.inputs(start, batch, leaves, trie)
+        program = self._program(bucket, backbone, start, trie, inputs)
+        return listed(program(inputs, len(batch)), beams)
+
+    def _program(
+        self, bucket: Bucket, backbone: Backbone, start: FixedStart, trie: Trie, inputs: Sequence[Tensor]
+    ) -> Program:
+        if self._of is None or self._of[0] is not start.weights or self._of[1] is not trie:
+            self.kept.clear()
+            self._of = start.weights, trie
+        program = self.kept.pop(bucket, None)
+        if program is None:
+            while len(self.kept) >= self.most:
+                del self.kept[next(iter(self.kept))]
+            capture = self.capture or (cuda_graph if trie.item.device.type == "cuda" else eager)
+            try:
+                program = Program(bucket, backbone, start, trie, inputs, capture)
+            except Exception as error:  # an operation that waits for the host, too little memory: many ways, one answer
+                self.kept.clear()
+                first = (str(error).strip() or type(error).__name__).splitlines()[0]
+                self.broken = f"a search cannot be captured here ({first}): decoding goes step by step"
+                raise CaptureFailed(self.broken) from error
+        self.kept[bucket] = program
+        return program
+
+
+def every_beam(beam: Beam, step: int) -> tuple[Tensor, Tensor]:
+    """All hypotheses in their places, those that are finished too: nobody reads what they are answered."""
+    tokens, parents = beam.tokens[..., step].clamp(min=0).long(), beam.slot
+    beam.slot = torch.arange(tokens.shape[1], device=tokens.device).expand_as(tokens)
+    return tokens, parents
+
+
+def eager(run: Run) -> Run:
+    """No capture: `run` again at every call. Its result stays in the same tensors, as a graph's does."""
+    found = run()
+
+    def again() -> Found:
+        for own, new in zip(found, run(), strict=True):
+            own.copy_(new)
+        return found
+
+    return again
+
+
+def cuda_graph(run: Run) -> Run:
+    """`run` as a CUDA graph: warmed up on a side stream, then captured (PyTorch, "CUDA semantics", CUDA graphs)."""
+    here = torch.cuda.current_stream()
+    with torch.cuda.stream(here):  # where a failed capture leaves another stream behind, this one comes back
+        side = torch.cuda.Stream()
+        side.wait_stream(here)
+        with torch.cuda.stream(side):
+            for _ in range(WARMUPS):
+                run()
+        here.wait_stream(side)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, stream=side):
+            found = run()
+
+    def replay() -> Found:
+        graph.replay()
+        return found
+
+    return replay
+
+
+def _power_of_two(number: int) -> int:
+    return 1 << max(0, number - 1).bit_length()

@@ -1,0 +1,129 @@
+"""What a CUDA graph can hold: a search that never asks the host; and the capture itself, where there is a GPU."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from small_searches import INDEX, SIZES, assert_same, batch_of, network
+from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException, FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from genrec_bench.bench import synthetic
+from genrec_bench.decoders import captured
+from genrec_bench.decoders.captured import Bucket, Program
+from genrec_bench.decoders.decoders import TrieConfig, TrieDecoder
+from genrec_bench.decoders.search import packed
+from genrec_bench.decoders.trie import Trie
+from genrec_bench.types import Ragged
+
+
+class OnItsDevice(TorchDispatchMode):
+    """Refuses to make a tensor without saying where: it would lie on the host."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        made = str(func).split(".")[1] in ("arange", "zeros", "ones", "full", "empty", "scalar_tensor", "rand")
+        assert not made or kwargs.get("device") is not None, f"{func} makes a tensor on the host"
+        return func(*args, **kwargs)
+
+
+def program(backbone, capture, excluded=64):
+    """A program of the small catalogue, over empty inputs."""
+    batch, trie = batch_of(3, 9), Trie.build(INDEX.items)
+    leaves = np.zeros((3, 5), np.int32) if excluded else None
+    bucket, start = Bucket.of(batch, 6, leaves), backbone.fixed_start()
+    return Program(bucket, backbone, start, trie, bucket.inputs(start, batch, leaves, trie), capture)
+
+
+@pytest.mark.parametrize("excluded", [0, 64])
+def test_a_program_reads_no_value_back_and_takes_no_shape_from_one(excluded):
+    def traced(run):
+        with FakeTensorMode(allow_non_fake_inputs=True):
+            key, items, tokens, bound = run()
+        assert key.shape == items.shape == (4, 6) and tokens.shape == (4, 6, 4) and bound.shape == (4,)
+        return run
+
+    program(network(), traced, excluded)
+
+
+def test_the_search_without_does_so_that_the_test_above_can_fail(monkeypatch):
+    def traced(run):
+        with FakeTensorMode(allow_non_fake_inputs=True):
+            return run()
+
+    monkeypatch.setattr(captured, "every_beam", packed)
+    with pytest.raises((DataDependentOutputException, DynamicOutputShapeException)):
+        program(network(), traced)
+
+
+def test_a_program_makes_its_tensors_where_the_trie_is():
+    def watched(run):
+        with OnItsDevice():
+            run()
+        return run
+
+    program(network(), watched)
+
+
+def test_a_graph_is_warmed_up_on_a_side_stream_captured_and_replayed(monkeypatch):
+    did = []
+
+    class Stream:
+        def __init__(self, name="side"):
+            self.name = name
+
+        def wait_stream(self, other):
+            did.append(f"{self.name} waits for {other.name}")
+
+    class Within:
+        def __init__(self, what):
+            self.what = what
+
+        def __enter__(self):
+            did.append(f"into {self.what}")
+
+        def __exit__(self, *_):
+            did.append(f"out of {self.what}")
+
+    made = {
+        "Stream": Stream,
+        "current_stream": lambda: Stream("here"),
+        "stream": lambda stream: Within(stream.name),
+        "CUDAGraph": lambda: SimpleNamespace(replay=lambda: did.append("replay")),
+        "graph": lambda graph, stream: Within(f"capture on {stream.name}"),
+    }
+    for name, stand_in in made.items():
+        monkeypatch.setattr(torch.cuda, name, stand_in)
+    replay = captured.cuda_graph(lambda: did.append("run") or "found")
+    assert did == [
+        "into here",
+        "side waits for here",
+        "into side",
+        *["run"] * captured.WARMUPS,
+        "out of side",
+        "here waits for side",
+        "into capture on side",
+        "run",
+        "out of capture on side",
+        "out of here",
+    ]
+    assert replay() == "found" and did[-1] == "replay"
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here: CUDA graphs cannot be captured")
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_on_a_gpu_graphs_find_what_the_search_without_finds(precision):
+    backbone = synthetic.network(INDEX.n_tokens, "cuda", **SIZES)
+    auto, off = (TrieDecoder(TrieConfig(capture=how, precision=precision)) for how in ("auto", "off"))
+    for users, length, own in ((3, 13, None), (4, 9, None), (3, 13, [[1, 2], [], [*range(800)]]), (2, 5, [[3], [4]])):
+        given = None if own is None else Ragged.of(own)
+        lists = [
+            each.generate(backbone, batch_of(users, length), INDEX, beams=9, exclude=given) for each in (auto, off)
+        ]
+        assert auto.counts() == {"captured_batches": 1} and not auto.programs.broken
+        if precision == "fp32":
+            assert_same(*lists)
+        with torch.no_grad():
+            backbone.net.embedding.weight.mul_(-1)
+    assert len(auto.programs.kept) == 3
