@@ -1,6 +1,7 @@
 """The decoding benchmark: both sides do the same work, and nothing is timed where they do not."""
 
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,9 @@ from genrec_bench.bench import decode, peers, synthetic
 from genrec_bench.bench.agreement import ListsDiffer, compare, insist
 from genrec_bench.bench.decode import AGAINST, Case, Lab, agree, measure
 from genrec_bench.contracts import Quiet
+from genrec_bench.decoders import captured
+from genrec_bench.decoders.decoders import TrieConfig, TrieDecoder
+from genrec_bench.decoders.search import listed
 from genrec_bench.decoders.trie import Trie
 from genrec_bench.errors import NeedsMissing
 
@@ -116,3 +120,36 @@ def test_without_transformers_the_extra_is_named_in_one_line(monkeypatch):
 def test_the_bf16_mode_tells_what_its_lists_share_with_fp32(lab):
     row = decode.reduced(lab, Case(2, 12, 8))
     assert 50 <= row.value <= 100 and row.unit == "%" and row.goal is None and row.details["bf16 speed x"] > 0
+
+
+class Notes(Quiet):
+    def __init__(self):
+        self.told = []
+
+    def note(self, message):
+        self.told.append(message)
+
+
+def test_a_replay_is_timed_after_both_searches_found_the_same(lab, monkeypatch):
+    (row,) = decode.captured(lab, Case(3, 6, 9), Quiet())
+    assert row.goal == "10b" and row.unit == "ms" and row.low <= row.value <= row.high
+    assert {"with copies ms", "without capture ms", "rounds"} == set(row.details)
+    monkeypatch.setattr(decode, "interleaved", lambda *a, **k: pytest.fail("it was timed"))
+    monkeypatch.setattr(captured, "listed", lambda found, beams: replace(listed(found, beams), scores=np.zeros((3, 6))))
+    with pytest.raises(ListsDiffer):
+        decode.captured(lab, Case(3, 6, 9), Quiet())
+
+
+def test_where_nothing_can_be_captured_there_is_a_note_and_no_row(lab, monkeypatch):
+    def refuses(run):
+        raise RuntimeError("no graphs today")
+
+    monkeypatch.setattr(captured, "eager", refuses)
+    notes = Notes()
+    assert decode.captured(lab, Case(3, 6, 9), notes) == [] and "no graphs today" in notes.told[0]
+
+
+def test_a_case_says_when_its_search_was_captured(lab, monkeypatch):
+    monkeypatch.setitem(lab.decoders, "trie", TrieDecoder(TrieConfig(capture="on")))
+    row, _ = measure(lab, Case(2, 4, 8, rounds=1))
+    assert row.details["captured"] == "yes" and row.details["same lists %"] == 100

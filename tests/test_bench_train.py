@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from genrec_bench.backbones.batches import tree_loss
 from genrec_bench.backbones.t5 import T5, T5Shape
 from genrec_bench.backbones.trees import build_trees
 from genrec_bench.bench import train
+from genrec_bench.contracts import Quiet
 from genrec_bench.errors import NeedsMissing
 
 TINY = {"d_model": 32, "layers": 2, "heads": 2, "d_kv": 16, "d_ff": 16}
@@ -65,3 +67,28 @@ def test_without_transformers_the_extra_to_install_is_named(monkeypatch):
     monkeypatch.setattr(builtins, "__import__", missing)
     with pytest.raises(NeedsMissing, match=r"pip install 'genrec-bench\[pretrained\]'"):
         train.curves(network(CASES[0]), CASES[0].examples, "fp32")
+
+
+def test_compiled_training_is_compared_with_the_same_without(monkeypatch):
+    monkeypatch.setattr(train, "compiled", lambda note: tree_loss)
+    (row,) = train.compare_compiled(CASES[0], TINY, "cpu", Quiet(), rounds=1)
+    assert row.goal == "10c" and row.unit == "x" and row.low <= row.value <= row.high
+    assert row.case.endswith(", compiled") and set(row.details) == {"targets/s", "targets/s, without"}
+
+
+def test_a_compiled_loop_that_learns_differently_gets_no_time(monkeypatch):
+    monkeypatch.setattr(train, "compiled", lambda note: lambda *batch: 2 * tree_loss(*batch))
+    monkeypatch.setattr(train, "interleaved", lambda *_, **__: pytest.fail("timed"))
+    with pytest.raises(train.CurvesDiffer, match="no time is printed"):
+        train.compare_compiled(CASES[0], TINY, "cpu", Quiet(), rounds=1)
+
+
+def test_where_nothing_compiles_there_is_a_note_and_no_row(monkeypatch):
+    def refuses(*_, **__):
+        raise RuntimeError("no compiler here")
+
+    monkeypatch.setattr(torch, "compile", lambda *_, **__: refuses)
+    notes = []
+    monkeypatch.setattr(Quiet, "note", lambda self, message: notes.append(message))
+    assert train.compare_compiled(CASES[0], TINY, "cpu", Quiet(), rounds=1) == []
+    assert len(notes) == 1 and "no compiler here" in notes[0]

@@ -153,7 +153,10 @@ def run(grid: Grid, progress: Progress) -> Result:
                 agreements.append(agreement)
             tick(1, case.name)
     rows += [identical(agreements), reduced(lab, cases[0])]
-    rows += profiles(lab, cases) if device == "cpu" else []
+    if device.startswith("cuda"):
+        rows += captured(lab, cases[0], progress)
+    else:
+        rows += profiles(lab, cases)
     told = {"items": ITEMS, "code tokens": lab.index.items.width, "vocabulary": lab.index.n_tokens}
     network = f"{lab.ours.size()}, random weights"
     return Result("decode", grid, tuple(rows), conditions(device, precision="fp32", network=network, **told))
@@ -195,6 +198,32 @@ def reduced(lab: Lab, case: Case) -> Row:
     )
 
 
+def captured(lab: Lab, case: Case, progress: Progress) -> list[Row]:
+    """Goal 10b: one replay of a batch's captured search, beside the search with its copies and the one without capture.
+    ListsDiffer unless both find the same; no row where this device captures nothing."""
+    sources = synthetic.sources(lab.index, case.users, case.source)
+    on, off = TrieDecoder(TrieConfig(capture="on")), TrieDecoder(TrieConfig(capture="off"))
+    sides = {
+        name: lambda decoder=decoder: decoder.generate(lab.ours, sources, lab.index, beams=case.beams)
+        for name, decoder in (("captured", on), ("without", off))
+    }
+    found, plain = (side() for side in sides.values())
+    if on.programs.broken:
+        progress.note(on.programs.broken)
+        return []
+    insist(case.name, compare(found.tokens, found.scores, plain.tokens, plain.scores))
+    (program,) = on.programs.kept.values()
+    times = interleaved({"replay": program.replay, **sides}, synchronise=lab.synchronise)
+    milliseconds = [1e3 * each for each in times.seconds["replay"]]
+    details = {
+        "with copies ms": 1e3 * times.median("captured"),
+        "without capture ms": 1e3 * times.median("without"),
+        "rounds": ROUNDS,
+    }
+    name, median = f"{case.name}: one captured batch", 1e3 * times.median("replay")
+    return [Row(name, "", median, "ms", min(milliseconds), max(milliseconds), "10b", details)]
+
+
 def measure(lab: Lab, case: Case) -> tuple[Row, Agreement]:
     """One case: the lists compared, the batch sizes chosen, the rounds timed. ListsDiffer if the lists do."""
     sizes = sorted({size for size in (1, 2, 4, 16, 32) if size < case.users} | {case.users}, reverse=True)[:3]
@@ -214,6 +243,8 @@ def measure(lab: Lab, case: Case) -> tuple[Row, Agreement]:
         "ties %": 100 * agreement.tied,
         f"certified@{TOP} %": 100 * float(certified(found, found.items >= 0, TOP).mean()),
     }
+    if lab.decoders[case.decoder].counts().get("captured_batches"):
+        details["captured"] = "yes"
     return Row(case.name, AGAINST[case.peer], ratio, "x", low, high, case.goal, details), agreement
 
 

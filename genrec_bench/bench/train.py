@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from genrec_bench.backbones.batches import batch_loss
+from genrec_bench.backbones.batches import TreeLoss, batch_loss, compiled
 from genrec_bench.backbones.loop import Loop, TrainingConfig
 from genrec_bench.backbones.t5 import T5, T5Shape
 from genrec_bench.backbones.training import epoch_batches, resolve_precision
@@ -58,6 +58,8 @@ def run(grid: Grid, progress: Progress) -> Result:
         for case in cases:
             rows += measure(case, sizes, device)
             tick(1, case.name)
+    if device == "cuda":
+        rows += compare_compiled(cases[0], sizes, device, progress)
     return Result("train", grid, tuple(rows), conditions(device, **sizes, dropout=0, batch_size=config().batch_size))
 
 
@@ -67,9 +69,9 @@ def config(batch_size: int = 32) -> TrainingConfig:
 
 
 class OurLoop:
-    """Our training of a copy of `net`."""
+    """Our training of a copy of `net`. `loss`: the compiled one, if it is to be."""
 
-    def __init__(self, net: T5, examples: Examples, steps: int, precision: str) -> None:
+    def __init__(self, net: T5, examples: Examples, steps: int, precision: str, loss: TreeLoss | None = None) -> None:
         self.device = next(net.parameters()).device.type
         self.net = T5(net.shape).to(self.device).train()
         self.net.load_state_dict(net.state_dict())
@@ -77,6 +79,7 @@ class OurLoop:
         self.trees = build_trees(examples.targets, examples.target_offsets)
         self.lengths = examples.sources.lengths + self.trees.sizes
         self.loop = Loop(self.net, self.config, Context(device=self.device), steps)
+        self.loss = loss
         self.epoch = self.positions = self.padding = 0
 
     def batches(self) -> list[Int64]:
@@ -92,7 +95,7 @@ class OurLoop:
     def step(self, rows: Int64) -> float:
         """Learn from some sources with all their targets; the mean loss of a target token."""
         with torch.autocast(self.device, torch.bfloat16, enabled=self.precision == "bf16"):
-            loss, tokens = batch_loss(self.net, self.examples.sources, self.trees, rows, self.device)
+            loss, tokens = batch_loss(self.net, self.examples.sources, self.trees, rows, self.device, self.loss)
         self.loop.step(loss / tokens)
         lengths = self.examples.sources.lengths[rows]
         self.positions += len(rows) * int(lengths.max())
@@ -103,7 +106,7 @@ class OurLoop:
 def measure(case: Case, sizes: dict[str, int], device: str = "cpu", rounds: int = ROUNDS) -> list[Row]:
     """The rows of one case, after both loops were shown to lose alike. CurvesDiffer otherwise."""
     torch.manual_seed(0)
-    net = T5(T5Shape(case.examples.n_tokens + 1, case.examples.n_tokens, dropout=0.0, **sizes)).to(device)
+    net = network(case, sizes, device)
     has = resolve_precision("auto", device, net.shape.d_model) == "bf16"
     precisions = ("fp32", "bf16") if has else ("fp32",)
     for precision in precisions:
@@ -114,7 +117,7 @@ def measure(case: Case, sizes: dict[str, int], device: str = "cpu", rounds: int 
     rng, pairs = np.random.default_rng(0), np.arange(len(case.examples.targets))
     sides: dict[str, Callable[[], None]] = {"usual": lambda: usual.pass_over(pairs, config().batch_size, rng)}
     sides |= {precision: loop.pass_over for precision, loop in ours.items()}
-    told = interleaved(sides, rounds=rounds, synchronise=torch.cuda.synchronize if device == "cuda" else lambda: None)
+    told = interleaved(sides, rounds=rounds, synchronise=waits(device))
     rows = []
     for precision, loop in ours.items():
         ratio, low, high = told.ratio("usual", precision)
@@ -129,6 +132,42 @@ def measure(case: Case, sizes: dict[str, int], device: str = "cpu", rounds: int 
         if goal and device == "cpu":
             rows.append(profile(f"{case.name}, {precision}", loop.pass_over, sides["usual"], len(pairs), "target"))
     return rows
+
+
+def compare_compiled(
+    case: Case, sizes: dict[str, int], device: str, progress: Progress, rounds: int = ROUNDS
+) -> list[Row]:
+    """Goal 10c: our loop with `torch.compile` against the same without, in the precision that training takes by itself,
+    after both were shown to lose alike. No row where nothing can be compiled."""
+    net = network(case, sizes, device)
+    precision, failed = resolve_precision("auto", device, net.shape.d_model), list[str]()
+    steps = (rounds + WARMUPS + 1) * len(case.examples.targets)
+    sides = {
+        name: OurLoop(net, case.examples, steps, precision, loss)
+        for name, loss in (("with", compiled(failed.append)), ("without", None))
+    }
+    batches = sides["with"].batches()[:CHECKED]
+    fast, plain = ([loop.step(rows) for rows in batches] for loop in sides.values())
+    insist(case, (fast, plain), precision)
+    passes = {name: loop.pass_over for name, loop in sides.items()}
+    told = interleaved(passes, rounds=rounds, synchronise=waits(device))
+    if failed:
+        progress.note(failed[0])
+        return []
+    ratio, low, high = told.ratio("without", "with")
+    targets = len(case.examples.targets)
+    details = {"targets/s": targets / told.median("with"), "targets/s, without": targets / told.median("without")}
+    return [Row(f"{case.name}, {precision}, compiled", "ours without compile", ratio, "x", low, high, "10c", details)]
+
+
+def network(case: Case, sizes: dict[str, int], device: str) -> T5:
+    """Random weights for a case's tokens."""
+    return T5(T5Shape(case.examples.n_tokens + 1, case.examples.n_tokens, dropout=0.0, **sizes)).to(device)
+
+
+def waits(device: str) -> Callable[[], None]:
+    """Waits for the device."""
+    return torch.cuda.synchronize if device == "cuda" else lambda: None
 
 
 def curves(net: T5, examples: Examples, precision: str) -> tuple[list[float], list[float]]:
