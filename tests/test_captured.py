@@ -221,6 +221,11 @@ def test_the_default_leaves_resolved_options_as_they_were():
     assert "capture" not in config_dict(TrieConfig()) and config_dict(TrieConfig(capture="on"))["capture"] == "on"
 
 
+def test_another_word_is_refused():
+    with pytest.raises(ValueError, match="auto, on or off"):
+        TrieConfig(capture="sometimes")
+
+
 class BreaksDown(PrefixBackbone):
     def start(self, batch):
         raise ZeroDivisionError("no sources today")

@@ -32,6 +32,11 @@ class TrieConfig(SearchConfig):
         "auto"
     )  # searches in fixed shapes, on a GPU as CUDA graphs; auto: on a GPU, where the backbone can
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.capture not in ("auto", "on", "off"):
+            raise ValueError("capture is auto, on or off")
+
 
 class TrieDecoder(Searching):
     """Beam search over the catalogue's trie: every hypothesis is an item (LightLM's constrained generation, section 4.3).
