@@ -193,6 +193,21 @@ def test_a_capture_that_fails_is_told_once_and_the_search_goes_on_without():
     assert "operation not permitted" in notes.told[0] and "\n" not in notes.told[0]
 
 
+def test_a_program_that_finds_other_lists_is_given_up():
+    decoder, notes = TrieDecoder(TrieConfig(capture="on")), Notes()
+
+    def stale(run):  # what a graph would do that read a tensor of the warm-up
+        key, *rest = run()
+        return lambda: (key - 0.01, *rest)
+
+    decoder.programs = Programs(stale)
+    decoder.prepare(None, Context(progress=notes))
+    for _ in range(2):
+        found = decoder.generate(network(), batch_of(2, 8), INDEX, beams=5)
+        assert_same(found, TrieDecoder().generate(network(), batch_of(2, 8), INDEX, beams=5))
+    assert len(notes.told) == 1 and "its lists are not those" in notes.told[0] and decoder.counts() == {}
+
+
 class StepByStep(PrefixBackbone):
     fixed_start = Backbone.fixed_start
 

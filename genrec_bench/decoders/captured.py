@@ -2,8 +2,9 @@
 
 A search of a small batch is some thousand small kernels, and launching them takes longer than running them. A program is
 one search of a bucket: so many users, source tokens, beams and excluded leaves, each rounded up, all hypotheses called at
-every step. Its inputs are copied into buffers of its own, and what it leaves there is copied out, cut to the batch. Away from a GPU
-the same program runs operation by operation, so that everything but the capture itself is run, and tested, anywhere.
+every step. Its inputs are copied into buffers of its own, and what it leaves there is copied out, cut to the batch. Away
+from a GPU the same program runs operation by operation, so that everything but the capture itself is run, and tested,
+anywhere. The first lists of every program are compared with those of the search step by step.
 Knows neither indexes nor options.
 """
 
@@ -11,13 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NoReturn
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from genrec_bench.contracts import Backbone, FixedStart
-from genrec_bench.decoders.search import Beam, Found, excluded_leaves, extend, listed, walk
+from genrec_bench.decoders.search import Beam, Found, beam_search, excluded_leaves, extend, listed, walk
 from genrec_bench.decoders.trie import Trie
 from genrec_bench.errors import GenrecError
 from genrec_bench.types import Generations, Int32, Ragged, Sources
@@ -123,29 +125,42 @@ class Programs:
         leaves = None if exclude is None else excluded_leaves(trie, exclude)
         bucket = Bucket.of(batch, beams, leaves)
         inputs = bucket.inputs(start, batch, leaves, trie)
-        program = self._program(bucket, backbone, start, trie, inputs)
-        return listed(program(inputs, len(batch)), beams)
-
-    def _program(
-        self, bucket: Bucket, backbone: Backbone, start: FixedStart, trie: Trie, inputs: Sequence[Tensor]
-    ) -> Program:
         if self._of is None or self._of[0] is not start.weights or self._of[1] is not trie:
             self.kept.clear()
             self._of = start.weights, trie
-        program = self.kept.pop(bucket, None)
-        if program is None:
-            while len(self.kept) >= self.most:
-                del self.kept[next(iter(self.kept))]
-            capture = self.capture or (cuda_graph if trie.item.device.type == "cuda" else eager)
-            try:
-                program = Program(bucket, backbone, start, trie, inputs, capture)
-            except Exception as error:  # an operation that waits for the host, too little memory: many ways, one answer
-                self.kept.clear()
-                first = (str(error).strip() or type(error).__name__).splitlines()[0]
-                self.broken = f"a search cannot be captured here ({first}): decoding goes step by step"
-                raise CaptureFailed(self.broken) from error
+        if program := self.kept.pop(bucket, None):
+            self.kept[bucket] = program
+            return listed(program(inputs, len(batch)), beams)
+        program = self._captured(bucket, backbone, start, trie, inputs)
+        found = listed(program(inputs, len(batch)), beams)
+        plain = beam_search(backbone, batch, trie, beams=beams, free=False, exclude=exclude)
+        if not agree(found, plain, trie.item.device):
+            self._give_up("its lists are not those of a search step by step")
         self.kept[bucket] = program
-        return program
+        return found
+
+    def _captured(
+        self, bucket: Bucket, backbone: Backbone, start: FixedStart, trie: Trie, inputs: Sequence[Tensor]
+    ) -> Program:
+        while len(self.kept) >= self.most:
+            del self.kept[next(iter(self.kept))]
+        capture = self.capture or (cuda_graph if trie.item.device.type == "cuda" else eager)
+        try:
+            return Program(bucket, backbone, start, trie, inputs, capture)
+        except Exception as error:  # an operation that waits for the host, too little memory: many ways, one answer
+            self._give_up((str(error).strip() or type(error).__name__).splitlines()[0], error)
+
+    def _give_up(self, why: str, error: Exception | None = None) -> NoReturn:
+        self.kept.clear()
+        self.broken = f"a search cannot be captured here ({why}): decoding goes step by step"
+        raise CaptureFailed(self.broken) from error
+
+
+def agree(found: Generations, plain: Generations, device: torch.device) -> bool:
+    """Whether both searches found equally good lists, place by place. Fixed shapes round in another way, so that items
+    whose scores are nearly equal may change places."""
+    relative, absolute = (2e-2, 0.1) if torch.is_autocast_enabled(device.type) else (1e-5, 1e-3)
+    return np.allclose(found.scores, plain.scores, rtol=relative, atol=absolute)
 
 
 def every_beam(beam: Beam, step: int) -> tuple[Tensor, Tensor]:
