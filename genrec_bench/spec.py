@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import tomllib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -163,7 +164,7 @@ def telling_options(specs: Sequence[Mapping[str, Any]]) -> list[str]:
     """What tells resolved specs of equally named components apart, a text per spec: `indexer.variant=joint beams=50`.
 
     An option is named if it differs among the specs whose part has the same name (a backbone: the same
-    profile and task too, which decide on its defaults).
+    profile and task too, which decide on its defaults). Fractions have four digits where these tell enough.
     """
     flat = [dict(_told(spec)) for spec in specs]
     seen: dict[tuple[str, ...], set[str]] = {}
@@ -173,7 +174,21 @@ def telling_options(specs: Sequence[Mapping[str, Any]]) -> list[str]:
     users = Counter(group for spec in flat for group in {key[:-1] for key in spec})
     having = Counter(key for spec in flat for key in spec)
     odd = {key for key, values in seen.items() if len(values) > 1 or having[key] < users[key[:-1]]}
-    return [" ".join(f"{key[-1]}={value}" for key, value in spec.items() if key in odd) for spec in flat]
+    exact = [{key: value for key, value in spec.items() if key in odd} for spec in flat]
+    short = [{key: FRACTION.sub(_rounded, value) for key, value in spec.items()} for spec in exact]
+    apart = len({*map(_joined, exact)}) == len({*map(_joined, short)})
+    return [*map(_joined, short if apart else exact)]
+
+
+FRACTION = re.compile(r"(?<![\w.])-?\d+\.\d+(e-?\d+)?(?![\w.])")
+
+
+def _rounded(found: re.Match[str]) -> str:
+    return f"{float(found[0]):.4g}"
+
+
+def _joined(options: Mapping[tuple[str, ...], str]) -> str:
+    return " ".join(f"{key[-1]}={value.replace(', ', ',')}" for key, value in options.items())
 
 
 def _told(spec: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], str]]:

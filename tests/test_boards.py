@@ -19,6 +19,7 @@ from example_records import RANKS, baseline_spec, edit, failed, finished, genera
 
 from genrec_bench.cli.main import cli
 from genrec_bench.cli.run import build_spec, run
+from genrec_bench.leaderboard.excerpt import excerpt
 from genrec_bench.leaderboard.publish import add, build
 from genrec_bench.leaderboard.standings import standings, tier_of
 from genrec_bench.leaderboard.texts import command
@@ -241,6 +242,33 @@ def test_the_distance_to_counting_is_relative_and_says_whether_it_may_be_chance(
     assert lines["ease"].distance == pytest.approx(records[1].metrics["mask"]["ndcg@10"] / level - 1)
     assert lines["ease"].separable and not lines["popularity"].separable
     assert lines["item-counts"].distance is None
+
+
+OWN = {"after": 1.0, "before": 0.5, "skip": 0.5, "recency": [1.0, 0.5, 0.25]}
+
+
+def counts(ranks, **options) -> RunRecord:
+    spec = baseline_spec(baseline="item-counts", options={"dataset": {}, "baseline": {**OWN, **options}})
+    return finished(spec, ranks, parameters={})
+
+
+@pytest.mark.parametrize("tuned", [BETTER, (0,) * 9 + (20,)])
+def test_distances_are_measured_from_item_counts_as_it_comes_not_from_a_tuned_one(tuned) -> None:
+    own, other = counts(RANKS), counts(tuned, before=0.123456, recency=[1.0, 1.0])
+    lines = standings([other, own, floor("popularity", BETTER)], "mask").lines
+    level = own.metrics["mask"]["ndcg@10"]
+    assert {line.row.system_id for line in lines if line.distance is None} == {own.system_id}
+    for line in lines:
+        if line.distance is not None:
+            assert line.distance == pytest.approx(line.row.metrics["ndcg@10"] / level - 1)
+    top = excerpt(standings([other, own], "mask"), 3)
+    assert "| item-counts (before=0.1235, recency=[1,1]) |" in top
+    assert "| item-counts (before=0.5, recency=[1,0.5,0.25]) |" in top
+
+
+def test_options_that_four_digits_do_not_tell_apart_are_printed_whole() -> None:
+    lines = standings([counts(RANKS, before=0.300001), counts(RANKS, before=0.300002)], "mask").lines
+    assert {line.row.options for line in lines} == {"baseline.before=0.300001", "baseline.before=0.300002"}
 
 
 @pytest.mark.skipif(not ROOT.is_dir(), reason="this is no checkout: no leaderboards/ beside tests/")

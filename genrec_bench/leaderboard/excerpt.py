@@ -11,7 +11,7 @@ Takes finished boards; knows no records.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from genrec_bench.errors import UsageError
 from genrec_bench.leaderboard.standings import YARDSTICK, Line, Standings
@@ -49,8 +49,14 @@ def excerpt(made: Standings, rows: int) -> str:
     shown = [at for at, line in enumerate(made.lines) if at < rows or at == best or line.row.system in ALWAYS]
     columns = [HEADER.index(name) for name in COLUMNS]
     lines = [["", *COLUMNS], ["--:", *(":--" if name in TEXTS else "--:" for name in COLUMNS)]]
-    lines += [[f"{at + 1}", *(texts[at][column] for column in columns)] for at in shown]
+    lines += [[f"{at + 1}", _name(texts[at]), *(texts[at][column] for column in columns[1:])] for at in shown]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _name(texts: Sequence[str]) -> str:
+    """A row's system with what tells it from others of that name."""
+    options = re.sub(r"\b\w+\.(?=\w+=)", "", texts[HEADER.index("options")]).replace(" ", ", ")
+    return texts[HEADER.index("system")] + (f" ({options})" if options else "")
 
 
 def is_generator(line: Line) -> bool:

@@ -108,7 +108,7 @@ def _tie_orders(made: Standings) -> list[str]:
     """The floors under other tie orders; nothing where nobody measured them."""
     if made.ties is None:
         return []
-    heads, *rows = tie_orders.table(made.ties, made.board.policy)
+    heads, *rows = tie_orders.table(made.ties, made.board)
     return [f"<h2>{TIES}</h2>\n<p>{escape(tie_orders.told(made.ties, made.board))}</p>", _small_table(heads, rows)]
 
 

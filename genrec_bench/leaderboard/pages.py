@@ -46,7 +46,7 @@ def _tie_orders(made: Standings) -> list[str]:
     """The floors under other tie orders, as a section of its own; nothing where nobody measured them."""
     if made.ties is None:
         return []
-    head, *rows = tie_orders.table(made.ties, made.board.policy)
+    head, *rows = tie_orders.table(made.ties, made.board)
     lines = [head, [":--", *["--:"] * (len(head) - 1)], *rows]
     return [
         *("", f"## {TIES}", "", tie_orders.told(made.ties, made.board), ""),

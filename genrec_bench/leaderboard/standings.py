@@ -5,11 +5,14 @@ Every metric is computed anew from the ranks in the records. Knows nothing of fi
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from genrec_bench import registry
+from genrec_bench.config import config_dict
 from genrec_bench.leaderboard.issues import Issue, affecting
 from genrec_bench.leaderboard.records import check_possible
 from genrec_bench.leaderboard.rows import RANKED_SEEDS, Board, Row, boards
@@ -71,7 +74,7 @@ def standings(records: Sequence[RunRecord], policy: str) -> Standings:
         for row in board.rows
     }
     ranks = {key: np.array([run.ranks[policy] for run in mine], np.int64) for key, mine in runs.items()}
-    yardstick = next((row for row in board.rows if row.system == YARDSTICK), None)
+    yardstick = _yardstick(board.rows, runs)
     apart = _separable(yardstick, board.rows, ranks) if yardstick else {}
     standing, seconds = _standing(board.rows, ranks), train_seconds(records)
     found = dict(zip(ranks, intervals(list(ranks.values())), strict=True))
@@ -114,6 +117,16 @@ def tier_of(runs: Sequence[RunRecord]) -> str:
     resolved spec that anybody can run again: *reproduced*."""
     told = {str(getattr(run, "tier", None) or "reproduced") for run in runs}
     return next((tier for tier in ("reported", "re-scored") if tier in told), "reproduced")
+
+
+def _yardstick(rows: Sequence[Row], runs: Mapping[str, Sequence[RunRecord]]) -> Row | None:
+    """The row that distances are measured from: item-counts with the protocol's own weights, which are its defaults; a
+    tuned one is a row like any other."""
+    mine = [row for row in rows if row.system == YARDSTICK]
+    own = json.loads(json.dumps(config_dict(registry.load("baseline", YARDSTICK).Config())))
+    return next(
+        (row for row in mine if runs[row.system_id][0].spec["options"].get("baseline") == own), (*mine, None)[0]
+    )
 
 
 def _separable(yardstick: Row, rows: Sequence[Row], ranks: Mapping[str, Ranks]) -> dict[str, bool]:

@@ -150,13 +150,16 @@ def _floor(record: RunRecord, data: Any, splits: Mapping[int, Any], tick: Any) -
     return {"system": record.system, "system_id": record.system_id, SELECTION: scores}
 
 
-def table(made: TieOrders, policy: str) -> list[list[str]]:
-    """The yardstick as rows of texts, the heading first."""
+def table(made: TieOrders, board: Board) -> list[list[str]]:
+    """The yardstick as rows of texts, the heading first; floors are named as the board's rows."""
+    names = {row.system_id: f"{row.system} {row.options}".strip() for row in board.rows}
     heads = [f"tie seed {seed}" for seed in made.seeds]
     rows = [["floor", f"{heads[0]}, this board", *heads[1:], "range"]]
     for floor in made.floors:
-        scores = floor.scores[policy]
-        rows.append([floor.system, *(f"{score:.4f}" for score in scores), f"{min(scores):.4f} to {max(scores):.4f}"])
+        scores = floor.scores[board.policy]
+        rows.append(
+            [names[floor.system_id], *(f"{score:.4f}" for score in scores), f"{min(scores):.4f} to {max(scores):.4f}"]
+        )
     return rows
 
 
