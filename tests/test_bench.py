@@ -5,13 +5,16 @@ from itertools import count
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from genrec_bench.bench import startup
 from genrec_bench.bench.goals import GOALS
 from genrec_bench.bench.report import BEGIN, END, goals_table, put_into, read_results, report
 from genrec_bench.bench.results import Result, Row, conditions
 from genrec_bench.bench.timing import interleaved
-from genrec_bench.cli.bench import NAMES
+from genrec_bench.cli import terminal
+from genrec_bench.cli.bench import NAMES, _show
+from genrec_bench.cli.main import cli
 from genrec_bench.contracts import Quiet
 from genrec_bench.errors import UsageError
 
@@ -55,6 +58,38 @@ def test_a_file_that_is_no_result_is_named(tmp_path):
     (tmp_path / "other.json").write_text('{"rows": []}')
     with pytest.raises(UsageError, match=r"other\.json is no result"):
         read_results(tmp_path)
+
+
+def test_a_folder_without_results_makes_no_report(tmp_path):
+    with pytest.raises(UsageError, match="has no results"):
+        read_results(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["startup", "--out", "{tmp}/file/x.json"], "choose another --out"),
+        (["startup", "--results", "{tmp}"], "options of `genrec bench report`"),
+        (["report", "--results", "{tmp}", "--json"], "measures nothing"),
+        (["report", "--results", "{tmp}", "--grid", "full"], "measures nothing"),
+        (["report"], "needs --results"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_is_measured(words, said, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(startup, "run", lambda *_: pytest.fail("it was measured"))
+    done = CliRunner().invoke(cli, ["bench", *(word.format(tmp=tmp_path) for word in words)])
+    assert done.exit_code and said in " ".join(done.stderr.split())
+
+
+def test_a_screen_gets_a_table_that_fits_and_a_file_gets_markdown(result, monkeypatch, capsys):
+    monkeypatch.setattr(startup, "run", lambda *_: result)
+    assert CliRunner().invoke(cli, ["bench", "startup"]).stdout.startswith("### `genrec bench decode")
+    monkeypatch.setattr(terminal, "PIPED_WIDTH", 100)
+    _show(result)
+    lines = capsys.readouterr().out.splitlines()
+    head = next(line for line in lines if "against" in line)
+    assert max(map(len, lines[: lines.index(head) + 3])) <= 100 and "1a: ≥ 6x yes" in "".join(lines)
 
 
 def test_the_report_prints_what_was_measured_beside_the_goal_and_a_dash_for_the_rest(result):

@@ -80,6 +80,12 @@ def test_a_plan_that_makes_no_data_is_refused(sizes, said):
         Plan(**{"users": 50, "items": 30, "clusters": 4, **sizes})
 
 
+def test_events_and_clusters_are_two_files(tmp_path):
+    with pytest.raises(OutputError, match="a file each"):
+        write_synthetic(Plan(50, 30, 4), tmp_path / "a.parquet", tmp_path / "." / "a.parquet")
+    assert not list(tmp_path.iterdir())
+
+
 def test_an_existing_file_is_never_replaced(tmp_path):
     (tmp_path / "mine").write_text("mine")
     with pytest.raises(OutputError, match="exists already"):

@@ -1,14 +1,18 @@
 """The exact decoder against enumeration and the beam search; the certificate of a beam."""
 
+import tracemalloc
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
+import torch
 from fakes import PrefixBackbone, index_of, log_probability, prefix_free, sources
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from genrec_bench.config import make_config
 from genrec_bench.decoders.decoders import FilterDecoder, TrieDecoder
-from genrec_bench.decoders.exact import ExactConfig, ExactDecoder
+from genrec_bench.decoders.exact import ExactConfig, ExactDecoder, _best, _first
 from genrec_bench.errors import ConfigError
 from genrec_bench.metrics.validity import CERTAIN, ranking_from, validity
 from genrec_bench.types import NO_HYPOTHESIS, Ragged
@@ -95,6 +99,22 @@ def test_a_catalogue_beyond_the_memory_bound_is_one_line_that_names_the_option()
     with pytest.raises(ConfigError, match=r"144,000 items .* decoder.memory_mb is 1") as caught:
         decoder.generate(PrefixBackbone(60), sources([1]), index, beams=50)
     assert "\n" not in str(caught.value)
+
+
+@given(st.lists(st.sampled_from([-np.inf, -2.0, -1.0, 0.5]), min_size=1, max_size=12), st.integers(1, 14))
+def test_the_best_are_chosen_as_by_sorting_all_ties_by_number(values, most):
+    scores = np.array(values, np.float32)
+    assert _first(scores, most).tolist() == np.argsort(-scores, kind="stable")[:most].tolist()
+
+
+def test_choosing_the_best_takes_no_more_memory_than_is_counted():
+    index = SimpleNamespace(items=SimpleNamespace(codes=np.zeros((10**6, 1), np.int32)))
+    scores = torch.rand(1, 10**6, generator=torch.Generator().manual_seed(0))
+    tracemalloc.start()
+    _best(scores, index, 50, None)
+    beyond = tracemalloc.get_traced_memory()[1] / 10**6
+    tracemalloc.stop()
+    assert beyond <= 5.1  # bytes an item; the scores themselves are 4
 
 
 def test_a_small_bound_takes_more_calls_and_gives_the_same():

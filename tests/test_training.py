@@ -124,8 +124,43 @@ def test_a_loss_that_cannot_be_compiled_is_computed_without_and_told_once(monkey
     backbones = [LightLM(LightLMConfig(**TINY, epochs=1, compile=compile)) for compile in (False, True)]
     for backbone in backbones:
         backbone.fit(examples_of(CODES, CHOSEN), Context(progress=quiet))
-    assert notes == ["torch.compile does not work here (no C++ compiler): training goes on without it"]
+    assert notes[1:] == ["torch.compile does not work here (no C++ compiler): training goes on without it"]
     assert torch.equal(*(backbone.net.embedding.weight for backbone in backbones))
+
+
+class BackwardFails(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, *grads):
+        raise RuntimeError("backward: no C++ compiler\nat all")
+
+
+def test_a_loss_whose_backward_pass_cannot_be_compiled_is_computed_without_too(monkeypatch):
+    monkeypatch.setattr(torch, "compile", lambda loss, **_: lambda *batch: BackwardFails.apply(loss(*batch)))
+    quiet = Quiet()
+    quiet.note = (notes := []).append
+    backbones = [LightLM(LightLMConfig(**TINY, epochs=2, compile=compile)) for compile in (False, True)]
+    for backbone in backbones:
+        backbone.fit(examples_of(CODES, CHOSEN), Context(progress=quiet))
+    assert [note for note in notes if "does not work" in note] == notes[1:] and len(notes) == 2
+    assert torch.equal(*(backbone.net.embedding.weight for backbone in backbones))
+
+
+@pytest.mark.slow
+def test_compiled_training_learns_what_plain_training_does():
+    quiet = Quiet()
+    quiet.note = (notes := []).append
+    backbones = [
+        LightLM(LightLMConfig(**{**TINY, "dropout": 0.0}, epochs=2, compile=compile)) for compile in (False, True)
+    ]
+    reports = [backbone.fit(examples_of(CODES, CHOSEN), Context(progress=quiet)) for backbone in backbones]
+    if any("does not work" in note for note in notes):
+        pytest.skip(f"nothing compiles here: {notes[-1]}")
+    losses = [[row["loss"] for row in report.history] for report in reports]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
 
 
 CODES = [[a, b] for a in range(3) for b in range(3, 6)]

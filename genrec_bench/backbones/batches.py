@@ -51,19 +51,33 @@ def tree_loss(network: T5, rows: Tensor, mask: Tensor, words: Tensor, trees: dic
 
 
 def compiled(note: Callable[[str], None]) -> TreeLoss:
-    """`tree_loss` by `torch.compile` with sizes left open; where that fails, a note, and `tree_loss` from then on."""
-    fast = torch.compile(tree_loss, dynamic=True)
-    broken = False
+    """`tree_loss` by `torch.compile` with sizes left open; where that fails, a note, and `tree_loss` from then on.
 
-    def loss(*batch: Any) -> Tensor:
-        nonlocal broken
+    The first batch is gone through once more, backwards too: both directions are compiled when they are first run.
+    """
+    fast = torch.compile(tree_loss, dynamic=True)
+    broken = tried = False
+
+    def loss(network: T5, *batch: Any) -> Tensor:
+        nonlocal broken, tried
         if not broken:
             try:
-                return fast(*batch)
+                if not tried:
+                    note("torch.compile is at work: the first step takes a minute or more")
+                    _try_both_ways(fast, network, *batch)
+                    tried = True
+                return fast(network, *batch)
             except Exception as error:  # no compiler, an operation it does not know: many ways, one answer
                 first = (str(error).strip() or type(error).__name__).splitlines()[0]
                 note(f"torch.compile does not work here ({first}): training goes on without it")
                 broken = True
-        return tree_loss(*batch)
+        return tree_loss(network, *batch)
 
     return loss
+
+
+def _try_both_ways(loss: TreeLoss, network: T5, rows: Tensor, *batch: Any) -> None:
+    """One step's work on a batch that leaves neither gradients nor a trace in the random numbers."""
+    with torch.random.fork_rng([rows.device] if rows.device.type == "cuda" else []):
+        loss(network, rows, *batch).backward()
+    network.zero_grad(set_to_none=True)

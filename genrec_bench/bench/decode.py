@@ -1,6 +1,7 @@
 """How fast lists are decoded: this package against Hugging Face transformers, on the same weights, inputs and codes.
 
-Every case shows first that both sides give the same ranked lists, and is an error otherwise; then both run at the batch
+Every case shows first that both sides give the same ranked lists (`exact`: that no item of their beam's lists is better than
+its own at that place), and is an error otherwise; then both run at the batch
 size that suits them, in turn. Random weights: what is measured is the search, not what it finds.
 """
 

@@ -173,7 +173,8 @@ def in_process(what: str, plan: Plan, how: str) -> dict[str, Any]:
     sizes = json.dumps([plan.users, plan.items, plan.clusters, plan.mean_length])
     done = subprocess.run([sys.executable, "-c", CHILD, what, sizes, how], capture_output=True, text=True)
     if done.returncode:
-        raise GenrecError(f"measuring {what} ended with exit code {done.returncode}: {done.stderr.strip()[-300:]}")
+        last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        raise GenrecError(f"measuring {what} ended with exit code {done.returncode}: {last}")
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 

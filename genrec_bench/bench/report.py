@@ -16,13 +16,15 @@ UNMEASURED = "–"  # noqa: RUF001
 
 
 def read_results(folder: Path) -> list[Result]:
-    """All `*.json` of `genrec bench --json` in `folder`, by file name. UsageError for a file that is none."""
+    """All `*.json` of `genrec bench --json` in `folder`, by file name. UsageError for a file that is none, or no file."""
     found = []
     for path in sorted(folder.glob("*.json")):
         try:
             found.append(Result.from_dict(json.loads(path.read_text(encoding="utf-8"))))
         except (ValueError, KeyError, TypeError) as error:
             raise UsageError(f"{path} is no result of `genrec bench --json`: {error}") from None
+    if not found:
+        raise UsageError(f"{folder} has no results: `genrec bench NAME --out {folder / 'NAME.json'}` writes one")
     return found
 
 
@@ -62,7 +64,8 @@ def section(result: Result) -> str:
         told = [_cell(row.details.get(key)) for key in keys]
         cells = [row.case, row.against or UNMEASURED, amount(row.value, row.unit), spread, *told]
         lines.append(f"| {' | '.join(cells)} |")
-    title = f"### `genrec bench {result.benchmark} --grid {result.grid}`"
+    gpu = result.conditions.get("gpu")
+    title = f"### `genrec bench {result.benchmark} --grid {result.grid}`" + (f" on {gpu}" if gpu else "")
     return "\n\n".join([title, stated(result), "\n".join(lines)])
 
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from genrec_bench.bench.results import Result
 
 NAMES = ("decode", "train", "index", "trie", "score", "startup")
 
@@ -38,13 +42,21 @@ def bench(name: str, grid: str, as_json: bool, out: Path | None, results: Path |
     genrec bench report --results benchmarks/results --into docs/performance.md
     """
     import json
+    import sys
+    import time
+    from dataclasses import replace
 
     from genrec_bench.bench import load
     from genrec_bench.bench.report import put_into, read_results, report, section
     from genrec_bench.cli.progress import RichProgress
     from genrec_bench.errors import UsageError
+    from genrec_bench.folders import check_writable
 
+    if name != "report" and (results or into):
+        raise UsageError("--results and --into are options of `genrec bench report`")
     if name == "report":
+        if as_json or out or grid != "small":
+            raise UsageError("report measures nothing: it takes --results and --into only")
         if results is None:
             raise UsageError("report needs --results DIR, the folder of JSON files of `genrec bench --out`")
         text = report(read_results(results))
@@ -53,9 +65,33 @@ def bench(name: str, grid: str, as_json: bool, out: Path | None, results: Path |
         else:
             into.write_text(put_into(into.read_text(encoding="utf-8"), text), encoding="utf-8")
         return
+    if out is not None:
+        check_writable(out.parent, "choose another --out")
+    began = time.perf_counter()
     found = load(name).run("full" if grid == "full" else "small", RichProgress())
+    found = replace(found, conditions={**found.conditions, "seconds": round(time.perf_counter() - began)})
     text = json.dumps(found.to_dict(), indent=1, ensure_ascii=False)
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(text + "\n", encoding="utf-8")
-    print(text if as_json else section(found))
+    if as_json:
+        print(text)
+    elif sys.stdout.isatty():
+        _show(found)
+    else:
+        print(section(found))
+
+
+def _show(found: Result) -> None:
+    """A result on a screen: what ran, how it compares, and whether its goal is reached; the numbers behind it below."""
+    from genrec_bench.bench.goals import GOALS
+    from genrec_bench.bench.report import amount, bound, figure, stated
+    from genrec_bench.cli.terminal import UNMEASURED, print_table, table
+
+    made = table("case", "against", ">result", ">range", "goal")
+    for row in found.rows:
+        goal = next((goal for goal in GOALS if goal.number == row.goal), None)
+        told = f"{goal.number}: {bound(goal)} {'yes' if goal.reached([row]) else 'no'}" if goal else UNMEASURED
+        spread = UNMEASURED if row.low is None or row.high is None else f"{figure(row.low)} to {figure(row.high)}"
+        made.add_row(row.case, row.against or UNMEASURED, amount(row.value, row.unit), spread, told)
+    print_table(made, f"genrec bench {found.benchmark} --grid {found.grid}", f"{stated(found)}\n--json has the rest.")

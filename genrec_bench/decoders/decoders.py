@@ -114,7 +114,8 @@ class TrieDecoder(Searching):
         except ConfigError as error:
             raise ConfigError(
                 f"decoder.escalate searches again with `exact`, and {len(index.items):,} items are more than it holds in "
-                f"{self._exact.config.memory_mb:,} MB: leave it off, or take more beams",
+                f"{self._exact.config.memory_mb:,} MB: leave it off and take more beams, or use --decoder exact with a larger "
+                "decoder.memory_mb",
                 part="decoder",
                 key="escalate",
             ) from error

@@ -19,7 +19,7 @@ from genrec_bench.contracts import START, Backbone
 from genrec_bench.decoders.searching import SearchConfig, Searching, nothing
 from genrec_bench.decoders.trie import Trie
 from genrec_bench.errors import ConfigError, Diverged
-from genrec_bench.types import NO_HYPOTHESIS, PAD, Generations, Ragged, Sources
+from genrec_bench.types import NO_HYPOTHESIS, PAD, Float32, Generations, Int64, Ragged, Sources
 
 COPIES = 3  # of a chunk's (users, nodes, tokens) float32 array alive at once: logits, log-softmax, its input
 
@@ -50,7 +50,7 @@ class ExactDecoder(Searching):
             return nothing(len(batch), beams, index.items.width)
         trie, items = self.trie(index, backbone.device), len(index.items)
         budget, columns = self.config.memory_mb * 10**6, index.n_tokens + backbone.extra_columns
-        per_user = 4 * (2 * items + COPIES * columns)  # its scores, their order, and one node at a time
+        per_user = 9 * items + 4 * COPIES * columns  # its scores, what choosing the best takes, and one node at a time
         if per_user > budget:
             raise ConfigError(
                 f"decoder: {items:,} items and {columns:,} tokens need {per_user / 1e6:,.0f} MB for one user, "
@@ -59,7 +59,7 @@ class ExactDecoder(Searching):
                 key="memory_mb",
             )
         users = max(1, min(len(batch), budget // (2 * per_user)))
-        nodes = max(1, (budget - users * 8 * items) // (4 * COPIES * users * columns))
+        nodes = max(1, (budget - users * 9 * items) // (4 * COPIES * users * columns))
         rows = np.arange(len(batch))
         parts = []
         for at in range(0, len(batch), users):
@@ -108,10 +108,10 @@ def _best(scores: Tensor, index: Index, beams: int, exclude: Ragged | None) -> G
         raise Diverged("the network's scores are no numbers; if its training diverged, lower backbone.learning_rate")
     if exclude is not None:
         found[exclude.rows, exclude.values] = -np.inf
-    order = np.argsort(-found, axis=1, kind="stable")
+    order = np.stack([_first(row, beams + 1) for row in found])
     bound = np.full(len(found), -np.inf, np.float32)
     if order.shape[1] > beams:
-        bound = np.take_along_axis(found, order[:, beams : beams + 1], 1)[:, 0]
+        bound = np.take_along_axis(found, order[:, beams:], 1)[:, 0]
     items = order[:, :beams]
     kept = np.take_along_axis(found, items, 1)
     pad = ((0, 0), (0, beams - items.shape[1]))
@@ -119,3 +119,12 @@ def _best(scores: Tensor, index: Index, beams: int, exclude: Ragged | None) -> G
     tokens = np.where(items[..., None] >= 0, index.items.codes[np.maximum(items, 0)], PAD)
     kept = np.pad(kept, pad, constant_values=-np.inf)
     return Generations(tokens.astype(np.int32), kept, items.astype(np.int32), bound)
+
+
+def _first(scores: Float32, most: int) -> Int64:
+    """The places of the `most` best of `scores` (items,), best first, ties by place; all of them if there are no more."""
+    if most >= len(scores):
+        return np.argsort(-scores, kind="stable")
+    least = np.partition(scores, len(scores) - most)[len(scores) - most]
+    places = np.flatnonzero(scores >= least)
+    return places[np.argsort(-scores[places], kind="stable")][:most]

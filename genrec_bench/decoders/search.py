@@ -199,7 +199,7 @@ def listed(found: Found, beams: int) -> Generations:
 
 def excluded_leaves(trie: Trie, exclude: Ragged) -> Int32:
     """Sorted leaf places of each user's excluded items, (U, X), repeats removed, padded with a place above all."""
-    leaves = trie.leaf_of_item.cpu().numpy()
+    leaves = trie.places
     rows, places = exclude.rows, leaves[exclude.values]
     pairs = np.unique(rows * len(leaves) + places) if len(rows) else np.zeros(0, np.int64)
     rows, places = np.divmod(pairs, max(1, len(leaves)))

@@ -9,6 +9,7 @@ all nodes, have no entry in `indptr`. (GPU-friendly sparse tries: STATIC, arXiv 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +63,11 @@ class Trie:
         tensors = {name: array for name, array in vars(self).items() if isinstance(array, Tensor)}
         save_file(tensors, folder / FILE, {"index": index.fingerprint, "most_children": str(self.most_children)})
         (folder / FILE).chmod(0o644)  # safetensors writes for the owner alone
+
+    @cached_property
+    def places(self) -> Int32:
+        """`leaf_of_item` on the host."""
+        return self.leaf_of_item.cpu().numpy()
 
     @property
     def nbytes(self) -> int:
