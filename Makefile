@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 PARTS := baselines plugins/genrec-causal-lm plugins/genrec-decoders plugins/genrec-semantic
 
-.PHONY: demo test test-all check format clean
+.PHONY: bench demo test test-all check format clean
 
 demo: $(VENV)/.demo
 	$(BIN)/genrec run --indexer sci --backbone lightlm
@@ -22,6 +22,10 @@ test-all: test $(VENV)/.test-all
 	$(PYTEST) -m slow
 	$(PYTEST) -m slow --rootdir baselines -c baselines/pyproject.toml baselines/tests
 	$(PYTEST) --rootdir plugins/genrec-semantic plugins/genrec-semantic/tests
+
+bench: $(VENV)/.test
+	@set -e; for name in decode train index trie score startup; do $(BIN)/genrec bench $$name --out benchmarks/results/$$name.json; done
+	$(BIN)/genrec bench report --results benchmarks/results --into docs/performance.md
 
 check: $(VENV)/.check
 	$(BIN)/ruff check .
