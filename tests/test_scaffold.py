@@ -18,6 +18,7 @@ from genrec_bench.testing import Subject, run_checks
 from genrec_bench.testing.scaffold import new_package, words
 
 ROOT = Path(__file__).resolve().parents[1]
+OPTIONAL = {"a_fixed_start_is_a_start", "an_interrupted_training_resumes"}  # what a backbone need not offer
 GENREC = [sys.executable, "-m", "genrec_bench"]
 
 
@@ -38,7 +39,8 @@ def test_a_new_component_works_and_keeps_its_contract(tmp_path, kind, monkeypatc
     options = component.profile("tiny", "sequential") if kind == "backbone" else {}
     results = list(run_checks(Subject.of(kind, component, options)))
     assert not [result.said for result in results if result.outcome == "failed"]
-    assert sum(result.outcome == "ok" for result in results) >= len(results) - 1
+    skipped = {result.check for result in results if result.outcome == "skipped"}
+    assert skipped <= OPTIONAL, skipped
 
 
 @pytest.mark.parametrize("kind", KINDS)

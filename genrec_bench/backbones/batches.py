@@ -63,7 +63,6 @@ def compiled(note: Callable[[str], None]) -> TreeLoss:
         if not broken:
             try:
                 if not tried:
-                    note("torch.compile is at work: the first step takes a minute or more")
                     _try_both_ways(fast, network, *batch)
                     tried = True
                 return fast(network, *batch)

@@ -120,7 +120,10 @@ class EncoderDecoder(Backbone):
 
     def fit(self, examples: Examples, ctx: Context) -> FitReport:
         self._begin(examples.n_tokens, ctx)
-        fast = compiled(ctx.progress.note) if self.config.compile else None
+        fast = None
+        if self.config.compile:
+            ctx.progress.note("torch.compile: the first step takes a minute or more")
+            fast = compiled(ctx.progress.note)
 
         def loss_of(sources: Sources, trees: TargetTrees, rows: Int64) -> tuple[Tensor, int]:
             return batch_loss(self.net, sources, trees, rows, ctx.device, fast)
