@@ -9,6 +9,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
@@ -77,7 +78,7 @@ def in_chunks(
             file.close()
 
 
-def _mapped(file: tempfile._TemporaryFileWrapper[bytes]) -> Int32:
+def _mapped(file: IO[bytes]) -> Int32:
     """The whole numbers in a file, read from it when they are looked at."""
     file.flush()
     if not file.seek(0, 2):

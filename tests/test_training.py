@@ -130,16 +130,22 @@ def test_a_loss_that_cannot_be_compiled_is_computed_without_and_told_once(monkey
 
 class BackwardFails(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, x):
-        return x.clone()
+    def forward(ctx, loss, weight):
+        ctx.weight = weight
+        return loss.clone()
 
     @staticmethod
     def backward(ctx, *grads):
+        ctx.weight.grad = torch.ones_like(ctx.weight)  # it broke off halfway
         raise RuntimeError("backward: no C++ compiler\nat all")
 
 
 def test_a_loss_whose_backward_pass_cannot_be_compiled_is_computed_without_too(monkeypatch):
-    monkeypatch.setattr(torch, "compile", lambda loss, **_: lambda *batch: BackwardFails.apply(loss(*batch)))
+    monkeypatch.setattr(
+        torch,
+        "compile",
+        lambda loss, **_: lambda net, *batch: BackwardFails.apply(loss(net, *batch), net.embedding.weight),
+    )
     quiet = Quiet()
     quiet.note = (notes := []).append
     backbones = [LightLM(LightLMConfig(**TINY, epochs=2, compile=compile)) for compile in (False, True)]

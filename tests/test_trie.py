@@ -104,3 +104,11 @@ def test_an_index_without_a_saved_trie_builds_one(tmp_path):
     (tmp_path / "trie.safetensors").unlink()
     for each in (index, Index.load(tmp_path)):
         assert arrays_of(Trie.of(each)) == arrays_of(Trie.build(index.items))
+
+
+@pytest.mark.parametrize("content", [b"", b"no trie at all", None])
+def test_a_damaged_trie_is_built_again(tmp_path, content):
+    index = saved([[0, 1], [0, 2], [1]], tmp_path)
+    file = tmp_path / "trie.safetensors"
+    file.write_bytes(file.read_bytes()[:-4] if content is None else content)
+    assert arrays_of(Trie.of(Index.load(tmp_path))) == arrays_of(Trie.build(index.items))

@@ -77,6 +77,8 @@ def compiled(note: Callable[[str], None]) -> TreeLoss:
 
 def _try_both_ways(loss: TreeLoss, network: T5, rows: Tensor, *batch: Any) -> None:
     """One step's work on a batch that leaves neither gradients nor a trace in the random numbers."""
-    with torch.random.fork_rng([rows.device] if rows.device.type == "cuda" else []):
-        loss(network, rows, *batch).backward()
-    network.zero_grad(set_to_none=True)
+    try:
+        with torch.random.fork_rng([rows.device] if rows.device.type == "cuda" else []):
+            loss(network, rows, *batch).backward()
+    finally:  # one that breaks off halfway has left some gradients
+        network.zero_grad(set_to_none=True)

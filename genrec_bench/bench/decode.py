@@ -1,8 +1,8 @@
 """How fast lists are decoded: this package against Hugging Face transformers, on the same weights, inputs and codes.
 
-Every case shows first that both sides give the same ranked lists (`exact`: that no item of their beam's lists is better than
-its own at that place), and is an error otherwise; then both run at the batch
-size that suits them, in turn. Random weights: what is measured is the search, not what it finds.
+Every case shows first that both sides give the same ranked lists (`exact`: that no item of their beam's lists is better
+than its own at that place), and is an error otherwise; then both run at the batch size that suits them, in turn. Random
+weights: what is measured is the search, not what it finds.
 """
 
 from __future__ import annotations
@@ -14,13 +14,12 @@ from functools import partial
 from typing import Any, Literal
 
 import numpy as np
-import torch
 
 from genrec_bench.bench import hf, peers, synthetic
 from genrec_bench.bench.agreement import TIE, Agreement, ListsDiffer, compare, insist
 from genrec_bench.bench.profile import profile
 from genrec_bench.bench.results import Grid, Result, Row, conditions
-from genrec_bench.bench.timing import ROUNDS, interleaved
+from genrec_bench.bench.timing import ROUNDS, interleaved, synchroniser
 from genrec_bench.codes import Index
 from genrec_bench.contracts import Decoder, Progress
 from genrec_bench.decoders.decoders import FilterDecoder, TrieConfig, TrieDecoder
@@ -108,11 +107,6 @@ class Lab:
         backbone = synthetic.network(index.n_tokens, device, **sizes)
         return cls(index, backbone, peers.as_transformers(backbone.net), device)
 
-    def synchronise(self) -> None:
-        """Wait for the device."""
-        if self.device.startswith("cuda"):
-            torch.cuda.synchronize()
-
     def we(self, case: Case, batch: int) -> Generations:
         """Our lists, `batch` users at a time."""
         sources = synthetic.sources(self.index, case.users, case.source)
@@ -192,7 +186,7 @@ def reduced(lab: Lab, case: Case) -> Row:
     }
     lists = {name: side().tolist() for name, side in sides.items()}
     shared = [len({*one} & {*other}) for one, other in zip(*lists.values(), strict=True)]
-    ratio, low, high = interleaved(sides, rounds=ROUNDS, synchronise=lab.synchronise).ratio("fp32", "bf16")
+    ratio, low, high = interleaved(sides, rounds=ROUNDS, synchronise=synchroniser(lab.device)).ratio("fp32", "bf16")
     details = {"bf16 speed x": ratio, "from x": low, "to x": high, "lists": case.users, "rounds": ROUNDS}
     return Row(
         f"{case.name}, bf16: overlap@{TOP}", "the same in fp32", 10 * float(np.mean(shared)), "%", details=details
@@ -214,7 +208,7 @@ def captured(lab: Lab, case: Case, progress: Progress) -> list[Row]:
         return []
     insist(case.name, compare(found.tokens, found.scores, plain.tokens, plain.scores))
     (program,) = on.programs.kept.values()
-    times = interleaved({"replay": program.replay, **sides}, synchronise=lab.synchronise)
+    times = interleaved({"replay": program.replay, **sides}, synchronise=synchroniser(lab.device))
     milliseconds = [1e3 * each for each in times.seconds["replay"]]
     details = {
         "with copies ms": 1e3 * times.median("captured"),
@@ -233,7 +227,7 @@ def measure(lab: Lab, case: Case) -> tuple[Row, Agreement]:
     (tokens, scores), theirs = quickest(lambda size: lab.they(case, size, scores=True), sizes, clock)
     agreement = agree(case, found, tokens, scores)
     sides = {"theirs": lambda: lab.they(case, theirs), "ours": lambda: lab.we(case, ours)}
-    times = interleaved(sides, rounds=case.rounds, warmups=1, synchronise=lab.synchronise)
+    times = interleaved(sides, rounds=case.rounds, warmups=1, synchronise=synchroniser(lab.device))
     ratio, low, high = times.ratio("theirs", "ours")
     details = {
         "ours ms/user": 1e3 * times.median("ours") / case.users,

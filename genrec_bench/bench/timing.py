@@ -55,3 +55,12 @@ def interleaved(
             synchronise()
             seconds[name].append(clock() - began)
     return Timings({name: tuple(each) for name, each in seconds.items()})
+
+
+def synchroniser(device: str) -> Callable[[], None]:
+    """Waits for a GPU, where `device` is one."""
+    if not device.startswith("cuda"):
+        return lambda: None
+    import torch
+
+    return torch.cuda.synchronize

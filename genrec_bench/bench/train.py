@@ -20,7 +20,7 @@ from genrec_bench.backbones.training import epoch_batches, resolve_precision
 from genrec_bench.backbones.trees import build_trees
 from genrec_bench.bench.profile import profile
 from genrec_bench.bench.results import Grid, Result, Row, conditions
-from genrec_bench.bench.timing import ROUNDS, WARMUPS, interleaved
+from genrec_bench.bench.timing import ROUNDS, WARMUPS, interleaved, synchroniser
 from genrec_bench.bench.usual import UsualLoop
 from genrec_bench.contracts import Context, Progress
 from genrec_bench.errors import GenrecError
@@ -117,7 +117,7 @@ def measure(case: Case, sizes: dict[str, int], device: str = "cpu", rounds: int 
     rng, pairs = np.random.default_rng(0), np.arange(len(case.examples.targets))
     sides: dict[str, Callable[[], None]] = {"usual": lambda: usual.pass_over(pairs, config().batch_size, rng)}
     sides |= {precision: loop.pass_over for precision, loop in ours.items()}
-    told = interleaved(sides, rounds=rounds, synchronise=waits(device))
+    told = interleaved(sides, rounds=rounds, synchronise=synchroniser(device))
     rows = []
     for precision, loop in ours.items():
         ratio, low, high = told.ratio("usual", precision)
@@ -150,7 +150,7 @@ def compare_compiled(
     fast, plain = ([loop.step(rows) for rows in batches] for loop in sides.values())
     insist(case, (fast, plain), precision)
     passes = {name: loop.pass_over for name, loop in sides.items()}
-    told = interleaved(passes, rounds=rounds, synchronise=waits(device))
+    told = interleaved(passes, rounds=rounds, synchronise=synchroniser(device))
     if failed:
         progress.note(failed[0])
         return []
@@ -163,11 +163,6 @@ def compare_compiled(
 def network(case: Case, sizes: dict[str, int], device: str) -> T5:
     """Random weights for a case's tokens."""
     return T5(T5Shape(case.examples.n_tokens + 1, case.examples.n_tokens, dropout=0.0, **sizes)).to(device)
-
-
-def waits(device: str) -> Callable[[], None]:
-    """Waits for the device."""
-    return torch.cuda.synchronize if device == "cuda" else lambda: None
 
 
 def curves(net: T5, examples: Examples, precision: str) -> tuple[list[float], list[float]]:

@@ -20,7 +20,7 @@ from torch import Tensor
 from genrec_bench.bench import hf, peers, synthetic
 from genrec_bench.bench.agreement import ListsDiffer
 from genrec_bench.bench.results import Grid, Result, Row, conditions
-from genrec_bench.bench.timing import ROUNDS, Timings, interleaved
+from genrec_bench.bench.timing import ROUNDS, Timings, interleaved, synchroniser
 from genrec_bench.codes import CodeTable, Index
 from genrec_bench.contracts import Progress
 from genrec_bench.decoders.decoders import TrieDecoder
@@ -203,8 +203,3 @@ def share(grid: Grid, device: str) -> list[Row]:
 
 def _milliseconds(times: Timings) -> dict[str, float]:
     return {"constraint ms": 1e3 * times.median("constraint") / STEPS, "decode ms": 1e3 * times.median("decode")}
-
-
-def synchroniser(device: str) -> Any:
-    """Waits for a GPU, where there is one."""
-    return torch.cuda.synchronize if device.startswith("cuda") else lambda: None

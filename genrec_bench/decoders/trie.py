@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -49,14 +49,16 @@ class Trie:
     @classmethod
     def of(cls, index: Index, device: str | torch.device = "cpu") -> Trie:
         """The trie of the index's item codes: the one saved beside them, mapped into memory, or else built."""
-        if index.folder is None or not (index.folder / FILE).is_file():
-            return cls.build(index.items, device)
-        with safe_open(index.folder / FILE, framework="pt") as saved:
-            facts = saved.metadata() or {}
-            if facts.get("index") != index.fingerprint:
-                return cls.build(index.items, device)
-            tensors = {name: saved.get_tensor(name).to(device) for name in saved.keys()}  # noqa: SIM118 - no mapping
-        return cls(**tensors, most_children=int(facts["most_children"]), width=index.items.width)
+        try:
+            if index.folder is not None and (index.folder / FILE).is_file():
+                with safe_open(index.folder / FILE, framework="pt") as saved:
+                    facts = saved.metadata() or {}
+                    if facts.get("index") == index.fingerprint:
+                        tensors = {name: saved.get_tensor(name).to(device) for name in saved.keys()}  # noqa: SIM118
+                        return cls(**tensors, most_children=int(facts["most_children"]), width=index.items.width)
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError):
+            pass  # damaged: what it held follows from the codes
+        return cls.build(index.items, device)
 
     def save(self, folder: Path, index: Index) -> None:
         """Write the arrays of this trie, which is the index's, beside its codes."""

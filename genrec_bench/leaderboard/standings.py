@@ -125,7 +125,7 @@ def _yardstick(rows: Sequence[Row], runs: Mapping[str, Sequence[RunRecord]]) -> 
     mine = [row for row in rows if row.system == YARDSTICK]
     own = json.loads(json.dumps(config_dict(registry.load("baseline", YARDSTICK).Config())))
     return next(
-        (row for row in mine if runs[row.system_id][0].spec["options"].get("baseline") == own), (*mine, None)[0]
+        (row for row in mine if runs[row.system_id][0].spec.get("options", {}).get("baseline") == own), (*mine, None)[0]
     )
 
 
