@@ -66,7 +66,8 @@ def test_the_exact_ranking_takes_one_position_per_inner_node(counted):
     index, backbone, rows = counted
     decoder = ExactDecoder()
     search(index, backbone, decoder)
-    inner = int((decoder.trie(index, "cpu").item < 0).sum())
+    trie = decoder.trie(index, "cpu")
+    inner = int((~trie.is_item(torch.arange(len(trie.token)))).sum())
     assert rows["decoder.0.self_.attention.q"] == rows["decoder.1.cross.attention.q"] == USERS * inner
 
 

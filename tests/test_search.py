@@ -103,4 +103,4 @@ def test_the_trie_leads_every_code_to_its_item_and_nothing_else(codes):
         node = torch.zeros(1, dtype=torch.int32)
         for token in code:
             node = trie.step(node, torch.tensor([token], dtype=torch.int32))
-        assert int(trie.item[int(node)]) == item
+        assert int(trie.item_at(node)) == item

@@ -26,19 +26,19 @@ def prefixes(codes):
 @given(prefix_free(most=6, width=4))
 def test_nodes_children_items_and_leaves_are_those_of_the_prefixes(codes):
     trie, nodes = Trie.build(code_table(codes)), prefixes(codes)
-    assert len(trie.token) == len(trie.item) == len(trie.first_leaf) == len(nodes)
-    token, child, there = trie.children(torch.arange(len(nodes), dtype=torch.int32))
+    every = torch.arange(len(nodes), dtype=torch.int32)
+    assert len(trie.token) == len(nodes)
+    token, child, there = trie.children(every)
+    item, first, last = trie.item_at(every), *trie.leaves(every)
     order = sorted(map(tuple, codes))
     for number, prefix in enumerate(nodes):
         below = [place for place, code in enumerate(order) if code[: len(prefix)] == prefix]
         family = [node for node in nodes if len(node) == len(prefix) + 1 and node[:-1] == prefix]
         assert [nodes[at] for at in child[number][there[number]].tolist()] == family
         assert token[number][there[number]].tolist() == [node[-1] for node in family]
-        assert int(trie.item[number]) == (codes.index(list(prefix)) if list(prefix) in codes else -1)
-        assert int(trie.first_leaf[number]) == below[0]
-        if number < trie.inner:
-            assert int(trie.last_leaf[number]) == below[-1] + 1
-    assert [order[place] for place in trie.leaf_of_item.tolist()] == [tuple(code) for code in codes]
+        assert int(item[number]) == (codes.index(list(prefix)) if list(prefix) in codes else -1)
+        assert (int(first[number]), int(last[number])) == (below[0], below[-1] + 1)
+    assert [order[place] for place in trie.places.tolist()] == [tuple(code) for code in codes]
     assert all(array.dtype == torch.int32 for array in vars(trie).values() if isinstance(array, torch.Tensor))
 
 
@@ -47,7 +47,7 @@ def test_nodes_children_items_and_leaves_are_those_of_the_prefixes(codes):
 def test_a_node_is_blocked_when_all_below_it_is_excluded(codes, data):
     trie, nodes = Trie.build(code_table(codes)), prefixes(codes)
     items = data.draw(st.sets(st.integers(0, len(codes) - 1), min_size=1))
-    leaves = torch.tensor([sorted(trie.leaf_of_item[list(items)].tolist())], dtype=torch.int32)
+    leaves = torch.tensor([sorted(trie.places[list(items)].tolist())], dtype=torch.int32)
     blocked = trie.blocked(torch.arange(len(nodes), dtype=torch.int32)[None], leaves)[0]
     gone = [tuple(codes[item]) for item in items]
     for number, prefix in enumerate(nodes):
@@ -71,6 +71,26 @@ def test_rows_sort_as_tuples_do_whether_they_fit_into_one_number_or_not(rows, sm
 def test_a_catalogue_without_items_is_a_root(shape):
     trie = Trie.build(CodeTable(np.zeros(shape, np.int32)))
     assert len(trie.token) == 1 and not trie.children(torch.zeros(1, dtype=torch.int32))[2].any()
+
+
+@settings(max_examples=60, deadline=None)
+@given(prefix_free(most=6, width=4))
+def test_the_children_of_one_level_take_no_more_room_than_its_largest_family(codes):
+    trie, nodes = Trie.build(code_table(codes)), prefixes(codes)
+    for depth in range(trie.width):
+        level = torch.tensor([-1, *(at for at, node in enumerate(nodes) if len(node) == depth)], dtype=torch.int32)
+        sizes = [sum(node[:-1] == nodes[at] for node in nodes if len(node) == depth + 1) for at in level[1:].tolist()]
+        token, child, there = trie.children(level, depth)
+        assert token.shape[1] == max(sizes, default=0) and there.sum(1).tolist() == [0, *sizes]
+        for wide, narrow in zip(trie.children(level), (token, child, there), strict=True):
+            assert torch.equal(wide[:, : narrow.shape[1]], narrow)
+        for at in range(token.shape[1]):
+            assert torch.equal(trie.step(level, token[:, at], depth), trie.step(level, token[:, at]))
+
+
+def test_an_item_takes_eight_bytes():
+    codes = np.stack(np.unravel_index(np.random.default_rng(0).permutation(100_000), (50, 50, 40)), 1)
+    assert Trie.build(CodeTable(codes.astype(np.int32))).nbytes < 9 * len(codes)
 
 
 def arrays_of(trie):

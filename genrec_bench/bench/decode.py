@@ -79,7 +79,17 @@ CPU: dict[Grid, tuple[Case, ...]] = {
         Case(8, 50, 80, "5", decoder="exact"),
     ),
 }
-GPU = (Case(32, 20, 80, "10a"), Case(32, 20, 80, peer="csr"), Case(1, 20, 80), Case(32, 50, 200))
+GPU: dict[Grid, tuple[Case, ...]] = {
+    "small": (Case(32, 20, 80, "10a"), Case(1, 20, 80)),
+    "full": (
+        Case(32, 20, 80, "10a"),
+        Case(1, 20, 80),
+        Case(32, 20, 80, peer="csr"),
+        Case(32, 20, 80, decoder="filter", peer="free"),
+        Case(32, 50, 200),
+        Case(32, 50, 80, decoder="exact"),
+    ),
+}
 
 
 @dataclass
@@ -136,7 +146,7 @@ def run(grid: Grid, progress: Progress) -> Result:
     """Rows of all cases of the grid on this machine's best device."""
     hf.transformers()
     device = pick_device("auto")
-    cases = GPU if device.startswith("cuda") else CPU[grid]
+    cases = (GPU if device.startswith("cuda") else CPU)[grid]
     rows, agreements = [], []
     with progress.phase("building the network", None):
         lab = Lab.build(synthetic.catalogue(ITEMS), device)

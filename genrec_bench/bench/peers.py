@@ -61,9 +61,9 @@ class TrieProcessor:
     def __call__(self, prefixes: Tensor, scores: Tensor) -> Tensor:
         """Scores (users * beams, V + 1) with -inf wherever `prefixes`, start token first, have no such child."""
         node = torch.zeros(len(prefixes), dtype=torch.int32, device=scores.device)
-        for column in prefixes[:, 1:].unbind(1):
-            node = self.trie.step(node, (column - 1).int())
-        token, _, there = self.trie.children(node)
+        for depth, column in enumerate(prefixes[:, 1:].unbind(1)):
+            node = self.trie.step(node, (column - 1).int(), depth)
+        token, _, there = self.trie.children(node, prefixes.shape[1] - 1)
         allowed = torch.full_like(scores, -torch.inf)
         allowed.scatter_(1, torch.where(there, token.long() + 1, 0), 0.0)
         allowed[:, 0] = -torch.inf

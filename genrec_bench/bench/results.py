@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
@@ -62,5 +63,7 @@ def conditions(device: str = "cpu", **more: Any) -> dict[str, Any]:
     found = environment(device)
     load = round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None
     kept = {key: found[key] for key in ("python", "platform", "cpu", "cores", "threads", "gpu", "device", "time")}
+    if torch := sys.modules.get("torch"):
+        kept["instructions"] = torch.backends.cpu.get_cpu_capability()  # of the processor: AVX2, AVX512, ...
     packages = {name: version for name, version in found["packages"].items() if version}
     return {**kept, "load": load, "packages": packages, **more}

@@ -62,7 +62,7 @@ class Bucket:
         padded = start.pad(batch, self.users, self.length)
         if leaves is None:
             return [*padded]
-        wide = np.full((self.users, self.excluded), len(trie.leaf_of_item), np.int32)
+        wide = np.full((self.users, self.excluded), trie.n_items, np.int32)
         wide[: len(leaves), : leaves.shape[1]] = leaves
         return [torch.from_numpy(wide), *padded]
 
@@ -79,7 +79,7 @@ class Program:
         inputs: Sequence[Tensor],
         capture: Capture,
     ) -> None:
-        device = trie.item.device
+        device = trie.device
         self.inputs = [torch.empty_like(given, device=device).copy_(given) for given in inputs]
 
         def run() -> Found:
@@ -87,7 +87,7 @@ class Program:
             excluded = next(given) if bucket.excluded else None
             return walk(backbone, start.start(*given), trie, bucket.users, bucket.beams, excluded, every_beam, extend)
 
-        with torch.no_grad(), torch.cuda.device_of(trie.item):
+        with torch.no_grad(), torch.cuda.device_of(trie.token):
             self.replay = capture(run)
 
     @torch.no_grad()
@@ -134,7 +134,7 @@ class Programs:
         program = self._captured(bucket, backbone, start, trie, inputs)
         found = listed(program(inputs, len(batch)), beams)
         plain = beam_search(backbone, batch, trie, beams=beams, free=False, exclude=exclude)
-        if not agree(found, plain, trie.item.device):
+        if not agree(found, plain, trie.device):
             self._give_up("its lists are not those of a search step by step")
         self.kept[bucket] = program
         return found
@@ -144,7 +144,7 @@ class Programs:
     ) -> Program:
         while len(self.kept) >= self.most:
             del self.kept[next(iter(self.kept))]
-        capture = self.capture or (cuda_graph if trie.item.device.type == "cuda" else eager)
+        capture = self.capture or (cuda_graph if trie.device.type == "cuda" else eager)
         try:
             return Program(bucket, backbone, start, trie, inputs, capture)
         except Exception as error:  # an operation that waits for the host, too little memory: many ways, one answer

@@ -79,7 +79,7 @@ class TrieDecoder(Searching):
     ) -> Generations | None:
         """What a captured search finds; None where there is to be none, or there cannot be."""
         wanted = self.config.capture
-        if wanted == "off" or self.programs.broken or (wanted == "auto" and trie.item.device.type != "cuda"):
+        if wanted == "off" or self.programs.broken or (wanted == "auto" and trie.device.type != "cuda"):
             return None
         start = backbone.fixed_start()
         if start is None:

@@ -21,6 +21,7 @@ from genrec_bench.decoders.trie import Trie
 from genrec_bench.errors import ConfigError, Diverged
 from genrec_bench.types import NO_HYPOTHESIS, PAD, Float32, Generations, Int64, Ragged, Sources
 
+LEAST = 16  # nodes in one call: with fewer, the walk would take forever without a word
 COPIES = 3  # of a chunk's (users, nodes, tokens) float32 array alive at once: logits, log-softmax, its input
 
 
@@ -50,7 +51,8 @@ class ExactDecoder(Searching):
             return nothing(len(batch), beams, index.items.width)
         trie, items = self.trie(index, backbone.device), len(index.items)
         budget, columns = self.config.memory_mb * 10**6, index.n_tokens + backbone.extra_columns
-        per_user = 9 * items + 4 * COPIES * columns  # its scores, what choosing the best takes, and one node at a time
+        per_node = 4 * COPIES * columns
+        per_user = 9 * items + LEAST * per_node  # its scores, what choosing the best takes, and some nodes at a time
         if per_user > budget:
             raise ConfigError(
                 f"decoder: {items:,} items and {columns:,} tokens need {per_user / 1e6:,.0f} MB for one user, "
@@ -59,7 +61,7 @@ class ExactDecoder(Searching):
                 key="memory_mb",
             )
         users = max(1, min(len(batch), budget // (2 * per_user)))
-        nodes = max(1, (budget - users * 9 * items) // (4 * COPIES * users * columns))
+        nodes = (budget - users * 9 * items) // (users * per_node)
         rows = np.arange(len(batch))
         parts = []
         for at in range(0, len(batch), users):
@@ -71,32 +73,33 @@ class ExactDecoder(Searching):
 
     def _score(self, backbone: Backbone, batch: Sources, trie: Trie, items: int, most: int) -> Tensor:
         """Every item's score for every source, (U, items); at most `most` nodes in one call of the backbone."""
-        users, device = len(batch), trie.item.device
+        users, device = len(batch), trie.device
         scores = torch.full((users, items), -torch.inf, device=device)
 
-        def descend(state: Any, nodes: Tensor, tokens: Tensor, parents: Tensor, so_far: Tensor) -> None:
-            """Score what lies below inner `nodes` (N,), reached by `tokens` from the `parents` of the last call."""
+        def descend(state: Any, depth: int, nodes: Tensor, tokens: Tensor, parents: Tensor, so_far: Tensor) -> None:
+            """Score what lies below inner `nodes` (N,) at `depth`, reached by `tokens` from the last call's `parents`."""
             for chunk in torch.arange(len(nodes), device=device).split(most):
                 wide = (tokens[chunk].expand(users, -1), parents[chunk].expand(users, -1))
                 logits, below = backbone.advance(state, *wide)
                 logp = logits.float().log_softmax(-1)  # (U, N, V)
-                at, child, token = _edges(trie, nodes[chunk])
+                at, child, token = _edges(trie, nodes[chunk], depth)
                 reached = so_far[:, chunk][:, at] + logp[:, at, token]  # (U, edges)
-                item = trie.item[child].long()
+                item = trie.item_at(child).long()
                 scores[:, item[item >= 0]] = reached[:, item >= 0]
                 inner = item < 0
                 if inner.any():
                     del logits, logp
-                    descend(below, child[inner], token[inner], at[inner], reached[:, inner])
+                    descend(below, depth + 1, child[inner], token[inner], at[inner], reached[:, inner])
 
         root = torch.zeros(1, dtype=torch.long, device=device)
-        descend(backbone.start(batch), root, torch.full_like(root, START), root, torch.zeros(users, 1, device=device))
+        nought = torch.zeros(users, 1, device=device)
+        descend(backbone.start(batch), 0, root, torch.full_like(root, START), root, nought)
         return scores
 
 
-def _edges(trie: Trie, nodes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """All children of `nodes` (N,): the place of their parent in `nodes`, the child node and its token, each (edges,)."""
-    child_token, child_node, there = trie.children(nodes)
+def _edges(trie: Trie, nodes: Tensor, depth: int) -> tuple[Tensor, Tensor, Tensor]:
+    """All children of `nodes` (N,) at `depth`: the place of their parent in `nodes`, the child node and its token, each (edges,)."""
+    child_token, child_node, there = trie.children(nodes, depth)
     at = torch.arange(len(nodes), device=nodes.device)[:, None].expand_as(there)
     return at[there], child_node[there].long(), child_token[there].long()
 

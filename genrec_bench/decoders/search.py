@@ -18,7 +18,7 @@ from torch import Tensor
 from genrec_bench.contracts import START, Backbone
 from genrec_bench.decoders.trie import Trie
 from genrec_bench.errors import Diverged
-from genrec_bench.types import NO_HYPOTHESIS, NOT_AN_ITEM, PAD, Generations, Int32, Ragged, Sources
+from genrec_bench.types import NO_HYPOTHESIS, PAD, Generations, Int32, Ragged, Sources
 
 INF = float("inf")
 
@@ -68,7 +68,7 @@ def beam_search(
     """
     excluded = None
     if exclude is not None:
-        excluded = torch.from_numpy(excluded_leaves(trie, exclude)).to(trie.item.device)
+        excluded = torch.from_numpy(excluded_leaves(trie, exclude)).to(trie.device)
     grow, state = grow or extend, backbone.start(batch)
     return listed(walk(backbone, state, trie, len(batch), beams, excluded, packed, grow, free=free), beams)
 
@@ -87,7 +87,7 @@ def walk(
 ) -> Found:
     """Search from the backbone's `state` of `users` sources. `excluded` as in `Trie.blocked`. Beside `calls` and `grow`,
     nothing here waits for the device or takes a shape from what was found."""
-    device = trie.item.device
+    device = trie.device
     zero = torch.zeros(users, 1, dtype=torch.long, device=device)
     nothing = torch.zeros(users, 1, device=device)
     beam = Beam(
@@ -108,7 +108,7 @@ def walk(
         beam, best_left = grow(beam, logp, trie, step, beams, free, excluded)
         bound = torch.maximum(bound, best_left)
         call = calls(beam, step) if step + 1 < trie.width else None
-    items = torch.where(beam.node >= 0, trie.item[beam.node.clamp(min=0).long()], NOT_AN_ITEM)
+    items = trie.item_at(beam.node)
     return beam.key, items, beam.tokens, bound
 
 
@@ -133,12 +133,12 @@ def extend(
         child_token = torch.arange(vocab, device=logp.device, dtype=torch.int32).expand(users, width, -1)
         added, child_node = logp.gather(1, beam.slot[..., None].expand(-1, -1, vocab)), None
     else:
-        child_token, child_node, there = trie.children(beam.node)  # (U, B, C)
+        child_token, child_node, there = trie.children(beam.node, step)  # (U, B, C)
         if excluded is not None:
             there = there & ~trie.blocked(child_node, excluded)
         places = child_token + (beam.slot * vocab)[..., None]  # of the children only, among all (calls, V) of a user
         added = torch.where(there, logp.flatten(1).gather(1, places.flatten(1)).view(there.shape), -INF)
-    families = child_token.shape[-1]
+    families = max(1, child_token.shape[-1])
     grown = beam.score[..., None] + added
     grown, ranked = (grown, grown) if rank is None else rank(beam, added, child_node)
     done = beam.key.masked_fill(beam.open, -INF)
@@ -157,11 +157,10 @@ def extend(
     tokens[..., step] = torch.where(was_done, tokens[..., step], token)
     node = beam.node.gather(1, origin)
     if child_node is None:
-        node = torch.where(was_done, node, trie.step(node, token))
+        node = torch.where(was_done, node, trie.step(node, token, step))
     else:
         node = torch.where(was_done, node, child_node.flatten(1).gather(1, grown_at))
-    is_item = (node >= 0) & (trie.item[node.clamp(min=0).long()] >= 0)
-    still = ~was_done & ~is_item & (keys > -INF) & (step + 1 < trie.width)
+    still = ~was_done & ~trie.is_item(node) & (keys > -INF) & (step + 1 < trie.width)
     return Beam(scores, keys, tokens, node, beam.slot.gather(1, origin), still), left
 
 

@@ -3,13 +3,15 @@
 Nodes are numbered level by level in code order, so the children of a node are neighbours: those of node `n` are the nodes
 `indptr[n]` to `indptr[n + 1] - 1`, node 0 is the root, and `token[c]` is the token that leads to node `c`. Every node
 covers a run of leaves in code order, so that "is everything below excluded?" is a count. Nodes of the last level, most of
-all nodes, have no entry in `indptr`. (GPU-friendly sparse tries: STATIC, arXiv 2602.22647.)
+all nodes, have no children, and the leaf that each of them is follows from its number: they take a token and an item, eight
+bytes. (GPU-friendly sparse tries: STATIC, arXiv 2602.22647.)
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -19,32 +21,30 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from genrec_bench.codes import CodeTable, Index, sort_codes
-from genrec_bench.types import Int32, Int64
+from genrec_bench.types import NOT_AN_ITEM, Int32, Int64
 
 FILE = "trie.safetensors"  # beside the codes of a saved index
 
 
 @dataclass(frozen=True)
 class Trie:
-    """A trie of `n_items` codes, int32. `item` is the item number of a leaf, -1 at inner nodes; `leaf_of_item` the place of
-    each item in code order; `most_children` the largest family."""
+    """A trie of `n_items` codes, int32. A leaf's place is its rank in code order; `items` has the item of each place."""
 
     indptr: Tensor  # (nodes above the last level + 2,)
     token: Tensor  # (nodes,), the root's 0
-    item: Tensor  # (nodes,)
-    first_leaf: Tensor  # (nodes,)
-    last_leaf: Tensor  # (nodes above the last level,): one past the last
-    leaf_of_item: Tensor  # (n_items,)
-    most_children: int
+    items: Tensor  # (n_items + 1,), the last one NOT_AN_ITEM
+    first_leaf: Tensor  # (nodes above the last level + 1,), the last one 0
+    last_leaf: Tensor  # (nodes above the last level,): one past the last; empty where all codes have one length
+    early: Tensor  # (leaves above the last level,): how many nodes of the last level come before each in code order
+    families: tuple[int, ...]  # (width,): the largest family of each level's nodes, the root's first
     width: int
 
     @classmethod
     def build(cls, table: CodeTable, device: str | torch.device = "cpu") -> Trie:
         """From an item code table; cost: one sort, plus one pass per level."""
-        arrays = _build(table.codes)
-        most = int(np.diff(arrays["indptr"]).max(initial=0))
+        arrays, families = _build(table.codes)
         tensors = {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
-        return cls(**tensors, most_children=most, width=table.width)
+        return cls(**tensors, families=families, width=table.width)
 
     @classmethod
     def of(cls, index: Index, device: str | torch.device = "cpu") -> Trie:
@@ -55,7 +55,8 @@ class Trie:
                     facts = saved.metadata() or {}
                     if facts.get("index") == index.fingerprint:
                         tensors = {name: saved.get_tensor(name).to(device) for name in saved.keys()}  # noqa: SIM118
-                        return cls(**tensors, most_children=int(facts["most_children"]), width=index.items.width)
+                        families = tuple(map(int, facts["families"].split()))
+                        return cls(**tensors, families=families, width=index.items.width)
         except (SafetensorError, OSError, KeyError, TypeError, ValueError):
             pass  # damaged: what it held follows from the codes
         return cls.build(index.items, device)
@@ -63,13 +64,26 @@ class Trie:
     def save(self, folder: Path, index: Index) -> None:
         """Write the arrays of this trie, which is the index's, beside its codes."""
         tensors = {name: array for name, array in vars(self).items() if isinstance(array, Tensor)}
-        save_file(tensors, folder / FILE, {"index": index.fingerprint, "most_children": str(self.most_children)})
+        save_file(tensors, folder / FILE, {"index": index.fingerprint, "families": " ".join(map(str, self.families))})
         (folder / FILE).chmod(0o644)  # safetensors writes for the owner alone
 
     @cached_property
     def places(self) -> Int32:
-        """`leaf_of_item` on the host."""
-        return self.leaf_of_item.cpu().numpy()
+        """The leaf of each item, (n_items,), on the host; made when it is first asked for."""
+        items = self.items[:-1].cpu().numpy()
+        places = np.empty_like(items)
+        places[items] = np.arange(len(items), dtype=np.int32)
+        return places
+
+    @property
+    def n_items(self) -> int:
+        """How many leaves there are."""
+        return len(self.items) - 1
+
+    @property
+    def device(self) -> torch.device:
+        """Where the arrays lie."""
+        return self.token.device
 
     @property
     def nbytes(self) -> int:
@@ -81,28 +95,54 @@ class Trie:
         """Nodes above the last level: those with an entry in `indptr`."""
         return len(self.indptr) - 2
 
-    def children(self, nodes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Of `nodes` (...): child tokens, child nodes and whether there is such a child, each (..., most_children).
+    def children(self, nodes: Tensor, depth: int | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """Of `nodes` (...): child tokens, child nodes and whether there is such a child, each (..., C).
 
-        A node of -1 has none.
+        C is the largest family of all nodes, or of those at `depth` if all of `nodes` that have children lie there. A node
+        of -1 has none.
         """
-        live = nodes.clamp(max=self.inner).long()  # of -1 it is the last entry, whose family ends before it begins
-        start, end = self.indptr[live], self.indptr[live + 1]
-        places = start[..., None] + torch.arange(self.most_children, device=nodes.device, dtype=torch.int32)
+        start, end = self._family(nodes)
+        most = max(self.families, default=0) if depth is None else self.families[depth]
+        places = start[..., None] + torch.arange(most, device=nodes.device, dtype=torch.int32)
         there = places < end[..., None]
         places.mul_(there)
         return self.token[places], places, there
 
-    def step(self, nodes: Tensor, tokens: Tensor) -> Tensor:
-        """The child of each node by one token; -1 where the trie has none. Shapes alike."""
-        child_token, child_node, there = self.children(nodes)
+    def step(self, nodes: Tensor, tokens: Tensor, depth: int | None = None) -> Tensor:
+        """The child of each node by one token; -1 where the trie has none. Shapes alike; `depth` as in `children`."""
+        child_token, child_node, there = self.children(nodes, depth)
         hit = there & (child_token == tokens[..., None])
         return torch.where(hit.any(-1), (child_node * hit).sum(-1, dtype=torch.int32), -1)
 
+    def is_item(self, nodes: Tensor) -> Tensor:
+        """Whether each node (...) is a whole code; neither the root nor -1 is one."""
+        start, end = self._family(nodes)
+        return (nodes > 0) & (start == end)
+
+    def item_at(self, nodes: Tensor) -> Tensor:
+        """The item of each node (...), NOT_AN_ITEM (-1) where it is no whole code."""
+        return self.items[torch.where(self.is_item(nodes), self.leaves(nodes.clamp(min=0))[0], self.n_items)]
+
     def leaves(self, nodes: Tensor) -> tuple[Tensor, Tensor]:
         """Of each node (...), the first leaf that it covers and one past the last, in code order."""
-        first = self.first_leaf[nodes]
-        return first, torch.where(nodes < self.inner, self.last_leaf[nodes.clamp(max=self.inner - 1)], first + 1)
+        nodes = nodes.int()
+        place = nodes - self.inner  # of a node of the last level, among that level's nodes
+        if len(self.early):
+            place = place + torch.searchsorted(self.early, place, right=True, out_int32=True)
+        above = nodes.clamp(max=self.inner - 1)
+        first = self.first_leaf[above]
+        if len(self.last_leaf):
+            last = self.last_leaf[above]
+        else:  # where the next node of the level begins, which covers more than no leaf; the last one of it ends with all
+            last = self.first_leaf[above + 1]
+            last = torch.where(last > first, last, self.n_items)
+        lowest = nodes >= self.inner
+        return torch.where(lowest, place, first), torch.where(lowest, place + 1, last)
+
+    def _family(self, nodes: Tensor) -> tuple[Tensor, Tensor]:
+        """The first child of each node and one past the last; of -1, an end before the start."""
+        live = nodes.clamp(max=self.inner).long()
+        return self.indptr[live], self.indptr[live + 1]
 
     def blocked(self, nodes: Tensor, excluded: Tensor) -> Tensor:
         """Whether all leaves below each node (U, M) are excluded; `excluded` (U, X) holds sorted leaf places, padded
@@ -121,32 +161,28 @@ class _Level:
     token: Int32
 
 
-def _build(codes: Int32) -> dict[str, Int32]:
+def _build(codes: Int32) -> tuple[dict[str, Int32], tuple[int, ...]]:
     order, levels = _levels(codes)
     offsets = np.cumsum([0, *(len(level.first) for level in levels)])  # the first node of each level
-    deepest = max(1, int(offsets[-2]))
-    indptr = np.full(deepest + 2, offsets[-1], np.int32)
-    item = np.full(offsets[-1], -1, np.int32)
-    for depth, level in enumerate(levels):
-        at = slice(offsets[depth], offsets[depth + 1])
-        ends = np.ones(len(level.first), bool)
-        if offsets[depth] < deepest:
-            below = levels[depth + 1].first if depth + 1 < len(levels) else np.zeros(0, np.int64)
-            starts = np.searchsorted(below, level.first)
-            indptr[at] = offsets[depth + 1] + starts
-            ends = np.diff(starts, append=len(below)) == 0
-        if depth:
-            item[at][ends] = order[level.first[ends]]
-    leaf_of_item = np.empty(len(codes), np.int32)
-    leaf_of_item[order] = np.arange(len(codes), dtype=np.int32)
-    return {
+    inner = max(1, int(offsets[-2]))
+    indptr = np.full(inner + 2, offsets[-1], np.int32)
+    families, early = [0] * codes.shape[1], [np.zeros(0, np.int64)]
+    for depth, (level, below) in enumerate(pairwise(levels)):
+        starts = np.searchsorted(below.first, level.first)
+        sizes = np.diff(starts, append=len(below.first))
+        indptr[offsets[depth] : offsets[depth + 1]] = offsets[depth + 1] + starts
+        families[depth] = int(sizes.max())
+        early.append(level.first[sizes == 0])
+    alone = np.sort(np.concatenate(early))
+    arrays = {
         "indptr": indptr,
         "token": np.concatenate([level.token for level in levels]),
-        "item": item,
-        "first_leaf": np.concatenate([level.first for level in levels]).astype(np.int32),
-        "last_leaf": np.concatenate([level.last for level in levels])[:deepest].astype(np.int32),
-        "leaf_of_item": leaf_of_item,
+        "items": np.append(order, NOT_AN_ITEM),
+        "first_leaf": np.append(np.concatenate([level.first for level in levels])[:inner], 0),
+        "last_leaf": np.concatenate([level.last for level in levels])[: inner if len(alone) else 0],
+        "early": alone - np.arange(len(alone)),
     }
+    return {name: np.ascontiguousarray(array, np.int32) for name, array in arrays.items()}, tuple(families)
 
 
 def _levels(codes: Int32) -> tuple[Int64, list[_Level]]:

@@ -68,16 +68,16 @@ class DebiasedDecoder(Searching):
         if self._weighed is None or self._weighed[0] is not trie:
             least = least_below(trie, self._counts)
             penalty = self.config.alpha * np.log1p(least)
-            self._weighed = trie, torch.from_numpy(penalty.astype(np.float32)).to(trie.item.device)
+            self._weighed = trie, torch.from_numpy(penalty.astype(np.float32)).to(trie.device)
         return self._weighed[1]
 
 
 def least_below(trie: Trie, counts: Int64) -> Int64:
     """The smallest of the items' `counts` (n_items,) below each node, (nodes,)."""
     ordered = np.empty(len(counts) + 1, np.int64)
-    ordered[trie.leaf_of_item.cpu().numpy()] = counts
+    ordered[trie.places] = counts
     ordered[-1] = np.iinfo(np.int64).max  # so that a run of leaves may end at the last one
-    runs = torch.stack(trie.leaves(torch.arange(len(trie.item), device=trie.item.device)), dim=1)
+    runs = torch.stack(trie.leaves(torch.arange(len(trie.token), device=trie.device)), dim=1)
     return np.minimum.reduceat(ordered, runs.cpu().numpy().ravel())[::2]
 
 

@@ -62,7 +62,7 @@ def test_a_node_counts_its_least_popular_item():
     trie = Trie.build(index_of(CODES).items)
     least = least_below(trie, counts)
     assert least[0] == 1
-    for node, item in enumerate(trie.item.tolist()):
+    for node, item in enumerate(trie.item_at(torch.arange(len(trie.token))).tolist()):
         if item >= 0:
             assert least[node] == counts[item]
         _, children, there = trie.children(torch.tensor([node]))
