@@ -81,7 +81,7 @@ def test_the_children_of_one_level_take_no_more_room_than_its_largest_family(cod
         level = torch.tensor([-1, *(at for at, node in enumerate(nodes) if len(node) == depth)], dtype=torch.int32)
         sizes = [sum(node[:-1] == nodes[at] for node in nodes if len(node) == depth + 1) for at in level[1:].tolist()]
         token, child, there = trie.children(level, depth)
-        assert token.shape[1] == max(sizes, default=0) and there.sum(1).tolist() == [0, *sizes]
+        assert token.shape[1] == max([1, *sizes]) and there.sum(1).tolist() == [0, *sizes]
         for wide, narrow in zip(trie.children(level), (token, child, there), strict=True):
             assert torch.equal(wide[:, : narrow.shape[1]], narrow)
         for at in range(token.shape[1]):

@@ -138,7 +138,7 @@ def extend(
             there = there & ~trie.blocked(child_node, excluded)
         places = child_token + (beam.slot * vocab)[..., None]  # of the children only, among all (calls, V) of a user
         added = torch.where(there, logp.flatten(1).gather(1, places.flatten(1)).view(there.shape), -INF)
-    families = max(1, child_token.shape[-1])
+    families = child_token.shape[-1]
     grown = beam.score[..., None] + added
     grown, ranked = (grown, grown) if rank is None else rank(beam, added, child_node)
     done = beam.key.masked_fill(beam.open, -INF)

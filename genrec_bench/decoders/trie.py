@@ -56,7 +56,8 @@ class Trie:
                     if facts.get("index") == index.fingerprint:
                         tensors = {name: saved.get_tensor(name).to(device) for name in saved.keys()}  # noqa: SIM118
                         families = tuple(map(int, facts["families"].split()))
-                        return cls(**tensors, families=families, width=index.items.width)
+                        if len(families) == index.items.width:
+                            return cls(**tensors, families=families, width=index.items.width)
         except (SafetensorError, OSError, KeyError, TypeError, ValueError):
             pass  # damaged: what it held follows from the codes
         return cls.build(index.items, device)
@@ -98,11 +99,11 @@ class Trie:
     def children(self, nodes: Tensor, depth: int | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """Of `nodes` (...): child tokens, child nodes and whether there is such a child, each (..., C).
 
-        C is the largest family of all nodes, or of those at `depth` if all of `nodes` that have children lie there. A node
-        of -1 has none.
+        C, 1 at least, is the largest family of all nodes, or of those at `depth` if all of `nodes` that have children lie
+        there. A node of -1 has none.
         """
         start, end = self._family(nodes)
-        most = max(self.families, default=0) if depth is None else self.families[depth]
+        most = max(1, max(self.families, default=0) if depth is None else self.families[depth])
         places = start[..., None] + torch.arange(most, device=nodes.device, dtype=torch.int32)
         there = places < end[..., None]
         places.mul_(there)
