@@ -14,6 +14,7 @@ from small_searches import INDEX, assert_same, batch_of, network
 
 from genrec_bench import run
 from genrec_bench.checks import Watched
+from genrec_bench.codes import CodeTable, Index
 from genrec_bench.config import config_dict
 from genrec_bench.contracts import Backbone, Context, Quiet
 from genrec_bench.decoders.captured import Bucket, Programs, eager
@@ -58,6 +59,15 @@ def test_it_finds_what_the_search_without_finds_bit_by_bit(codes, users, beams, 
     )
     for name in ("items", "tokens", "scores", "bound"):
         np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
+
+
+@pytest.mark.parametrize("codes", [[[0, 1, -1], [0, 0, -1], [1, 0, -1]], [[0, -1, -1], [1, -1, -1]]])
+def test_codes_that_end_before_the_last_column_are_captured_too(codes):
+    index = Index(CodeTable(np.array(codes, np.int32)), None, 6)
+    decoder = TrieDecoder(TrieConfig(capture="on"))
+    found = decoder.generate(PrefixBackbone(6), sources([1, 2]), index, beams=3)
+    assert not decoder.programs.broken
+    assert_same(found, beam_search(PrefixBackbone(6), sources([1, 2]), Trie.build(index.items), beams=3, free=False))
 
 
 @pytest.mark.parametrize("users", [1, 3, 4])

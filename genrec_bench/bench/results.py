@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from genrec_bench.environment import environment
 
@@ -53,8 +53,10 @@ class Result:
 
     @classmethod
     def from_dict(cls, told: Mapping[str, Any]) -> Result:
-        """What `to_dict` gave. KeyError or TypeError for anything else."""
+        """What `to_dict` gave. KeyError, TypeError or ValueError for anything else."""
         rows = tuple(Row(**row) for row in told["rows"])
+        if not rows or told["grid"] not in get_args(Grid):
+            raise ValueError("it has no rows, or a grid of no such name")
         return cls(told["benchmark"], told["grid"], rows, told["conditions"])
 
 

@@ -22,6 +22,7 @@ from genrec_bench.errors import ConfigError, Diverged
 from genrec_bench.types import NO_HYPOTHESIS, PAD, Float32, Generations, Int64, Ragged, Sources
 
 LEAST = 16  # nodes in one call: with fewer, the walk would take forever without a word
+EDGE = 24  # bytes of a child: its place, token and node, and whether it is there
 COPIES = 3  # of a chunk's (users, nodes, tokens) float32 array alive at once: logits, log-softmax, its input
 
 
@@ -51,7 +52,7 @@ class ExactDecoder(Searching):
             return nothing(len(batch), beams, index.items.width)
         trie, items = self.trie(index, backbone.device), len(index.items)
         budget, columns = self.config.memory_mb * 10**6, index.n_tokens + backbone.extra_columns
-        per_node = 4 * COPIES * columns
+        per_node = 4 * COPIES * columns + EDGE * max(trie.families)
         per_user = 9 * items + LEAST * per_node  # its scores, what choosing the best takes, and some nodes at a time
         if per_user > budget:
             raise ConfigError(
