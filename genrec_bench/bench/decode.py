@@ -67,16 +67,15 @@ CPU: dict[Grid, tuple[Case, ...]] = {
     ),
     "full": (
         Case(16, 20, 80, "1a"),
-        Case(32, 20, 80, "1a"),
         Case(1, 20, 80, "1b"),
+        Case(4, 50, 200, "2"),
+        Case(1, 50, 200, "2"),
+        Case(2, 50, 400, "2"),
+        Case(4, 50, 80, "5", decoder="exact"),
         Case(16, 20, 80, peer="csr"),
         Case(16, 20, 80, decoder="filter", peer="free"),
-        Case(8, 50, 200, "2"),
-        Case(1, 50, 200, "2"),
-        Case(4, 50, 400, "2"),
-        Case(8, 50, 200, peer="csr"),
-        Case(8, 50, 200, decoder="filter", peer="free"),
-        Case(8, 50, 80, "5", decoder="exact"),
+        Case(4, 50, 200, peer="csr"),
+        Case(4, 50, 200, decoder="filter", peer="free"),
     ),
 }
 GPU: dict[Grid, tuple[Case, ...]] = {
