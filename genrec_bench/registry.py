@@ -16,7 +16,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from genrec_bench import sources
@@ -106,7 +106,7 @@ def _changed(place: str) -> int:
 @lru_cache(maxsize=64)
 def _registered(kind: str, installed: tuple[tuple[str, int], ...]) -> list[ComponentInfo]:
     """The components of one kind; read anew whenever `installed` has changed, since one run asks dozens of times."""
-    points = entry_points(group=f"genrec_bench.{kind}s")
+    points = _entry_points(installed)[kind]
     found = sorted((point.name, *_owner(point.dist), point.value) for point in points)
     infos = []
     for name, owner, version, value in found:
@@ -115,6 +115,14 @@ def _registered(kind: str, installed: tuple[tuple[str, int], ...]) -> list[Compo
     return infos
 
 
+@lru_cache(maxsize=8)
+def _entry_points(installed: tuple[tuple[str, int], ...]) -> dict[str, list[EntryPoint]]:
+    """Those of each kind, found at once: finding any reads a file of every distribution."""
+    found = entry_points()
+    return {kind: list(found.select(group=f"genrec_bench.{kind}s")) for kind in KINDS}
+
+
+@lru_cache(maxsize=64)  # name and version are parsed from a file, and every component of a distribution asks
 def _owner(distribution: Any) -> tuple[str, str]:
     return (distribution.name, distribution.version) if distribution is not None else ("unknown", "unknown")
 

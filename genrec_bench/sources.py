@@ -10,7 +10,7 @@ import ast
 import hashlib
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
 
@@ -90,7 +90,7 @@ def describe(module: str, attribute: str) -> str:
     except OSError as error:
         raise NotThere(f"{path} cannot be read: {error.strerror}") from None
     name = attribute.split(".")[0]
-    for node in ast.walk(tree):
+    for node in _statements(tree.body):
         if isinstance(node, ast.ClassDef) and node.name == name:
             return _first_line(ast.get_docstring(node))
     if not _binds(tree, name):
@@ -101,6 +101,17 @@ def describe(module: str, attribute: str) -> str:
 @lru_cache(maxsize=4)  # the components of one module follow one another
 def _tree(path: Path, changed: int) -> ast.Module:
     return ast.parse(path.read_bytes(), filename=str(path))
+
+
+def _statements(body: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
+    """The statements that importing a module runs, those inside `if`, `try` and `with` among them."""
+    for node in body:
+        yield node
+        if isinstance(node, ast.If | ast.Try | ast.With):
+            inner = [getattr(node, name, []) for name in ("body", "orelse", "finalbody")]
+            inner += [handler.body for handler in getattr(node, "handlers", [])]
+            for part in inner:
+                yield from _statements(part)
 
 
 def _first_line(docstring: str | None) -> str:

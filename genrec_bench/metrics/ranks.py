@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 
 from genrec_bench.errors import InvalidRanking, RecordError
-from genrec_bench.types import Int32, Ranking
+from genrec_bench.types import Bool, Int32, Int64, Ranking
 
 
 def target_ranks(ranking: Ranking, targets: Int32, ties: Literal["pessimistic", "optimistic"] = "pessimistic") -> Int32:
@@ -31,17 +31,30 @@ def target_ranks(ranking: Ranking, targets: Int32, ties: Literal["pessimistic", 
     found, at = np.divmod(np.flatnonzero(ranking.items == targets[:, None]), ranking.items.shape[1])
     there = targets[found] >= 0
     found, at = found[there], at[there]
-    scores, listed = ranking.scores[found], ranking.items[found] >= 0  # the rest is of lists that hold their target
+    ranks[found] = at + 1  # the place, if the score is the target's alone: scores do not rise along a list
+    shared = _tied(ranking, found, at)
+    found, at = found[shared], at[shared]
+    scores, listed = ranking.scores[found], ranking.items[found] >= 0
     mine = scores[np.arange(len(found)), at][:, None]  # the target's score, (found, 1)
     if ties == "optimistic":
         ranks[found] = (listed & (scores > mine)).sum(axis=1) + 1
         return ranks
     places = (listed & (scores >= mine)).sum(axis=1)
     if scores.shape[1] == ranking.depth:
-        end = np.flatnonzero(listed[:, -1] & (scores[:, -1] == mine[:, 0]))  # lists that may go on with its score
-        places[end[(listed[end] & (scores[end] == mine[end])).sum(axis=1) > 1]] = 0
+        places[listed[:, -1] & (scores[:, -1] == mine[:, 0])] = 0  # the list may go on with that score
     ranks[found] = places
     return ranks
+
+
+def _tied(ranking: Ranking, found: Int64, at: Int64) -> Bool:
+    """Whether list `found[i]` has a neighbour of place `at[i]` with its score."""
+    tied = np.zeros(len(found), bool)
+    for other in (at - 1, at + 1):
+        inside = np.flatnonzero((other >= 0) & (other < ranking.items.shape[1]))
+        row, place = found[inside], other[inside]
+        equal = ranking.scores[row, place] == ranking.scores[row, at[inside]]
+        tied[inside] |= equal & (ranking.items[row, place] >= 0)
+    return tied
 
 
 def read_ranks(told: Sequence[int] | str | None, folder: Path) -> list[int]:
