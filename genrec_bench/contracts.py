@@ -207,6 +207,11 @@ class Backbone(Component):
         Returns logits `(users, beams, n_tokens + extra_columns)` for the next token, in fp32, and the new state.
         """
 
+    def hypothesis_bytes(self, length: int) -> int:
+        """Bytes on `device` that a hypothesis of `length` tokens takes in a state and while `advance` makes it, beyond what all
+        hypotheses of a user share; an upper bound. 0: not told, and the decoder `exact` bounds its own arrays alone."""
+        return 0
+
     def fixed_start(self) -> FixedStart | None:
         """`start` for searches of fixed shapes, which the decoder `trie` captures as CUDA graphs. None: there is none, and
         decoding goes step by step."""

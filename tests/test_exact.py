@@ -1,6 +1,8 @@
 """The exact decoder against enumeration and the beam search; the certificate of a beam."""
 
+import re
 import tracemalloc
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,10 +12,11 @@ from fakes import PrefixBackbone, index_of, log_probability, prefix_free, source
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from genrec_bench.bench import synthetic
 from genrec_bench.config import make_config
 from genrec_bench.decoders.decoders import FilterDecoder, TrieDecoder
 from genrec_bench.decoders.exact import ExactConfig, ExactDecoder, _best, _first
-from genrec_bench.errors import ConfigError
+from genrec_bench.errors import ConfigError, UsageError
 from genrec_bench.metrics.validity import CERTAIN, ranking_from, validity
 from genrec_bench.types import NO_HYPOTHESIS, Ragged
 
@@ -117,15 +120,48 @@ def test_choosing_the_best_takes_no_more_memory_than_is_counted():
     assert beyond <= 5.1  # bytes an item; the scores themselves are 4
 
 
+class Heavy(PrefixBackbone):
+    """One whose hypotheses take some memory."""
+
+    def hypothesis_bytes(self, length):
+        return 2_000 * length
+
+
 def test_a_small_bound_takes_more_calls_and_gives_the_same():
     codes = [[a, b] for a in range(50) for b in range(50)]
     index, users = index_of(codes), list(range(6))
     calls = []
     for memory in (1, 1000):
-        backbone = PrefixBackbone(50)
+        backbone = Heavy(50)
         decoder = ExactDecoder(make_config(ExactConfig, {"memory_mb": memory}, "decoder"))
-        calls.append((decoder.generate(backbone, sources(users), index, beams=20), len(backbone.calls)))
+        calls.append((decoder.generate(backbone, sources(users), index, beams=20), backbone.calls))
     (small, many), (large, few) = calls
-    assert few == 2
     np.testing.assert_array_equal(small.items, large.items)
-    assert many >= few
+    assert len(few) == 2
+    assert len(many) == 3 * len(few)  # two batches of users, and the second level in two chunks
+    assert max(rows * nodes for rows, nodes in many) * 6_000 <= 10**6
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the peak of a process can be set back on Linux only")
+def test_with_a_real_network_the_memory_stays_within_the_bound():
+    index = synthetic.catalogue(12_000)
+    backbone = synthetic.network(index.n_tokens, "cpu", layers=4, d_model=256, heads=4)
+    batch = synthetic.sources(index, 4, 20)
+    decoder = ExactDecoder(make_config(ExactConfig, {"memory_mb": 64}, "decoder"))
+    decoder.generate(backbone, batch.take(np.arange(1)), index, beams=10)  # what stays: the trie, buffers of libraries
+    Path("/proc/self/clear_refs").write_text("5")  # the peak is what is held now
+    held = _peak_mb()
+    decoder.generate(backbone, batch, index, beams=10)
+    assert _peak_mb() - held <= 64
+
+
+def _peak_mb():
+    status = Path("/proc/self/status").read_text()
+    return int(re.search(r"VmHWM:\s+(\d+)", status)[1]) * 1024 / 10**6
+
+
+@pytest.mark.parametrize("decoder", [TrieDecoder, ExactDecoder, FilterDecoder])
+def test_codes_that_the_network_has_no_tokens_for_are_one_line(decoder):
+    index = index_of([[a, b] for a in range(20) for b in range(20)])
+    with pytest.raises(UsageError, match="20 tokens and the backbone scores 10"):
+        decoder().generate(PrefixBackbone(10), sources([1, 2]), index, beams=5)

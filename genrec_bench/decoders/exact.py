@@ -30,7 +30,7 @@ COPIES = 3  # of a chunk's (users, nodes, tokens) float32 array alive at once: l
 class ExactConfig(SearchConfig):
     """Options of the exact decoder."""
 
-    memory_mb: int = 1024  # bound on the walk's own arrays, in 10^6 bytes; the network's states come on top
+    memory_mb: int = 1024  # bound on the walk and the network's states of hypotheses, in 10^6 bytes
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -52,7 +52,8 @@ class ExactDecoder(Searching):
             return nothing(len(batch), beams, index.items.width)
         trie, items = self.trie(index, backbone.device), len(index.items)
         budget, columns = self.config.memory_mb * 10**6, index.n_tokens + backbone.extra_columns
-        per_node = 4 * COPIES * columns + EDGE * max(trie.families)
+        states = sum(backbone.hypothesis_bytes(length) for length in range(1, trie.width + 1))  # a chunk of each level is alive
+        per_node = 4 * COPIES * columns + EDGE * max(trie.families) + states
         per_user = 9 * items + LEAST * per_node  # its scores, what choosing the best takes, and some nodes at a time
         if per_user > budget:
             raise ConfigError(
@@ -82,6 +83,7 @@ class ExactDecoder(Searching):
             for chunk in torch.arange(len(nodes), device=device).split(most):
                 wide = (tokens[chunk].expand(users, -1), parents[chunk].expand(users, -1))
                 logits, below = backbone.advance(state, *wide)
+                trie.check_columns(logits.shape[-1])
                 logp = logits.float().log_softmax(-1)  # (U, N, V)
                 at, child, token = _edges(trie, nodes[chunk], depth)
                 reached = so_far[:, chunk][:, at] + logp[:, at, token]  # (U, edges)

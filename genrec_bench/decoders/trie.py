@@ -21,6 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from genrec_bench.codes import CodeTable, Index, sort_codes
+from genrec_bench.errors import UsageError
 from genrec_bench.types import NOT_AN_ITEM, Int32, Int64
 
 FILE = "trie.safetensors"  # beside the codes of a saved index
@@ -75,6 +76,18 @@ class Trie:
         places = np.empty_like(items)
         places[items] = np.arange(len(items), dtype=np.int32)
         return places
+
+    @cached_property
+    def n_tokens(self) -> int:
+        """One more than the largest token."""
+        return int(self.token.max()) + 1
+
+    def check_columns(self, columns: int) -> None:
+        """UsageError if a network that scores so many tokens lacks one of these codes."""
+        if columns < self.n_tokens:
+            raise UsageError(
+                f"the codes use {self.n_tokens:,} tokens and the backbone scores {columns:,}: it was made for another index"
+            )
 
     @property
     def n_items(self) -> int:
