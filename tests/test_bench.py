@@ -60,6 +60,34 @@ def test_a_file_that_is_no_result_is_named(tmp_path):
         read_results(tmp_path)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"rows": [{"value": "3"}]},
+        {"rows": [{"value": None}]},
+        {"rows": [{"value": float("nan")}]},
+        {"rows": [{"low": "3"}]},
+        {"rows": [{"unit": 3}]},
+        {"rows": [{"details": None}]},
+        {"conditions": None},
+        {"conditions": {"packages": None}},
+        {"benchmark": None},
+    ],
+)
+def test_a_result_of_other_types_is_named(result, tmp_path, change):
+    told = result.to_dict()
+    rows = [{**told["rows"][0], **row} for row in change.get("rows", told["rows"])]
+    (tmp_path / "odd.json").write_text(json.dumps({**told, **change, "rows": rows}))
+    with pytest.raises(UsageError, match=r"odd\.json is no result"):
+        read_results(tmp_path)
+
+
+def test_a_folder_that_is_called_like_a_result_is_named(tmp_path):
+    (tmp_path / "y.json").mkdir()
+    with pytest.raises(UsageError, match=r"y\.json is no result"):
+        read_results(tmp_path)
+
+
 def test_a_folder_without_results_makes_no_report(tmp_path):
     with pytest.raises(UsageError, match="has no results"):
         read_results(tmp_path)

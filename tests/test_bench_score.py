@@ -46,7 +46,6 @@ def test_a_third_of_the_example_is_found_somewhere():
 
 
 def test_the_small_grid_carries_the_goal_and_agrees_with_ranx(monkeypatch):
-    pytest.importorskip("ranx")
     monkeypatch.setitem(score.USERS, "small", (200,))
     rows = score.run("small", Quiet(), rounds=1).rows
     assert [(row.against, row.goal) for row in rows] == LINES

@@ -43,7 +43,8 @@ def test_both_loops_pass_over_every_target_and_the_rows_say_how_fast(monkeypatch
     monkeypatch.setattr(train, "resolve_precision", lambda *_: "fp32")
     row, where = train.measure(CASES[0], TINY, rounds=1)
     assert row.case == "sequential, histories of Beauty's lengths, fp32" and row.goal == "7a"
-    assert set(row.details) == {"targets/s", "targets/s, usual", "% padding", "% padding, usual"}
+    assert {"targets/s", "targets/s, usual", "% padding, usual"} < set(row.details)
+    assert row.details["targets a step"] == row.details["targets a step, usual"] == 32
     assert 0 < where.details["GFLOP/target"] < where.details["GFLOP/target, theirs"]  # less padding
 
 
@@ -67,6 +68,14 @@ def test_without_transformers_the_extra_to_install_is_named(monkeypatch):
     monkeypatch.setattr(builtins, "__import__", missing)
     with pytest.raises(NeedsMissing, match=r"pip install 'genrec-bench\[pretrained\]'"):
         train.curves(network(CASES[0]), CASES[0].examples, "fp32")
+
+
+def test_the_usual_loop_gets_the_number_of_targets_it_is_quicker_with(monkeypatch):
+    many = next(case for case in CASES if len(case.examples.targets) > len(case.examples))
+    seconds, clock = {32: 1.0, 32 * len(many.examples.targets) // len(many.examples): 0.5}, [0.0]
+    monkeypatch.setattr(train.time, "perf_counter", lambda: clock[0])
+    chosen = train.quickest_batch(many, lambda size: clock.__setitem__(0, clock[0] + seconds[size]))
+    assert chosen == max(seconds)
 
 
 def test_compiled_training_is_compared_with_the_same_without(monkeypatch):

@@ -142,7 +142,9 @@ def test_a_small_bound_takes_more_calls_and_gives_the_same():
     assert max(rows * nodes for rows, nodes in many) * 6_000 <= 10**6
 
 
-@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the peak of a process can be set back on Linux only")
+@pytest.mark.skipif(
+    not Path("/proc/self/clear_refs").exists(), reason="the peak of a process can be set back on Linux only"
+)
 def test_with_a_real_network_the_memory_stays_within_the_bound():
     index = synthetic.catalogue(12_000)
     backbone = synthetic.network(index.n_tokens, "cpu", layers=4, d_model=256, heads=4)

@@ -20,7 +20,6 @@ from torch import Tensor, nn
 
 from genrec_bench.backbones.kernels import attention, rms_norm, rows_of
 
-
 WORKING = 8  # arrays of one layer that a decoding step holds at once
 
 

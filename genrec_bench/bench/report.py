@@ -21,7 +21,7 @@ def read_results(folder: Path) -> list[Result]:
     for path in sorted(folder.glob("*.json")):
         try:
             found.append(Result.from_dict(json.loads(path.read_text(encoding="utf-8"))))
-        except (ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise UsageError(f"{path} is no result of `genrec bench --json`: {error}") from None
     if not found:
         raise UsageError(f"{folder} has no results: `genrec bench NAME --out {folder / 'NAME.json'}` writes one")
@@ -63,7 +63,8 @@ def section(result: Result) -> str:
         spread = UNMEASURED if row.low is None or row.high is None else f"{figure(row.low)} to {figure(row.high)}"
         told = [_cell(row.details.get(key)) for key in keys]
         cells = [row.case, row.against or UNMEASURED, amount(row.value, row.unit), spread, *told]
-        lines.append(f"| {' | '.join(cells)} |")
+        told = " | ".join(cell.replace("|", r"\|") for cell in cells)
+        lines.append(f"| {told} |")
     gpu = result.conditions.get("gpu")
     title = f"### `genrec bench {result.benchmark} --grid {result.grid}`" + (f" on {gpu}" if gpu else "")
     return "\n\n".join([title, stated(result), "\n".join(lines)])

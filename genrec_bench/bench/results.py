@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -54,10 +55,26 @@ class Result:
     @classmethod
     def from_dict(cls, told: Mapping[str, Any]) -> Result:
         """What `to_dict` gave. KeyError, TypeError or ValueError for anything else."""
-        rows = tuple(Row(**row) for row in told["rows"])
+        rows = tuple(_sound(Row(**row)) for row in told["rows"])
         if not rows or told["grid"] not in get_args(Grid):
             raise ValueError("it has no rows, or a grid of no such name")
-        return cls(told["benchmark"], told["grid"], rows, told["conditions"])
+        if not isinstance(told["benchmark"], str):
+            raise TypeError("`benchmark` is no text")
+        given = told["conditions"]
+        if not isinstance(given, Mapping) or not isinstance(given.get("packages", {}), Mapping):
+            raise TypeError("`conditions`, or the packages among them, are no table")
+        return cls(told["benchmark"], told["grid"], rows, given)
+
+
+def _sound(row: Row) -> Row:
+    """The row, if its fields have their types: a number is finite. TypeError if not."""
+    texts = [row.case, row.against, row.unit, *([] if row.goal is None else [row.goal])]
+    numbers = [row.value, *(value for value in (row.low, row.high) if value is not None)]
+    if not all(isinstance(text, str) for text in texts) or not isinstance(row.details, Mapping):
+        raise TypeError(f"texts or details of row {row.case!r} are of another type")
+    if not all(isinstance(number, int | float) and math.isfinite(number) for number in numbers):
+        raise TypeError(f"row {row.case!r} has a value that is no finite number")
+    return row
 
 
 def conditions(device: str = "cpu", **more: Any) -> dict[str, Any]:

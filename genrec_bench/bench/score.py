@@ -28,7 +28,7 @@ PLACES, ITEMS, HISTORY = 50, 10_000, 10  # of a list, of the catalogue, of each 
 USERS: dict[Grid, tuple[int, ...]] = {"small": (20_000,), "full": (20_000, 200_000)}
 NO_ITEMS = 0.02  # share of hypotheses that are no item
 NEAR = 1e-9  # how far metrics of two tools may lie apart: sums in another order
-ROUNDS = 5
+ROUNDS = 7
 RANX = {"hit": "hit_rate", "ndcg": "ndcg", "mrr": "mrr"}
 
 

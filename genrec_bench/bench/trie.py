@@ -35,11 +35,13 @@ TEN_MILLION = ((100, 100, 10), 10_000_000)
 TEN_THOUSAND = ((100,), 10_000)  # like TEN_MILLION, at most 100 children
 USERS, BEAMS, SOURCE = 16, 20, 80
 STEPS = 20  # constraint steps in one timing
+END = 1  # T5's end token
 BUILDS = {"small": 3, "full": ROUNDS}  # rounds of what takes seconds each
 
 
 def run(grid: Grid, progress: Progress) -> Result:
     """Building first, then the step, alone and within decoding."""
+    hf.transformers()
     device = pick_device("auto")
     rows: list[Row] = []
     parts = (building, large, steps, share)
@@ -61,7 +63,7 @@ def table(families: Sequence[int], items: int) -> CodeTable:
 def building(grid: Grid, device: str) -> list[Row]:
     """Goals 4a and 4b: a million items, against nested dictionaries; and against those without an end token."""
     codes, rounds = table(*MILLION), BUILDS[grid]
-    ended = np.pad(codes.codes, ((0, 0), (0, 1)), constant_values=int(codes.codes.max()) + 1)
+    ended = np.pad(codes.codes, ((0, 0), (0, 1)), constant_values=END)
     size, rows = Trie.build(codes).nbytes, []
     for against, theirs, goals in ((DICTIONARIES, ended, ("4a", "4b")), (BARE, codes.codes, (None, None))):
         sides = {"theirs": lambda theirs=theirs: peers.NestedTrie(theirs), "ours": lambda: Trie.build(codes)}
@@ -168,7 +170,7 @@ def growth(device: str) -> Row:
         sides[name] = lambda given=given: [constrained(*given) for _ in range(STEPS)]  # type: ignore[misc]
     times = interleaved(sides, rounds=3 * ROUNDS, synchronise=synchroniser(device))
     ratio, low, high = times.ratio("10M", "10k")
-    details = {f"{name} ms": 1e3 * times.median(name) / STEPS for name in sides}
+    details = {f"{name} ms": 1e3 * times.median(name) / STEPS for name in sides} | {"rounds": 3 * ROUNDS}
     return Row("constraint of one step, 10M items", "the same at 10k items", ratio, "x", low, high, "3c", details)
 
 
@@ -215,4 +217,8 @@ def _ratio(times: Timings) -> tuple[float, str, float, float]:
 
 
 def _milliseconds(times: Timings) -> dict[str, float]:
-    return {"constraint ms": 1e3 * times.median("constraint") / STEPS, "decode ms": 1e3 * times.median("decode")}
+    return {
+        "constraint ms": 1e3 * times.median("constraint") / STEPS,
+        "decode ms": 1e3 * times.median("decode"),
+        "rounds": ROUNDS,
+    }

@@ -20,6 +20,7 @@ from genrec_bench.protocol import MIN_EVENTS
 from genrec_bench.types import Int32, Int64, Ragged, TrainView, spread
 
 BLOCK = 200_000  # users made at a time: some 50 MB at ten events each
+MOST_USERS, MOST_ITEMS = 2**31 - 1, 10**8  # items are held in memory, some 16 bytes each
 LOYALTY = 0.8  # share of events inside the user's own cluster
 SKEW = 2  # an item's place in its cluster is size * uniform ** SKEW: the first tenth gets about a third of the events
 START, YEAR, STEP = 1_500_000_000, 365 * 86_400, 3_600  # seconds: users start within a year, then an event an hour
@@ -42,8 +43,9 @@ class Plan:
 
     def __post_init__(self) -> None:
         for name in ("users", "items", "clusters"):
-            if not 1 <= getattr(self, name) < 2**31:
-                raise UsageError(f"{name} must be from 1 to {2**31 - 1:,}, not {getattr(self, name):,}")
+            most = MOST_USERS if name == "users" else MOST_ITEMS
+            if not 1 <= getattr(self, name) <= most:
+                raise UsageError(f"{name} must be from 1 to {most:,}, not {getattr(self, name):,}")
         if self.clusters > self.items:
             raise UsageError(f"{self.clusters:,} clusters need as many items at least, not {self.items:,}")
         if not MIN_EVENTS <= self.mean_length <= 10_000:

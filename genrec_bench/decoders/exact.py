@@ -52,7 +52,9 @@ class ExactDecoder(Searching):
             return nothing(len(batch), beams, index.items.width)
         trie, items = self.trie(index, backbone.device), len(index.items)
         budget, columns = self.config.memory_mb * 10**6, index.n_tokens + backbone.extra_columns
-        states = sum(backbone.hypothesis_bytes(length) for length in range(1, trie.width + 1))  # a chunk of each level is alive
+        states = sum(
+            backbone.hypothesis_bytes(length) for length in range(1, trie.width + 1)
+        )  # a chunk of each level is alive
         per_node = 4 * COPIES * columns + EDGE * max(trie.families) + states
         per_user = 9 * items + LEAST * per_node  # its scores, what choosing the best takes, and some nodes at a time
         if per_user > budget:

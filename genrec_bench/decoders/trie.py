@@ -25,6 +25,7 @@ from genrec_bench.errors import UsageError
 from genrec_bench.types import NOT_AN_ITEM, Int32, Int64
 
 FILE = "trie.safetensors"  # beside the codes of a saved index
+FORMAT = "2"  # of that file: the arrays of `Trie` and what they mean
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Trie:
             if index.folder is not None and (index.folder / FILE).is_file():
                 with safe_open(index.folder / FILE, framework="pt") as saved:
                     facts = saved.metadata() or {}
-                    if facts.get("index") == index.fingerprint:
+                    if (facts.get("format"), facts.get("index")) == (FORMAT, index.fingerprint):
                         tensors = {name: saved.get_tensor(name).to(device) for name in saved.keys()}  # noqa: SIM118
                         families = tuple(map(int, facts["families"].split()))
                         if len(families) == index.items.width:
@@ -66,7 +67,8 @@ class Trie:
     def save(self, folder: Path, index: Index) -> None:
         """Write the arrays of this trie, which is the index's, beside its codes."""
         tensors = {name: array for name, array in vars(self).items() if isinstance(array, Tensor)}
-        save_file(tensors, folder / FILE, {"index": index.fingerprint, "families": " ".join(map(str, self.families))})
+        facts = {"format": FORMAT, "index": index.fingerprint, "families": " ".join(map(str, self.families))}
+        save_file(tensors, folder / FILE, facts)
         (folder / FILE).chmod(0o644)  # safetensors writes for the owner alone
 
     @cached_property
