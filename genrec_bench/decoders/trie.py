@@ -40,13 +40,15 @@ class Trie:
     early: Tensor  # (leaves above the last level,): how many nodes of the last level come before each in code order
     families: tuple[int, ...]  # (width,): the largest family of each level's nodes, the root's first
     width: int
+    n_tokens: int  # one more than the largest token
 
     @classmethod
     def build(cls, table: CodeTable, device: str | torch.device = "cpu") -> Trie:
         """From an item code table; cost: one sort, plus one pass per level."""
         arrays, families = _build(table.codes)
         tensors = {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
-        return cls(**tensors, families=families, width=table.width)
+        n_tokens = int(arrays["token"].max()) + 1
+        return cls(**tensors, families=families, width=table.width, n_tokens=n_tokens)
 
     @classmethod
     def of(cls, index: Index, device: str | torch.device = "cpu") -> Trie:
@@ -59,7 +61,8 @@ class Trie:
                         tensors = {name: saved.get_tensor(name).to(device) for name in saved.keys()}  # noqa: SIM118
                         families = tuple(map(int, facts["families"].split()))
                         if len(families) == index.items.width:
-                            return cls(**tensors, families=families, width=index.items.width)
+                            n_tokens = int(facts["tokens"])
+                            return cls(**tensors, families=families, width=index.items.width, n_tokens=n_tokens)
         except (SafetensorError, OSError, KeyError, TypeError, ValueError):
             pass  # damaged: what it held follows from the codes
         return cls.build(index.items, device)
@@ -67,7 +70,8 @@ class Trie:
     def save(self, folder: Path, index: Index) -> None:
         """Write the arrays of this trie, which is the index's, beside its codes."""
         tensors = {name: array for name, array in vars(self).items() if isinstance(array, Tensor)}
-        facts = {"format": FORMAT, "index": index.fingerprint, "families": " ".join(map(str, self.families))}
+        families = " ".join(map(str, self.families))
+        facts = {"format": FORMAT, "index": index.fingerprint, "families": families, "tokens": str(self.n_tokens)}
         save_file(tensors, folder / FILE, facts)
         (folder / FILE).chmod(0o644)  # safetensors writes for the owner alone
 
@@ -78,11 +82,6 @@ class Trie:
         places = np.empty_like(items)
         places[items] = np.arange(len(items), dtype=np.int32)
         return places
-
-    @cached_property
-    def n_tokens(self) -> int:
-        """One more than the largest token."""
-        return int(self.token.max()) + 1
 
     def check_columns(self, columns: int) -> None:
         """UsageError if a network that scores so many tokens lacks one of these codes."""
