@@ -207,9 +207,10 @@ class Backbone(Component):
         Returns logits `(users, beams, n_tokens + extra_columns)` for the next token, in fp32, and the new state.
         """
 
-    def hypothesis_bytes(self, length: int) -> int:
-        """Bytes on `device` that a hypothesis of `length` tokens takes in a state and while `advance` makes it, beyond what all
-        hypotheses of a user share; an upper bound. 0: not told, and the decoder `exact` bounds its own arrays alone."""
+    def hypothesis_bytes(self, length: int, source: int) -> int:
+        """Bytes on `device` that a hypothesis of `length` tokens after `source` tokens takes in a state and while `advance`
+        makes it, beyond what all hypotheses of a user share; an upper bound. 0: not told, and the decoder `exact` bounds its
+        own arrays alone."""
         return 0
 
     def fixed_start(self) -> FixedStart | None:
@@ -246,6 +247,9 @@ class Decoder(Component):
     """
 
     excludes_in_search: ClassVar[bool] = False
+
+    def check(self, index: Index) -> None:
+        """Called once the index exists, before anything is trained: ConfigError if this decoder cannot search it."""
 
     def prepare(self, train: TrainView, ctx: Context) -> None:
         """Called once, before the first search of a run: a decoder that weighs items may count them in training here."""

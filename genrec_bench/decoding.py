@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -108,10 +109,19 @@ def batches_of(lengths: Int64, beams: int) -> list[Int64]:
     return batches
 
 
-def overlap(searcher: Searcher, generator: Generator, queries: Queries, beams: int, *, exclude: bool) -> dict[str, Any]:
+def overlap(
+    searcher: Searcher,
+    generator: Generator,
+    queries: Queries,
+    beams: int,
+    *,
+    exclude: bool,
+    prepare: Callable[[Decoder], None],
+) -> dict[str, Any]:
     """Of a sample of users, how many of the ten best in fp32 are among the ten best in the decoder's precision."""
     some = queries.take(np.unique(np.linspace(0, len(queries) - 1, OVERLAP_USERS).astype(np.int64)))
     plain = Searcher(type(searcher.decoder)(replace(searcher.decoder.config, precision="fp32")), searcher.info)
+    prepare(plain.decoder)
     lists = [each.search(generator, some, beams, exclude=exclude)[0].items[:, :10] for each in (searcher, plain)]
     shared = [
         len({*own} & {*true} - {NO_HYPOTHESIS}) for own, true in zip(*(each.tolist() for each in lists), strict=True)
@@ -123,9 +133,12 @@ def overlap(searcher: Searcher, generator: Generator, queries: Queries, beams: i
 def decode(this: Run, generator: Generator) -> None:
     """Search the test cases under each history policy; one search serves both where the decoder searches alike."""
     decoder = Searcher(this.component("decoder"), this.info("decoder"))
-    with this.held("decoder", "prepare"):
-        ctx = Context(this.spec.seed, this.device, this.progress)
-        decoder.decoder.prepare(train_view(this.data, this.split), ctx)
+
+    def prepare(it: Decoder) -> None:
+        with this.held("decoder", "prepare"):
+            it.prepare(train_view(this.data, this.split), Context(this.spec.seed, this.device, this.progress))
+
+    prepare(decoder.decoder)
     queries = this.split.queries(this.split.test)
     beams = int(this.spec.beams or 0)
     excludes = decoder.decoder.excludes_in_search
@@ -150,8 +163,9 @@ def decode(this: Run, generator: Generator) -> None:
                 **decoder.counts,
             )
             if decoder.precision != "fp32":
-                told = overlap(decoder, generator, queries, beams, exclude=excludes)
-                this.found["throughput"] |= told
+                this.found["throughput"] |= overlap(
+                    decoder, generator, queries, beams, exclude=excludes, prepare=prepare
+                )
     for policy in POLICIES:
         this.rankings[policy] = ranking(found.get(policy, found["mask"]), queries, policy, beams)
     this.found["validity"] = validity.validity(found["mask"], queries.history, KS)

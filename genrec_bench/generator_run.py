@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,6 +58,8 @@ def validate_generator(this: Run) -> float:
 def make_generator(this: Run) -> tuple[Generator, Path]:
     """The untrained generator of this run on its index; and the index's folder."""
     index, folder = make_index(this)
+    with this.held("decoder", "check"):
+        this.component("decoder").check(index)
     backbone: Backbone = this.component("backbone")
     with this.held("backbone", "template"):
         template = backbone.template(this.spec.task, index)  # type: ignore[arg-type]
@@ -104,6 +106,7 @@ def make_index(this: Run) -> tuple[Index, Path]:
 
     with this.phase("index"):
         index, found = cached(folder, make, Index.load, fresh=this.force, progress=this.progress)
+    index = index if found else replace(index, folder=folder)  # where its trie lies
     assert index.users is not None
     this.found["index"] = {
         "n_tokens": index.n_tokens,

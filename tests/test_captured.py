@@ -102,7 +102,7 @@ def test_a_run_with_it_has_the_numbers_of_one_without(planted_file, tmp_path):
         run(spec_for(planted_file, set={"decoder.capture": how}), out=tmp_path / "runs") for how in ("on", "off")
     )
     assert on.metrics == off.metrics and on.validity == off.validity
-    assert on.throughput["captured_batches"] > 0 and "captured_batches" not in off.throughput
+    assert on.throughput["fixed_shape_batches"] > 0 and "fixed_shape_batches" not in off.throughput
 
 
 # few programs ---------------------------------------------------------------------------------------------------------
@@ -112,7 +112,7 @@ def test_batches_of_a_bucket_share_a_program_and_results_outlive_the_next_search
     decoder, counted = capturing()
     backbone, batches = network(), [batch_of(3, 15), batch_of(4, 9, seed=2), batch_of(4, 16, seed=5)]
     found = [decoder.generate(backbone, batch, INDEX, beams=6) for batch in batches]
-    assert counted.times == 1 and decoder.counts() == {"captured_batches": 1}
+    assert counted.times == 1 and decoder.counts() == {"fixed_shape_batches": 1}
     for batch, lists in zip(batches, found, strict=True):
         assert_same(lists, TrieDecoder().generate(backbone, batch, INDEX, beams=6))
 

@@ -93,9 +93,17 @@ def test_an_existing_file_is_never_replaced(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["mine"]
 
 
-def test_a_folder_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(OutputError, match="cannot be written"):
-        write_synthetic(SMALL, tmp_path / "none" / "synth")
+def test_folders_are_created(tmp_path):
+    write_synthetic(SMALL, tmp_path / "a" / "synth", tmp_path / "b" / "truth")
+    assert (tmp_path / "a" / "synth").is_file() and (tmp_path / "b" / "truth").is_file()
+
+
+@pytest.mark.parametrize(("out", "truth"), [("mine/synth", None), ("synth", "mine/truth")])
+def test_a_folder_that_cannot_be_is_named_before_anything_is_written(tmp_path, out, truth):
+    (tmp_path / "mine").write_text("a file")
+    with pytest.raises(OutputError, match=f"cannot write to {tmp_path / 'mine'}"):
+        write_synthetic(SMALL, tmp_path / out, truth and tmp_path / truth)
+    assert [file.name for file in tmp_path.iterdir()] == ["mine"]
 
 
 def test_an_interrupted_file_leaves_nothing_behind(tmp_path):

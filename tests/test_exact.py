@@ -11,9 +11,13 @@ import torch
 from fakes import PrefixBackbone, index_of, log_probability, prefix_free, sources
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from small_runs import spec_for
 
+from genrec_bench import run
+from genrec_bench.backbones.lightlm import LightLM
 from genrec_bench.bench import synthetic
 from genrec_bench.config import make_config
+from genrec_bench.decoders import exact
 from genrec_bench.decoders.decoders import FilterDecoder, TrieDecoder
 from genrec_bench.decoders.exact import ExactConfig, ExactDecoder, _best, _first
 from genrec_bench.errors import ConfigError, UsageError
@@ -99,9 +103,23 @@ def test_a_catalogue_beyond_the_memory_bound_is_one_line_that_names_the_option()
     codes = [[a, b, c] for a in range(60) for b in range(60) for c in range(40)]
     index = index_of(codes)
     decoder = ExactDecoder(make_config(ExactConfig, {"memory_mb": 1}, "decoder"))
-    with pytest.raises(ConfigError, match=r"144,000 items .* decoder.memory_mb is 1") as caught:
+    with pytest.raises(ConfigError, match=r"memory_mb is 1, .* 144,000 items .* needs 2: ") as caught:
         decoder.generate(PrefixBackbone(60), sources([1]), index, beams=50)
     assert "\n" not in str(caught.value)
+    with pytest.raises(ConfigError) as early:
+        decoder.check(index)
+    assert str(early.value) == str(caught.value)
+    enough = ExactDecoder(make_config(ExactConfig, {"memory_mb": 2}, "decoder"))
+    enough.check(index)
+    assert len(enough.generate(PrefixBackbone(60), sources([1]), index, beams=50)) == 1
+
+
+@pytest.mark.parametrize("part", [{"decoder": "exact"}, {"set": {"decoder.escalate": True}}])
+def test_a_run_asks_the_decoder_before_it_trains(planted_file, tmp_path, monkeypatch, part):
+    monkeypatch.setattr(exact, "LEAST", 10**6)
+    monkeypatch.setattr(LightLM, "fit", lambda *_: pytest.fail("it was trained"))
+    with pytest.raises(ConfigError, match=r"decoder\.(memory_mb is 1,024,|escalate )"):
+        run(spec_for(planted_file, **part), out=tmp_path / "runs")
 
 
 @given(st.lists(st.sampled_from([-np.inf, -2.0, -1.0, 0.5]), min_size=1, max_size=12), st.integers(1, 14))
@@ -123,7 +141,7 @@ def test_choosing_the_best_takes_no_more_memory_than_is_counted():
 class Heavy(PrefixBackbone):
     """One whose hypotheses take some memory."""
 
-    def hypothesis_bytes(self, length):
+    def hypothesis_bytes(self, length, source):
         return 2_000 * length
 
 

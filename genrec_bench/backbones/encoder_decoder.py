@@ -171,8 +171,8 @@ class EncoderDecoder(Backbone):
     def start(self, batch: Sources) -> DecodeState:
         return self._read(*pad_sources(batch, self.device))
 
-    def hypothesis_bytes(self, length: int) -> int:
-        return self.net.shape.hypothesis_bytes(length)
+    def hypothesis_bytes(self, length: int, source: int) -> int:
+        return self.net.shape.hypothesis_bytes(length, source)
 
     def fixed_start(self) -> FixedStart:
         return FixedStart(self.net, lambda batch, users, length: pad_sources(batch, "cpu", (users, length)), self._read)

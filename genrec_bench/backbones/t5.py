@@ -47,10 +47,10 @@ class T5Shape:
         """Columns of the logits: the code tokens, then the template words if they are scored."""
         return self.n_rows - 1 if self.scores_words else self.n_tokens
 
-    def hypothesis_bytes(self, length: int) -> int:
+    def hypothesis_bytes(self, length: int, source: int) -> int:
         """Of fp32: all layers' keys and values (`T5.step`), what one layer's attention makes of them, activations."""
-        keys = self.heads * self.d_kv * length
-        return 4 * (2 * self.layers * keys + WORKING * keys + WORKING * max(self.d_model, self.d_ff))
+        keys, seen = self.heads * self.d_kv * length, self.heads * max(length, source)
+        return 4 * (2 * self.layers * keys + WORKING * keys + 2 * seen + WORKING * max(self.d_model, self.d_ff))
 
 
 class RMSNorm(nn.Module):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from genrec_bench.cli.terminal import UNMEASURED, console, print_table, show, table
 
@@ -72,5 +72,12 @@ def conditions(record: RunRecord) -> str:
         told.get("batch_size") and f"batches of {told['batch_size']} users",
         told.get("beams") and f"{told['beams']} beams",
         told.get("precision"),
+        _overlap(told),
     ]
     return f"{record.system}: {', '.join(str(fact) for fact in facts if fact) or UNMEASURED}"
+
+
+def _overlap(told: Mapping[str, Any]) -> str | None:
+    """How a search in another precision than fp32 compares with one in fp32."""
+    share = told.get("fp32_overlap@10")
+    return None if share is None else f"{share:.1%} of the first ten in fp32 are found"

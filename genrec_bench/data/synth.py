@@ -1,4 +1,4 @@
-"""Synthetic interactions with planted clusters, for tests of scale: made in blocks of users, so any number fits.
+"""Synthetic interactions with planted clusters, for tests of scale: made in blocks of users, so any number of them fits.
 
 Users and items belong to one cluster each; most events of a user are items of its cluster, popular ones more often.
 Knows nothing of real data: what is found here says how well a method scales, not how well it recommends.
@@ -6,9 +6,10 @@ Knows nothing of real data: what is found here says how well a method scales, no
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from genrec_bench.errors import OutputError, UsageError
+from genrec_bench.folders import check_writable
 from genrec_bench.protocol import MIN_EVENTS
 from genrec_bench.types import Int32, Int64, Ragged, TrainView, spread
 
@@ -98,27 +100,26 @@ def write_synthetic(plan: Plan, path: Path, clusters_path: Path | None = None, t
 
     Columns `user_id`, `item_id` (int32) and `timestamp` (int64, seconds): what `--dataset file` reads by default.
     `clusters_path` gets every item's planted cluster (`item_id`, `cluster`). `tick` is called with users done. A file
-    appears whole or not at all; OutputError if it exists already or cannot be written.
+    appears whole or not at all, folders are created; OutputError if it exists already or cannot be written.
     """
     if clusters_path is not None and clusters_path.absolute() == path.absolute():
         raise OutputError(f"events and clusters need a file each, not both {path}", path=path)
     for target in filter(None, (path, clusters_path)):
         if target.exists():
             raise OutputError(f"{target} exists already: remove it, or name another file", path=target)
+        check_writable(target.absolute().parent, "name another file")
+        target.absolute().parent.mkdir(parents=True, exist_ok=True)
     met, interactions = np.zeros(plan.items, np.bool_), 0
-    try:
-        with _Whole(path, ("user_id", "item_id", "timestamp"), ("int32", "int32", "int64")) as events:
-            for number, block in enumerate(plan.blocks()):
-                met[block.values] = True
-                interactions += len(block.values)
-                events.write(_events(plan, number, block))
-                if tick is not None:
-                    tick(len(block))
-        if clusters_path is not None:
-            with _Whole(clusters_path, ("item_id", "cluster"), ("int32", "int32")) as truth:
-                truth.write([np.arange(plan.items, dtype=np.int32), plan.item_clusters])
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error.strerror or error}", path=path) from None
+    if clusters_path is not None:
+        with _whole(clusters_path, ("item_id", "cluster"), ("int32", "int32")) as truth:
+            truth([np.arange(plan.items, dtype=np.int32), plan.item_clusters])
+    with _whole(path, ("user_id", "item_id", "timestamp"), ("int32", "int32", "int64")) as events:
+        for number, block in enumerate(plan.blocks()):
+            met[block.values] = True
+            interactions += len(block.values)
+            events(_events(plan, number, block))
+            if tick is not None:
+                tick(len(block))
     return {"users": plan.users, "items": int(met.sum()), "interactions": interactions}
 
 
@@ -130,34 +131,24 @@ def _events(plan: Plan, number: int, block: Ragged) -> list[Any]:
     return [users, block.values, np.repeat(began, block.lengths) + STEP * places]
 
 
-class _Whole:
-    """A Parquet file that gets its name when it is complete; one row group per `write`."""
+@contextlib.contextmanager
+def _whole(path: Path, names: tuple[str, ...], types: tuple[str, ...]) -> Iterator[Callable[[list[Any]], None]]:
+    """What appends columns to a Parquet file, as a row group; the file gets its name when it is complete."""
+    import pyarrow as pa
+    import pyarrow.parquet
 
-    def __init__(self, path: Path, names: tuple[str, ...], types: tuple[str, ...]) -> None:
-        import pyarrow as pa
-
-        self.path = path
-        self.schema = pa.schema([(name, pa.type_for_alias(type_)) for name, type_ in zip(names, types, strict=True)])
-
-    def __enter__(self) -> _Whole:
-        import pyarrow.parquet
-
-        handle, name = tempfile.mkstemp(dir=self.path.parent, prefix=f".{self.path.name}.")
+    schema = pa.schema([(name, pa.type_for_alias(type_)) for name, type_ in zip(names, types, strict=True)])
+    part: Path | None = None
+    try:
+        handle, name = tempfile.mkstemp(dir=path.absolute().parent, prefix=f".{path.name}.")
         os.close(handle)
-        self.part = Path(name)
-        self.writer = pyarrow.parquet.ParquetWriter(self.part, self.schema, compression="zstd")
-        return self
-
-    def write(self, columns: list[Any]) -> None:
-        import pyarrow as pa
-
-        self.writer.write_table(pa.table(columns, schema=self.schema))
-
-    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
-        try:
-            self.writer.close()
-            if kind is None:
-                self.part.chmod(0o644)
-                self.part.replace(self.path)
-        finally:
-            self.part.unlink(missing_ok=True)
+        part = Path(name)
+        with pa.parquet.ParquetWriter(part, schema, compression="zstd") as writer:
+            yield lambda columns: writer.write_table(pa.table(columns, schema=schema))
+        part.chmod(0o644)
+        part.replace(path)
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror or error}", path=path) from None
+    finally:
+        if part is not None:
+            part.unlink(missing_ok=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -50,9 +51,14 @@ class TrieDecoder(Searching):
     def __init__(self, config: Any = None) -> None:
         super().__init__(config)
         self._exact = ExactDecoder(ExactConfig(precision=self.config.precision))
-        self._escalated = self._captured = 0
+        self._escalated, self._fixed = 0, ""  # where the last search had fixed shapes: what such a batch counts as
         self.programs = Programs()
         self._note: Callable[[str], None] = Quiet().note
+
+    def check(self, index: Index) -> None:
+        if self.config.escalate:
+            with _told_of_escalation(index, self._exact):
+                self._exact.check(index)
 
     def prepare(self, train: TrainView, ctx: Context) -> None:
         self._note = ctx.progress.note
@@ -64,7 +70,8 @@ class TrieDecoder(Searching):
             return nothing(len(batch), beams, index.items.width)
         trie = self.trie(index, backbone.device)
         found = self._replayed(backbone, batch, trie, beams, exclude)
-        self._captured = int(found is not None)
+        kind = "captured_batches" if trie.device.type == "cuda" else "fixed_shape_batches"
+        self._fixed = kind if found is not None else ""
         if found is None:
             with self.reduced(backbone):
                 found = beam_search(backbone, batch, trie, beams=beams, free=False, exclude=exclude)
@@ -72,7 +79,7 @@ class TrieDecoder(Searching):
 
     def counts(self) -> Mapping[str, int]:
         told = {"escalated_users": self._escalated} if self.config.escalate else {}
-        return {**told, "captured_batches": 1} if self._captured else told
+        return {**told, self._fixed: 1} if self._fixed else told
 
     def _replayed(
         self, backbone: Backbone, batch: Sources, trie: Trie, beams: int, exclude: Ragged | None
@@ -109,19 +116,26 @@ class TrieDecoder(Searching):
             return found
         some, beams = None if exclude is None else exclude.take(unsure), found.scores.shape[1]
         self._exact._built = self._built
-        try:
+        with _told_of_escalation(index, self._exact):
             again = self._exact.generate(backbone, batch.take(unsure), index, beams=beams, exclude=some)
-        except ConfigError as error:
-            raise ConfigError(
-                f"decoder.escalate searches again with `exact`, and {len(index.items):,} items are more than it holds in "
-                f"{self._exact.config.memory_mb:,} MB: leave it off and take more beams, or use --decoder exact with a larger "
-                "decoder.memory_mb",
-                part="decoder",
-                key="escalate",
-            ) from error
         places = np.arange(len(found))
         places[unsure] = len(found) + np.arange(len(unsure))
         return Generations.concatenate([found, again]).take(places)
+
+
+@contextmanager
+def _told_of_escalation(index: Index, exact: ExactDecoder) -> Iterator[None]:
+    """A memory bound that is too small, told to somebody who asked for `escalate` and not for `exact`."""
+    try:
+        yield
+    except ConfigError as error:
+        raise ConfigError(
+            f"decoder.escalate searches again with `exact`, and {len(index.items):,} items are more than it holds in "
+            f"{exact.config.memory_mb:,} MB: leave it off and take more beams, or use --decoder exact with a larger "
+            "decoder.memory_mb",
+            part="decoder",
+            key="escalate",
+        ) from error
 
 
 def proven(found: Generations, k: int) -> Bool:

@@ -44,6 +44,23 @@ class ExactDecoder(Searching):
     Config = ExactConfig
     excludes_in_search = True
 
+    def check(self, index: Index) -> None:
+        """ConfigError where a user is beyond the memory bound already without what the network adds."""
+        self._bytes_of_a_user(index, 4 * COPIES * index.n_tokens)
+
+    def _bytes_of_a_user(self, index: Index, per_node: int) -> int:
+        """Its scores, what choosing the best takes, and some nodes at a time. ConfigError if the bound is below that."""
+        items, bound = len(index.items), self.config.memory_mb
+        needed = 9 * items + LEAST * per_node
+        if needed > bound * 10**6:
+            raise ConfigError(
+                f"decoder.memory_mb is {bound:,}, and one user of {items:,} items with {index.n_tokens:,} tokens needs "
+                f"{-(-needed // 10**6):,}: raise it, or use the decoder trie",
+                part="decoder",
+                key="memory_mb",
+            )
+        return needed
+
     @torch.no_grad()
     def generate(
         self, backbone: Backbone, batch: Sources, index: Index, *, beams: int, exclude: Ragged | None = None
@@ -52,19 +69,10 @@ class ExactDecoder(Searching):
             return nothing(len(batch), beams, index.items.width)
         trie, items = self.trie(index, backbone.device), len(index.items)
         budget, columns = self.config.memory_mb * 10**6, index.n_tokens + backbone.extra_columns
-        states = sum(
-            backbone.hypothesis_bytes(length) for length in range(1, trie.width + 1)
-        )  # a chunk of each level is alive
+        lengths, source = range(1, trie.width + 1), int(batch.lengths.max(initial=0))
+        states = sum(backbone.hypothesis_bytes(length, source) for length in lengths)  # a chunk of each level is alive
         per_node = 4 * COPIES * columns + EDGE * max(trie.families) + states
-        per_user = 9 * items + LEAST * per_node  # its scores, what choosing the best takes, and some nodes at a time
-        if per_user > budget:
-            raise ConfigError(
-                f"decoder: {items:,} items and {columns:,} tokens need {per_user / 1e6:,.0f} MB for one user, "
-                f"and decoder.memory_mb is {self.config.memory_mb:,}: raise it, or use the decoder trie",
-                part="decoder",
-                key="memory_mb",
-            )
-        users = max(1, min(len(batch), budget // (2 * per_user)))
+        users = max(1, min(len(batch), budget // (2 * self._bytes_of_a_user(index, per_node))))
         nodes = (budget - users * 9 * items) // (users * per_node)
         rows = np.arange(len(batch))
         parts = []

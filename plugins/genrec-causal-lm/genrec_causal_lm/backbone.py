@@ -171,6 +171,9 @@ class CausalLM(Backbone):
             raise RuntimeError("this backbone has no weights yet: fit or load it first")
         return self.network
 
+    def hypothesis_bytes(self, length: int, source: int) -> int:
+        return self.layout.hypothesis_bytes(self.net, length, source)
+
     @torch.no_grad()
     def start(self, batch: Sources) -> Any:
         self._fits(int(batch.lengths.max(initial=0)) + 1)

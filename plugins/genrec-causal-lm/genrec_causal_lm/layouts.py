@@ -110,6 +110,12 @@ class TreeLayout:
         network(numbers, additive(_causal(there)), _places(numbers), 1, cache)
         return TreeState(pairs_of(cache), there, there.new_zeros(len(there), 1, 0, dtype=torch.long))
 
+    def hypothesis_bytes(self, network: CausalNetwork, length: int, source: int) -> int:
+        """A path's keys and values, in the new state and in the parts it is put together from; each part of `WIDE` hypotheses
+        has its own copy of the prompt and sees all that its hypotheses see."""
+        prompt = -(-source // WIDE)
+        return network.bytes_of(own=length + prompt, seen=source + WIDE * (length + 1), held=2)
+
     def advance(
         self, network: CausalNetwork, state: TreeState, tokens: Tensor, parents: Tensor
     ) -> tuple[Tensor, TreeState]:
@@ -186,6 +192,10 @@ class RowLayout:
         cache = DynamicCache()
         network(numbers, there.long(), _places_left(there), 1, cache)
         return RowState(pairs_of(cache), there, lengths, 0)
+
+    def hypothesis_bytes(self, network: CausalNetwork, length: int, source: int) -> int:
+        """Keys and values of the prompt and the path, as they are gathered and with the new position."""
+        return network.bytes_of(own=source + length, seen=source + length, held=2)
 
     def advance(
         self, network: CausalNetwork, state: RowState, tokens: Tensor, parents: Tensor
