@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -110,18 +109,10 @@ def batches_of(lengths: Int64, beams: int) -> list[Int64]:
 
 
 def overlap(
-    searcher: Searcher,
-    generator: Generator,
-    queries: Queries,
-    beams: int,
-    *,
-    exclude: bool,
-    prepare: Callable[[Decoder], None],
+    searcher: Searcher, plain: Searcher, generator: Generator, queries: Queries, beams: int, *, exclude: bool
 ) -> dict[str, Any]:
-    """Of a sample of users, how many of the ten best in fp32 are among the ten best in the decoder's precision."""
+    """Of a sample of users, how many of the ten best of `plain`, in fp32, are among the ten best of `searcher`."""
     some = queries.take(np.unique(np.linspace(0, len(queries) - 1, OVERLAP_USERS).astype(np.int64)))
-    plain = Searcher(type(searcher.decoder)(replace(searcher.decoder.config, precision="fp32")), searcher.info)
-    prepare(plain.decoder)
     lists = [each.search(generator, some, beams, exclude=exclude)[0].items[:, :10] for each in (searcher, plain)]
     shared = [
         len({*own} & {*true} - {NO_HYPOTHESIS}) for own, true in zip(*(each.tolist() for each in lists), strict=True)
@@ -132,13 +123,7 @@ def overlap(
 
 def decode(this: Run, generator: Generator) -> None:
     """Search the test cases under each history policy; one search serves both where the decoder searches alike."""
-    decoder = Searcher(this.component("decoder"), this.info("decoder"))
-
-    def prepare(it: Decoder) -> None:
-        with this.held("decoder", "prepare"):
-            it.prepare(train_view(this.data, this.split), Context(this.spec.seed, this.device, this.progress))
-
-    prepare(decoder.decoder)
+    decoder = _prepared(this, this.component("decoder"))
     queries = this.split.queries(this.split.test)
     beams = int(this.spec.beams or 0)
     excludes = decoder.decoder.excludes_in_search
@@ -163,13 +148,19 @@ def decode(this: Run, generator: Generator) -> None:
                 **decoder.counts,
             )
             if decoder.precision != "fp32":
-                this.found["throughput"] |= overlap(
-                    decoder, generator, queries, beams, exclude=excludes, prepare=prepare
-                )
+                config = replace(decoder.decoder.config, precision="fp32")
+                plain = _prepared(this, type(decoder.decoder)(config))
+                this.found["throughput"] |= overlap(decoder, plain, generator, queries, beams, exclude=excludes)
     for policy in POLICIES:
         this.rankings[policy] = ranking(found.get(policy, found["mask"]), queries, policy, beams)
     this.found["validity"] = validity.validity(found["mask"], queries.history, KS)
     lists.write_generations(this.folder / lists.GENERATIONS_FILE, found)
+
+
+def _prepared(this: Run, decoder: Decoder) -> Searcher:
+    with this.held("decoder", "prepare"):
+        decoder.prepare(train_view(this.data, this.split), Context(this.spec.seed, this.device, this.progress))
+    return Searcher(decoder, this.info("decoder"))
 
 
 def ranking(generations: Generations, queries: Queries, policy: str, beams: int) -> Ranking:

@@ -101,7 +101,7 @@ def test_folders_are_created(tmp_path):
 @pytest.mark.parametrize(("out", "truth"), [("mine/synth", None), ("synth", "mine/truth")])
 def test_a_folder_that_cannot_be_is_named_before_anything_is_written(tmp_path, out, truth):
     (tmp_path / "mine").write_text("a file")
-    with pytest.raises(OutputError, match=f"cannot write to {tmp_path / 'mine'}"):
+    with pytest.raises(OutputError, match=r"mine/(synth|truth) cannot be written"):
         write_synthetic(SMALL, tmp_path / out, truth and tmp_path / truth)
     assert [file.name for file in tmp_path.iterdir()] == ["mine"]
 

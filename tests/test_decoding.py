@@ -9,6 +9,7 @@ from small_runs import spec_for
 
 from genrec_bench import decoding, run
 from genrec_bench.bench import synthetic
+from genrec_bench.cli.results import conditions
 from genrec_bench.codes import CodeTable, Index
 from genrec_bench.config import make_config
 from genrec_bench.decoders.decoders import FilterDecoder, TrieConfig, TrieDecoder
@@ -94,6 +95,8 @@ def test_a_run_in_bf16_says_so_and_how_its_lists_overlap_with_those_in_fp32(plan
     assert plain.validity["certified@10"] == 1.0
     assert reduced.throughput["precision"] == "bf16" and 0.5 < reduced.throughput["fp32_overlap@10"] <= 1
     assert reduced.throughput["batch_tokens"] == decoding.BATCH_TOKENS
+    share = f"{reduced.throughput['fp32_overlap@10']:.1%} of the first ten in fp32 are found"
+    assert share in conditions(reduced) and "fp32 are" not in conditions(plain)
 
 
 def test_another_precision_is_refused():

@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 
 from genrec_bench.errors import OutputError, UsageError
-from genrec_bench.folders import check_writable
 from genrec_bench.protocol import MIN_EVENTS
 from genrec_bench.types import Int32, Int64, Ragged, TrainView, spread
 
@@ -107,13 +106,12 @@ def write_synthetic(plan: Plan, path: Path, clusters_path: Path | None = None, t
     for target in filter(None, (path, clusters_path)):
         if target.exists():
             raise OutputError(f"{target} exists already: remove it, or name another file", path=target)
-        check_writable(target.absolute().parent, "name another file")
-        target.absolute().parent.mkdir(parents=True, exist_ok=True)
     met, interactions = np.zeros(plan.items, np.bool_), 0
-    if clusters_path is not None:
-        with _whole(clusters_path, ("item_id", "cluster"), ("int32", "int32")) as truth:
+    with contextlib.ExitStack() as files:
+        events = files.enter_context(_whole(path, ("user_id", "item_id", "timestamp"), ("int32", "int32", "int64")))
+        if clusters_path is not None:
+            truth = files.enter_context(_whole(clusters_path, ("item_id", "cluster"), ("int32", "int32")))
             truth([np.arange(plan.items, dtype=np.int32), plan.item_clusters])
-    with _whole(path, ("user_id", "item_id", "timestamp"), ("int32", "int32", "int64")) as events:
         for number, block in enumerate(plan.blocks()):
             met[block.values] = True
             interactions += len(block.values)
@@ -140,6 +138,7 @@ def _whole(path: Path, names: tuple[str, ...], types: tuple[str, ...]) -> Iterat
     schema = pa.schema([(name, pa.type_for_alias(type_)) for name, type_ in zip(names, types, strict=True)])
     part: Path | None = None
     try:
+        path.absolute().parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.absolute().parent, prefix=f".{path.name}.")
         os.close(handle)
         part = Path(name)
@@ -148,7 +147,9 @@ def _whole(path: Path, names: tuple[str, ...], types: tuple[str, ...]) -> Iterat
         part.chmod(0o644)
         part.replace(path)
     except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error.strerror or error}", path=path) from None
+        raise OutputError(
+            f"{path} cannot be written: {error.strerror or error}; name another file", path=path
+        ) from None
     finally:
         if part is not None:
             part.unlink(missing_ok=True)

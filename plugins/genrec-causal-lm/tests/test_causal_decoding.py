@@ -1,5 +1,8 @@
 """Step by step, beam by beam, the logits are those of transformers' plain forward pass."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +12,9 @@ from genrec_causal_lm import layouts
 from genrec_causal_lm.backbone import CausalConfig, CausalLM
 
 from genrec_bench.backbones.trees import build_trees, take_batch
+from genrec_bench.codes import CodeTable, Index
 from genrec_bench.contracts import START
+from genrec_bench.decoders.exact import ExactConfig, ExactDecoder
 from genrec_bench.errors import ConfigError
 
 V = 6
@@ -185,3 +190,26 @@ def test_code_tokens_that_copy_a_checkpoints_words_are_worth_what_the_words_are(
         words = [token - V if token >= V else 20 + token for token in prompt] + [20 + V, 22]
         expected = untouched(input_ids=torch.tensor([words])).logits[0, -1, 20 : 20 + V]
         torch.testing.assert_close(logits[user, 0], expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.skipif(
+    not Path("/proc/self/clear_refs").exists(), reason="the peak of a process can be set back on Linux only"
+)
+@pytest.mark.parametrize(("layout", "bound"), [("tree", 96), ("rows", 96)])
+def test_the_full_ranking_stays_within_its_memory(layout, bound):
+    codes = [[a, 20 + b, 40 + c] for a in range(20) for b in range(20) for c in range(20)]
+    index = Index(CodeTable(np.array(codes, np.int32)), None, 60)
+    backbone = CausalLM(CausalConfig(layers=2, d_model=128, heads=4, d_ff=256, layout=layout))
+    backbone._place(backbone._new(60), "cpu")
+    batch = sources_of([[5, 25, 45] * 12] * 3)
+    decoder = ExactDecoder(ExactConfig(memory_mb=bound))
+    decoder.generate(backbone, batch.take(np.arange(1)), index, beams=10)  # what stays: the trie, buffers of libraries
+    Path("/proc/self/clear_refs").write_text("5")  # the peak is what is held now
+    held = peak_mb()
+    decoder.generate(backbone, batch, index, beams=10)
+    assert peak_mb() - held <= bound
+
+
+def peak_mb():
+    status = Path("/proc/self/status").read_text()
+    return int(re.search(r"VmHWM:\s+(\d+)", status)[1]) * 1024 / 10**6
