@@ -149,7 +149,7 @@ def test_where_nothing_can_be_captured_there_is_a_note_and_no_row(lab, monkeypat
     assert decode.captured(lab, Case(3, 6, 9), notes) == [] and "no graphs today" in notes.told[0]
 
 
-def test_a_case_says_when_its_search_was_captured(lab, monkeypatch):
+def test_a_case_says_when_its_search_had_fixed_shapes_without_a_graph(lab, monkeypatch):
     monkeypatch.setitem(lab.decoders, "trie", TrieDecoder(TrieConfig(capture="on")))
     row, _ = measure(lab, Case(2, 4, 8, rounds=1))
-    assert row.details["captured"] == "yes" and row.details["same lists %"] == 100
+    assert row.details["captured"] == "no, fixed shapes only" and row.details["same lists %"] == 100

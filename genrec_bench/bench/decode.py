@@ -251,8 +251,11 @@ def measure(lab: Lab, case: Case) -> tuple[Row, Agreement]:
         "ties %": 100 * agreement.tied,
         f"certified@{TOP} %": 100 * float(certified(found, found.items >= 0, TOP).mean()),
     }
-    if lab.decoders[case.decoder].counts().get("captured_batches"):
+    counts = lab.decoders[case.decoder].counts()
+    if counts.get("captured_batches"):
         details["captured"] = "yes"
+    elif counts.get("fixed_shape_batches"):
+        details["captured"] = "no, fixed shapes only"
     return Row(case.name, AGAINST[case.peer], ratio, "x", low, high, case.goal, details), agreement
 
 
