@@ -36,9 +36,10 @@ def test_a_whole_index_is_measured_in_a_process_of_its_own(method):
     assert told["method"].startswith("randomised" if method == "randomised" else "spectral")
 
 
-def test_reading_tells_bytes_per_interaction():
-    row = index.reading(SMALL)
-    assert row.unit == "B/interaction" and row.value >= 0 and row.details["GB"] > 0
+def test_reading_tells_bytes_per_interaction_of_both_formats():
+    rows = index.readings(SMALL)
+    assert [(row.goal, row.case.split(", ")[-1]) for row in rows] == [("8e", "parquet"), ("8f", "csv")]
+    assert all(row.unit == "B/interaction" and row.value >= 0 and row.details["GB"] > 0 for row in rows)
 
 
 def test_a_process_that_dies_is_told_in_one_line():

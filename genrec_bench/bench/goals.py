@@ -69,6 +69,7 @@ GOALS = (
         "B/interaction",
         "index",
     ),
+    _goal("8f", "the same of a CSV file", "at most", 150, "B/interaction", "index"),
     _goal("9", "scoring, against a Python loop; equal to ranx", "at least", 15, "x", "score"),
     _goal("10a", "on a GPU: decode 32 users, 20 beams, against HF + prefix function", "at least", 50, "x", "decode"),
     _goal("10b", "on a GPU: one captured batch", "at most", 2, "ms", "decode"),

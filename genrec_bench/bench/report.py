@@ -61,10 +61,10 @@ def section(result: Result) -> str:
     lines = [f"| {' | '.join(head)} |", f"| {' | '.join([':--', ':--', *['--:'] * (len(head) - 2)])} |"]
     for row in result.rows:
         spread = UNMEASURED if row.low is None or row.high is None else f"{figure(row.low)} to {figure(row.high)}"
-        told = [_cell(row.details.get(key)) for key in keys]
-        cells = [row.case, row.against or UNMEASURED, amount(row.value, row.unit), spread, *told]
-        told = " | ".join(cell.replace("|", r"\|") for cell in cells)
-        lines.append(f"| {told} |")
+        details = [_cell(row.details.get(key)) for key in keys]
+        cells = [row.case, row.against or UNMEASURED, amount(row.value, row.unit), spread, *details]
+        escaped = " | ".join(cell.replace("|", r"\|") for cell in cells)
+        lines.append(f"| {escaped} |")
     gpu = result.conditions.get("gpu")
     title = f"### `genrec bench {result.benchmark} --grid {result.grid}`" + (f" on {gpu}" if gpu else "")
     return "\n\n".join([title, stated(result), "\n".join(lines)])

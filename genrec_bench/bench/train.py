@@ -2,7 +2,8 @@
 
 First both take some steps on the same batches: unless their losses agree, no time is printed. Then each passes over all
 examples in its own way, ours in batches of similar length, a user's targets as one tree; the usual one in random batches,
-one sequence per target, as many a step as make it quicker. Data is made in memory: users stay in a cluster of items, with the lengths of real data sets.
+one sequence per target, as many a step as make it quicker. Data is made in memory: users stay in a cluster of items,
+with the lengths of real data sets.
 """
 
 from __future__ import annotations
