@@ -63,7 +63,9 @@ class Context:
 
     `folder` is its own checkpoint folder (None: keep nothing), `data_dir` where data files may lie, `cache_dir` where
     parsed data may be kept. `validate` is given to `Backbone.fit`: it scores the backbone as it is now on validation,
-    with the trie decoder, and returns ndcg@10. `task` is told to baselines only: both tasks share an index.
+    with the trie decoder, and returns ndcg@10. `built`, likewise, is to be called once the network exists and before its
+    first step: a decoder may refuse it then (`Decoder.check_network`). `task` is told to baselines only: both tasks share an
+    index.
     """
 
     seed: int = 0
@@ -73,6 +75,7 @@ class Context:
     data_dir: Path | None = None
     cache_dir: Path | None = None
     validate: Callable[[], float] | None = None
+    built: Callable[[], None] | None = None
     task: Task | None = None
 
     @property
@@ -250,6 +253,10 @@ class Decoder(Component):
 
     def check(self, index: Index) -> None:
         """Called once the index exists, before anything is trained: ConfigError if this decoder cannot search it."""
+
+    def check_network(self, backbone: Backbone, index: Index, source: int) -> None:
+        """Called once the backbone has its network, before the first step of training, with the longest source in tokens:
+        ConfigError if this decoder cannot search it. Backbones that do not call `Context.built` are not checked."""
 
     def prepare(self, train: TrainView, ctx: Context) -> None:
         """Called once, before the first search of a run: a decoder that weighs items may count them in training here."""

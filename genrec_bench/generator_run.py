@@ -129,7 +129,13 @@ def train(this: Run, generator: Generator) -> Path:
 
     def make(target: Path) -> dict[str, Any]:
         examples = make_examples(this.split.train(), this.spec.task, generator, target)  # type: ignore[arg-type]
-        ctx = Context(this.spec.seed, this.device, this.progress, target, validate=validate)
+
+        def built() -> None:
+            with this.held("decoder", "check_network"):
+                longest = int(examples.sources.lengths.max(initial=0))
+                this.component("decoder").check_network(backbone, index, longest)
+
+        ctx = Context(this.spec.seed, this.device, this.progress, target, validate=validate, built=built)
         with this.held("backbone", "fit"):
             told = backbone.fit(examples, ctx)
         report = {

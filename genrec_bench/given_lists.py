@@ -136,7 +136,7 @@ def _ordered(table: Table, columns: dict[str, str], cases: Int64, user: Callable
     if "rank" not in columns:
         assert scores is not None
         return np.lexsort((-scores, cases)), scores
-    ranks = table.whole_numbers(columns["rank"])
+    ranks = table.whole_numbers(columns["rank"], "ranks count from 1")
     order = np.lexsort((ranks, cases))
     first = np.searchsorted(cases[order], cases[order])
     wrong = np.zeros(len(order), np.bool_)

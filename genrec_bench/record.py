@@ -6,6 +6,7 @@ Tables, intervals and checks are computed from records only. Knows how to be wri
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
 import os
 import re
@@ -56,6 +57,7 @@ class RunRecord:
     process: Mapping[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     tier: str | None = None  # `re-scored`, or None for what was run here
+    digest: str | None = None  # of all the rest, so that a number edited by hand is found
     schema: int = SCHEMA
 
     @property
@@ -66,6 +68,20 @@ class RunRecord:
         variant = self.parameters.get("variant")
         named = {"backbone": f"{self.spec.get('backbone')} ({variant})"} if variant else {}
         return " / ".join(str(named.get(part, self.spec.get(part))) for part in ("indexer", "backbone", "decoder"))
+
+    def sealed(self) -> RunRecord:
+        """The same record with the digest of what it holds now."""
+        return replace(self, digest=self._digest())
+
+    @property
+    def intact(self) -> bool:
+        """Whether it is what was written: its digest holds. One without a digest may be anything."""
+        return self.digest == self._digest()
+
+    def _digest(self) -> str:
+        values = self.to_dict()
+        del values["digest"]
+        return hashlib.sha256(json.dumps(values, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
     @property
     def policies(self) -> tuple[str, ...]:
@@ -91,7 +107,7 @@ class RunRecord:
         odd = sorted(set(values) - known) or sorted({"spec", "spec_id", "system_id", "status"} - set(values))
         if odd:
             raise RecordError(f"{path or 'record'}: unknown or missing keys: {', '.join(odd)}", path=path)
-        plain = {"schema", "spec_id", "system_id", "status", "reason", "warnings", "tier"}
+        plain = {"schema", "spec_id", "system_id", "status", "reason", "warnings", "tier", "digest"}
         flat = sorted(key for key, value in values.items() if key not in plain and not isinstance(value, Mapping))
         if flat:
             raise RecordError(f"{path or 'record'}: not an object: {', '.join(flat)}", path=path)
@@ -116,8 +132,8 @@ class RunRecord:
         return record
 
     def write(self, folder: Path) -> None:
-        """Replace `folder/record.json` atomically."""
-        write_json(folder / RECORD_FILE, self.to_dict())
+        """Replace `folder/record.json` atomically, with the digest of what it holds."""
+        write_json(folder / RECORD_FILE, self.sealed().to_dict())
 
     @staticmethod
     def json_schema() -> dict[str, Any]:

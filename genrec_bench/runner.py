@@ -244,7 +244,7 @@ def _live(this: Run) -> RunRecord:
 def finish(this: Run) -> RunRecord:
     """Score the ranked lists of a run and write its record."""
     _score(this)
-    record = _record(this, "finished", None)
+    record = _record(this, "finished", None).sealed()
     record.write(this.folder)
     return record
 

@@ -78,6 +78,7 @@ def verify(folder: Path, data_dir: Path | None = None, progress: Progress | None
     data, split = load_data(spec, data_dir=data_dir, progress=progress)
     checks = [
         _check_spec_file(record, folder),
+        Check("digest", record.intact, "" if record.intact else "the record is not what the run wrote: it was edited"),
         same("spec", record.spec_id, spec.spec_id),
         same("system", record.system_id, spec.system_id),
         same("data", record.fingerprints.get("data"), data.fingerprint()),

@@ -137,11 +137,13 @@ def failed(spec: RunSpec | None = None) -> RunRecord:
     return RunRecord(spec.to_dict(), spec.spec_id, spec.system_id, "failed", reason="interrupted")
 
 
-def edit(folder: Path, *keys: str, value: Any) -> None:
-    """Change one number of `folder/record.json` by hand."""
+def edit(folder: Path, *keys: str, value: Any, sealed: bool = True) -> None:
+    """Change one number of `folder/record.json`, and its digest with it, unless that is left as it was."""
     path = folder / "record.json"
     values = inner = json.loads(path.read_text())
     for key in keys[:-1]:
         inner = inner[key]
     inner[keys[-1]] = value
     path.write_text(json.dumps(values))
+    if sealed:
+        RunRecord.from_dict(values).write(path.parent)

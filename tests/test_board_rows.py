@@ -56,7 +56,7 @@ def test_a_row_shows_all_that_it_promises(made) -> None:
     shown = {"size": "tiny 2+2x64/16", "seeds": "2*", "halluc.": "12.50%", "fill@10": "90.0%", "users/s": "123"}
     shown |= {"params": "1,234", "train s": "12.5", "on": "[1]", "tier": "reproduced", "standing": "unranked"}
     assert shown.items() <= mine.items()
-    assert "- [1] Some CPU, 2 threads, batch 64, fp32" in readme([made])
+    assert "- [1] Some CPU, Linux x86_64, 2 threads, batch 64, fp32, trained in fp32" in readme([made])
 
 
 def test_the_page_and_the_table_show_what_the_readme_shows(made) -> None:
@@ -66,7 +66,10 @@ def test_the_page_and_the_table_show_what_the_readme_shows(made) -> None:
         assert f">{text}<" in line, text
     (row,) = (row for row in csv.DictReader(io.StringIO(table([made]))) if row["system"] == "sci / lightlm / trie")
     assert row["size"] == "tiny 2+2x64/16" and row["seeds"] == "2" and row["tier"] == "reproduced"
-    assert row["hardware"] == "Some CPU, 2 threads, batch 64, fp32" and row["vs_item-counts"]
+    assert (
+        row["hardware"] == "Some CPU, Linux x86_64, 2 threads, batch 64, fp32, trained in fp32"
+        and row["vs_item-counts"]
+    )
 
 
 def test_a_single_seed_is_marked_and_has_no_spread(made) -> None:

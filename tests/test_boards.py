@@ -130,6 +130,24 @@ def test_a_failed_run_a_narrow_one_and_no_run_are_not_added(tmp_path) -> None:
         assert said in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("keys", "value"),
+    [
+        (("throughput", "users_per_second"), 99_999.0),
+        (("validity", "hallucination_rate"), 0.0),
+        (("parameters", "total"), 5),
+        (("phases", "fit"), 0.5),
+        (("digest",), None),
+    ],
+)
+def test_no_number_of_a_record_can_be_edited_by_hand(tmp_path, keys, value) -> None:
+    put(tmp_path / "runs", finished(), floor())
+    edit(tmp_path / "runs" / finished().spec_id, *keys, value=value, sealed=False)
+    done = genrec("add", tmp_path / "runs", "--to", tmp_path / "boards", "--no-verify")
+    assert done.exit_code == 1 and len(done.stdout.splitlines()) == 1
+    assert finished().spec_id in done.stderr and "edited" in done.stderr
+
+
 def test_a_run_whose_lists_do_not_give_its_numbers_is_not_added(tmp_path, go) -> None:
     record = go()
     place = tmp_path / "runs" / record.spec_id

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from small_runs import spec_for
 
 from genrec_bench import run
+from genrec_bench.backbones import encoder_decoder
 from genrec_bench.backbones.lightlm import LightLM
 from genrec_bench.bench import synthetic
 from genrec_bench.config import make_config
@@ -118,6 +119,14 @@ def test_a_catalogue_beyond_the_memory_bound_is_one_line_that_names_the_option()
 def test_a_run_asks_the_decoder_before_it_trains(planted_file, tmp_path, monkeypatch, part):
     monkeypatch.setattr(exact, "LEAST", 10**6)
     monkeypatch.setattr(LightLM, "fit", lambda *_: pytest.fail("it was trained"))
+    with pytest.raises(ConfigError, match=r"decoder\.(memory_mb is 1,024,|escalate )"):
+        run(spec_for(planted_file, **part), out=tmp_path / "runs")
+
+
+@pytest.mark.parametrize("part", [{"decoder": "exact"}, {"set": {"decoder.escalate": True}}])
+def test_the_network_s_memory_is_asked_for_before_the_first_step(planted_file, tmp_path, monkeypatch, part):
+    monkeypatch.setattr(LightLM, "hypothesis_bytes", lambda *_: 10**9)
+    monkeypatch.setattr(encoder_decoder, "fit", lambda *_, **__: pytest.fail("it was trained"))
     with pytest.raises(ConfigError, match=r"decoder\.(memory_mb is 1,024,|escalate )"):
         run(spec_for(planted_file, **part), out=tmp_path / "runs")
 

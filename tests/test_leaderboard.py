@@ -120,7 +120,13 @@ def test_speeds_of_different_hardware_are_never_averaged() -> None:
 
 def test_numbers_come_with_their_conditions() -> None:
     text = render([finished(), baseline()], "table")
-    for said in ("Some CPU, 2 threads, batch 64, fp32", "Beams: 50", "more than 0.9000", "60%", "fewer than 5 seeds"):
+    for said in (
+        "Some CPU, Linux x86_64, 2 threads, batch 64, fp32",
+        "Beams: 50",
+        "more than 0.9000",
+        "60%",
+        "fewer than 5 seeds",
+    ):
         assert said in text
     assert "\x1b" not in text
 
@@ -234,7 +240,7 @@ def test_what_is_no_run_is_named(tmp_path, name: str) -> None:
     (tmp_path / "garbled").mkdir()
     (tmp_path / "garbled" / "record.json").write_text("{")
     finished().write(tmp_path / "flat")
-    edit(tmp_path / "flat", "metrics", value=[])
+    edit(tmp_path / "flat", "metrics", value=[], sealed=False)
     with pytest.raises(RecordError, match=name):
         collect([tmp_path / name])
 

@@ -45,7 +45,7 @@ def test_records_of_every_kind_fit(record: RunRecord) -> None:
 
 def test_a_record_survives_being_written_and_read(tmp_path) -> None:
     finished().write(tmp_path)
-    assert RunRecord.read(tmp_path) == finished()
+    assert RunRecord.read(tmp_path) == finished().sealed()
 
 
 def test_a_record_may_warn_and_one_from_before_there_were_warnings_is_read(tmp_path) -> None:

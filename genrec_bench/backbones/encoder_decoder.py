@@ -120,6 +120,8 @@ class EncoderDecoder(Backbone):
 
     def fit(self, examples: Examples, ctx: Context) -> FitReport:
         self._begin(examples.n_tokens, ctx)
+        if ctx.built:
+            ctx.built()
         fast = None
         if self.config.compile:
             ctx.progress.note("torch.compile: the first step takes a minute or more")

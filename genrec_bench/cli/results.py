@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genrec_bench.cli.terminal import UNMEASURED, console, print_table, show, table
+from genrec_bench.leaderboard.training import NO, NOT_CONVERGED, converged, ending, parameters
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -28,6 +29,10 @@ def print_records(records: Sequence[RunRecord], folder: Path) -> None:
     print_table(validity_and_speed(records), caption="\n".join(conditions(record) for record in records))
     for warning in (warning for record in records for warning in record.warnings):
         console().print(f"warning: {warning}", style="bold red", soft_wrap=True)
+    for record in records:
+        if converged(record) == NO:
+            told = f"{record.system}: {NOT_CONVERGED}, training ended by {ending(record)}"
+            console().print(told, style="bold red", soft_wrap=True)
     console().print(f"\nrun folder: {folder}", soft_wrap=True)
 
 
@@ -51,7 +56,7 @@ def validity_and_speed(records: Sequence[RunRecord]) -> Table:
             show(record.validity.get("hallucination_rate"), ".2%"),
             show(record.validity.get("fill@10"), ".1%"),
             show(record.throughput.get("users_per_second"), ",.0f"),
-            show(record.parameters.get("total"), millions),
+            show(parameters(record), millions),
             show(record.spec.get("profile")),
             show(record.parameters.get("size") or None),
         )

@@ -62,23 +62,25 @@ class Table:
         """A column of finite numbers, `(n,)`."""
         return self._finite(name).astype(np.float32)
 
-    def whole_numbers(self, name: str) -> Int64:
-        """A column of whole numbers, `(n,)`; `8.0` and `1e9` count as whole, `0.5` does not."""
+    def whole_numbers(self, name: str, advice: str = "") -> Int64:
+        """A column of whole numbers, `(n,)`; `8.0` and `1e9` count as whole, `0.5` does not. `advice` for other than times."""
         column = _trimmed(self.columns[name])
         try:
             if column.null_count == 0:
                 return cast(Int64, column.cast(pa.int64()).to_numpy())
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
             pass  # floats, or a fault: the slow way tells which
-        values = self._finite(name, "; give times as whole numbers, such as seconds since 1970")
+        values = self._finite(name, f"; {advice or 'give times as whole numbers, such as seconds since 1970'}")
         broken = values != np.floor(values)
         if broken.any():
-            self._refuse(name, int(np.argmax(broken)), "no whole number; use a finer unit, such as milliseconds")
+            self._refuse(
+                name, int(np.argmax(broken)), f"no whole number; {advice or 'use a finer unit, such as milliseconds'}"
+            )
         large = np.abs(values) > EXACT
         if large.any():
             row = int(np.argmax(large))
             why = "too large to be exact in this notation" if abs(values[row]) < 2**63 else "too large for 64 bits"
-            self._refuse(name, row, f"{why}; use a coarser unit, such as seconds")
+            self._refuse(name, row, f"{why}; {advice or 'use a coarser unit, such as seconds'}")
         return values.astype(np.int64)
 
     def _finite(self, name: str, advice: str = "") -> Float64:

@@ -60,6 +60,11 @@ class TrieDecoder(Searching):
             with _told_of_escalation(index, self._exact):
                 self._exact.check(index)
 
+    def check_network(self, backbone: Backbone, index: Index, source: int) -> None:
+        if self.config.escalate:
+            with _told_of_escalation(index, self._exact):
+                self._exact.check_network(backbone, index, source)
+
     def prepare(self, train: TrainView, ctx: Context) -> None:
         self._note = ctx.progress.note
 

@@ -48,6 +48,17 @@ class ExactDecoder(Searching):
         """ConfigError where a user is beyond the memory bound already without what the network adds."""
         self._bytes_of_a_user(index, 4 * COPIES * index.n_tokens)
 
+    def check_network(self, backbone: Backbone, index: Index, source: int) -> None:
+        """ConfigError where a user is beyond the memory bound with the network's states."""
+        if len(index.items):
+            self._bytes_of_a_user(index, self._bytes_of_a_node(backbone, index, source))
+
+    def _bytes_of_a_node(self, backbone: Backbone, index: Index, source: int) -> int:
+        """Its logits, its children, and the states of the hypotheses above it: a chunk of each level is alive."""
+        trie = self.trie(index, backbone.device)
+        states = sum(backbone.hypothesis_bytes(length, source) for length in range(1, trie.width + 1))
+        return 4 * COPIES * (index.n_tokens + backbone.extra_columns) + EDGE * max(trie.families) + states
+
     def _bytes_of_a_user(self, index: Index, per_node: int) -> int:
         """Its scores, what choosing the best takes, and some nodes at a time. ConfigError if the bound is below that."""
         items, bound = len(index.items), self.config.memory_mb
@@ -68,10 +79,8 @@ class ExactDecoder(Searching):
         if not len(index.items):
             return nothing(len(batch), beams, index.items.width)
         trie, items = self.trie(index, backbone.device), len(index.items)
-        budget, columns = self.config.memory_mb * 10**6, index.n_tokens + backbone.extra_columns
-        lengths, source = range(1, trie.width + 1), int(batch.lengths.max(initial=0))
-        states = sum(backbone.hypothesis_bytes(length, source) for length in lengths)  # a chunk of each level is alive
-        per_node = 4 * COPIES * columns + EDGE * max(trie.families) + states
+        budget = self.config.memory_mb * 10**6
+        per_node = self._bytes_of_a_node(backbone, index, int(batch.lengths.max(initial=0)))
         users = max(1, min(len(batch), budget // (2 * self._bytes_of_a_user(index, per_node))))
         nodes = (budget - users * 9 * items) // (users * per_node)
         rows = np.arange(len(batch))

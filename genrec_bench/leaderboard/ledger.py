@@ -18,6 +18,7 @@ from genrec_bench.record import RESCORED, RunRecord
 
 FILE = "ledger.jsonl"
 FACTS = ("dataset", "task", "protocol", "data")  # what a trial and its board have in common
+WHEN = ("seconds", "time", "versions")  # in what a trial that was made again may differ
 Trial = Mapping[str, Any]
 
 
@@ -83,6 +84,10 @@ def check(trials: Sequence[Trial], facts: Mapping[str, Any], path: Path) -> None
             )
 
 
+def _outcome(trial: Trial) -> Trial:
+    return {key: value for key, value in trial.items() if key not in WHEN}
+
+
 def add(path: Path, boards: Mapping[Path, RunRecord]) -> list[Path]:
     """Append the trials of the ledger `path` to those of the boards they belong to, `boards` by folder with one of its
     records each; the ledgers written. Trials that are there already are left alone.
@@ -99,7 +104,8 @@ def add(path: Path, boards: Mapping[Path, RunRecord]) -> list[Path]:
         mine = [trial for trial in left if all(trial.get(key) == facts[key] for key in FACTS)]
         left = [trial for trial in left if trial not in mine]
         there = read_ledger(folder / FILE)
-        together = [*there, *(trial for trial in mine if trial not in there)]
+        known = [_outcome(trial) for trial in there]
+        together = [*there, *(trial for trial in mine if _outcome(trial) not in known)]
         check(together, facts, folder / FILE)
         if len(together) > len(there):
             changed[folder / FILE] = together

@@ -14,6 +14,7 @@ from importlib import resources
 from typing import Any
 
 from genrec_bench.leaderboard import tie_orders
+from genrec_bench.leaderboard.records import code_of
 from genrec_bench.leaderboard.rows import Board
 from genrec_bench.leaderboard.scatter import legend, scatter
 from genrec_bench.leaderboard.standings import YARDSTICK, Line, Standings
@@ -117,8 +118,10 @@ def _marked(note: str) -> str:
     return re.sub(r"`([^`]+)`", r"<code>\1</code>", re.sub(r"\*([\w-]+)\*", r"<em>\1</em>", escape(note)))
 
 
-def _class(name: str) -> str:
-    return ' class="text"' if name in TEXTS else ""
+def _class(name: str, text: str = "") -> str:
+    """Text stands left, and is told in full when pointed at, as a cell may cut it."""
+    told = f' title="{escape(text)}"' if text else ""
+    return f' class="text"{told}' if name in TEXTS else ""
 
 
 def _row(kind: str, columns: Sequence[tuple[str, str, str]], system_id: str | None = None) -> str:
@@ -126,7 +129,7 @@ def _row(kind: str, columns: Sequence[tuple[str, str, str]], system_id: str | No
     (_, first, value), *others = columns
     link = f'<a href="#system-{system_id}">{escape(first)}</a>' if system_id else escape(first)
     texts = [f'<th scope="row" data-value="{escape(value)}">{link}</th>']
-    texts += [f'<td{_class(name)} data-value="{escape(each)}">{escape(text)}</td>' for name, text, each in others]
+    texts += [f'<td{_class(name, text)} data-value="{escape(each)}">{escape(text)}</td>' for name, text, each in others]
     return f'<tr class="{kind}">{"".join(texts)}</tr>'
 
 
@@ -163,6 +166,7 @@ def _details(line: Line, policies: Sequence[Standings]) -> str:
             seconds(took),
             number(run.throughput.get("users_per_second"), "{:,.0f}"),
             str(run.environment.get("time") or NOT_MEASURED)[:10],
+            code_of(run),
         ]
         for run, took in zip(line.runs, line.seconds, strict=True)
     ]
@@ -175,6 +179,7 @@ def _details(line: Line, policies: Sequence[Standings]) -> str:
         "train s",
         "users/s",
         "on",
+        "code",
     ]
     spread = []
     for made in policies:

@@ -83,7 +83,7 @@ def _add(path: Path, root: Path, check: bool) -> Path:
                     path=path,
                 )
     if not file.exists():
-        write_json(file, record.to_dict())
+        write_json(file, record.sealed().to_dict())
     return file
 
 

@@ -15,6 +15,7 @@ from genrec_bench.errors import RecordError
 from genrec_bench.metrics.impossible import contradictions_of
 from genrec_bench.metrics.ranks import read_ranks
 from genrec_bench.record import RECORD_FILE, RunRecord
+from genrec_bench.types import digest
 
 PLACE = re.compile(r"(?<![\w.)])(?:~?/(?:[\w.@+-]+/)+[\w.@+-]*|[A-Za-z]:\\\w)")  # a path of somebody's machine
 Refuse = Callable[[RecordError], None]
@@ -64,11 +65,17 @@ def _refusing(refuse: Refuse | None) -> Iterator[None]:
 
 
 def _read(path: Path) -> RunRecord:
-    record = RunRecord.read(path)
+    record = whole = RunRecord.read(path)
     if record.status == "finished":
         ranks = {str(policy): read_ranks(record.ranks.get(policy), path.parent) for policy in record.policies}
         record = replace(record, ranks=ranks)
         check_possible(record)
+        if not whole.intact:
+            raise RecordError(
+                f"{name_of(record)}: {path} is not what the run wrote (its digest does not hold): it was edited, or is of "
+                "another version. Remove it or run it again",
+                path=path,
+            )
     return record
 
 
@@ -92,6 +99,12 @@ def check_possible(record: RunRecord) -> None:
 def name_of(record: RunRecord) -> str:
     """A run in words: its system, seed and id."""
     return f"{record.system} (seed {record.spec.get('seed', 0)}, run {record.spec_id})"
+
+
+def code_of(record: RunRecord) -> str:
+    """Which code of its components a run ran on: eight digits that are equal where all of it was."""
+    told = {part: found.get("code") for part, found in record.components.items() if part != "dataset"}
+    return digest(json.dumps(told, sort_keys=True))[:8]
 
 
 def _files(path: Path) -> Iterator[Path]:

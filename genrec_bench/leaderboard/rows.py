@@ -176,16 +176,22 @@ def _mean(values: Iterable[float | None]) -> float | None:
 
 
 def hardware_of(record: RunRecord) -> str | None:
-    """What speed depends on, in words: the device with its threads, batch and precision."""
+    """What speed depends on, in words: the machine, threads, batch and precision; and the precision it was trained in.
+
+    Processors of one name may differ, as their instructions are not in it: so the operating system's release is named too.
+    """
     if record.tier:
         return None  # the machine that scored the lists is not the one that made them
     environment, throughput = record.environment, record.throughput
     device = str(throughput.get("device") or "cpu")
     name = environment.get("cpu") if device.startswith("cpu") else environment.get("gpu")
     threads = throughput.get("threads") or environment.get("threads")
-    parts = [name or (device if throughput else None)]
+    system = str(environment.get("platform") or "").split("-with-")[0]
+    parts = [name or (device if throughput else None), system]
     if device.startswith("cpu") and threads:
         parts.append(f"{threads} thread{'s' if threads > 1 else ''}")
     parts += [f"batch {throughput['batch_size']}"] if throughput.get("batch_size") else []
     parts += [str(throughput["precision"])] if throughput.get("precision") else []
+    trained = record.training.get("precision")
+    parts += [f"trained in {trained}"] if trained and throughput.get("precision") else []
     return ", ".join(part for part in parts if part) or None

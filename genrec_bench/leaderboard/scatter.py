@@ -60,8 +60,11 @@ def scatter(made: Standings) -> str:
             f'<a href="#system-{line.row.system_id}" aria-label="{escape(told)}"><title>{escape(told)}</title>{shape}'
         )
         if line in labelled:
-            label = _free(x, y, len(name) * LETTER, taken)
-            parts.append(f'<text x="{x + 8:.1f}" y="{label:.1f}">{escape(name)}</text>')
+            width, anchor, at = len(name) * LETTER, "start", x + 8
+            if at + width > WIDTH:  # a long name at the right edge stands on the left of its mark
+                anchor, at = "end", x - 8
+            label = _free(at - (width if anchor == "end" else 0), y, width, taken)
+            parts.append(f'<text x="{at:.1f}" y="{label:.1f}" text-anchor="{anchor}">{escape(name)}</text>')
         parts.append("</a>")
     return "\n".join([*parts, "</svg>"])
 
@@ -93,7 +96,7 @@ def legend(made: Standings) -> list[str]:
 
 
 def _free(x: float, y: float, width: float, taken: list[tuple[float, float, float]]) -> float:
-    """A height for a label of that width beside (x, y) that no earlier label covers; notes it in `taken`."""
+    """A height near `y` for a label of that width from `x` on that no earlier label covers; notes it in `taken`."""
     at = y + 4
     while any(x < right and left < x + width and abs(at - height) < 12 for left, right, height in taken):
         at -= 12

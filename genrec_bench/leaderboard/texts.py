@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
+from genrec_bench.leaderboard.records import code_of
 from genrec_bench.leaderboard.rows import RANKED_SEEDS, Board
 from genrec_bench.leaderboard.standings import YARDSTICK, Line, Standings
 from genrec_bench.leaderboard.tables import NOT_MEASURED, SHOWN, board_notes, hardware_classes, number
@@ -102,6 +103,11 @@ def notes(made: Standings) -> list[str]:
     if any(run.training.get("cached") for line in made.lines for run in line.runs):
         told.append(
             "train s: rows whose weights another row trained (the same to the last bit) show the seconds of that training."
+        )
+    if several := [line for line in made.lines if len({code_of(run) for run in line.runs}) > 1]:
+        told.append(
+            f"The seeds of {len(several)} rows ran on more than one version of their components' code (column code of a row's "
+            "seeds in index.html): what changed between them is in CHANGELOG.md, and ± holds it too."
         )
     if any(line.standing == "tied" for line in made.lines):
         told.append("Rows that are *tied* cannot be told from the first ranked row: none of them is the best.")

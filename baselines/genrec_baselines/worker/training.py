@@ -175,7 +175,7 @@ def fit(config, model, batches, ranker, job, host):
         ended = "closed form" if closed else "early stop" if stopped else "epochs"
     except OutOfTime:
         ended = "time limit"
-    if batches.cut and ended == "epochs":
+    if batches.cut and not closed:  # whatever the validation of half an epoch said
         ended = "time limit"
     checkpoint = torch.load(trainer.saved_model_file, map_location=config["device"])
     model.load_state_dict(checkpoint["state_dict"])

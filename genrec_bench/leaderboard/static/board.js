@@ -34,6 +34,9 @@ function show() {
       const text = row.textContent.toLowerCase();
       row.hidden = !words.every((word) => text.includes(word));
       shown += row.hidden ? 0 : 1;
+      const link = row.cells[0].querySelector("a");
+      const mark = link && board.querySelector(`svg a[href="${link.getAttribute("href")}"]`);
+      if (mark) mark.style.display = row.hidden ? "none" : "";
     }
     if (!board.hidden) count.textContent = `${shown} of ${table.tBodies[0].rows.length} rows`;
   }

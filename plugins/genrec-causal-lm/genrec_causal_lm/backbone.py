@@ -138,6 +138,8 @@ class CausalLM(Backbone):
             torch.manual_seed(ctx.seed)
             self._place(self._new(examples.n_tokens), ctx.device)
         self._fits(int(examples.sources.lengths.max(initial=0)) + examples.targets.shape[1])
+        if ctx.built:
+            ctx.built()
         return fit(self.net, self.layout, examples, self.config, ctx)
 
     def _new(self, n_tokens: int) -> CausalNetwork:
