@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from genrec_bench.errors import UsageError
 from genrec_bench.leaderboard.standings import YARDSTICK, Line, Standings
 from genrec_bench.leaderboard.tables import NOT_MEASURED
-from genrec_bench.leaderboard.texts import HEADER, TEXTS, cells
+from genrec_bench.leaderboard.texts import HEADER, TEXTS, cells, short_name
 
 PLACE = re.compile(r"(<!-- board (\S+) (\d+) -->\n).*?(<!-- end of board -->)", re.DOTALL)
 DIFFERENCE = re.compile(r"(<!-- difference (\S+) -->).*?(<!-- end of difference -->)", re.DOTALL)
@@ -47,16 +47,14 @@ def excerpt(made: Standings, rows: int) -> str:
     texts = cells(made)
     best = next((at for at, line in enumerate(made.lines) if is_generator(line)), None)
     shown = [at for at, line in enumerate(made.lines) if at < rows or at == best or line.row.system in ALWAYS]
-    columns = [HEADER.index(name) for name in COLUMNS]
+
+    def name(texts: Sequence[str]) -> str:
+        return short_name(texts[HEADER.index("system")], texts[HEADER.index("options")])
+
+    columns = [HEADER.index(column) for column in COLUMNS]
     lines = [["", *COLUMNS], ["--:", *(":--" if name in TEXTS else "--:" for name in COLUMNS)]]
-    lines += [[f"{at + 1}", _name(texts[at]), *(texts[at][column] for column in columns[1:])] for at in shown]
+    lines += [[f"{at + 1}", name(texts[at]), *(texts[at][column] for column in columns[1:])] for at in shown]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _name(texts: Sequence[str]) -> str:
-    """A row's system with what tells it from others of that name."""
-    options = re.sub(r"\b\w+\.(?=\w+=)", "", texts[HEADER.index("options")]).replace(" ", ", ")
-    return texts[HEADER.index("system")] + (f" ({options})" if options else "")
 
 
 def is_generator(line: Line) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from html import escape
 
 from genrec_bench.leaderboard.standings import YARDSTICK, Line, Standings
-from genrec_bench.leaderboard.tables import hardware_classes
+from genrec_bench.leaderboard.texts import short_name
 from genrec_bench.protocol import SELECTION
 
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 760, 390, 60, 45, 28, 150
@@ -18,10 +18,10 @@ SHAPES = ("circle", "square", "triangle", "diamond")
 
 def scatter(made: Standings) -> str:
     """An SVG element, or an empty text where fewer than two rows were timed."""
-    lines = [line for line in made.lines if line.row.users_per_second and line.row.hardware]
+    lines = _timed(made)
     if len(lines) < 2:
         return ""
-    places = hardware_classes(made.board)
+    places = _places(lines)
     speeds = [math.log10(line.row.users_per_second or 1) for line in lines]
     low, high = math.floor(min(speeds)), max(math.ceil(max(speeds)), math.floor(min(speeds)) + 1)
     most = max(line.row.metrics[SELECTION] for line in lines)
@@ -51,7 +51,7 @@ def scatter(made: Standings) -> str:
     labelled = _labelled(lines)
     for line, speed in zip(lines, speeds, strict=True):
         x, y = across(speed), up(line.row.metrics[SELECTION])
-        name = f"{line.row.system} {line.row.options}".strip()
+        name = short_name(line.row.system, line.row.options)
         told = (
             f"{name}: {line.row.metrics[SELECTION]:.4f}, {line.row.users_per_second:,.0f} users/s, {line.row.hardware}"
         )
@@ -67,6 +67,15 @@ def scatter(made: Standings) -> str:
             parts.append(f'<text x="{at:.1f}" y="{label:.1f}" text-anchor="{anchor}">{escape(name)}</text>')
         parts.append("</a>")
     return "\n".join([*parts, "</svg>"])
+
+
+def _timed(made: Standings) -> list[Line]:
+    return [line for line in made.lines if line.row.users_per_second and line.row.hardware]
+
+
+def _places(lines: Sequence[Line]) -> list[str]:
+    """The hardware classes of the plotted rows, in the order they appear."""
+    return list(dict.fromkeys(line.row.hardware or "" for line in lines))
 
 
 def _labelled(lines: Sequence[Line]) -> list[Line]:
@@ -86,9 +95,10 @@ def _labelled(lines: Sequence[Line]) -> list[Line]:
 
 def legend(made: Standings) -> list[str]:
     """Which shape is which hardware, in words; and which rows have labels."""
-    places = hardware_classes(made.board)
+    lines = _timed(made)
+    places = _places(lines)
     told = [f"{SHAPES[at % len(SHAPES)]}: {place}" for at, place in enumerate(places)]
-    if sum(bool(line.row.users_per_second and line.row.hardware) for line in made.lines) > FEW:
+    if len(lines) > FEW:
         told.append(
             f"labelled: rows that no other on their hardware beats in both, and {YARDSTICK}; the others tell their name when pointed at"
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Mapping
 from typing import Any
@@ -47,6 +48,12 @@ def cells(made: Standings) -> list[list[str]]:
         for line in made.lines
     ]
     return rows + [[name, "", *[NOT_MEASURED] * (len(HEADER) - 2)] for name in made.missing]
+
+
+def short_name(system: str, options: str) -> str:
+    """A row's name with the options in which it differs: `item-knn (neighbours=200, shrink=50)`."""
+    told = re.sub(r"\b\w+\.(?=\w+=)", "", options).replace(" ", ", ")
+    return f"{system} ({told})" if told else system
 
 
 def dagger(number: int) -> str:
