@@ -132,7 +132,7 @@ def train(this: Run, generator: Generator) -> Path:
 
         def built() -> None:
             with this.held("decoder", "check_network"):
-                longest = int(examples.sources.lengths.max(initial=0))
+                longest = int(generator.render(this.split.queries(this.split.test)).lengths.max(initial=0))
                 this.component("decoder").check_network(backbone, index, longest)
 
         ctx = Context(this.spec.seed, this.device, this.progress, target, validate=validate, built=built)

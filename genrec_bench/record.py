@@ -79,8 +79,10 @@ class RunRecord:
         return self.digest == self._digest()
 
     def _digest(self) -> str:
-        values = self.to_dict()
-        del values["digest"]
+        """Of all that it says; what is empty says nothing, so that a later version may add keys."""
+        values = {
+            key: value for key, value in self.to_dict().items() if key != "digest" and value not in (None, {}, [])
+        }
         return hashlib.sha256(json.dumps(values, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
     @property

@@ -34,6 +34,12 @@ def still_holds(earlier: RunRecord, spec: RunSpec, data: Interactions, folder: P
             f"`genrec verify {folder}` shows what differs, --force runs it again",
             path=folder,
         )
+    if not earlier.intact:
+        raise RecordError(
+            f"the record in {folder} is not what the run wrote, as its digest does not hold: it was edited, or is of an earlier "
+            "version; --force runs it again",
+            path=folder,
+        )
     if {part: facts.get("code") for part, facts in earlier.components.items()} != _codes(spec):
         progress.note(f"{folder} was made by another version of its components: --force makes it anew")
     return True

@@ -110,7 +110,9 @@ def test_trials_are_added_to_the_boards_they_belong_to_and_once(root, tmp_path) 
     file = write(tmp_path / "tuned", trials(3))
     done = genrec("add", "--ledger", file, "--to", root)
     assert done.exit_code == 0 and done.stdout.strip() == str(root / BOARD / FILE)
-    again = write(tmp_path / "tuned", trials(3, seconds=9.0, time="later", versions="others"))  # with the same outcomes
+    again = write(
+        tmp_path / "tuned", trials(3, seconds=9.0, time="later", versions="others", cached=True)
+    )  # with the same outcomes
     assert genrec("add", "--ledger", again, "--to", root).exit_code == 0
     assert (root / BOARD / FILE).read_text() == "".join(json.dumps(trial) + "\n" for trial in trials(3))
     write(tmp_path / "tuned", trials(2) + trials(2, "sci/lightlm", "b2"))

@@ -19,6 +19,7 @@ from example_records import RANKS, baseline_spec, edit, failed, finished, genera
 
 from genrec_bench.cli.main import cli
 from genrec_bench.cli.run import build_spec, run
+from genrec_bench.errors import RecordError
 from genrec_bench.leaderboard.excerpt import excerpt
 from genrec_bench.leaderboard.publish import add, build
 from genrec_bench.leaderboard.standings import standings, tier_of
@@ -146,6 +147,29 @@ def test_no_number_of_a_record_can_be_edited_by_hand(tmp_path, keys, value) -> N
     done = genrec("add", tmp_path / "runs", "--to", tmp_path / "boards", "--no-verify")
     assert done.exit_code == 1 and len(done.stdout.splitlines()) == 1
     assert finished().spec_id in done.stderr and "edited" in done.stderr
+
+
+def test_a_record_that_was_edited_on_the_board_has_no_row_and_no_run_joins_it(board, tmp_path) -> None:
+    file = next(board.glob(f"*/*/*/records/{finished().spec_id}.json"))
+    told = json.loads(file.read_text())
+    told["throughput"]["users_per_second"] *= 3
+    file.write_text(json.dumps(told))
+    refused: list[RecordError] = []
+    (folder,) = build(board, refused.append)
+    assert [finished().spec_id in str(error) and "digest" in str(error) for error in refused] == [True]
+    assert finished().system not in (folder / "table.csv").read_text()
+    again = genrec("add", tmp_path / "runs" / finished().spec_id, "--to", board, "--no-verify")
+    assert again.exit_code == 1 and "digest" in again.stderr
+
+
+def test_seeds_of_several_versions_are_told(tmp_path) -> None:
+    from genrec_bench.leaderboard.texts import notes
+
+    said = "The seeds of 1 rows ran on more than one version"
+    others = {part: {**found, "code": "f" * 64} for part, found in finished().components.items()}
+    for components, told in ((finished().components, False), (others, True)):
+        made = standings([finished(), finished(generator_spec(seed=1), components=components), floor()], "mask")
+        assert any(note.startswith(said) for note in notes(made)) == told
 
 
 def test_a_run_whose_lists_do_not_give_its_numbers_is_not_added(tmp_path, go) -> None:

@@ -18,7 +18,7 @@ from genrec_bench.record import RESCORED, RunRecord
 
 FILE = "ledger.jsonl"
 FACTS = ("dataset", "task", "protocol", "data")  # what a trial and its board have in common
-WHEN = ("seconds", "time", "versions")  # in what a trial that was made again may differ
+WHEN = ("seconds", "time", "versions", "cached", "resumed_from")  # in what a trial that was made again may differ
 Trial = Mapping[str, Any]
 
 

@@ -120,15 +120,16 @@ def _marked(note: str) -> str:
 
 def _class(name: str, text: str = "") -> str:
     """Text stands left, and is told in full when pointed at, as a cell may cut it."""
-    told = f' title="{escape(text)}"' if text else ""
-    return f' class="text"{told}' if name in TEXTS else ""
+    if name not in TEXTS:
+        return ""
+    return ' class="text"' + (f' title="{escape(text)}"' if text else "")
 
 
 def _row(kind: str, columns: Sequence[tuple[str, str, str]], system_id: str | None = None) -> str:
     """A table row from (heading, text, value to sort by)."""
     (_, first, value), *others = columns
     link = f'<a href="#system-{system_id}">{escape(first)}</a>' if system_id else escape(first)
-    texts = [f'<th scope="row" data-value="{escape(value)}">{link}</th>']
+    texts = [f'<th scope="row" title="{escape(first)}" data-value="{escape(value)}">{link}</th>']
     texts += [f'<td{_class(name, text)} data-value="{escape(each)}">{escape(text)}</td>' for name, text, each in others]
     return f'<tr class="{kind}">{"".join(texts)}</tr>'
 

@@ -16,7 +16,7 @@ from genrec_bench.errors import RecordError, UsageError
 from genrec_bench.leaderboard import issues, ledger, tie_orders
 from genrec_bench.leaderboard.excerpt import renew
 from genrec_bench.leaderboard.pages import FILES, front_page
-from genrec_bench.leaderboard.records import check_possible, collect, name_of, places
+from genrec_bench.leaderboard.records import check_intact, check_possible, collect, name_of, places
 from genrec_bench.leaderboard.rows import BOARD_BEAMS
 from genrec_bench.leaderboard.standings import Standings, marked, standings
 from genrec_bench.metrics.ranks import read_ranks
@@ -72,6 +72,8 @@ def _add(path: Path, root: Path, check: bool) -> Path:
     file = folder / f"{record.spec_id}.json"
     for other in sorted(folder.glob("*.json")):
         theirs = RunRecord.read(other)
+        if other == file:
+            check_intact(theirs, file)
         if other == file and (theirs.metrics, theirs.ranks) != (record.metrics, record.ranks):
             raise RecordError(
                 f"{name_of(record)} is on the board with other numbers: remove {file} first, and say why", path=path
@@ -226,8 +228,9 @@ def measure_ties(
 def _read(file: Path, folder: Path) -> RunRecord:
     record = RunRecord.read(file)
     ranks = {policy: read_ranks(record.ranks.get(policy), file.parent) for policy in record.policies}
+    check_publishable(replace(record, ranks=ranks))
+    check_intact(record, file)
     record = replace(record, ranks=ranks)
-    check_publishable(record)
     if file.stem != record.spec_id:
         raise RecordError(f"{name_of(record)} lies under another name, so it may count twice: remove it", path=file)
     place = board_folder(Path(), record)

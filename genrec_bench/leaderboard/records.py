@@ -70,12 +70,7 @@ def _read(path: Path) -> RunRecord:
         ranks = {str(policy): read_ranks(record.ranks.get(policy), path.parent) for policy in record.policies}
         record = replace(record, ranks=ranks)
         check_possible(record)
-        if not whole.intact:
-            raise RecordError(
-                f"{name_of(record)}: {path} is not what the run wrote (its digest does not hold): it was edited, or is of "
-                "another version. Remove it or run it again",
-                path=path,
-            )
+        check_intact(whole, path)
     return record
 
 
@@ -84,6 +79,16 @@ def unfinished(records: Iterable[RunRecord]) -> str:
     counts = Counter(record.status for record in records if record.status != "finished")
     total, parts = sum(counts.values()), ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
     return f"{total} run{'s' if total > 1 else ''} not shown: {parts}" if total else ""
+
+
+def check_intact(record: RunRecord, path: Path) -> None:
+    """RecordError naming the row if its record is not what the run wrote."""
+    if not record.intact:
+        raise RecordError(
+            f"{name_of(record)}: {path.name} is not what the run wrote, as its digest does not hold: it was edited, or is of an "
+            "earlier version. Remove it or run it again with --force",
+            path=path,
+        )
 
 
 def check_possible(record: RunRecord) -> None:

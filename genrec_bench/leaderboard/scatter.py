@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from html import escape
-from itertools import count
 
 from genrec_bench.leaderboard.standings import YARDSTICK, Line, Standings
 from genrec_bench.leaderboard.texts import short_name
@@ -107,15 +106,17 @@ def legend(made: Standings) -> list[str]:
 
 
 def _free(x: float, y: float, width: float, taken: list[tuple[float, float, float]]) -> float:
-    """A height near `y` for a label of that width from `x` on that no earlier label covers; notes it in `taken`."""
-    for step in count():
-        at = (
-            y + 4 + 12 * (step + 1 >> 1) * (1 if step % 2 else -1)
-        )  # beside it, then below and above, further and further
-        if not any(x < right and left < x + width and abs(at - height) < 12 for left, right, height in taken):
-            break
-    taken.append((x, x + width, at))
-    return at
+    """A height near `y`, above the axis, for a label of that width from `x` on that no earlier label covers; notes it in
+    `taken`."""
+
+    def covered(at: float) -> bool:
+        return any(x < right and left < x + width and abs(at - height) < 12 for left, right, height in taken)
+
+    beside = min(y + 4, HEIGHT - BOTTOM - 3)
+    tried = (at for step in range(0, HEIGHT, 12) for at in (beside + step, beside - step))
+    found = next((at for at in tried if TOP <= at < HEIGHT - BOTTOM and not covered(at)), beside)
+    taken.append((x, x + width, found))
+    return found
 
 
 def _shape(name: str, x: float, y: float) -> str:

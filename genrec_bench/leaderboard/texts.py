@@ -114,7 +114,7 @@ def notes(made: Standings) -> list[str]:
     if several := [line for line in made.lines if len({code_of(run) for run in line.runs}) > 1]:
         told.append(
             f"The seeds of {len(several)} rows ran on more than one version of their components' code (column code of a row's "
-            "seeds in index.html): what changed between them is in CHANGELOG.md, and ± holds it too."
+            "seeds in index.html): ± holds what that changed, too."
         )
     if any(line.standing == "tied" for line in made.lines):
         told.append("Rows that are *tied* cannot be told from the first ranked row: none of them is the best.")
