@@ -127,14 +127,13 @@ def train(this: Run, generator: Generator) -> Path:
     folder = cache_dir() / "weights" / key
     validate = validator(this, generator)
 
+    def built() -> None:
+        with this.held("decoder", "check_network"):
+            longest = int(generator.render(this.split.queries(this.split.test)).lengths.max(initial=0))
+            this.component("decoder").check_network(backbone, index, longest)
+
     def make(target: Path) -> dict[str, Any]:
         examples = make_examples(this.split.train(), this.spec.task, generator, target)  # type: ignore[arg-type]
-
-        def built() -> None:
-            with this.held("decoder", "check_network"):
-                longest = int(generator.render(this.split.queries(this.split.test)).lengths.max(initial=0))
-                this.component("decoder").check_network(backbone, index, longest)
-
         ctx = Context(this.spec.seed, this.device, this.progress, target, validate=validate, built=built)
         with this.held("backbone", "fit"):
             told = backbone.fit(examples, ctx)
@@ -156,6 +155,8 @@ def train(this: Run, generator: Generator) -> Path:
 
     with this.phase("fit"):
         report, found = cached(folder, make, read, fresh=this.force, progress=this.progress)
+    if found:
+        built()
     this.found["training"] = {**report, "cached": found}
     return folder
 

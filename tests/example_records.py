@@ -146,4 +146,4 @@ def edit(folder: Path, *keys: str, value: Any, sealed: bool = True) -> None:
     inner[keys[-1]] = value
     path.write_text(json.dumps(values))
     if sealed:
-        RunRecord.from_dict(values).write(path.parent)
+        RunRecord(**values).write(path.parent)

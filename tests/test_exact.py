@@ -123,12 +123,17 @@ def test_a_run_asks_the_decoder_before_it_trains(planted_file, tmp_path, monkeyp
         run(spec_for(planted_file, **part), out=tmp_path / "runs")
 
 
+@pytest.mark.parametrize("trained", [False, True])
 @pytest.mark.parametrize("part", [{"decoder": "exact"}, {"set": {"decoder.escalate": True}}])
-def test_the_network_s_memory_is_asked_for_before_the_first_step(planted_file, tmp_path, monkeypatch, part):
+def test_the_network_s_memory_is_asked_for_before_the_first_step_and_search(go, monkeypatch, part, trained):
+    if trained:
+        go()
     monkeypatch.setattr(LightLM, "hypothesis_bytes", lambda *_: 10**9)
     monkeypatch.setattr(encoder_decoder, "fit", lambda *_, **__: pytest.fail("it was trained"))
+    for decoder in (TrieDecoder, ExactDecoder):
+        monkeypatch.setattr(decoder, "generate", lambda *_, **__: pytest.fail("it was searched"))
     with pytest.raises(ConfigError, match=r"decoder\.(memory_mb is 1,024,|escalate )"):
-        run(spec_for(planted_file, **part), out=tmp_path / "runs")
+        go(**part)
 
 
 @given(st.lists(st.sampled_from([-np.inf, -2.0, -1.0, 0.5]), min_size=1, max_size=12), st.integers(1, 14))
