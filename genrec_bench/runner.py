@@ -24,6 +24,7 @@ from genrec_bench.folders import attempt, check_writable, locked, open_run_folde
 from genrec_bench.guards import LESS_MEMORY, held_to, sealed
 from genrec_bench.loading import cache_dir, component, describe_data, load_hiding
 from genrec_bench.metrics import lists, scores
+from genrec_bench.metrics.ranks import ranks_digest
 from genrec_bench.protocol import EXTERNAL_IDS, KS, PROTOCOL, check_protocol
 from genrec_bench.record import RunRecord
 from genrec_bench.registry import ComponentInfo
@@ -260,7 +261,8 @@ def _score(this: Run) -> None:
         stored = lists.write_lists(this.folder / lists.LISTS_FILE, this.rankings, users, this.data.item_ids)
     this.found["metrics"] = metrics
     this.found["ranks"] = {policy: _store_ranks(this.folder, policy, found) for policy, found in ranks.items()}
-    this.found["fingerprints"] = {**this.found.get("fingerprints", {}), "lists": stored}
+    beside = {"ranks": ranks_digest(ranks)} if len(cases) > INLINE_RANKS else {}
+    this.found["fingerprints"] = {**this.found.get("fingerprints", {}), "lists": stored, **beside}
 
 
 def _store_ranks(folder: Path, policy: str, ranks: Int32) -> list[int] | str:

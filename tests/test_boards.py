@@ -24,6 +24,7 @@ from genrec_bench.leaderboard.excerpt import excerpt
 from genrec_bench.leaderboard.publish import add, build
 from genrec_bench.leaderboard.standings import standings, tier_of
 from genrec_bench.leaderboard.texts import command
+from genrec_bench.metrics.ranks import ranks_digest
 from genrec_bench.record import RunRecord
 
 ROOT = Path(__file__).resolve().parents[1] / "leaderboards"
@@ -97,6 +98,7 @@ def test_a_copied_record_holds_its_ranks_and_not_who_made_it(tmp_path) -> None:
     for policy in ("mask", "keep"):
         np.save(place / f"{policy}.npy", np.array(RANKS))
         edit(place, "ranks", policy, value=f"{policy}.npy")
+    edit(place, "fingerprints", "ranks", value=ranks_digest(dict.fromkeys(("mask", "keep"), RANKS)))
     (file,) = add([place], tmp_path / "boards", pytest.fail, check=False)
     record = RunRecord.read(file)
     assert record.ranks == {"mask": list(RANKS), "keep": list(RANKS)}

@@ -16,6 +16,7 @@ from example_records import RANKS, baseline, edit, failed, finished, generator_s
 
 from genrec_bench.errors import RecordError, UsageError
 from genrec_bench.leaderboard.tables import collect, render, unfinished
+from genrec_bench.metrics.ranks import ranks_digest
 from genrec_bench.metrics.scores import from_ranks
 
 WORSE = (9, 3, 0, 12, 4, 0, 0, 2, 7, 0)
@@ -229,9 +230,13 @@ def test_a_copy_counts_once_and_a_contradiction_not_at_all(tmp_path) -> None:
 def test_ranks_in_a_file_beside_the_record_are_read(tmp_path) -> None:
     for policy in ("mask", "keep"):
         np.save(tmp_path / f"{policy}.npy", np.array(RANKS))
-    replace(finished(), ranks={"mask": "mask.npy", "keep": "keep.npy"}).write(tmp_path)
-    (record,) = collect([tmp_path])
-    assert record.ranks["mask"] == list(RANKS)
+    record = finished()
+    beside = {**record.fingerprints, "ranks": ranks_digest(record.ranks)}
+    replace(record, ranks={"mask": "mask.npy", "keep": "keep.npy"}, fingerprints=beside).write(tmp_path)
+    assert collect([tmp_path])[0].ranks["mask"] == list(RANKS)
+    np.save(tmp_path / "mask.npy", np.array(RANKS)[::-1])  # the same metrics, of other users
+    with pytest.raises(RecordError, match="it was edited"):
+        collect([tmp_path])
 
 
 @pytest.mark.parametrize("name", ["empty", "missing", "garbled", "flat"])

@@ -24,6 +24,7 @@ from genrec_bench.errors import (
     UsageError,
 )
 from genrec_bench.heuristics.popularity import Popularity
+from genrec_bench.leaderboard.records import collect
 from genrec_bench.metrics.lists import read_lists
 from genrec_bench.record import write_json
 
@@ -302,6 +303,7 @@ def test_many_ranks_go_to_a_sidecar(go, tmp_path, monkeypatch):
     record = go(baseline="popularity", force=True)
     assert record.ranks["mask"] == "ranks.mask.npy"
     assert np.load(folder_of(tmp_path, record) / "ranks.mask.npy").tolist() == inline.ranks["mask"]
+    assert collect([tmp_path / "runs"])[0].ranks == inline.ranks
 
 
 def test_a_resolved_spec_round_trips_and_names_itself(planted_file):

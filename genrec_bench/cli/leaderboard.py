@@ -88,8 +88,8 @@ def tables(runs: tuple[Path, ...], form: str, policy: str) -> None:
 def add(runs: tuple[Path, ...], root: Path, verify: bool, ledger: Path | None) -> None:
     """Copy the records of RUNS (run folders, or folders of them) to FOLDER/<protocol>/<task>/<dataset>/records.
 
-    A run that failed, ran under another protocol, or does not hold when scored again is named on stderr and not copied;
-    exit code 1 if there is one. Needs the data set, unless --no-verify. `genrec leaderboard build FOLDER` comes next.
+    A run that failed, ran under another protocol, was edited (its digest does not hold), or does not hold when scored
+    again is named on stderr and not copied; exit code 1 if there is one. Needs the data set, unless --no-verify. `genrec leaderboard build FOLDER` comes next.
     """
     from genrec_bench.leaderboard.publish import add as copy
     from genrec_bench.leaderboard.publish import add_ledger
@@ -117,8 +117,8 @@ def add(runs: tuple[Path, ...], root: Path, verify: bool, ledger: Path | None) -
 def build(root: Path, documents: tuple[Path, ...]) -> None:
     """Write README.md, table.csv and index.html of every board under FOLDER from the records beside them.
 
-    The same records give the same bytes. A record that no honest run can have written is named on stderr and on its
-    board, and left out; exit code 1 if there is one.
+    The same records give the same bytes. A record that was edited (its digest does not hold), or that no honest run can
+    have written, is named on stderr and on its board, and left out; exit code 1 if there is one.
     """
     from genrec_bench.leaderboard.publish import build as write
 

@@ -5,14 +5,14 @@ Knows nothing of who made the list: generators, heuristics and other people's mo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from genrec_bench.errors import InvalidRanking, RecordError
-from genrec_bench.types import Bool, Int32, Int64, Ranking
+from genrec_bench.types import Bool, Int32, Int64, Ranking, digest
 
 
 def target_ranks(ranking: Ranking, targets: Int32, ties: Literal["pessimistic", "optimistic"] = "pessimistic") -> Int32:
@@ -55,6 +55,11 @@ def _tied(ranking: Ranking, found: Int64, at: Int64) -> Bool:
         equal = ranking.scores[row, place] == ranking.scores[row, at[inside]]
         tied[inside] |= equal & (ranking.items[row, place] >= 0)
     return tied
+
+
+def ranks_digest(ranks: Mapping[str, Sequence[int] | Int32]) -> str:
+    """SHA-256 (hex) of the ranks under each policy: what a record says of ranks that lie in files beside it."""
+    return digest(*(part for policy in sorted(ranks) for part in (policy, np.asarray(ranks[policy], np.int32))))
 
 
 def read_ranks(told: Sequence[int] | str | None, folder: Path) -> list[int]:
