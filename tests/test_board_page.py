@@ -138,6 +138,10 @@ def test_a_browser_filters_and_switches_the_history_policy(page) -> None:
     assert shown(dom) == ["sci / lightlm / trie"]
     assert ">1 of 7 rows<" in dom
     assert re.search(r'<section data-policy="mask"[^>]*hidden', dom)
+    (plot,) = re.findall(r"<svg .*?</svg>", dom.partition('data-policy="keep"')[2], re.DOTALL)
+    marks = {re.search(r'aria-label="(.*?):', mark)[1]: mark for mark in re.findall(r"<a .*?>", plot)}
+    gone = {name for name, mark in marks.items() if "display: none" in mark}
+    assert gone == {"item-counts", "popularity"} == set(marks) - {"sci / lightlm / trie"}
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import re
 from typing import Any
 
@@ -12,7 +13,7 @@ from example_records import RANKS, baseline_spec, finished, generator_spec
 
 from genrec_bench.leaderboard.page import page
 from genrec_bench.leaderboard.pages import readme, table
-from genrec_bench.leaderboard.scatter import FEW, scatter
+from genrec_bench.leaderboard.scatter import BOTTOM, FEW, HEIGHT, LETTER, TOP, WIDTH, scatter
 from genrec_bench.leaderboard.standings import Standings, standings
 from genrec_bench.record import RunRecord
 
@@ -94,6 +95,25 @@ def test_a_few_rows_are_all_labelled_in_the_plot_and_of_many_those_that_no_other
     assert set(names.findall(scatter(crowded))) == {"item-counts"}  # the fastest of rows that are equally good
     assert scatter(crowded).count("<title>") == 71
     assert "the others tell their name when pointed at" in page([crowded])
+
+
+@pytest.mark.parametrize("name", ["m", "a-model-with-a-name-of-forty-letters-long"])
+def test_labels_stay_inside_the_plot_and_cover_no_other(name) -> None:
+    speeds = [{**finished().throughput, "users_per_second": 10.0 ** (number % 4)} for number in range(FEW - 1)]
+    drawn = scatter(
+        standings([floor(), *(floor(f"{name}-{i}", throughput=told) for i, told in enumerate(speeds))], "mask")
+    )
+    labels = re.findall(
+        r'<text x="([\d.-]+)" y="([\d.]+)" text-anchor="(start|end)">([^<]+)</text></a>', drawn.replace("\n", "")
+    )
+    assert len(labels) == FEW
+    boxes = []
+    for x, y, anchor, text in labels:
+        left = float(x) - (len(text) * LETTER if anchor == "end" else 0)
+        boxes.append((left, left + len(text) * LETTER, float(y)))
+    assert all(left >= 0 and right <= WIDTH and TOP <= y < HEIGHT - BOTTOM for left, right, y in boxes)
+    for (left, right, y), (other_left, other_right, other_y) in itertools.combinations(boxes, 2):
+        assert right <= other_left or other_right <= left or abs(y - other_y) >= 11.9  # rounded to tenths
 
 
 def test_the_readme_of_many_rows_has_a_line_for_each_in_either_table() -> None:
