@@ -255,8 +255,9 @@ class Decoder(Component):
         """Called once the index exists, before anything is trained: ConfigError if this decoder cannot search it."""
 
     def check_network(self, backbone: Backbone, index: Index, source: int) -> None:
-        """Called once the backbone has its network, before the first step of training, with the longest source in tokens:
-        ConfigError if this decoder cannot search it. Backbones that do not call `Context.built` are not checked."""
+        """Called once the backbone has its network, before the first step of training or with weights trained earlier, with
+        the longest source in tokens: ConfigError if this decoder cannot search it. A backbone that does not call
+        `Context.built` is trained unchecked."""
 
     def prepare(self, train: TrainView, ctx: Context) -> None:
         """Called once, before the first search of a run: a decoder that weighs items may count them in training here."""

@@ -89,7 +89,8 @@ def add(runs: tuple[Path, ...], root: Path, verify: bool, ledger: Path | None) -
     """Copy the records of RUNS (run folders, or folders of them) to FOLDER/<protocol>/<task>/<dataset>/records.
 
     A run that failed, ran under another protocol, was edited (its digest does not hold), or does not hold when scored
-    again is named on stderr and not copied; exit code 1 if there is one. Needs the data set, unless --no-verify. `genrec leaderboard build FOLDER` comes next.
+    again is named on stderr and not copied; exit code 1 if there is one. Needs the data set, unless --no-verify.
+    `genrec leaderboard build FOLDER` comes next.
     """
     from genrec_bench.leaderboard.publish import add as copy
     from genrec_bench.leaderboard.publish import add_ledger

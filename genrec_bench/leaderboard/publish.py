@@ -73,7 +73,7 @@ def _add(path: Path, root: Path, check: bool) -> Path:
     for other in sorted(folder.glob("*.json")):
         theirs = RunRecord.read(other)
         if other == file:
-            check_intact(theirs, file, theirs.ranks)
+            check_intact(theirs, file)
         if other == file and (theirs.metrics, theirs.ranks) != (record.metrics, record.ranks):
             raise RecordError(
                 f"{name_of(record)} is on the board with other numbers: remove {file} first, and say why", path=path
@@ -229,7 +229,7 @@ def _read(file: Path, folder: Path) -> RunRecord:
     record = RunRecord.read(file)
     ranks = {policy: read_ranks(record.ranks.get(policy), file.parent) for policy in record.policies}
     check_publishable(replace(record, ranks=ranks))
-    check_intact(record, file, ranks)
+    check_intact(record, file)
     record = replace(record, ranks=ranks)
     if file.stem != record.spec_id:
         raise RecordError(f"{name_of(record)} lies under another name, so it may count twice: remove it", path=file)

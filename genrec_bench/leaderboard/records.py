@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -70,7 +70,7 @@ def _read(path: Path) -> RunRecord:
         ranks = {str(policy): read_ranks(record.ranks.get(policy), path.parent) for policy in record.policies}
         record = replace(record, ranks=ranks)
         check_possible(record)
-        check_intact(whole, path, ranks)
+        check_intact(whole, path)
     return record
 
 
@@ -81,10 +81,13 @@ def unfinished(records: Iterable[RunRecord]) -> str:
     return f"{total} run{'s' if total > 1 else ''} not shown: {parts}" if total else ""
 
 
-def check_intact(record: RunRecord, path: Path, ranks: Mapping[str, Sequence[int]]) -> None:
-    """RecordError naming the row if its record, or the `ranks` in files beside it, are not what the run wrote."""
-    beside = any(isinstance(told, str) for told in record.ranks.values())
-    if not record.intact or (beside and record.fingerprints.get("ranks") != ranks_digest(ranks)):
+def check_intact(record: RunRecord, path: Path) -> None:
+    """RecordError naming the row if its record, or its ranks in files beside it, are not what the run wrote."""
+    whole = record.intact
+    if whole and any(isinstance(told, str) for told in record.ranks.values()):
+        ranks = {policy: read_ranks(told, path.parent) for policy, told in record.ranks.items()}
+        whole = record.fingerprints.get("ranks") == ranks_digest(ranks)
+    if not whole:
         raise RecordError(
             f"{name_of(record)}: {path.name} is not what the run wrote, as its digest does not hold: it was edited, or is of an "
             "earlier version. Remove it or run it again with --force",
