@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from genrec_bench.bench.profile import gflop, operators, profile
+from genrec_bench.bench import profile as profiling
+from genrec_bench.bench.profile import gflop, operators, profile, profile_kernels
 
 ONE, OTHER = torch.ones(100, 200), torch.ones(200, 50)
 
@@ -31,3 +32,28 @@ def test_shares_are_those_of_the_operators_and_make_one_whole(capfd):
     assert row.details["GFLOP/user, theirs"] == 3 * row.details["GFLOP/user"]
     assert "aten::mm" in operators(product)
     assert capfd.readouterr() == ("", "")
+
+
+def test_kernels_are_sorted_by_their_names(monkeypatch):
+    told = {
+        "sm80_xmma_gemm_f32f32_f32f32_f32_tn": (60.0, 2),
+        "void cublasLt::splitKreduce_kernel<32>": (10.0, 1),
+        "fmha_cutlassF_f32_aligned_64x64_rf_sm80": (20.0, 4),
+        "void at::native::vectorized_elementwise_kernel": (10.0, 5),
+    }
+    monkeypatch.setattr(profiling, "kernels", lambda side: told)
+    (row,) = profile_kernels("case", lambda: None)
+    assert row.value == 70
+    assert row.details == {"attention %": 20, "all else %": 10, "kernels": 12, "ms in kernels": 0.1}
+
+
+def test_no_kernels_give_no_row(monkeypatch):
+    monkeypatch.setattr(profiling, "kernels", lambda side: {})
+    assert profile_kernels("case", lambda: None) == []
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here: it has no kernels")
+def test_a_gpus_kernels_are_counted():
+    one, other = ONE.cuda(), OTHER.cuda()
+    (row,) = profile_kernels("case", lambda: (one @ other).relu())
+    assert 0 < row.value < 100 and row.details["kernels"] >= 2

@@ -64,3 +64,40 @@ def test_clipping_equals_torchs(most):
     kernels.clip(mine, most)
     torch.nn.utils.clip_grad_norm_(values, most)
     torch.testing.assert_close(mine, [value.grad for value in values])
+
+
+def test_joined_products_are_those_of_the_layers(monkeypatch):
+    layers = [torch.nn.Linear(16, out, bias=False) for out in (8, 8, 4)]
+    x = torch.randn(2, 3, 16)
+    apart = kernels.together(x, *layers)
+    monkeypatch.setattr(kernels, "joins", lambda x: True)
+    joined = kernels.together(x, *layers)
+    assert joined[0].data_ptr() == joined[1].data_ptr() - 8 * 4, "one product"
+    torch.testing.assert_close(joined, apart)
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_attention_over_ancestors_is_that_of_every_query_alone(own, monkeypatch):
+    q, k, v = drawn(3, 5, 2, 8), drawn(3, 5, 4, 2, 8), drawn(3, 5, 4, 2, 8)
+    bias = torch.randn(3, 5, 4, 2) if own else torch.randn(4, 2)
+    if own:
+        bias[0, 0, 2:] = -torch.inf
+    parts = [[(q[u, n], k[u, n], v[u, n], bias[u, n] if own else bias) for n in range(5)] for u in range(3)]
+    alone = torch.stack([torch.stack([_alone(*part) for part in row]) for row in parts])
+    equal(kernels.over_ancestors(q, k, v, bias), alone, (q, k, v))
+    monkeypatch.setattr(kernels, "joins", lambda x: True)
+    with torch.no_grad():
+        torch.testing.assert_close(kernels.over_ancestors(q, k, v, bias), alone, rtol=1e-5, atol=1e-5)
+
+
+def _alone(q, k, v, bias):
+    """One query (H, K) over its keys (D, H, K), head by head."""
+    heads = [(k[:, h] @ q[h] + bias[:, h]).softmax(0) @ v[:, h] for h in range(len(q))]
+    return torch.stack(heads)
+
+
+def test_operations_are_joined_where_launches_cost_and_no_gradient_is_wanted():
+    there, here = torch.empty(1, device="meta"), torch.empty(1)
+    assert not kernels.joins(here) and not kernels.joins(there)
+    with torch.no_grad():
+        assert kernels.joins(there) and not kernels.joins(here)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.fx.experimental import _config as shapes
 
 from genrec_bench.backbones.kernels import rows_of
 from genrec_bench.backbones.t5 import T5
@@ -53,9 +54,10 @@ def tree_loss(network: T5, rows: Tensor, mask: Tensor, words: Tensor, trees: dic
 def compiled(note: Callable[[str], None]) -> TreeLoss:
     """`tree_loss` by `torch.compile` with sizes left open; where that fails, a note, and `tree_loss` from then on.
 
-    The first batch is gone through once more, backwards too: both directions are compiled when they are first run.
+    The first batch is gone through once more, backwards too: both directions are compiled when they are first run. Sizes
+    that are equal in that batch are not taken for one, or it would all be compiled again when they differ.
     """
-    fast = torch.compile(tree_loss, dynamic=True)
+    fast = shapes.patch(use_duck_shape=False)(torch.compile(tree_loss, dynamic=True))
     broken = tried = False
 
     def loss(network: T5, *batch: Any) -> Tensor:

@@ -17,7 +17,7 @@ import numpy as np
 
 from genrec_bench.bench import hf, peers, synthetic
 from genrec_bench.bench.agreement import TIE, Agreement, ListsDiffer, compare, insist
-from genrec_bench.bench.profile import profile
+from genrec_bench.bench.profile import profile, profile_kernels
 from genrec_bench.bench.results import Grid, Result, Row, conditions
 from genrec_bench.bench.timing import ROUNDS, interleaved, synchroniser
 from genrec_bench.codes import Index
@@ -229,7 +229,8 @@ def captured(lab: Lab, case: Case, progress: Progress) -> list[Row]:
         "rounds": ROUNDS,
     }
     name, median = f"{case.name}: one captured batch", 1e3 * times.median("replay")
-    return [Row(name, "", median, "ms", min(milliseconds), max(milliseconds), "10b", details)]
+    row = Row(name, "", median, "ms", min(milliseconds), max(milliseconds), "10b", details)
+    return [row, *profile_kernels(f"{case.name}, one captured batch", program.replay)]
 
 
 def measure(lab: Lab, case: Case) -> tuple[Row, Agreement]:

@@ -16,6 +16,10 @@ from genrec_bench.bench.results import Row
 
 PRODUCTS = ("aten::mm", "aten::addmm", "aten::bmm")
 ATTENTION = ("aten::_scaled_dot_product", "aten::_softmax")
+KERNELS = {  # parts of the names of a GPU's kernels
+    "products": ("gemm", "gemv", "splitk", "nvjet"),
+    "attention": ("fmha", "attention", "flash"),
+}
 
 
 def profile(case: str, ours: Callable[[], Any], theirs: Callable[[], Any], users: int, unit: str = "user") -> Row:
@@ -30,6 +34,41 @@ def profile(case: str, ours: Callable[[], Any], theirs: Callable[[], Any], users
         f"GFLOP/{unit}, theirs": gflop(theirs) / users,
     }
     return Row(f"{case}: time in matrix products", "all operators of ours", products, "%", details=details)
+
+
+def profile_kernels(case: str, side: Callable[[], Any]) -> list[Row]:
+    """The share of matrix products in the time that a GPU spends in the kernels of one run, and how many kernels these are.
+    No row where the profiler sees none."""
+    told = kernels(side)
+    everything = sum(spent for spent, _ in told.values())
+    if not everything:
+        return []
+    shares = {
+        part: 100 * sum(spent for name, (spent, _) in told.items() if any(each in name.lower() for each in names))
+        for part, names in KERNELS.items()
+    }
+    products, attention = (shares[part] / everything for part in ("products", "attention"))
+    details = {
+        "attention %": attention,
+        "all else %": 100 - products - attention,
+        "kernels": sum(count for _, count in told.values()),
+        "ms in kernels": everything / 1e3,
+    }
+    return [Row(f"{case}: GPU time in matrix products", "all kernels of ours", products, "%", details=details)]
+
+
+def kernels(side: Callable[[], Any]) -> dict[str, tuple[float, int]]:
+    """Microseconds of one run in each GPU kernel, and how often it was launched; one run before it warms up. Nothing without
+    a GPU."""
+    if not torch.cuda.is_available():
+        return {}
+    side()
+    torch.cuda.synchronize()
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as seen:
+        side()
+        torch.cuda.synchronize()
+    found = {event.key: (float(event.self_device_time_total), event.count) for event in seen.key_averages()}
+    return {name: told for name, told in found.items() if told[0] > 0}
 
 
 def operators(side: Callable[[], Any]) -> dict[str, float]:
