@@ -99,7 +99,8 @@ def test_users_without_any_source_token_are_searched():
 
 def test_a_run_with_it_has_the_numbers_of_one_without(planted_file, tmp_path):
     on, off = (
-        run(spec_for(planted_file, set={"decoder.capture": how}), out=tmp_path / "runs") for how in ("on", "off")
+        run(spec_for(planted_file, set={"decoder.capture": how}), out=tmp_path / "runs", device="cpu")
+        for how in ("on", "off")
     )
     assert on.metrics == off.metrics and on.validity == off.validity
     assert on.throughput["fixed_shape_batches"] > 0 and "fixed_shape_batches" not in off.throughput

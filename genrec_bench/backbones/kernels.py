@@ -11,17 +11,12 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 
 def by_hand(x: Tensor) -> bool:
     """Whether the hand-written form is taken for `x`: on a CPU, in eager mode."""
     return x.device.type == "cpu" and not torch.compiler.is_compiling()
-
-
-def joins(x: Tensor) -> bool:
-    """Whether small operations on `x` are joined into few: in a search on a GPU, which waits for launches otherwise."""
-    return x.device.type != "cpu" and not torch.is_grad_enabled()
 
 
 def rms_norm(x: Tensor, weight: Tensor, epsilon: float) -> Tensor:
@@ -69,28 +64,6 @@ def attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor, dropout: float = 0.
 def _attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor, dropout: float) -> Tensor:
     weights = torch.matmul(q, k.transpose(-1, -2)).add_(bias).softmax(-1)
     return torch.matmul(F.dropout(weights, dropout, dropout > 0), v)
-
-
-def together(x: Tensor, *layers: nn.Linear) -> tuple[Tensor, ...]:
-    """What each of the layers, which have no bias, makes of `x`. A search on a GPU takes one product for all of them: one
-    alone is too small to fill it."""
-    if not joins(x):
-        return tuple(layer(x) for layer in layers)
-    weight = torch.cat([layer.weight for layer in layers])
-    return F.linear(x, weight).split([layer.out_features for layer in layers], -1)
-
-
-def over_ancestors(q: Tensor, k: Tensor, v: Tensor, bias: Tensor, dropout: float = 0.0) -> Tensor:
-    """As `attention`, where every query has keys of its own: (U, N, H, K), (U, N, D, H, K) twice, bias (D, H) or
-    (U, N, D, H) -> (U, N, H, K)."""
-    if joins(q):
-        bias = bias.transpose(-1, -2).unsqueeze(-2)  # (H, 1, D) or (U, N, H, 1, D)
-        bias = bias.flatten(0, 1) if bias.ndim == 5 else bias.unsqueeze(0)
-        keys, values = (x.flatten(0, 1).transpose(1, 2) for x in (k, v))
-        return attention(q.flatten(0, 1).unsqueeze(2), keys, values, bias).view(q.shape)
-    weights = ((q.unsqueeze(2) * k).sum(-1).float() + bias).softmax(dim=2)  # (U, N, D, H)
-    weights = F.dropout(weights, dropout, dropout > 0).to(v.dtype)
-    return (weights.unsqueeze(-1) * v).sum(2)
 
 
 def rows_of(table: Tensor, numbers: Tensor) -> Tensor:

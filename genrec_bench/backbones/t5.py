@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from genrec_bench.backbones.kernels import attention, over_ancestors, rms_norm, rows_of, together
+from genrec_bench.backbones.kernels import attention, rms_norm, rows_of
 
 WORKING = 8  # arrays of one layer that a decoding step holds at once
 
@@ -86,8 +86,11 @@ class Projections(nn.Module):
 
     def attend_ancestors(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
         """Each position (U, N, H*K) over its own D ancestors (U, N, D, H*K); `bias` broadcast to (U, N, D, H) -> (U, N, E)."""
-        q, k, v = (x.unflatten(-1, (self.heads, -1)) for x in (q, k, v))
-        return self.o(over_ancestors(q, k, v, bias, self.dropout if self.training else 0.0).flatten(2))
+        q = q.unflatten(-1, (1, self.heads, -1))  # (U, N, 1, H, K)
+        k, v = (x.unflatten(-1, (self.heads, -1)) for x in (k, v))  # (U, N, D, H, K)
+        weights = ((q * k).sum(-1).float() + bias).softmax(dim=2)  # (U, N, D, H)
+        weights = F.dropout(weights, self.dropout, self.training).to(v.dtype)
+        return self.o((weights.unsqueeze(-1) * v).sum(2).flatten(2))
 
 
 class Attention(nn.Module):
@@ -125,7 +128,7 @@ class EncoderLayer(nn.Module):
     def forward(self, x: Tensor, bias: Tensor) -> Tensor:
         """Self-attention under `bias` (U, H, S, S) and feed-forward, (U, S, E) -> (U, S, E)."""
         a, normed = self.self_.attention, self.self_.norm(x)
-        q, k, v = (a.split(x) for x in together(normed, a.q, a.k, a.v))
+        q, k, v = a.split(a.q(normed)), a.split(a.k(normed)), a.split(a.v(normed))
         return self.ff(x + self.self_.drop(a.attend(q, k, v, bias)))
 
 
@@ -139,8 +142,7 @@ class DecoderLayer(nn.Module):
     def context(self, encoded: Tensor) -> tuple[Tensor, Tensor]:
         """Cross-attention keys and values (U, H, S, K) of the encoded sources (U, S, E): once per user."""
         a = self.cross.attention
-        k, v = together(encoded, a.k, a.v)
-        return a.split(k), a.split(v)
+        return a.split(a.k(encoded)), a.split(a.v(encoded))
 
     def read(self, x: Tensor, context: tuple[Tensor, Tensor], mask: Tensor) -> Tensor:
         """Cross-attention and feed-forward: all positions of a user are queries over the same keys."""
@@ -197,10 +199,9 @@ class T5(nn.Module):
         return self.drop(self.encoder_norm(x))
 
     def distance_bias(self, distances: int) -> Tensor:
-        """Bias (D, H) of an ancestor 0, 1, ... steps up: a part of rows (H, 8 or 16 or ...), as a GPU's attention wants it."""
-        steps = torch.arange(-(-distances // 8) * 8, device=self.decoder_bias.weight.device)
-        bias = self.decoder_bias(relative_bucket(-steps, False, self.shape.buckets, self.shape.max_distance)).float()
-        return bias.t().contiguous()[:, :distances].t()
+        """Bias (D, H) of an ancestor 0, 1, ... steps up."""
+        steps = torch.arange(distances, device=self.decoder_bias.weight.device)
+        return self.decoder_bias(relative_bucket(-steps, False, self.shape.buckets, self.shape.max_distance)).float()
 
     def decode_tree(self, rows: Tensor, ancestors: Tensor, depth: Tensor, encoded: Tensor, mask: Tensor) -> Tensor:
         """Hidden states (U, N, E) of every decoder position of every user at once.
@@ -211,7 +212,7 @@ class T5(nn.Module):
         users, n, d = ancestors.shape
         flat = ancestors + torch.arange(users, device=rows.device)[:, None, None] * n
         there = torch.arange(d, device=rows.device) <= depth[..., None]  # (U, N, D)
-        bias = self.distance_bias(d).contiguous().masked_fill(~there[..., None], -math.inf)  # (U, N, D, H)
+        bias = self.distance_bias(d).masked_fill(~there[..., None], -math.inf)  # (U, N, D, H)
         x = self.drop(self.embedding(rows))
         for layer in self.decoder:
             a, normed = layer.self_.attention, layer.self_.norm(x)
@@ -230,8 +231,7 @@ class T5(nn.Module):
         caches = []
         for number, layer in enumerate(self.decoder):
             a, normed = layer.self_.attention, layer.self_.norm(x)
-            q, k, v = together(normed, a.q, a.k, a.v)
-            k, v = k.unsqueeze(2), v.unsqueeze(2)
+            k, v = a.k(normed).unsqueeze(2), a.v(normed).unsqueeze(2)
             if state.length:
                 old = (
                     cache.flatten(0, 1).index_select(0, places).unflatten(0, rows.shape)
@@ -239,7 +239,7 @@ class T5(nn.Module):
                 )
                 k, v = (torch.cat(pair, 2) for pair in zip((k, v), old, strict=True))
             caches.append((k, v))
-            x = x + a.attend_ancestors(q, k, v, bias)
+            x = x + a.attend_ancestors(a.q(normed), k, v, bias)
             x = layer.read(x, state.contexts[number], state.mask)
         return self.decoder_norm(x), DecodeState(state.contexts, state.mask, caches, state.length + 1)
 
