@@ -84,3 +84,13 @@ def test_the_best_epoch_by_the_hosts_validation_is_kept(make, data, ctx):
     facts = model.facts()
     assert (facts["epochs"], facts["best_epoch"], facts["ended_by"]) == (4, 2, "early stop")
     assert facts["converged"] is True
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("limit", "ended_by"), [(3600, "early stop"), (1e-3, "time limit")])
+def test_an_epoch_that_the_time_limit_cut_is_no_early_stop_whatever_its_validation_said(make, data, ctx, limit, ended_by):
+    at_once = "stopping_step=-1"  # the first validation already counts as one without progress
+    model = make(models.BPR, epochs=1, train_batch_size=8, time_limit=limit, extra=at_once)
+    model.fit(data.train, lambda: 0.1, ctx)
+    facts = model.facts()
+    assert (facts["ended_by"], facts["converged"]) == (ended_by, ended_by == "early stop")
