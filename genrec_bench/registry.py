@@ -155,10 +155,10 @@ def find(kind: str, name: str) -> ComponentInfo:
 def _unknown(kind: str, name: str, known: list[ComponentInfo]) -> UnknownComponent:
     owner, _, plain = name.rpartition(":")
     names = sorted({info.name for info in known} | {f"{info.distribution}:{info.name}" for info in known if owner})
-    hint = did_you_mean(name, names)
+    elsewhere = "" if owner else KNOWN_ELSEWHERE.get((kind, plain), "")
+    hint = "" if elsewhere else did_you_mean(name, names)
     said = f"no {kind} named {name!r}.{hint}"
-    elsewhere = KNOWN_ELSEWHERE.get((kind, plain))
-    if elsewhere and not owner:
+    if elsewhere:
         folder = FOLDERS.get(elsewhere, f"./plugins/{elsewhere}")
         said += f" It comes with {elsewhere}: pip install {elsewhere}, or {folder} from a clone."
     elif owner and not any(_normalised(info.distribution) == _normalised(owner) for info in known):

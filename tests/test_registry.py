@@ -165,9 +165,9 @@ def test_an_unknown_name_gets_the_closest_one_and_how_many_there_are():
 
 
 def test_a_name_known_from_an_absent_distribution_says_what_to_install(monkeypatch):
-    monkeypatch.setattr(registry, "KNOWN_ELSEWHERE", {("baseline", "swing"): "acme-models"})
-    with pytest.raises(UnknownComponent, match="pip install acme-models"):
-        registry.find("baseline", "swing")
+    monkeypatch.setattr(registry, "KNOWN_ELSEWHERE", {("baseline", "easel"): "acme-models"})
+    with pytest.raises(UnknownComponent, match=r"'easel'\. It comes with acme-models: pip install acme-models"):
+        registry.find("baseline", "easel")
 
 
 def test_a_name_of_a_distribution_that_is_not_installed_says_so():

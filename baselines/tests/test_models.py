@@ -88,7 +88,7 @@ def test_the_best_epoch_by_the_hosts_validation_is_kept(make, data, ctx):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("limit", "ended_by"), [(3600, "early stop"), (1e-3, "time limit")])
-def test_an_epoch_that_the_time_limit_cut_is_no_early_stop_whatever_its_validation_said(make, data, ctx, limit, ended_by):
+def test_an_epoch_that_the_time_limit_cut_is_no_early_stop(make, data, ctx, limit, ended_by):
     at_once = "stopping_step=-1"  # the first validation already counts as one without progress
     model = make(models.BPR, epochs=1, train_batch_size=8, time_limit=limit, extra=at_once)
     model.fit(data.train, lambda: 0.1, ctx)
