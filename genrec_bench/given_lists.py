@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from genrec_bench.data.tables import Format, Table, column_names, read_table
+from genrec_bench.data.tables import Float64, Format, Table, column_names, read_table
 from genrec_bench.errors import DataError
 from genrec_bench.metrics.validity import contained
 from genrec_bench.protocol import KS, LIST_DEPTH, Policy
@@ -39,6 +39,8 @@ def read_given(path: Path, data: Interactions, queries: Queries, policy: Policy,
     nobody looked at that. Lists of policy `keep` give those of `mask` too, without the user's items: shorter, never filled
     up. A user without a list has an empty one, if `allow_missing`. DataError for whatever does not fit.
     """
+    if not path.exists():
+        raise DataError(f"{path}: there is no such file; paths count from {Path.cwd()}", path=path)
     table = read_table(path, _format(path), _columns(path))
     columns = dict(zip(_roles(path), table.columns, strict=True))
     users = _numbers(table, columns["user"], data.user_ids, "user")
@@ -50,7 +52,7 @@ def read_given(path: Path, data: Interactions, queries: Queries, policy: Policy,
     _refuse(
         path, cases < 0, lambda row: f"user {name(row)[0]}", "a list of a user without a test case", "drop it", "row"
     )
-    order, scores = _ordered(table, columns, cases, lambda row: name(row)[0])
+    order, values = _ordered(table, columns, cases, lambda row: name(row)[0])
     cases, items = cases[order], items[order]
     again = _again(cases, items)
     told = _namer(data, users[order], items)
@@ -58,7 +60,7 @@ def read_given(path: Path, data: Interactions, queries: Queries, policy: Policy,
     _refuse(path, again, say, "an item listed a second time for one user", "list each item once", "row")
     listed = np.bincount(cases, minlength=len(queries))
     _check_missing(path, listed, data.user_ids[queries.user], allow_missing)
-    full = _ranking(cases, items, scores[order], listed)
+    full = _ranking(cases, items, _places(cases, values[order]), listed)
     own = contained(full.items, queries.history)
     if policy == "mask":
         _refuse(
@@ -126,8 +128,8 @@ def _numbers(table: Table, column: str, known: Text, what: str) -> Int32:
     return numbers[codes].astype(np.int32)
 
 
-def _ordered(table: Table, columns: dict[str, str], cases: Int64, user: Callable[[int], str]) -> tuple[Int64, Float32]:
-    """Rows by case, best first; and the score of each row as it stands in the file, falling with the rank if none is given.
+def _ordered(table: Table, columns: dict[str, str], cases: Int64, user: Callable[[int], str]) -> tuple[Int64, Float64]:
+    """Rows by case, best first; and each row's score as the file has it, or the rank negated where it has none.
 
     DataError where ranks are not 1, 2, 3, ... for a user, or scores rise along the ranks.
     """
@@ -144,12 +146,12 @@ def _ordered(table: Table, columns: dict[str, str], cases: Int64, user: Callable
     _refuse(
         path,
         _first_of_each(wrong, cases, order),
-        lambda row: f"user {user(row)} has {_few([str(rank) for rank in np.sort(ranks[cases == cases[row]])], 5)}",
+        lambda row: f"user {user(row)} has {_fault_of(np.sort(ranks[cases == cases[row]]))}",
         "ranks with gaps or repeats",
         "number each user's items 1, 2, 3, ...",
     )
     if scores is None:
-        return order, (-ranks).astype(np.float32)
+        return order, -ranks.astype(np.float64)
     rises = np.zeros(len(order), np.bool_)
     rises[order[1:]] = (np.diff(scores[order]) > 0) & (np.diff(cases[order]) == 0)
     _refuse(
@@ -160,6 +162,22 @@ def _ordered(table: Table, columns: dict[str, str], cases: Int64, user: Callable
         "give ranks or scores only, or a score that is larger for the better item",
     )
     return order, scores
+
+
+def _fault_of(ranks: Int64) -> str:
+    """What is wrong with one user's sorted ranks, which are not 1, 2, 3, ..."""
+    at = int(np.argmax(ranks != np.arange(1, len(ranks) + 1)))
+    if ranks[at] < 1:
+        return f"rank {ranks[at]}"
+    return f"rank {ranks[at]} twice" if at and ranks[at] == ranks[at - 1] else f"rank {ranks[at]}, but no rank {at + 1}"
+
+
+def _places(cases: Int64, values: Float64) -> Float32:
+    """Scores of sorted rows that a float32 keeps apart where `values` differ: minus the number of better values of the case."""
+    new = np.ones(len(cases), np.bool_)
+    new[1:] = (np.diff(values) != 0) | (np.diff(cases) != 0)
+    place = np.cumsum(new)
+    return (place[np.searchsorted(cases, cases)] - place).astype(np.float32)
 
 
 def _first_of_each(flags: Bool, cases: Int64, order: Int64) -> Bool:

@@ -6,6 +6,7 @@ record names who made them, and claims no training, speed or parameters.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -39,13 +40,16 @@ def spec_of(
 ) -> RunSpec:
     """The resolved spec of lists made by `name`. The file is no part of it, so that the seeds of one system are one row.
 
-    UsageError for a name that an installed baseline has, or that is blank.
+    UsageError for a name that is blank, or that a system which runs here has or could have.
     """
     name = name.strip()
     if not name or not name.isprintable():
         raise UsageError(f"--name {name!r}: say what made the lists, such as 'SASRec (RecTools)'")
-    if name in {info.name for info in registry.list_components("baseline")}:
-        raise UsageError(f"--name {name!r} is a baseline of this installation: call it '{name} (who made it)'")
+    baselines = {name for kind, name in registry.KNOWN_ELSEWHERE if kind == "baseline"}
+    if name in baselines | {info.name for info in registry.list_components("baseline")}:
+        raise UsageError(f"--name {name!r} is a baseline of genrec run: call it '{name} (who made it)'")
+    if re.fullmatch(r"\S+ / \S+( \(\w+\))? / \S+", name):
+        raise UsageError(f"--name {name!r} reads like a generator of genrec run: call it '{name} (who made it)'")
     if policy not in POLICIES:
         raise UsageError(f"no policy {policy!r}: {' or '.join(POLICIES)}")
     spec = resolve(RunSpec(dataset=dataset, task=task, baseline=ANY_BASELINE, seed=seed, set=settings))

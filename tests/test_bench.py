@@ -110,6 +110,16 @@ def test_what_cannot_be_is_refused_before_anything_is_measured(words, said, tmp_
     assert done.exit_code and said in " ".join(done.stderr.split())
 
 
+def test_a_page_that_is_no_text_is_named_and_left_alone(result, tmp_path):
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "a.json").write_text(json.dumps(result.to_dict()))
+    page = tmp_path / "page.md"
+    page.write_bytes(b"\xff\xfe")
+    done = CliRunner().invoke(cli, ["bench", "report", "--results", str(tmp_path / "results"), "--into", str(page)])
+    assert done.exit_code and f"{page} is no UTF-8 text" in "".join(done.stderr.splitlines())
+    assert page.read_bytes() == b"\xff\xfe"
+
+
 def test_a_screen_gets_a_table_that_fits_and_a_file_gets_markdown(result, monkeypatch, capsys):
     monkeypatch.setattr(startup, "run", lambda *_: result)
     assert CliRunner().invoke(cli, ["bench", "startup"]).stdout.startswith("### `genrec bench decode")

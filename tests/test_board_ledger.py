@@ -59,7 +59,7 @@ def genrec(*words: object):
 
 def test_a_board_without_a_ledger_says_that_nobody_was_tuned(root) -> None:
     text = readme(root)
-    assert "Tuning budget: none, for every system that ran here alike" in text and "own default settings" in text
+    assert "nobody spent trials of `genrec tune` on this board" in text and "own default settings" in text
 
 
 def test_a_board_states_the_trials_of_each_system_and_who_had_none(root) -> None:
@@ -67,7 +67,7 @@ def test_a_board_states_the_trials_of_each_system_and_who_had_none(root) -> None
     text = readme(root)
     assert "in ledger.jsonl: item-knn 5 (1 failed); not the same for every system." in text
     assert "No trials, the system's own defaults: sci/lightlm." in text
-    assert "Tuning budget: none" not in text
+    assert "nobody spent trials" not in text
 
 
 def test_the_same_budget_for_all_is_said_and_searches_of_one_system_add_up(root) -> None:
@@ -103,7 +103,7 @@ def test_a_ledger_that_does_not_hold_is_left_out_and_named(root, told, said) -> 
     done = genrec("build", root)
     assert done.exit_code == 1 and said in done.stderr and len(done.stderr.strip().splitlines()) == 1
     text = (root / BOARD / "README.md").read_text()
-    assert "Tuning budget" not in text and said in text and str(root) not in text
+    assert "Tuning, in trials" not in text and said in text and str(root) not in text
 
 
 def test_trials_are_added_to_the_boards_they_belong_to_and_once(root, tmp_path) -> None:

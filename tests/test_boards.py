@@ -21,11 +21,13 @@ from genrec_bench.cli.main import cli
 from genrec_bench.cli.run import build_spec, run
 from genrec_bench.errors import RecordError
 from genrec_bench.leaderboard.excerpt import excerpt
+from genrec_bench.leaderboard.pages import readme
 from genrec_bench.leaderboard.publish import add, build
 from genrec_bench.leaderboard.standings import standings, tier_of
 from genrec_bench.leaderboard.texts import command
 from genrec_bench.metrics.ranks import ranks_digest
-from genrec_bench.record import RunRecord
+from genrec_bench.record import RESCORED, RunRecord
+from genrec_bench.spec import LISTS
 
 ROOT = Path(__file__).resolve().parents[1] / "leaderboards"
 DIRECT = Path("loo-full-1", "direct", "ml-100k")
@@ -308,6 +310,16 @@ def test_distances_are_measured_from_item_counts_as_it_comes_not_from_a_tuned_on
     top = excerpt(standings([other, own], "mask"), 3)
     assert "| item-counts (before=0.1235, recency=[1,1]) |" in top
     assert "| item-counts (before=0.5, recency=[1,0.5,0.25]) |" in top
+
+
+def test_a_name_from_elsewhere_is_shown_as_it_is_and_runs_no_mandatory_row() -> None:
+    told = {"name": "item-counts", "policy": "mask", "allow_missing": False}
+    spec = baseline_spec(baseline=LISTS, options={"dataset": {}, "baseline": told})
+    theirs = replace(finished(spec, RANKS, parameters={}), tier=RESCORED)
+    assert "item-counts" in standings([theirs, floor("popularity", BETTER)], "mask").missing
+    named = replace(theirs, spec={**spec.to_dict(), "options": {"dataset": {}, "baseline": {**told, "name": "<b>|x"}}})
+    made = standings([named], "mask")
+    assert "| &lt;b>\\|x |" in readme([made]) and "| &lt;b>\\|x |" in excerpt(made, 1)
 
 
 def test_options_that_four_digits_do_not_tell_apart_are_printed_whole() -> None:

@@ -83,7 +83,10 @@ def test_a_plan_that_makes_no_data_is_refused(sizes, said):
 def test_events_and_clusters_are_two_files(tmp_path):
     with pytest.raises(OutputError, match="a file each"):
         write_synthetic(Plan(50, 30, 4), tmp_path / "a.parquet", tmp_path / "." / "a.parquet")
-    assert not list(tmp_path.iterdir())
+    (tmp_path / "here").symlink_to(tmp_path)
+    with pytest.raises(OutputError, match="a file each"):
+        write_synthetic(Plan(50, 30, 4), tmp_path / "a.parquet", tmp_path / "here" / "a.parquet")
+    assert [file.name for file in tmp_path.iterdir()] == ["here"]
 
 
 def test_an_existing_file_is_never_replaced(tmp_path):

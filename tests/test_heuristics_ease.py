@@ -53,6 +53,12 @@ def test_a_catalogue_too_large_for_its_inverse_is_refused_in_one_line() -> None:
         EASE().fit(TrainView(Ragged.of([[0]]), MOST_ITEMS + 1), None, Context())
 
 
+@pytest.mark.parametrize("rows", [[[0, 1]], [[0, 1], [0, 1]]])
+def test_equations_without_a_solution_in_double_precision_are_refused_in_one_line(rows) -> None:
+    with pytest.raises(UsageError, match=r"l2=1e-20: .* set a larger baseline\.l2"):
+        fitted(EASE(Config(l2=1e-20)), rows, 2)
+
+
 def test_l2_is_above_zero() -> None:
     with pytest.raises(ConfigError, match="l2 is above 0"):
         make_config(Config, {"l2": 0}, "baseline")

@@ -63,7 +63,11 @@ def bench(name: str, grid: str, as_json: bool, out: Path | None, results: Path |
         if into is None:
             print(text)
         else:
-            into.write_text(put_into(into.read_text(encoding="utf-8"), text), encoding="utf-8")
+            try:
+                page = into.read_text(encoding="utf-8")
+            except UnicodeDecodeError:
+                raise UsageError(f"{into} is no UTF-8 text") from None
+            into.write_text(put_into(page, text), encoding="utf-8")
         return
     if out is not None:
         check_writable(out.parent, "choose another --out")

@@ -125,7 +125,7 @@ class FileDataset(Dataset):
             table.whole_numbers(time_column) if time_column else None,
             user_ids,
             item_ids,
-            table.floats(rating_column) if rating_column else None,
+            table.floats(rating_column).astype(np.float32) if rating_column else None,
         )
         if data.time is None or config.duplicates == "keep":
             return data

@@ -107,7 +107,8 @@ def _parse(events: Path, items: Path | None = None) -> Interactions:
 def _interactions(table: Table) -> Interactions:
     user, user_ids = table.ids("user_id")
     item, item_ids = table.ids("item_id")
-    return Interactions(user, item, table.whole_numbers("timestamp"), user_ids, item_ids, table.floats("rating"))
+    rating = table.floats("rating").astype(np.float32)
+    return Interactions(user, item, table.whole_numbers("timestamp"), user_ids, item_ids, rating)
 
 
 def _with_items(data: Interactions, path: Path) -> Interactions:

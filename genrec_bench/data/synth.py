@@ -101,7 +101,7 @@ def write_synthetic(plan: Plan, path: Path, clusters_path: Path | None = None, t
     `clusters_path` gets every item's planted cluster (`item_id`, `cluster`). `tick` is called with users done. A file
     appears whole or not at all, folders are created; OutputError if it exists already or cannot be written.
     """
-    if clusters_path is not None and clusters_path.absolute() == path.absolute():
+    if clusters_path is not None and clusters_path.resolve() == path.resolve():
         raise OutputError(f"events and clusters need a file each, not both {path}", path=path)
     for target in filter(None, (path, clusters_path)):
         if target.exists():

@@ -21,7 +21,7 @@ import pyarrow.parquet
 from numpy.typing import NDArray
 
 from genrec_bench.data.files import BLOCK, check_file, check_text, fail
-from genrec_bench.types import Float32, Int32, Int64, Text
+from genrec_bench.types import Int32, Int64, Text
 
 Format = Literal["inter", "csv", "tsv", "parquet"]
 Float64 = NDArray[np.float64]
@@ -58,9 +58,17 @@ class Table:
         """A column of texts, `(n,)`; what is missing is empty."""
         return _text(self._strings(name))
 
-    def floats(self, name: str) -> Float32:
-        """A column of finite numbers, `(n,)`."""
-        return self._finite(name).astype(np.float32)
+    def floats(self, name: str, advice: str = "") -> Float64:
+        """A column of finite numbers, `(n,)`, in double precision; `advice` for what is no number."""
+        column = _trimmed(self.columns[name])
+        try:
+            values = column.cast(pa.float64()).to_numpy(zero_copy_only=False)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            row = next((i for i, value in enumerate(column) if not _is_number(value)), 0)
+            self._refuse(name, row, f"not a number{advice}")
+        if not np.isfinite(values).all():
+            self._refuse(name, int(np.argmin(np.isfinite(values))), "not a finite number")
+        return cast(Float64, values)
 
     def whole_numbers(self, name: str, advice: str = "") -> Int64:
         """A column of whole numbers, `(n,)`; `8.0` and `1e9` count as whole, `0.5` does not. `advice` for other than times."""
@@ -70,7 +78,7 @@ class Table:
                 return cast(Int64, column.cast(pa.int64()).to_numpy())
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
             pass  # floats, or a fault: the slow way tells which
-        values = self._finite(name, f"; {advice or 'give times as whole numbers, such as seconds since 1970'}")
+        values = self.floats(name, f"; {advice or 'give times as whole numbers, such as seconds since 1970'}")
         broken = values != np.floor(values)
         if broken.any():
             self._refuse(
@@ -82,17 +90,6 @@ class Table:
             why = "too large to be exact in this notation" if abs(values[row]) < 2**63 else "too large for 64 bits"
             self._refuse(name, row, f"{why}; {advice or 'use a coarser unit, such as seconds'}")
         return values.astype(np.int64)
-
-    def _finite(self, name: str, advice: str = "") -> Float64:
-        column = _trimmed(self.columns[name])
-        try:
-            values = column.cast(pa.float64()).to_numpy(zero_copy_only=False)
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-            row = next((i for i, value in enumerate(column) if not _is_number(value)), 0)
-            self._refuse(name, row, f"not a number{advice}")
-        if not np.isfinite(values).all():
-            self._refuse(name, int(np.argmin(np.isfinite(values))), "not a finite number")
-        return cast(Float64, values)
 
     def _refuse(self, name: str, row: int, what: str) -> NoReturn:
         value = self.columns[name][row].as_py()

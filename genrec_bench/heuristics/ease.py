@@ -45,7 +45,7 @@ class EASE(Baseline):
     search_space: Mapping[str, Any] = {"l2": (1.0, 1e4, "log")}
 
     def fit(self, train: TrainView, validation: Callable[[], float] | None, ctx: Context) -> None:
-        """Solve; nothing is chosen on validation. UsageError for more than `MOST_ITEMS` items."""
+        """Solve; nothing is chosen on validation. UsageError for more than `MOST_ITEMS` items, or an l2 too small."""
         n = train.n_items
         if n > MOST_ITEMS:
             raise UsageError(
@@ -56,7 +56,13 @@ class EASE(Baseline):
         met = user_item(train.sequences, n)
         inverse = (met.T @ met).toarray(order="F")
         inverse[np.diag_indices(n)] += self.config.l2
-        inverse, _ = lapack.dpotrf(inverse, lower=1, overwrite_a=1, clean=0)  # in place: one matrix is held
+        norm = inverse.sum(axis=0).max()  # of counts, which are not negative
+        inverse, failed = lapack.dpotrf(inverse, lower=1, overwrite_a=1, clean=0)  # in place: one matrix is held
+        if failed or lapack.dpocon(inverse, norm, uplo="L")[0] < np.finfo(np.float64).eps:
+            raise UsageError(
+                f"ease cannot solve its equations with l2={self.config.l2:g}: to double precision their matrix has no "
+                "inverse; set a larger baseline.l2"
+            )
         inverse, _ = lapack.dpotri(inverse, lower=1, overwrite_c=1)
         mirror_below(inverse)
         self.weights = inverse.T  # symmetric so far; (from, to), rows contiguous

@@ -15,8 +15,8 @@ from collections.abc import Mapping, Sequence
 
 from genrec_bench.errors import UsageError
 from genrec_bench.leaderboard.standings import YARDSTICK, Line, Standings
-from genrec_bench.leaderboard.tables import NOT_MEASURED
-from genrec_bench.leaderboard.texts import HEADER, TEXTS, cells, short_name
+from genrec_bench.leaderboard.tables import NOT_MEASURED, literal
+from genrec_bench.leaderboard.texts import HEADER, TEXTS, cells, dagger, short_name
 
 PLACE = re.compile(r"(<!-- board (\S+) (\d+) -->\n).*?(<!-- end of board -->)", re.DOTALL)
 DIFFERENCE = re.compile(r"(<!-- difference (\S+) -->).*?(<!-- end of difference -->)", re.DOTALL)
@@ -43,7 +43,7 @@ def renew(document: str, boards: Mapping[str, Standings]) -> str:
 
 
 def excerpt(made: Standings, rows: int) -> str:
-    """The first `rows` rows, and below them the best generator and the rows of `ALWAYS`, as Markdown."""
+    """The first `rows` rows, and below them the best generator and the rows of `ALWAYS`, as Markdown, with their known issues."""
     texts = cells(made)
     best = next((at for at, line in enumerate(made.lines) if is_generator(line)), None)
     shown = [at for at, line in enumerate(made.lines) if at < rows or at == best or line.row.system in ALWAYS]
@@ -53,8 +53,10 @@ def excerpt(made: Standings, rows: int) -> str:
 
     columns = [HEADER.index(column) for column in COLUMNS]
     lines = [["", *COLUMNS], ["--:", *(":--" if name in TEXTS else "--:" for name in COLUMNS)]]
-    lines += [[f"{at + 1}", name(texts[at]), *(texts[at][column] for column in columns[1:])] for at in shown]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    lines += [[f"{at + 1}", literal(name(texts[at])), *(texts[at][column] for column in columns[1:])] for at in shown]
+    marks = sorted({number for at in shown for number in made.lines[at].issues})
+    noted = [f"\n{dagger(number)} {made.issues[number - 1].what}." for number in marks]
+    return "\n".join([*(f"| {' | '.join(line)} |" for line in lines), *noted])
 
 
 def is_generator(line: Line) -> bool:

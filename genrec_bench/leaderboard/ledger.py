@@ -1,6 +1,6 @@
 """The ledger of tuning trials beside a board's records (protocol P15): checked, counted, and told in its conditions.
 
-A ledger is what `genrec tune` appends. A board that has none says that nobody spent trials on it. Nothing here judges a
+A ledger is what `genrec tune` appends. A board that has none says that nobody spent trials on it; how defaults came to be, no ledger tells. Nothing here judges a
 setting: which one a row ran with stands in its record.
 """
 
@@ -19,6 +19,7 @@ from genrec_bench.record import RESCORED, RunRecord
 FILE = "ledger.jsonl"
 FACTS = ("dataset", "task", "protocol", "data")  # what a trial and its board have in common
 WHEN = ("seconds", "time", "versions", "cached", "resumed_from")  # in what a trial that was made again may differ
+DEFAULTS = "What went into choosing defaults is no part of this count; known issues tell of it where it is known."
 Trial = Mapping[str, Any]
 
 
@@ -124,8 +125,8 @@ def told(budget: Budget | None, runs: Sequence[RunRecord]) -> list[str]:
     unknown = [f"Nobody here knows how these were tuned: {', '.join(elsewhere)}."] if elsewhere else []
     if budget is None:
         return [
-            "Tuning budget: none, for every system that ran here alike (there is no ledger of trials). Each ran with its own "
-            "default settings, apart from the options that its row or its command shows.",
+            "Tuning: nobody spent trials of `genrec tune` on this board (it has no ledger). Each system ran with its own default "
+            f"settings, apart from the options that its row or its command shows. {DEFAULTS}",
             *unknown,
         ]
     counts = [
@@ -135,9 +136,9 @@ def told(budget: Budget | None, runs: Sequence[RunRecord]) -> list[str]:
     rest = [name for name in here if name not in budget.trials]
     equal = not rest and len(set(budget.trials.values())) == 1
     return [
-        f"Tuning budget, in trials on validation, every one of them in ledger.jsonl: {', '.join(counts)}; "
+        f"Tuning, in trials of `genrec tune` on validation, every one of them in ledger.jsonl: {', '.join(counts)}; "
         + ("the same for every system." if equal else "not the same for every system."),
-        *([f"No trials, the system's own defaults: {', '.join(rest)}."] if rest else []),
+        *([f"No trials, the system's own defaults: {', '.join(rest)}. {DEFAULTS}"] if rest else []),
         *unknown,
     ]
 

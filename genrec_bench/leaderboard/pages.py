@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from genrec_bench.leaderboard import tie_orders
 from genrec_bench.leaderboard.page import page
 from genrec_bench.leaderboard.standings import YARDSTICK, Standings
-from genrec_bench.leaderboard.tables import NOT_MEASURED
+from genrec_bench.leaderboard.tables import NOT_MEASURED, literal
 from genrec_bench.leaderboard.texts import HEADER, LATER, TEXTS, TIES, cells, notes, title
 
 
@@ -38,7 +38,7 @@ def readme(policies: Sequence[Standings]) -> str:
 def _markdown(columns: Sequence[str], rows: Sequence[Mapping[str, str]]) -> list[str]:
     """The lines of a table with these columns."""
     texts = [columns, [":--" if name in TEXTS else "--:" for name in columns]]
-    texts += [[row[name].replace("|", "\\|") for name in columns] for row in rows]
+    texts += [[literal(row[name]) for name in columns] for row in rows]
     return ["| " + " | ".join(line) + " |" for line in texts]
 
 

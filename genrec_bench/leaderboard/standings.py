@@ -21,7 +21,7 @@ from genrec_bench.leaderboard.tie_orders import TieOrders
 from genrec_bench.leaderboard.training import train_seconds
 from genrec_bench.metrics.scores import from_ranks
 from genrec_bench.protocol import SELECTION
-from genrec_bench.record import RunRecord
+from genrec_bench.record import RESCORED, RunRecord
 
 YARDSTICK = "item-counts"
 FLOORS = ("popularity", YARDSTICK, "id-canary")
@@ -89,7 +89,7 @@ def standings(records: Sequence[RunRecord], policy: str) -> Standings:
             Line(row, mine, tier_of(mine), told, found[row.system_id], distance, took, apart.get(row.system_id))
         )
     others = [ranks[row.system_id] for row in board.rows if row is not yardstick]
-    names = {row.system for row in board.rows}
+    names = {line.row.system for line in lines if line.tier != RESCORED}
     missing = tuple(name for name in MANDATORY.get(board.task, FLOORS) if name not in names)
     smallest = detectable(ranks[yardstick.system_id], others) if yardstick else None
     return Standings(board, tuple(lines), missing, smallest)

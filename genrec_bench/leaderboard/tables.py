@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -75,11 +76,16 @@ def _csv(made: Sequence[Board]) -> str:
 
 def _markdown(board: Board) -> str:
     lines = [f"### {_title(board)}", ""]
-    cells = [[cell.replace("|", "\\|") for cell in row] for row in _cells(board)]
+    cells = [[literal(cell) for cell in row] for row in _cells(board)]
     header = _header(board)
     rule = [":--" if name in TEXTS else "--:" for name in header]
     lines += [f"| {' | '.join(row)} |" for row in (header, rule, *cells)]
     return "\n".join([*lines, "", *(f"- {note}" for note in board_notes(board)), ""])
+
+
+def literal(text: str) -> str:
+    """A cell that Markdown shows as it is: a name from elsewhere can end no cell and open no tag."""
+    return re.sub(r"<(?=[A-Za-z/!?])", "&lt;", text.replace("|", "\\|"))
 
 
 def _table(board: Board, colour: bool, width: int | None) -> str:

@@ -109,7 +109,8 @@ def notes(made: Standings) -> list[str]:
         )
     if any(run.training.get("cached") for line in made.lines for run in line.runs):
         told.append(
-            "train s: rows whose weights another row trained (the same to the last bit) show the seconds of that training."
+            "train s: rows whose weights another row trained (the same to the last bit) show the seconds of that training, or "
+            "of the last one where several trained them."
         )
     if several := [line for line in made.lines if len({code_of(run) for run in line.runs}) > 1]:
         told.append(
