@@ -62,7 +62,7 @@ class ComponentInfo:
 
     @cached_property
     def _source(self) -> tuple[str, str]:
-        """(description, what is broken), by parsing the source."""
+        """(description, what is broken), by compiling the source."""
         module, _, attribute = self.target.partition(":")
         if not module or not attribute:
             return "", f"entry point {self.target!r} is not of the form module:Class"

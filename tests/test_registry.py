@@ -78,6 +78,26 @@ def test_a_plugin_is_listed_with_version_and_first_sentence_and_is_not_imported(
     assert "acme_pkg" not in sys.modules and not list(site.rglob("*.imported"))
 
 
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ('class Good:\n    """One. Two."""', "One."),
+        ('class Good:\n    """One\n    line\n      \n    Two."""', "One line"),
+        ('if True:\n    class Good:\n        """Inside."""\nelse:\n    Good = None', "Inside."),
+        ('@print\nclass Good(int, metaclass=type):\n    """Made."""\n    x: int = 3', "Made."),
+        ("class Good:\n    text = 'no docstring'", ""),
+        ("class Good:\n    text = 'no docstring'\n    print.__doc__ = 'its own'", ""),
+        ('def Good():\n    """No class."""', ""),
+        ("class Good:\n    '\\d: a warning to whoever imports it'", r"\d: a warning to whoever imports it"),
+    ],
+)
+@pytest.mark.filterwarnings("error")
+def test_the_description_is_the_docstring_of_the_class_and_nothing_else(plugin, source, said):
+    plugin("acme", {"mine": "acme_one:Good"}, {"acme_one.py": source})
+    (info,) = [info for info in registry.list_components("indexer") if info.distribution == "acme"]
+    assert (info.description, info.status) == (said, "ok")
+
+
 def test_loading_gives_the_class(plugin):
     plugin("acme", {"mine": "acme_pkg.mod:Good"}, {"acme_pkg/__init__.py": "", "acme_pkg/mod.py": GOOD})
     assert registry.load("indexer", "mine").__name__ == "Good"
