@@ -76,6 +76,16 @@ def check_writable(folder: Path, advice: str) -> None:
         raise OutputError(f"cannot write to {folder}: {error.strerror or error}; {advice}", path=folder) from None
 
 
+def check_file_writable(path: Path, advice: str) -> None:
+    """OutputError if `path` is there (a folder, a link to nowhere, somebody else's file) and cannot be written."""
+    if os.path.lexists(path):
+        try:
+            with path.open("a"):
+                pass
+        except OSError as error:
+            raise OutputError(f"cannot write {path}: {error.strerror or error}; {advice}", path=path) from None
+
+
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Create `folder` and hold its lock. OutputError if it cannot be written, or if another process holds it."""

@@ -3,6 +3,7 @@
 import json
 from itertools import count
 from pathlib import Path
+from subprocess import CalledProcessError
 
 import pytest
 from click.testing import CliRunner
@@ -97,6 +98,7 @@ def test_a_folder_without_results_makes_no_report(tmp_path):
     ("words", "said"),
     [
         (["startup", "--out", "{tmp}/file/x.json"], "choose another --out"),
+        (["startup", "--out", "{tmp}/nowhere"], "No such file or directory; choose another --out"),
         (["startup", "--results", "{tmp}"], "options of `genrec bench report`"),
         (["report", "--results", "{tmp}", "--json"], "measures nothing"),
         (["report", "--results", "{tmp}", "--grid", "full"], "measures nothing"),
@@ -105,9 +107,20 @@ def test_a_folder_without_results_makes_no_report(tmp_path):
 )
 def test_what_cannot_be_is_refused_before_anything_is_measured(words, said, tmp_path, monkeypatch):
     (tmp_path / "file").touch()
+    (tmp_path / "nowhere").symlink_to(tmp_path / "not" / "there")
     monkeypatch.setattr(startup, "run", lambda *_: pytest.fail("it was measured"))
     done = CliRunner().invoke(cli, ["bench", *(word.format(tmp=tmp_path) for word in words)])
     assert done.exit_code and said in " ".join(done.stderr.split())
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_a_result_that_cannot_be_written_is_shown_all_the_same(result, monkeypatch):
+    monkeypatch.setattr(startup, "run", lambda *_: result)
+    done = CliRunner().invoke(cli, ["bench", "startup", "--out", "/dev/full"])
+    assert "7.25x" in done.stdout and done.exit_code
+    assert done.stderr.splitlines() == [
+        "OutputError: cannot write /dev/full: No space left on device; the result stands above"
+    ]
 
 
 def test_a_page_that_is_no_text_is_named_and_left_alone(result, tmp_path):
@@ -161,3 +174,8 @@ def test_startup_counts_the_time_of_the_command_alone(monkeypatch):
     rows = startup.run("small", Quiet()).rows
     assert [row.case for row in rows] == list(startup.COMMANDS)
     assert all(row.unit == "CPU s" and 0 < row.value < 60 for row in rows)
+
+
+def test_a_command_that_fails_has_no_time(tmp_path):
+    with pytest.raises(CalledProcessError):
+        startup.cpu_seconds(["leaderboard"], tmp_path)

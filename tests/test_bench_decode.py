@@ -49,6 +49,28 @@ def test_a_case_tells_its_ratio_and_what_it_was_measured_with(lab):
     assert row.details["rounds"] == 2 and row.details["same lists %"] == 100 and agreement.same.all()
 
 
+def test_the_lists_that_are_compared_are_those_of_the_batches_that_are_timed(lab, monkeypatch):
+    true, timed = lab.we, []
+
+    def wrong(case, batch):
+        found = true(case, batch)
+        return replace(found, scores=found.scores - 5) if batch == 2 else found
+
+    monkeypatch.setattr(lab, "we", wrong)
+    monkeypatch.setattr(decode, "interleaved", lambda sides, **how: timed.append(how) or pytest.fail("it was timed"))
+    monkeypatch.setattr(decode, "quickest", lambda side, sizes: 2)
+    with pytest.raises(ListsDiffer):
+        measure(lab, Case(4, 4, 8))
+    assert not timed
+
+
+def test_their_filter_drops_what_is_no_item_and_keeps_the_order(lab):
+    codes = lab.index.items.codes
+    tokens = np.stack([codes[[3, 5, 4]], codes[[1, 0, 2]]])
+    tokens[0, 1] = codes[5][::-1]
+    assert lab.filtered(tokens) == [[3, 4], [1, 0, 2]]
+
+
 def test_no_time_is_printed_for_lists_that_differ(lab, monkeypatch):
     true = lab.they
 

@@ -114,6 +114,12 @@ def test_a_catalogue_without_items_gives_empty_lists(name):
 
 
 @pytest.mark.parametrize("name", EVERY)
+def test_no_users_get_no_lists(name):
+    found = EVERY[name]().generate(PrefixBackbone(6), sources([1]).take(np.arange(0)), index_of([[2, 5]], 6), beams=3)
+    assert found.items.shape == found.scores.shape == (0, 3) and found.bound.shape == (0,)
+
+
+@pytest.mark.parametrize("name", EVERY)
 @pytest.mark.parametrize("users", [[3], [3, 4]])
 def test_one_item_one_user_and_more_beams_than_items(name, users):
     found = EVERY[name]().generate(PrefixBackbone(6), sources(users), index_of([[2, 5]], 6), beams=7)

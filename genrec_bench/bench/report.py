@@ -65,8 +65,8 @@ def section(result: Result) -> str:
         cells = [row.case, row.against or UNMEASURED, amount(row.value, row.unit), spread, *details]
         escaped = " | ".join(cell.replace("|", r"\|") for cell in cells)
         lines.append(f"| {escaped} |")
-    gpu = result.conditions.get("gpu")
-    title = f"### `genrec bench {result.benchmark} --grid {result.grid}`" + (f" on {gpu}" if gpu else "")
+    where = result.conditions.get("gpu") or result.conditions.get("instructions")
+    title = f"### `genrec bench {result.benchmark} --grid {result.grid}`" + (f" on {where}" if where else "")
     return "\n\n".join([title, stated(result), "\n".join(lines)])
 
 

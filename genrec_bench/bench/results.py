@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
 from genrec_bench.environment import environment
+from genrec_bench.sources import digest_package
 
 Grid = Literal["small", "full"]
 
@@ -78,11 +79,12 @@ def _sound(row: Row) -> Row:
 
 
 def conditions(device: str = "cpu", **more: Any) -> dict[str, Any]:
-    """The machine, its threads and how busy it was when the benchmark ended, beside what the benchmark adds."""
+    """The machine, its threads, how busy it was when the benchmark ended and what code ran, beside what the benchmark adds."""
     found = environment(device)
     load = round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None
     kept = {key: found[key] for key in ("python", "platform", "cpu", "cores", "threads", "gpu", "device", "time")}
     if torch := sys.modules.get("torch"):
         kept["instructions"] = torch.backends.cpu.get_cpu_capability()  # of the processor: AVX2, AVX512, ...
     packages = {name: version for name, version in found["packages"].items() if version}
+    kept["code"] = digest_package("genrec_bench")[:12]
     return {**kept, "load": load, "packages": packages, **more}

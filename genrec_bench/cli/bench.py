@@ -49,8 +49,8 @@ def bench(name: str, grid: str, as_json: bool, out: Path | None, results: Path |
     from genrec_bench.bench import load
     from genrec_bench.bench.report import put_into, read_results, report, section
     from genrec_bench.cli.progress import RichProgress
-    from genrec_bench.errors import UsageError
-    from genrec_bench.folders import check_writable
+    from genrec_bench.errors import OutputError, UsageError
+    from genrec_bench.folders import check_file_writable, check_writable
 
     if name != "report" and (results or into):
         raise UsageError("--results and --into are options of `genrec bench report`")
@@ -67,23 +67,29 @@ def bench(name: str, grid: str, as_json: bool, out: Path | None, results: Path |
                 page = into.read_text(encoding="utf-8")
             except UnicodeDecodeError:
                 raise UsageError(f"{into} is no UTF-8 text") from None
-            into.write_text(put_into(page, text), encoding="utf-8")
+            renewed = put_into(page, text)
+            check_file_writable(into, "choose another --into")
+            into.write_text(renewed, encoding="utf-8")
         return
     if out is not None:
         check_writable(out.parent, "choose another --out")
+        check_file_writable(out, "choose another --out")
     began = time.perf_counter()
     found = load(name).run("full" if grid == "full" else "small", RichProgress())
     found = replace(found, conditions={**found.conditions, "seconds": round(time.perf_counter() - began)})
     text = json.dumps(found.to_dict(), indent=1, ensure_ascii=False)
-    if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(text + "\n", encoding="utf-8")
     if as_json:
         print(text)
     elif sys.stdout.isatty():
         _show(found)
     else:
         print(section(found))
+    if out is not None:
+        try:
+            out.parent.mkdir(parents=True, exist_ok=True)
+            out.write_text(text + "\n", encoding="utf-8")
+        except OSError as error:
+            raise OutputError(f"cannot write {out}: {error.strerror}; the result stands above", path=out) from None
 
 
 def _show(found: Result) -> None:

@@ -71,7 +71,7 @@ class TrieDecoder(Searching):
     def generate(
         self, backbone: Backbone, batch: Sources, index: Index, *, beams: int, exclude: Ragged | None = None
     ) -> Generations:
-        if not len(index.items):
+        if not len(index.items) or not len(batch):
             return nothing(len(batch), beams, index.items.width)
         trie = self.trie(index, backbone.device)
         found = self._replayed(backbone, batch, trie, beams, exclude)
@@ -155,6 +155,8 @@ class FilterDecoder(Searching):
     def generate(
         self, backbone: Backbone, batch: Sources, index: Index, *, beams: int, exclude: Ragged | None = None
     ) -> Generations:
+        if not len(batch):
+            return nothing(0, beams, index.items.width)
         trie = self.trie(index, backbone.device)
         with self.reduced(backbone):
             return beam_search(backbone, batch, trie, beams=beams, free=True)

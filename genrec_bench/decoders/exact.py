@@ -76,7 +76,7 @@ class ExactDecoder(Searching):
     def generate(
         self, backbone: Backbone, batch: Sources, index: Index, *, beams: int, exclude: Ragged | None = None
     ) -> Generations:
-        if not len(index.items):
+        if not len(index.items) or not len(batch):
             return nothing(len(batch), beams, index.items.width)
         trie, items = self.trie(index, backbone.device), len(index.items)
         budget = self.config.memory_mb * 10**6
