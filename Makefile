@@ -25,7 +25,7 @@ test-all: test $(VENV)/.test-all
 	$(PYTEST) --rootdir plugins/genrec-semantic plugins/genrec-semantic/tests
 
 bench: $(VENV)/.test
-	@set -e; for name in decode train index trie score startup; do $(BIN)/genrec bench $$name --grid $(GRID) --out benchmarks/results/$$name-$(GRID).json; done
+	@set -e; for name in decode train index trie score startup; do $(BIN)/genrec bench $$name --grid $(GRID) --out benchmarks/results/$$name-$(GRID)$(ON).json; done
 	$(BIN)/genrec bench report --results benchmarks/results --into docs/performance.md
 
 check: $(VENV)/.check
