@@ -17,10 +17,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from importlib import resources
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from genrec_bench.errors import RecordError
 from genrec_bench.spec import LISTS, baseline_name
+
+if TYPE_CHECKING:
+    from jsonschema_rs import Validator
 
 SCHEMA = 1
 RECORD_FILE = "record.json"
@@ -145,36 +148,32 @@ class RunRecord:
 
 
 def check_schema(values: Mapping[str, Any], path: Path) -> None:
-    """RecordError naming the first key of a record that does not fit the published schema."""
-    from jsonschema.exceptions import best_match
-
-    slim = dict(values)
-    for policy, ranks in values.get("ranks", {}).items():  # long lists of whole numbers are quicker looked at here
-        if isinstance(ranks, list) and set(map(type, ranks)) <= {int} and min(ranks, default=0) >= 0:
-            slim["ranks"] = {**slim["ranks"], policy: []}
-    worst = best_match(_validator().iter_errors(slim))
-    if worst is not None:
-        raise RecordError(
-            f"{path}: {worst.json_path.removeprefix('$.')}: {worst.message[:200]}. The record was edited or is of another "
-            "version: run it again",
-            path=path,
-        )
+    """RecordError naming a key of a record that does not fit the published schema."""
+    if why := _complaint(_validator(), values):
+        raise RecordError(f"{path}: {why}. The record was edited or is of another version: run it again", path=path)
 
 
 def misfit(section: Mapping[str, Any], name: str) -> str:
     """Why a section of a record does not fit the published schema, naming the key; empty if it does."""
-    from jsonschema import Draft202012Validator
-    from jsonschema.exceptions import best_match
+    from jsonschema_rs import validator_for
 
-    worst = best_match(Draft202012Validator(RunRecord.json_schema()["properties"][name]).iter_errors(section))
-    return "" if worst is None else f"{worst.json_path.removeprefix('$.')}: {worst.message[:200]}"
+    return _complaint(validator_for(RunRecord.json_schema()["properties"][name]), section)
 
 
 @functools.cache
-def _validator() -> Any:
-    from jsonschema import Draft202012Validator
+def _validator() -> Validator:
+    from jsonschema_rs import validator_for
 
-    return Draft202012Validator(RunRecord.json_schema())
+    return validator_for(RunRecord.json_schema())
+
+
+def _complaint(validator: Validator, values: Mapping[str, Any]) -> str:
+    """The complaint about the least deep key, and that key; empty if there is none."""
+    worst = min(validator.iter_errors(values), key=lambda error: len(error.instance_path), default=None)
+    if worst is None:
+        return ""
+    key = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in worst.instance_path)
+    return f"{key.removeprefix('.') or '$'}: {worst.message[:200]}"
 
 
 def _no_number(constant: str) -> None:

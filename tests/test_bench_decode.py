@@ -144,6 +144,11 @@ def test_the_bf16_mode_tells_what_its_lists_share_with_fp32(lab):
     assert 50 <= row.value <= 100 and row.unit == "%" and row.goal is None and row.details["bf16 speed x"] > 0
 
 
+def test_what_a_gpu_captures_is_as_many_operators_whatever_the_number_of_users(lab):
+    told = {decode.fixed_shapes(lab, Case(users, 6, 9)).value for users in (3, 30)}
+    assert len(told) == 1 and 100 < told.pop() < 1000
+
+
 class Notes(Quiet):
     def __init__(self):
         self.told = []

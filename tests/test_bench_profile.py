@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from genrec_bench.bench import profile as profiling
-from genrec_bench.bench.profile import gflop, operators, profile, profile_kernels
+from genrec_bench.bench.profile import computing, gflop, operators, profile, profile_kernels
 
 ONE, OTHER = torch.ones(100, 200), torch.ones(200, 50)
 
@@ -23,6 +23,13 @@ def test_attention_is_counted_fused_or_not():
     written = gflop(lambda: (q @ k.transpose(2, 3)).softmax(-1) @ v)
     assert written == pytest.approx(2 * 480 / 1e9)  # two products of 2 x 3 x 5 x 8
     assert written == gflop(lambda: torch.nn.functional.scaled_dot_product_attention(q, k, v))
+
+
+def test_operators_that_compute_are_counted_backwards_too_and_views_are_not():
+    weight = torch.ones(200, 50, requires_grad=True)
+    assert computing(lambda: (ONE @ weight).relu().view(-1)[:10].reshape(2, 5)) == 2
+    both = computing(lambda: (ONE @ weight).sum().backward())
+    assert both > computing(lambda: (ONE @ weight).sum()) == 2
 
 
 def test_shares_are_those_of_the_operators_and_make_one_whole(capfd):

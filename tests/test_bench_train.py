@@ -30,6 +30,20 @@ def test_the_loss_curve_equals_the_usual_loops(case):
     np.testing.assert_allclose(ours, theirs, rtol=1e-4)
 
 
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_in_bf16_the_loss_curve_is_within_the_tolerance_of_the_usual_loops_in_fp32(case):
+    pytest.importorskip("transformers")
+    ours, theirs = train.curves(network(case), case.examples, "bf16")
+    assert ours != train.curves(network(case), case.examples, "fp32")[0]  # it did run in bf16
+    train.insist(case, (ours, theirs), "bf16")
+
+
+def test_a_step_is_as_many_operators_whatever_the_size_of_its_batch():
+    few, many = (train.planted_cases(count)[0] for count in (40, 64))  # batches of 8 and of 32 after the first
+    told = {train.operators_of_a_step(case, TINY, "cpu").value for case in (few, many)}
+    assert len(told) == 1 and 100 < told.pop() < 1000
+
+
 def test_loops_that_learn_differently_get_no_time(monkeypatch):
     pytest.importorskip("transformers")
     monkeypatch.setattr(train, "curves", lambda *_: ([2.0, 1.0], [2.0, 1.1]))

@@ -221,7 +221,7 @@ def instead(monkeypatch):
         ("baseline", Invents, "known items", "catalogue of 48"),
         ("baseline", Repeats, "rank", "names an item twice"),
         ("baseline", TellsNoData, "plain facts", "JSON"),
-        ("baseline", MeansSomethingElse, "facts of the record", "converged: 'nearly' is not of type"),
+        ("baseline", MeansSomethingElse, "facts of the record", 'converged: "nearly" is not of type'),
     ],
 )
 def test_a_broken_component_is_stopped_by_name(go, tmp_path, instead, kind, cls, check, says):

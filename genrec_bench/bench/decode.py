@@ -17,7 +17,7 @@ import numpy as np
 
 from genrec_bench.bench import hf, peers, synthetic
 from genrec_bench.bench.agreement import TIE, Agreement, ListsDiffer, compare, insist
-from genrec_bench.bench.profile import profile, profile_kernels
+from genrec_bench.bench.profile import computing, profile, profile_kernels
 from genrec_bench.bench.results import Grid, Result, Row, conditions
 from genrec_bench.bench.timing import ROUNDS, interleaved, synchroniser
 from genrec_bench.codes import Index
@@ -173,12 +173,22 @@ def run(grid: Grid, progress: Progress) -> Result:
 
 
 def profiles(lab: Lab, cases: Sequence[Case]) -> list[Row]:
-    """Where our time goes in the cases of goals 1 and 2, at one batch."""
-    return [
+    """Where our time goes in the cases of goals 1 and 2, at one batch; and how many operators a GPU captures."""
+    rows = [
         profile(case.name, partial(lab.we, case, case.users), partial(lab.they, case, 1), case.users)
         for case in cases
         if case.goal in ("1a", "1b", "2")
     ]
+    return [*rows, fixed_shapes(lab, GPU["small"][0])]
+
+
+def fixed_shapes(lab: Lab, case: Case) -> Row:
+    """The number of operators in one batch of the search that a GPU captures (goal 10b), counted here, where each is run."""
+    sources = synthetic.sources(lab.index, case.users, case.source)
+    decoder = TrieDecoder(TrieConfig(capture="on"))
+    search = partial(decoder.generate, lab.ours, sources, lab.index, beams=case.beams)
+    search()  # what is built once is not counted
+    return Row(f"{case.name}, shapes that a GPU captures: operators of one batch", "", computing(search), "operators")
 
 
 def identical(agreements: list[Agreement]) -> Row:

@@ -1,6 +1,8 @@
-"""Where the time goes: the share of matrix products and of attention in a side's run, and the arithmetic in its products.
+"""Where the time goes: the share of matrix products and of attention in a side's run, the arithmetic in its products, and
+how many operators a run is.
 
-What is left of a run after its matrix products is all that a better loop could still save.
+What is left of a run after its matrix products is all that a better loop could still save. On a GPU, where an operator of
+a small network takes less time than it takes to start one, their number is what a run costs.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from genrec_bench.bench.results import Row
@@ -78,6 +81,25 @@ def operators(side: Callable[[], Any]) -> dict[str, float]:
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as seen:
         side()
     return {event.key: float(event.self_cpu_time_total) for event in seen.key_averages()}
+
+
+def computing(side: Callable[[], Any]) -> int:
+    """How many operators of one run compute something, backwards too: all but views of what is there."""
+    with _Computing() as counted:
+        side()
+    return counted.calls
+
+
+class _Computing(TorchDispatchMode):
+    """Counts operators; each is then run as it would have been."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.calls += not func.is_view and func is not torch.ops.aten._unsafe_view.default
+        return func(*args, **(kwargs or {}))
 
 
 def gflop(side: Callable[[], Any]) -> float:

@@ -20,7 +20,7 @@ from genrec_bench.backbones.loop import Loop, TrainingConfig
 from genrec_bench.backbones.t5 import T5, T5Shape
 from genrec_bench.backbones.training import epoch_batches, resolve_precision
 from genrec_bench.backbones.trees import build_trees
-from genrec_bench.bench.profile import profile
+from genrec_bench.bench.profile import computing, profile
 from genrec_bench.bench.results import Grid, Result, Row, conditions
 from genrec_bench.bench.timing import ROUNDS, WARMUPS, interleaved, synchroniser
 from genrec_bench.bench.usual import UsualLoop
@@ -61,6 +61,7 @@ def run(grid: Grid, progress: Progress) -> Result:
         for case in cases:
             rows += measure(case, sizes, device)
             tick(1, case.name)
+    rows.append(operators_of_a_step(cases[0], sizes, device))
     if device == "cuda":
         rows += compare_compiled(cases[0], sizes, device, progress)
     return Result("train", grid, tuple(rows), conditions(device, **sizes, dropout=0, batch_size=config().batch_size))
@@ -95,15 +96,15 @@ class OurLoop:
         for rows in self.batches():
             self.step(rows)
 
-    def step(self, rows: Int64) -> float:
-        """Learn from some sources with all their targets; the mean loss of a target token."""
+    def step(self, rows: Int64) -> torch.Tensor:
+        """Learn from some sources with all their targets; the mean loss of a target token, for which nothing has waited."""
         with torch.autocast(self.device, torch.bfloat16, enabled=self.precision == "bf16"):
             loss, tokens = batch_loss(self.net, self.examples.sources, self.trees, rows, self.device, self.loss)
         self.loop.step(loss / tokens)
         lengths = self.examples.sources.lengths[rows]
         self.positions += len(rows) * int(lengths.max())
         self.padding += len(rows) * int(lengths.max()) - int(lengths.sum())
-        return loss.item() / tokens
+        return loss.detach() / tokens
 
 
 def measure(case: Case, sizes: dict[str, int], device: str = "cpu", rounds: int = ROUNDS) -> list[Row]:
@@ -166,7 +167,7 @@ def compare_compiled(
         for name, loss in (("with", compiled(failed.append)), ("without", None))
     }
     batches = sides["with"].batches()[:CHECKED]
-    fast, plain = ([loop.step(rows) for rows in batches] for loop in sides.values())
+    fast, plain = ([float(loop.step(rows)) for rows in batches] for loop in sides.values())
     insist(case, (fast, plain), precision)
     passes = {name: loop.pass_over for name, loop in sides.items()}
     told = interleaved(passes, rounds=rounds, synchronise=synchroniser(device))
@@ -177,6 +178,14 @@ def compare_compiled(
     targets = len(case.examples.targets)
     details = {"targets/s": targets / told.median("with"), "targets/s, without": targets / told.median("without")}
     return [Row(f"{case.name}, {precision}, compiled", "ours without compile", ratio, "x", low, high, "10c", details)]
+
+
+def operators_of_a_step(case: Case, sizes: dict[str, int], device: str) -> Row:
+    """How many operators one of our steps is in fp32, forwards, backwards and the optimiser; the batch's size changes none."""
+    loop = OurLoop(network(case, sizes, device), case.examples, CHECKED, "fp32")
+    first, second, *_ = loop.batches()
+    loop.step(first)  # what is built once is not counted
+    return Row(f"{case.name}, fp32: operators of one step", "", computing(lambda: loop.step(second)), "operators")
 
 
 def network(case: Case, sizes: dict[str, int], device: str) -> T5:
@@ -191,7 +200,7 @@ def curves(net: T5, examples: Examples, precision: str) -> tuple[list[float], li
     batches = [batches[number % len(batches)] for number in range(CHECKED)]
     offsets = examples.target_offsets
     pairs = [np.concatenate([np.arange(offsets[row], offsets[row + 1]) for row in rows]) for rows in batches]
-    return [ours.step(rows) for rows in batches], [usual.step(each) for each in pairs]
+    return [float(ours.step(rows)) for rows in batches], [float(usual.step(each)) for each in pairs]
 
 
 def insist(case: Case, told: tuple[list[float], list[float]], precision: str) -> None:

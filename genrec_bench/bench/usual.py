@@ -45,7 +45,7 @@ class UsualLoop:
         for at in range(0, len(order), batch_size):
             self.step(order[at : at + batch_size])
 
-    def step(self, pairs: Int64) -> float:
+    def step(self, pairs: Int64) -> Tensor:
         """Learn from some pairs; the mean loss of a target token."""
         ids, mask = self._sources(pairs)
         labels = torch.from_numpy(self.examples.targets[pairs].astype(np.int64)).to(self.device)
@@ -58,7 +58,7 @@ class UsualLoop:
         nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
         self.optimiser.step()
         self.schedule.step()
-        return loss.item()
+        return loss.detach()
 
     def _sources(self, pairs: Int64) -> tuple[Tensor, Tensor]:
         sources = self.examples.sources.take(self.source[pairs])
