@@ -29,11 +29,17 @@ def test_the_clusterings_agree_with_the_dense_one_and_carry_the_goals():
     assert rows[2].details["NMI to planted"] > 0.9
 
 
-@pytest.mark.parametrize("method", ["auto", "randomised"])
-def test_a_whole_index_is_measured_in_a_process_of_its_own(method):
-    told = index.in_process("index", SMALL, method)
+@pytest.mark.parametrize("how", ["items:auto", "items:randomised", "joint:auto"])
+def test_a_whole_index_is_measured_in_a_process_of_its_own(how):
+    told = index.in_process("index", SMALL, how)
     assert told["s"] > 0 and told["CPU s"] > 0 and told["GB"] > 0 and 0 <= told["NMI to planted"] <= 1
-    assert told["method"].startswith("randomised" if method == "randomised" else "spectral")
+    assert told["method"].startswith("randomised" if "randomised" in how else "spectral")
+
+
+def test_a_million_items_carry_the_goal_alone_and_beside_users_they_are_told():
+    alone, beside = (index.million(SMALL, variant) for variant in ("items", "joint"))
+    assert [row.goal for row in (*alone, *beside)] == ["8c", "8d", None, None]
+    assert "users" in beside[0].case and "users" not in alone[0].case
 
 
 def test_reading_tells_bytes_per_interaction_of_both_formats():
