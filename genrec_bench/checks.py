@@ -17,7 +17,7 @@ from genrec_bench.guards import fault, held_to
 from genrec_bench.metrics.validity import contained
 from genrec_bench.record import misfit
 from genrec_bench.registry import ComponentInfo
-from genrec_bench.types import NO_HYPOTHESIS, Generations, Int32, Interactions, Queries, Ranking, Sources
+from genrec_bench.types import NO_HYPOTHESIS, Generations, Interactions, Queries, Ranking, Sources
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -111,24 +111,13 @@ def check_generations(
     if ((found.items == NO_HYPOTHESIS) != np.isneginf(found.scores)).any():
         raise fault(info, "empty places", "an empty place has item -2 and score -inf, any other has neither")
     places = found.items != NO_HYPOTHESIS
-    known = _items_of(found.tokens[places], index.items.codes)
+    known = index.items.find(found.tokens[places])
     odd = np.flatnonzero(known != found.items[places])
     if len(odd):
         tokens, said, true = found.tokens[places][odd[0]].tolist(), found.items[places][odd[0]], known[odd[0]]
         raise fault(info, "items of tokens", f"it said item {said} for the tokens {tokens}, which are item {true}")
     if exclude and contained(found.items, queries.history).any():
         raise fault(info, "exclude", "it emitted an item that was to be left out")
-
-
-def _items_of(tokens: Int32, codes: Int32) -> Int32:
-    """The item whose code each row of `tokens` is, -1 for none."""
-    width = max(tokens.shape[1], codes.shape[1])
-    rows, table = (np.pad(side, ((0, 0), (0, width - side.shape[1])), constant_values=-1) for side in (tokens, codes))
-    everything = np.concatenate([table, rows])
-    _, which = np.unique(everything, axis=0, return_inverse=True)
-    item = np.full(len(everything), -1, np.int32)
-    item[which.reshape(-1)[: len(table)]] = np.arange(len(table))
-    return item[which.reshape(-1)[len(table) :]]
 
 
 def check_ranking(info: ComponentInfo, ranking: Any, queries: Queries, policy: str, n_items: int) -> Ranking:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from genrec_bench.errors import CodeClash
 from genrec_bench.types import PAD, Int32, Int64, digest
@@ -51,6 +52,30 @@ class CodeTable:
     def width(self) -> int:
         """Tokens of the longest code."""
         return int(self.codes.shape[1])
+
+    def find(self, tokens: Int32) -> Int32:
+        """The row whose code each row of `tokens` (m, any width) is, padded with -1 on the right; -1 for none."""
+        found = np.full(len(tokens), -1, np.int32)
+        fits = np.flatnonzero((tokens[:, self.width :] < 0).all(axis=1))
+        if not len(self) or not len(fits):
+            return found
+        short = tokens[fits, : self.width]
+        rows = _bytes_of(np.pad(short, ((0, 0), (0, self.width - short.shape[1])), constant_values=PAD))
+        order, codes = self._by_bytes
+        places = np.minimum(np.searchsorted(codes, rows), len(codes) - 1)
+        found[fits] = np.where(codes[places] == rows, order[places], -1)
+        return found
+
+    @cached_property
+    def _by_bytes(self) -> tuple[Int64, NDArray[np.void]]:
+        codes = _bytes_of(self.codes)
+        order = np.argsort(codes, kind="stable")
+        return order, codes[order]
+
+
+def _bytes_of(rows: Int32) -> NDArray[np.void]:
+    """Each row of (n, width) as one value that can be sorted and compared."""
+    return np.ascontiguousarray(rows, np.int32).view(np.dtype((np.void, 4 * rows.shape[1]))).reshape(-1)
 
 
 @dataclass(frozen=True)

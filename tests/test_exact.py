@@ -194,8 +194,11 @@ def _peak_mb():
     return int(re.search(r"VmHWM:\s+(\d+)", status)[1]) * 1024 / 10**6
 
 
+@pytest.mark.parametrize("words", [0, 20])
 @pytest.mark.parametrize("decoder", [TrieDecoder, ExactDecoder, FilterDecoder])
-def test_codes_that_the_network_has_no_tokens_for_are_one_line(decoder):
+def test_codes_that_the_network_has_no_tokens_for_are_one_line(decoder, words):
     index = index_of([[a, b] for a in range(20) for b in range(20)])
+    backbone = PrefixBackbone(10 + words)
+    backbone.extra_columns = words
     with pytest.raises(UsageError, match="20 tokens and the backbone scores 10"):
-        decoder().generate(PrefixBackbone(10), sources([1, 2]), index, beams=5)
+        decoder().generate(backbone, sources([1, 2]), index, beams=5)

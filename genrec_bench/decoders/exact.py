@@ -102,7 +102,7 @@ class ExactDecoder(Searching):
             for chunk in torch.arange(len(nodes), device=device).split(most):
                 wide = (tokens[chunk].expand(users, -1), parents[chunk].expand(users, -1))
                 logits, below = backbone.advance(state, *wide)
-                trie.check_columns(logits.shape[-1])
+                trie.check_columns(logits.shape[-1] - backbone.extra_columns)
                 logp = logits.float().log_softmax(-1)  # (U, N, V)
                 at, child, token = _edges(trie, nodes[chunk], depth)
                 reached = so_far[:, chunk][:, at] + logp[:, at, token]  # (U, edges)

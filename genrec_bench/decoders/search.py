@@ -104,7 +104,7 @@ def walk(
         if call is None:
             break
         logits, state = backbone.advance(state, *call)
-        trie.check_columns(logits.shape[-1])
+        trie.check_columns(logits.shape[-1] - backbone.extra_columns)
         logp = logits.float().log_softmax(-1)  # (U, calls, V)
         beam, best_left = grow(beam, logp, trie, step, beams, free, excluded)
         bound = torch.maximum(bound, best_left)

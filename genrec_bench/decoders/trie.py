@@ -84,7 +84,7 @@ class Trie:
         return places
 
     def check_columns(self, columns: int) -> None:
-        """UsageError if a network that scores so many tokens lacks one of these codes."""
+        """UsageError if a network that scores so many code tokens lacks one of these codes."""
         if columns < self.n_tokens:
             raise UsageError(
                 f"the codes use {self.n_tokens:,} tokens and the backbone scores {columns:,}: it was made for another index"
