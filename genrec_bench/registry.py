@@ -160,7 +160,7 @@ def _unknown(kind: str, name: str, known: list[ComponentInfo]) -> UnknownCompone
     said = f"no {kind} named {name!r}.{hint}"
     if elsewhere:
         folder = FOLDERS.get(elsewhere, f"./plugins/{elsewhere}")
-        said += f" It comes with {elsewhere}: pip install {elsewhere}, or {folder} from a clone."
+        said += f" It comes with {elsewhere}: in a clone of genrec_bench, pip install {folder}."
     elif owner and not any(_normalised(info.distribution) == _normalised(owner) for info in known):
         said += f" No installed distribution {owner!r} has {_a(kind)}: is it installed?"
     listing = f"  `genrec plugins --kind {kind}` lists all {len(known)}."

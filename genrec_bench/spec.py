@@ -198,7 +198,8 @@ def _told(spec: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], str]]:
         name = baseline_name(spec) if part == "baseline" else spec.get(part)
         group = (part, str(name), chosen)
         for key, value in spec.get("options", {}).get(part, {}).items():
-            yield (*group, f"{part}.{key}"), value if isinstance(value, str) else json.dumps(value)
+            text = "none" if value is None else json.dumps(value)  # as `--set` takes it
+            yield (*group, f"{part}.{key}"), value if isinstance(value, str) else text
     if spec.get("beams") is not None:
         yield ("beams",), str(spec["beams"])
 

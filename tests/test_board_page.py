@@ -114,7 +114,7 @@ def _hidden(markup: str) -> bool:
 def test_a_browser_shows_all_rows_best_first(page) -> None:
     dom = opened(page)
     assert shown(dom)[:3] == ["sci / lightlm / trie", "item-counts", "popularity"]
-    assert ">7 of 7 rows<" in dom  # with the mandatory ones that nobody has run
+    assert ">7 of 7 rows<" in dom  # with the mandatory ones without a run
 
 
 @pytest.mark.slow

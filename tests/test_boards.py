@@ -23,6 +23,7 @@ from genrec_bench.errors import RecordError
 from genrec_bench.leaderboard.excerpt import excerpt
 from genrec_bench.leaderboard.pages import readme
 from genrec_bench.leaderboard.publish import add, build
+from genrec_bench.leaderboard.scatter import legend, scatter
 from genrec_bench.leaderboard.standings import standings, tier_of
 from genrec_bench.leaderboard.texts import command
 from genrec_bench.metrics.ranks import ranks_digest
@@ -85,7 +86,7 @@ def test_mandatory_rows_that_nobody_has_run_are_dashes(board) -> None:
     text = built(board)[str(DIRECT / "README.md")].decode()
     line = next(line for line in text.splitlines() if line.startswith("| lightgcn"))
     assert set(line.split("|")[2:-1]) == {" – "}  # noqa: RUF001
-    assert "nobody has run yet: id-canary, bpr, lightgcn, simplex" in text
+    assert "without a run on this board: id-canary, bpr, lightgcn, simplex" in text
 
 
 def test_numbers_are_computed_from_the_ranks_not_read(tmp_path) -> None:
@@ -194,6 +195,45 @@ def test_a_run_on_other_data_cannot_join_a_board(board, tmp_path) -> None:
     assert done.exit_code == 1 and "other data (split)" in done.stderr
 
 
+def test_runs_with_other_options_of_the_data_set_share_no_board(board, tmp_path) -> None:
+    other = finished(
+        baseline_spec(baseline="ease", options={"dataset": {"short_users": "error"}, "baseline": {}}), parameters={}
+    )
+    (place,) = put(tmp_path / "more", other)
+    done = genrec("add", place, "--to", board, "--no-verify")
+    assert done.exit_code == 1 and "other options of the data set" in done.stderr
+    other.sealed().write(place)
+    shutil.copy(place / "record.json", board / DIRECT / "records" / f"{other.spec_id}.json")  # by hand
+    done = genrec("build", board)
+    assert done.exit_code == 1 and "ml-100k (short_users=error)" in done.stderr
+    assert "Traceback" not in done.stderr and "unexpected" not in done.stderr
+
+
+def test_the_table_of_kept_lists_does_not_show_the_validity_of_masked_ones(board) -> None:
+    rows = list(csv.DictReader(io.StringIO(built(board)[str(DIRECT / "table.csv")].decode())))
+    told = {row["policy"]: (row["hallucination_rate"], row["fill@10"]) for row in rows if "lightlm" in row["system"]}
+    assert told["mask"] == ("0.125", "0.9") and told["keep"] == ("", "")
+
+
+def test_each_hardware_class_has_a_mark_of_its_own() -> None:
+    systems = ("ease", "item-knn", "bpr", "sgl", "neumf", "lightgcn")
+    runs = [
+        finished(baseline_spec(baseline=name), environment={**floor().environment, "cpu": f"CPU {name}"}, parameters={})
+        for name in systems
+    ]
+    told = [line.partition(": ") for line in legend(standings(runs, "mask"))]
+    assert [place.partition(",")[0] for _, _, place in told] == [f"CPU {name}" for name in sorted(systems)]
+    marks = re.findall(r"</title>(<.*?/>)", scatter(standings(runs, "mask")))
+    assert len({shape for shape, _, _ in told}) == len(systems) == len(marks)
+    assert len({_outline(mark) for mark in marks}) == len(systems)
+
+
+def _outline(mark: str) -> tuple[tuple[float, float], ...]:
+    """The corners of a mark as seen from its first."""
+    corners = [(float(x), float(y)) for x, y in re.findall(r"[ML]([\d.]+) ([\d.]+)", mark)]
+    return tuple((round(x - corners[0][0], 1), round(y - corners[0][1], 1)) for x, y in corners)
+
+
 def test_a_run_is_never_replaced_by_other_numbers(board, tmp_path) -> None:
     done = genrec("add", *put(tmp_path / "more", floor(ranks=BETTER)), "--to", board, "--no-verify")
     assert done.exit_code == 1 and "other numbers" in done.stderr
@@ -207,7 +247,7 @@ def test_a_record_edited_on_the_board_is_left_out_named_and_said(board) -> None:
     done = genrec("build", board)
     assert done.exit_code == 1 and file.name in done.stderr and "popularity" in done.stderr
     text = (board / DIRECT / "README.md").read_text()
-    assert "| popularity |" not in text.partition("nobody has run")[0].replace("| popularity | – |", "")  # noqa: RUF001
+    assert "| popularity |" not in text.partition("without a run")[0].replace("| popularity | – |", "")  # noqa: RUF001
     assert f"Not shown: {file.name}" in text and str(board) not in text
 
 

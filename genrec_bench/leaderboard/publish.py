@@ -17,7 +17,7 @@ from genrec_bench.leaderboard import issues, ledger, tie_orders
 from genrec_bench.leaderboard.excerpt import renew
 from genrec_bench.leaderboard.pages import FILES, front_page
 from genrec_bench.leaderboard.records import check_intact, check_possible, collect, name_of, places
-from genrec_bench.leaderboard.rows import BOARD_BEAMS
+from genrec_bench.leaderboard.rows import BOARD_BEAMS, dataset_key
 from genrec_bench.leaderboard.standings import Standings, marked, standings
 from genrec_bench.metrics.ranks import read_ranks
 from genrec_bench.protocol import POLICIES, PROTOCOLS
@@ -84,6 +84,11 @@ def _add(path: Path, root: Path, check: bool) -> Path:
                     f"{name_of(record)} ran on other data ({key}) than the board in {folder.parent}: it cannot join it",
                     path=path,
                 )
+        if dataset_key(theirs) != dataset_key(record):
+            raise RecordError(
+                f"{name_of(record)} has other options of the data set than the board in {folder.parent}: it cannot join it",
+                path=path,
+            )
     if not file.exists():
         write_json(file, record.sealed().to_dict())
     return file

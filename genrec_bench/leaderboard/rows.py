@@ -148,6 +148,7 @@ def _check_same_data(board: str, records: Sequence[RunRecord]) -> None:
 def _row(runs: Sequence[RunRecord], policy: str, options: str, seconds: Mapping[str, float | None]) -> Row:
     first = runs[0]
     told = [run.metrics[policy] for run in runs]
+    validity = [run.validity if policy == "mask" else {} for run in runs]  # a record tells it of its masked lists alone
     devices = sorted({hardware for run in runs if (hardware := hardware_of(run))})
     return Row(
         system=first.system,
@@ -158,8 +159,8 @@ def _row(runs: Sequence[RunRecord], policy: str, options: str, seconds: Mapping[
         beams=first.spec.get("beams"),
         metrics={key: statistics.fmean(metrics[key] for metrics in told) for key in METRICS},
         sd={key: statistics.stdev(metrics[key] for metrics in told) if len(told) > 1 else None for key in METRICS},
-        hallucination_rate=_mean(run.validity.get("hallucination_rate") for run in runs),
-        fill=_mean(run.validity.get("fill@10") for run in runs),
+        hallucination_rate=_mean(each.get("hallucination_rate") for each in validity),
+        fill=_mean(each.get("fill@10") for each in validity),
         users_per_second=_mean(run.throughput.get("users_per_second") for run in runs) if len(devices) < 2 else None,
         parameters=_mean(parameters(run) for run in runs),
         train_seconds=_mean(seconds[run.spec_id] for run in runs) if len(devices) < 2 else None,

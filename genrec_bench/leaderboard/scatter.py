@@ -13,7 +13,16 @@ from genrec_bench.protocol import SELECTION
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 760, 390, 60, 45, 28, 150
 LETTER = 6.5  # about as wide as one of 12 px
 FEW = 20  # with more rows, not every one is labelled
-SHAPES = ("circle", "square", "triangle", "diamond")
+SHAPES = {  # corners around the place; a hardware class each
+    "circle": (),
+    "square": ((-4.5, -4.5), (4.5, -4.5), (4.5, 4.5), (-4.5, 4.5)),
+    "triangle": ((0, -6), (6, 5), (-6, 5)),
+    "diamond": ((0, -7), (6, 0), (0, 7), (-6, 0)),
+    "triangle pointing down": ((0, 6), (6, -5), (-6, -5)),
+    "triangle pointing right": ((6, 0), (-5, 6), (-5, -6)),
+    "triangle pointing left": ((-6, 0), (5, 6), (5, -6)),
+    "hourglass": ((-6, -6), (6, -6), (-6, 6), (6, 6)),
+}
 
 
 def scatter(made: Standings) -> str:
@@ -55,7 +64,7 @@ def scatter(made: Standings) -> str:
         told = (
             f"{name}: {line.row.metrics[SELECTION]:.4f}, {line.row.users_per_second:,.0f} users/s, {line.row.hardware}"
         )
-        shape = _shape(SHAPES[places.index(line.row.hardware or "") % len(SHAPES)], x, y)
+        shape = _shape(_mark(places.index(line.row.hardware or "")), x, y)
         parts.append(
             f'<a href="#system-{line.row.system_id}" aria-label="{escape(told)}"><title>{escape(told)}</title>{shape}'
         )
@@ -78,6 +87,11 @@ def _places(lines: Sequence[Line]) -> list[str]:
     return list(dict.fromkeys(line.row.hardware or "" for line in lines))
 
 
+def _mark(at: int) -> str:
+    """The shape of hardware class `at`; those beyond the last shape share it."""
+    return list(SHAPES)[min(at, len(SHAPES) - 1)]
+
+
 def _labelled(lines: Sequence[Line]) -> list[Line]:
     """The rows to label: all of a few; of many, those that no other on their hardware beats in both directions, and the
     yardstick."""
@@ -97,7 +111,7 @@ def legend(made: Standings) -> list[str]:
     """Which shape is which hardware, in words; and which rows have labels."""
     lines = _timed(made)
     places = _places(lines)
-    told = [f"{SHAPES[at % len(SHAPES)]}: {place}" for at, place in enumerate(places)]
+    told = [f"{_mark(at)}: {place}" for at, place in enumerate(places)]
     if len(lines) > FEW:
         told.append(
             f"labelled: rows that no other on their hardware beats in both, and {YARDSTICK}; the others tell their name when pointed at"
@@ -120,9 +134,6 @@ def _free(x: float, y: float, width: float, taken: list[tuple[float, float, floa
 
 
 def _shape(name: str, x: float, y: float) -> str:
-    if name == "circle":
+    if not (corners := SHAPES[name]):
         return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5"/>'
-    if name == "square":
-        return f'<rect class="dot" x="{x - 4.5:.1f}" y="{y - 4.5:.1f}" width="9" height="9"/>'
-    points = {"triangle": ((0, -6), (6, 5), (-6, 5)), "diamond": ((0, -7), (6, 0), (0, 7), (-6, 0))}[name]
-    return f'<path class="dot" d="M{" L".join(f"{x + dx:.1f} {y + dy:.1f}" for dx, dy in points)} Z"/>'
+    return f'<path class="dot" d="M{" L".join(f"{x + dx:.1f} {y + dy:.1f}" for dx, dy in corners)} Z"/>'

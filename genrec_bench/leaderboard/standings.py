@@ -13,6 +13,7 @@ import numpy as np
 
 from genrec_bench import registry
 from genrec_bench.config import config_dict
+from genrec_bench.errors import RecordError
 from genrec_bench.leaderboard.issues import Issue, affecting
 from genrec_bench.leaderboard.records import check_possible
 from genrec_bench.leaderboard.rows import RANKED_SEEDS, Board, Row, boards
@@ -52,7 +53,7 @@ class Standings:
 
     board: Board
     lines: tuple[Line, ...]
-    missing: tuple[str, ...]  # mandatory systems that nobody has run yet
+    missing: tuple[str, ...]  # mandatory systems without a run here
     detectable: float | None  # smallest relative difference that can be told from chance
     remarks: tuple[str, ...] = ()  # what people noted of the whole board, a sentence each
     issues: tuple[Issue, ...] = ()  # known ones that affect some row
@@ -63,9 +64,16 @@ class Standings:
 def standings(records: Sequence[RunRecord], policy: str) -> Standings:
     """The board of `records`, which are finished, of one data set, task and protocol, and hold their ranks.
 
-    RecordError for an impossible row, or for runs on different data.
+    RecordError for an impossible row, or for runs on different data or with different options of the data set.
     """
-    (board,) = boards([recomputed(record) for record in records], policy)
+    made = boards([recomputed(record) for record in records], policy)
+    if len(made) > 1:
+        raise RecordError(
+            f"one board cannot hold {' and '.join(board.dataset for board in made)}: its runs need the same options of "
+            "the data set; remove the records of one of them",
+            path=None,
+        )
+    (board,) = made
     runs = {
         row.system_id: sorted(
             (record for record in records if record.system_id == row.system_id),

@@ -25,7 +25,7 @@ HEADER = (
 
 
 def cells(made: Standings) -> list[list[str]]:
-    """The rounded texts of all rows, as HEADER names them; at the end the mandatory rows that nobody has run."""
+    """The rounded texts of all rows, as HEADER names them; at the end the mandatory rows without a run."""
     places = hardware_classes(made.board)
     rows = [
         [
@@ -130,7 +130,7 @@ def notes(made: Standings) -> list[str]:
     elif made.ties is None:
         told.append("Nobody has measured the floors under other tie orders yet (`genrec leaderboard ties`).")
     if made.missing:
-        told.append(f"Mandatory rows that nobody has run yet: {', '.join(made.missing)}.")
+        told.append(f"Mandatory rows without a run on this board: {', '.join(made.missing)}.")
     told += made.tuning
     told += [
         f"{dagger(at)} Known issue {each.id}: {each.what} ({each.link})." for at, each in enumerate(made.issues, 1)

@@ -76,7 +76,7 @@ def _against_ranks(metrics: Mapping[str, Any], ranks: Sequence[int], cases: int 
         return [f"a rank of {min(ranks)}: ranks count from 1, 0 is absent"]
     told = from_ranks(ranks)
     return [
-        f"{key} {metrics[key]:.4f} is not the {value:.4f} that its ranks give"
+        f"{key} {metrics[key]:.8g} is not the {value:.8g} that its ranks give"
         for key, value in told.items()
         if abs(metrics[key] - value) > EPS
     ]
