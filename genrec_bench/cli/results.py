@@ -26,7 +26,9 @@ def print_records(records: Sequence[RunRecord], folder: Path) -> None:
         title=f"{asked['dataset']}, {asked['task']} task, {asked['protocol']}, seed {asked.get('seed', 0)}",
         caption="had: what a user already has is masked from every list, or kept\n",
     )
-    print_table(validity_and_speed(records), caption="\n".join(conditions(record) for record in records))
+    print_table(
+        validity_and_speed(records), caption="\n".join(conditions(record) for record in records if record.throughput)
+    )
     for warning in (warning for record in records for warning in record.warnings):
         console().print(f"warning: {warning}", style="bold red", soft_wrap=True)
     for record in records:
