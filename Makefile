@@ -20,8 +20,8 @@ test: $(VENV)/.test
 	@set -e; for part in $(PARTS); do echo "$$part"; $(PYTEST) -m "not slow" --rootdir $$part -c $$part/pyproject.toml $$part/tests; done
 
 test-all: test $(VENV)/.test-all
-	$(PYTEST) -m slow
-	$(PYTEST) -m slow --rootdir baselines -c baselines/pyproject.toml baselines/tests
+	$(PYTEST) -rs -m slow
+	$(PYTEST) -rs -m slow --rootdir baselines -c baselines/pyproject.toml baselines/tests
 	$(PYTEST) --rootdir plugins/genrec-semantic plugins/genrec-semantic/tests
 
 bench: $(VENV)/.test

@@ -25,11 +25,10 @@ SHOWN = 3  # examples of a fault
 
 @dataclass(frozen=True)
 class GivenLists:
-    """The lists of a file by history policy, one per test case; how long the longest is, and how many users have none."""
+    """The lists of a file by history policy, one per test case, and how many items the file lists for each case."""
 
     rankings: dict[str, Ranking]
-    longest: int
-    missing: int
+    lengths: Int64
 
 
 def read_given(path: Path, data: Interactions, queries: Queries, policy: Policy, allow_missing: bool) -> GivenLists:
@@ -71,16 +70,22 @@ def read_given(path: Path, data: Interactions, queries: Queries, policy: Policy,
             "drop such rows, or give longer lists with --policy keep",
             "row",
         )
-        return GivenLists({"mask": _cut(full)}, full.depth, int((listed == 0).sum()))
-    return GivenLists({"mask": _cut(_without(full, own)), "keep": _cut(full)}, full.depth, int((listed == 0).sum()))
+        return GivenLists({"mask": _cut(full)}, listed)
+    return GivenLists({"mask": _cut(_without(full, own)), "keep": _cut(full)}, listed)
 
 
-def warnings(longest: int, missing: int, name: str, cases: int) -> list[str]:
-    """What a reader of the numbers has to know about lists made elsewhere."""
+def warnings(lengths: Int64, name: str) -> list[str]:
+    """What a reader of the numbers has to know about lists made elsewhere, from how many items each case has."""
+    longest, cases = int(lengths.max(initial=0)), len(lengths)
+    missing, short = int((lengths == 0).sum()), int(((lengths > 0) & (lengths < max(KS))).sum())
     said = []
     if longest < max(KS):
-        short = ", ".join(str(k) for k in KS if k > longest)
-        said.append(f"the lists of {name} end after {longest} items: what they miss at {short} nobody ranked")
+        depths = ", ".join(str(k) for k in KS if k > longest)
+        said.append(f"the lists of {name} end after {longest} items: what they miss at {depths} nobody ranked")
+    elif short:
+        said.append(
+            f"{short} of {cases} users have a list of fewer than {max(KS)} items by {name}: what it lacks is missed"
+        )
     if missing:
         said.append(f"{missing} of {cases} users have no list by {name} and count as missed")
     return said

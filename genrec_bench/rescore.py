@@ -98,6 +98,6 @@ def rescore(
                 "validity": validity.validity_of_ranking(given.rankings["mask"], queries.history, KS),
                 "throughput": {"users_per_second": None},
                 "fingerprints": {"source": source},
-                "warnings": warnings(given.longest, given.missing, spec.system, len(queries)),
+                "warnings": warnings(given.lengths, spec.system),
             }
             return finish(this)

@@ -169,6 +169,18 @@ def test_short_lists_are_warned_of(popular, score):
     assert "at 20" in warning
 
 
+def test_users_whose_lists_are_shorter_than_others_are_counted(popular, score, tmp_path):
+    rows = popular[1]["mask"]
+    whole = rows[0]["user"]
+    record = score([row for row in rows if row["rank"] <= 10 or row["user"] == whole])
+    (warning,) = record.warnings
+    assert (
+        f"{len(record.ranks['mask']) - 1} of {len(record.ranks['mask'])} users have a list of fewer than 20 items"
+        in warning
+    )
+    assert verify(tmp_path / "runs" / record.spec_id).ok
+
+
 def test_users_without_a_list_are_refused_or_counted_as_missed(popular, score):
     rows = popular[1]["mask"]
     gone = rows[0]["user"]

@@ -114,8 +114,10 @@ class RecBoleBaseline(Baseline):
             )
 
     def fingerprint(self) -> str:
-        """The settings files count: other settings are another run."""
-        return settings.fingerprint() if self.config.settings == "auto" else ""
+        """What the settings files say of the model counts: other settings are another run."""
+        if self.config.settings == "none":
+            return ""
+        return settings.fingerprint(self.name_in_settings(), sequential="sequential" in self.tasks)
 
     def fit(self, train: TrainView, validation: Callable[[], float] | None, ctx: Context) -> None:
         """Train in a worker process, which stays to answer `rank`. The best epoch by `validation()` is kept.

@@ -90,6 +90,10 @@ class MultiVAE(Direct):
 
     model, sizes, samples_unmet = "MultiVAE", ("latent_dimension",), False
     fixed: ClassVar[Mapping[str, Any]] = {"train_neg_sample_args": None}
+    search_space: ClassVar[Mapping[str, Any]] = {  # a batch is of users: larger ones leave few steps to an epoch
+        **Direct.search_space,
+        "train_batch_size": [32, 64, 128, 256, 512],
+    }
 
 
 class SGL(Direct):

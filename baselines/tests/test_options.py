@@ -155,6 +155,18 @@ def test_settings_are_chosen_by_the_training_part_and_an_option_is_stronger(make
     assert make(models.BPR, settings="none").parameters(known) == ({}, settings.DEFAULTS)
 
 
+def test_other_settings_of_a_model_make_its_runs_other_runs_and_nobody_elses(make, monkeypatch):
+    table = {"data": {"users": 2, "items": 9, "events": 5}, "every-model": {"source": "a paper", "epochs": 7}}
+    monkeypatch.setattr(settings, "files", lambda: {"toy.toml": table})
+    bpr, gru = make(models.BPR), make(models.GRU4Rec)
+    before = bpr.fingerprint(), gru.fingerprint()
+    table["bpr"] = {"source": "a search", "learning_rate": 0.1}
+    assert bpr.fingerprint() != before[0] and gru.fingerprint() == before[1]
+    table["every-sequential-model"] = {"source": "the protocol", "MAX_ITEM_LIST_LENGTH": 20}
+    assert gru.fingerprint() != before[1]
+    assert make(models.BPR, settings="none").fingerprint() == ""
+
+
 def test_embedding_size_is_what_the_model_calls_it(make):
     given, _ = make(models.NeuMF, embedding_size=8).parameters(view(2, 9, 5))
     assert given == {"mf_embedding_size": 8, "mlp_embedding_size": 8}

@@ -20,8 +20,7 @@ def settings_for(model: str, train: TrainView, *, sequential: bool = False) -> t
     here = {"users": train.n_users, "items": train.n_items, "events": len(train.sequences.values)}
     for name, table in files().items():
         if table["data"] == here:
-            names = ("every-model", *(["every-sequential-model"] if sequential else []), model)
-            told = [dict(table[each]) for each in names if each in table]
+            told = [dict(each) for each in _tables(table, model, sequential)]
             source = "; ".join(each.pop("source") for each in told)
             return {key: value for each in told for key, value in each.items()}, f"{source} ({name})"
     return {}, DEFAULTS
@@ -32,9 +31,15 @@ def files() -> dict[str, Mapping[str, Any]]:
     return {name: tomllib.loads(text) for name, text in _texts().items()}
 
 
-def fingerprint() -> str:
-    """SHA-256 of all settings files: with other settings a finished run is another run."""
-    return digest(*_texts().items())
+def fingerprint(model: str, *, sequential: bool = False) -> str:
+    """SHA-256 of what the files say of a model: with other settings a finished run of it is another run."""
+    return digest(*((name, table["data"], *_tables(table, model, sequential)) for name, table in files().items()))
+
+
+def _tables(file: Mapping[str, Any], model: str, sequential: bool) -> list[Mapping[str, Any]]:
+    """The tables of a file that hold for a model, the general ones first."""
+    names = ("every-model", *(["every-sequential-model"] if sequential else []), model)
+    return [file[each] for each in names if each in file]
 
 
 def _texts() -> dict[str, str]:
