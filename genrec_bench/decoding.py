@@ -113,12 +113,27 @@ def overlap(
 ) -> dict[str, Any]:
     """Of a sample of users, how many of the ten best of `plain`, in fp32, are among the ten best of `searcher`."""
     some = queries.take(np.unique(np.linspace(0, len(queries) - 1, OVERLAP_USERS).astype(np.int64)))
-    lists = [each.search(generator, some, beams, exclude=exclude)[0].items[:, :10] for each in (searcher, plain)]
-    shared = [
-        len({*own} & {*true} - {NO_HYPOTHESIS}) for own, true in zip(*(each.tolist() for each in lists), strict=True)
+    one, other = (each.search(generator, some, beams, exclude=exclude)[0] for each in (searcher, plain))
+    return {"fp32_overlap@10": shared(one, other), "fp32_overlap_users": len(some)}
+
+
+def shared(found: Generations, plain: Generations, k: int = 10) -> float | None:
+    """The share of the first `k` hypotheses of `plain`, item or not, that are among the first `k` of `found`; None if there
+    are none."""
+    ours, theirs = _first(found, k), _first(plain, k)
+    there = sum(each.total() for each in theirs)
+    return sum((a & b).total() for a, b in zip(ours, theirs, strict=True)) / there if there else None
+
+
+def _first(found: Generations, k: int) -> list[Counter[tuple[int, ...]]]:
+    """The codes of each user's first `k` hypotheses."""
+    lists = zip(found.tokens[:, :k].tolist(), (found.items[:, :k] != NO_HYPOTHESIS).tolist(), strict=True)
+    return [
+        Counter(
+            tuple(token for token in code if token >= 0) for code, there in zip(codes, emitted, strict=True) if there
+        )
+        for codes, emitted in lists
     ]
-    there = (lists[1] != NO_HYPOTHESIS).sum()
-    return {"fp32_overlap@10": float(sum(shared) / there) if there else None, "fp32_overlap_users": len(some)}
 
 
 def decode(this: Run, generator: Generator) -> None:

@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -31,16 +32,31 @@ def test_both_sides_give_the_same_whole_lists(lab, decoder, peer):
     case = Case(3, 5, 12, decoder=decoder, peer=peer)
     tokens, scores = lab.they(case, 2, scores=True)
     found = lab.we(case, 3)
-    assert agree(case, found, tokens, scores).share == 100
+    assert agree(case, found, tokens, scores, partial(lab.their_scores, case)).share == 100
     assert len(np.unique(found.tokens[:, 0], axis=0)) > 1  # users get lists of their own
 
 
 def test_the_exact_ranking_is_nowhere_worse_than_their_beam(lab):
     case = Case(3, 20, 12, decoder="exact")
     tokens, scores = lab.they(case, 3, scores=True)
-    agree(case, lab.we(case, 3), tokens, scores)
+    found, told = lab.we(case, 3), partial(lab.their_scores, case)
+    agree(case, found, tokens, scores, told)
     with pytest.raises(ListsDiffer, match="better items than the exact ranking"):
-        agree(case, lab.we(case, 3), tokens, scores + 1)
+        agree(case, found, tokens, scores + 1, told)
+    twice = replace(found, tokens=found.tokens[:, [0] * 20], scores=found.scores[:, [0] * 20])
+    with pytest.raises(ListsDiffer, match="an item twice"):
+        agree(case, twice, tokens, scores, told)
+
+
+@pytest.mark.parametrize("wrong", [0.0, np.nan])
+def test_the_exact_rankings_scores_are_those_of_their_network(lab, wrong):
+    case = Case(3, 20, 12, decoder="exact")
+    found = lab.we(case, 3)
+    told = lab.their_scores(case, found.tokens[:, :10])
+    np.testing.assert_allclose(found.scores[:, :10], told, atol=1e-4)
+    claims = replace(found, scores=np.full_like(found.scores, wrong))
+    with pytest.raises(ListsDiffer, match="other scores than their network"):
+        agree(case, claims, *lab.they(case, 3, scores=True), partial(lab.their_scores, case))
 
 
 def test_a_case_tells_its_ratio_and_what_it_was_measured_with(lab):

@@ -16,7 +16,7 @@ from genrec_bench.decoders.decoders import FilterDecoder, TrieConfig, TrieDecode
 from genrec_bench.decoders.exact import ExactConfig, ExactDecoder
 from genrec_bench.decoding import batches_of
 from genrec_bench.errors import ConfigError
-from genrec_bench.types import NO_HYPOTHESIS, Ragged
+from genrec_bench.types import NO_HYPOTHESIS, NOT_AN_ITEM, Generations, Ragged
 
 EVERY = {"trie": TrieDecoder, "filter": FilterDecoder, "exact": ExactDecoder}
 CUBE = [[a, b, c] for a in range(5) for b in range(5) for c in range(5)]
@@ -97,6 +97,22 @@ def test_a_run_in_bf16_says_so_and_how_its_lists_overlap_with_those_in_fp32(plan
     assert reduced.throughput["batch_tokens"] == decoding.BATCH_TOKENS
     share = f"{reduced.throughput['fp32_overlap@10']:.1%} of the first ten in fp32 are found"
     assert share in conditions(reduced) and "fp32 are" not in conditions(plain)
+
+
+def test_the_share_of_the_first_ten_counts_every_hypothesis_once_be_it_an_item_or_not():
+    def generations(codes, items):
+        shape = np.shape(items)
+        return Generations(
+            np.array(codes, np.int32), np.zeros(shape, np.float32), np.array(items, np.int32), np.zeros(1)
+        )
+
+    plain = generations([[[1, 2], [1, 3], [4, -1], [-1, -1]]], [[0, NOT_AN_ITEM, NOT_AN_ITEM, NO_HYPOTHESIS]])
+    assert decoding.shared(plain, plain) == 1
+    other = generations([[[1, 2, -1], [1, 5, -1], [4, -1, -1]]], [[0, NOT_AN_ITEM, NOT_AN_ITEM]])
+    assert decoding.shared(other, plain) == pytest.approx(2 / 3)
+    assert decoding.shared(other, plain, k=1) == 1
+    nothing = generations([[[-1, -1]]], [[NO_HYPOTHESIS]])
+    assert decoding.shared(plain, nothing) is None
 
 
 def test_another_precision_is_refused():

@@ -1,7 +1,8 @@
 """How fast lists are decoded: this package against Hugging Face transformers, on the same weights, inputs and codes.
 
 Every case finds the batch size that suits each side, shows that at these sizes both give the same ranked lists (`exact`:
-that no item of their beam's lists is better than its own at that place), and is an error otherwise; then both run, in turn.
+that its items have the scores that their network gives them, and no item of their beam's lists is better at that place), and
+is an error otherwise; then both run, in turn.
 Random weights: what is measured is the search, not what it finds.
 """
 
@@ -142,6 +143,11 @@ class Lab:
             self.filtered(tokens)
         return tokens, np.concatenate([part[1] for part in parts]) if scores else None
 
+    def their_scores(self, case: Case, tokens: Any) -> Any:
+        """What their network scores our codes (users, places, width)."""
+        inputs = peers.padded(synthetic.sources(self.index, case.users, case.source), self.device)
+        return peers.scores_of(self.theirs, inputs, tokens)
+
     def filtered(self, tokens: Any) -> list[list[int]]:
         """Each user's items among the codes (users, beams, width), best first: what is no item is dropped."""
         return [[self.item_of[code] for code in map(tuple, codes) if code in self.item_of] for codes in tokens.tolist()]
@@ -254,7 +260,7 @@ def measure(lab: Lab, case: Case) -> tuple[Row, Agreement]:
     sizes = sorted({size for size in (1, 2, 4, 8, 16) if size < case.users} | {case.users}, reverse=True)
     ours, theirs = quickest(lambda size: lab.we(case, size), sizes), quickest(lambda size: lab.they(case, size), sizes)
     found = lab.we(case, ours)
-    agreement = agree(case, found, *lab.they(case, theirs, scores=True))
+    agreement = agree(case, found, *lab.they(case, theirs, scores=True), told=partial(lab.their_scores, case))
     sides = {"theirs": lambda: lab.they(case, theirs), "ours": lambda: lab.we(case, ours)}
     times = interleaved(sides, rounds=case.rounds, warmups=0, synchronise=synchroniser(lab.device))
     ratio, low, high = times.ratio("theirs", "ours")
@@ -291,13 +297,16 @@ def quickest(side: Callable[[int], Any], sizes: list[int]) -> int:
     return min(best, key=lambda size: min(first[size], seconds(size)))
 
 
-def agree(case: Case, found: Generations, tokens: Any, scores: Any) -> Agreement:
+def agree(case: Case, found: Generations, tokens: Any, scores: Any, told: Callable[[Any], Any]) -> Agreement:
     """The agreement of both sides. A beam's lists have to be the same; `exact` has to be at least as good at every one of
-    the first places, which is what a beam that lost nothing would be."""
+    the first places, which is what a beam that lost nothing would be, by scores that `told`, their network, gives its codes."""
     if case.decoder != "exact":
         return insist(case.name, compare(found.tokens, found.scores, tokens, scores))
-    agreement = compare(found.tokens[:, :TOP], found.scores[:, :TOP], tokens[:, :TOP], scores[:, :TOP])
-    worse = (found.scores[:, :TOP] < scores[:, :TOP] - TIE).any(axis=1)
-    if worse.any():
+    codes, ours, theirs = found.tokens[:, :TOP], found.scores[:, :TOP], scores[:, :TOP]
+    if not (np.abs(ours - told(codes)) <= TIE).all():
+        raise ListsDiffer(f"{case.name}: the exact ranking gives items other scores than their network", case=case.name)
+    if any(len(np.unique(each, axis=0)) < len(each) for each in codes):
+        raise ListsDiffer(f"{case.name}: the exact ranking lists an item twice", case=case.name)
+    if not (ours >= theirs - TIE).all():
         raise ListsDiffer(f"{case.name}: a beam found better items than the exact ranking", case=case.name)
-    return agreement
+    return compare(codes, ours, tokens[:, :TOP], theirs)

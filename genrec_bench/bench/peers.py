@@ -110,3 +110,15 @@ def generate(
     )
     tokens = found.sequences[:, 1:].view(len(ids), beams, -1).cpu().numpy() - 1
     return tokens, found.sequences_scores.view(len(ids), beams).cpu().numpy() if scores else None
+
+
+@torch.no_grad()
+def scores_of(model: Any, inputs: tuple[Tensor, Tensor], tokens: Any) -> Any:
+    """The scores (users, places) of given code sequences, our tokens (users, places, width), read from one forward pass."""
+    ids, mask = inputs
+    places, codes = tokens.shape[1], torch.from_numpy(tokens.astype(np.int64) + 1).to(ids.device).flatten(0, 1)
+    ids, mask = ids.repeat_interleave(places, 0), mask.repeat_interleave(places, 0)
+    start = torch.nn.functional.pad(codes[:, :-1], (1, 0))  # 0 starts
+    logits = model(input_ids=ids, attention_mask=mask, decoder_input_ids=start).logits
+    each = logits.log_softmax(-1).gather(-1, codes[..., None])[..., 0]
+    return each.sum(1).view(-1, places).cpu().numpy()

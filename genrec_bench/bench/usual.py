@@ -1,7 +1,8 @@
 """The usual training loop, to compare with: Hugging Face's T5 with eager attention, one sequence per target.
 
-Batches are drawn at random and padded to their longest, labels are padded with -100, AdamW is not fused, numbers are fp32.
-The softmax is over the code tokens, as ours is; token ids are ours plus one, 0 pads and starts.
+Batches are drawn at random and padded to their longest, labels are padded with -100, numbers are fp32, and AdamW is not
+fused: on a CPU it takes one tensor after the other, on a GPU all at once, as PyTorch does by itself. The softmax is over the
+code tokens, as ours is; token ids are ours plus one, 0 pads and starts.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ class UsualLoop:
             {"params": matrices, "weight_decay": config.weight_decay},
             {"params": rest, "weight_decay": 0.0},
         ]
-        self.optimiser = torch.optim.AdamW(groups, lr=config.learning_rate, eps=1e-6, foreach=False, fused=False)
+        self.optimiser = torch.optim.AdamW(groups, lr=config.learning_rate, eps=1e-6, fused=False)
         warm = max(1, int(steps * config.warmup))
         self.schedule = torch.optim.lr_scheduler.LambdaLR(
             self.optimiser,
