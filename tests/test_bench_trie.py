@@ -29,6 +29,16 @@ def test_every_goal_of_the_trie_has_its_row(monkeypatch):
     assert all(row.value > 0 and np.isfinite(row.value) for row in result.rows)
 
 
+def test_a_trie_of_other_codes_is_not_timed():
+    codes = bench.table((4, 4), 60)
+    trie, nested = bench.Trie.build(codes), bench.peers.NestedTrie(codes.codes)
+    bench.check_build(trie, codes, nested)
+    with pytest.raises(ListsDiffer, match="hold different codes"):
+        bench.check_build(trie, codes, bench.peers.NestedTrie(np.pad(codes.codes, ((0, 0), (0, 1)), constant_values=1)))
+    with pytest.raises(ListsDiffer, match="hold different codes"):
+        bench.check_build(bench.Trie.build(bench.CodeTable(codes.codes[::-1].copy())), codes, nested)
+
+
 def test_dictionaries_are_counted_with_each_number_once():
     big = 10**6
     root = {big: {1: {}}, 1: {}}

@@ -126,9 +126,13 @@ def test_an_index_without_a_saved_trie_builds_one(tmp_path):
         assert arrays_of(Trie.of(each)) == arrays_of(Trie.build(index.items))
 
 
-@pytest.mark.parametrize("content", [b"", b"no trie at all", None])
-def test_a_damaged_trie_is_built_again(tmp_path, content):
+@pytest.mark.parametrize(
+    "damage",
+    [lambda told: b"", lambda told: b"no trie at all", lambda told: told[:-4], lambda told: told[:-4] + b"\1\0\0\0"],
+)
+def test_a_damaged_trie_is_built_again(tmp_path, damage):
     index = saved([[0, 1], [0, 2], [1]], tmp_path)
     file = tmp_path / "trie.safetensors"
-    file.write_bytes(file.read_bytes()[:-4] if content is None else content)
+    assert damage(file.read_bytes()) != file.read_bytes()
+    file.write_bytes(damage(file.read_bytes()))
     assert arrays_of(Trie.of(Index.load(tmp_path))) == arrays_of(Trie.build(index.items))

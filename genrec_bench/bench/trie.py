@@ -66,6 +66,7 @@ def building(grid: Grid, device: str) -> list[Row]:
     ended = np.pad(codes.codes, ((0, 0), (0, 1)), constant_values=END)
     trie, rows = Trie.build(codes), []
     size, excluding = trie.nbytes, trie.nbytes + trie.places.nbytes
+    check_build(trie, codes, peers.NestedTrie(codes.codes))
     for against, theirs, goals in ((DICTIONARIES, ended, ("4a", "4b")), (BARE, codes.codes, (None, None))):
         sides = {"theirs": lambda theirs=theirs: peers.NestedTrie(theirs), "ours": lambda: Trie.build(codes)}
         times = interleaved(sides, rounds=rounds, warmups=1)  # type: ignore[arg-type]
@@ -75,6 +76,32 @@ def building(grid: Grid, device: str) -> list[Row]:
         megabytes = {"ours MB": size / 1e6, "ours MB, able to exclude": excluding / 1e6, "theirs MB": bytes_ / 1e6}
         rows.append(Row("trie of 1M items: size", against, bytes_ / size, "x", goal=goals[1], details=megabytes))
     return rows
+
+
+def check_build(trie: Trie, table: CodeTable, nested: peers.NestedTrie) -> None:
+    """ListsDiffer unless every code leads to its item in the trie and to an end in the dictionaries, and neither has others."""
+    node = torch.zeros(len(table), dtype=torch.int32, device=trie.device)
+    for depth, column in enumerate(torch.from_numpy(table.codes).to(trie.device).unbind(1)):
+        node = trie.step(node, column, depth)
+    items = torch.arange(len(table), dtype=torch.int32, device=trie.device)
+    ended = sum(not _walked(nested.root, code) for code in (table.codes + 1).tolist())
+    if not (torch.equal(trie.item_at(node), items) and trie.n_items == len(table) == ended == _ends(nested.root)):
+        raise ListsDiffer("a trie and the nested dictionaries hold different codes", case="trie")
+
+
+def _walked(node: dict[int, Any], code: list[int]) -> dict[int, Any]:
+    for token in code:
+        node = node[token]
+    return node
+
+
+def _ends(root: dict[int, Any]) -> int:
+    waiting, ends = [root], 0
+    while waiting:
+        node = waiting.pop()
+        waiting.extend(node.values())
+        ends += not node
+    return ends
 
 
 def dictionary_bytes(root: dict[int, Any]) -> int:

@@ -35,7 +35,8 @@ NAMES = ("decode", "train", "index", "trie", "score", "startup")
     help="report: the document to renew; without it the report is printed.",
 )
 def bench(name: str, grid: str, as_json: bool, out: Path | None, results: Path | None, into: Path | None) -> None:
-    """Measure one part of the toolkit; both sides of a comparison must give equal results before a time is printed.
+    """Measure one part of the toolkit; both sides of a comparison must give equal results before a time is printed
+    (clusterings: how far they agree is printed beside it).
 
     \b
     genrec bench decode --grid small

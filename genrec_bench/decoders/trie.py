@@ -9,6 +9,8 @@ bytes. (GPU-friendly sparse tries: STATIC, arXiv 2602.22647.)
 
 from __future__ import annotations
 
+import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -58,21 +60,22 @@ class Trie:
                 with safe_open(index.folder / FILE, framework="pt") as saved:
                     facts = saved.metadata() or {}
                     if (facts.get("format"), facts.get("index")) == (FORMAT, index.fingerprint):
-                        tensors = {name: saved.get_tensor(name).to(device) for name in saved.keys()}  # noqa: SIM118
+                        tensors = {name: saved.get_tensor(name) for name in saved.keys()}  # noqa: SIM118
                         families = tuple(map(int, facts["families"].split()))
-                        if len(families) == index.items.width:
+                        if len(families) == index.items.width and facts["checksum"] == _checksum(tensors):
+                            there = {name: tensor.to(device) for name, tensor in tensors.items()}
                             n_tokens = int(facts["tokens"])
-                            return cls(**tensors, families=families, width=index.items.width, n_tokens=n_tokens)
+                            return cls(**there, families=families, width=index.items.width, n_tokens=n_tokens)
         except (SafetensorError, OSError, KeyError, TypeError, ValueError):
             pass  # damaged: what it held follows from the codes
         return cls.build(index.items, device)
 
     def save(self, folder: Path, index: Index) -> None:
         """Write the arrays of this trie, which is the index's, beside its codes."""
-        tensors = {name: array for name, array in vars(self).items() if isinstance(array, Tensor)}
+        tensors = {name: array.cpu() for name, array in vars(self).items() if isinstance(array, Tensor)}
         families = " ".join(map(str, self.families))
         facts = {"format": FORMAT, "index": index.fingerprint, "families": families, "tokens": str(self.n_tokens)}
-        save_file(tensors, folder / FILE, facts)
+        save_file(tensors, folder / FILE, {**facts, "checksum": _checksum(tensors)})
         (folder / FILE).chmod(0o644)  # safetensors writes for the owner alone
 
     @cached_property
@@ -165,6 +168,14 @@ class Trie:
         first, last = self.leaves(nodes.clamp(min=0).flatten(1))
         inside = torch.searchsorted(excluded, last) - torch.searchsorted(excluded, first)
         return (inside >= last - first).view(nodes.shape)
+
+
+def _checksum(tensors: Mapping[str, Tensor]) -> str:
+    """CRC-32 of all arrays on the host, by name: of damage, not of malice."""
+    total = 0
+    for name in sorted(tensors):
+        total = zlib.crc32(np.ascontiguousarray(tensors[name].numpy()), zlib.crc32(name.encode(), total))
+    return f"{total:08x}"
 
 
 @dataclass(frozen=True)
