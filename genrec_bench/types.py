@@ -7,7 +7,7 @@ person knows live in `Interactions` only.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -29,11 +29,17 @@ PAD = -1  # right padding of codes and of short ranked lists
 
 def digest(*parts: Any) -> str:
     """SHA-256 (hex) of arrays, strings and numbers; shape and dtype count, so no two contents collide by layout."""
+    return digest_of(parts)
+
+
+def digest_of(parts: Iterable[Any]) -> str:
+    """`digest` of parts that are made one after the other."""
     sha = hashlib.sha256()
     for part in parts:
         if isinstance(part, np.ndarray):
             sha.update(f"{part.dtype.str}{part.shape}".encode())
-            sha.update(np.ascontiguousarray(part).tobytes())
+            if part.nbytes:
+                sha.update(np.ascontiguousarray(part).reshape(-1).view(np.uint8).data)
         else:
             sha.update(f"{type(part).__name__}:{part!r};".encode())
     return sha.hexdigest()
@@ -165,12 +171,21 @@ class Interactions:
 
     def fingerprint(self) -> str:
         """SHA-256 of the events by external id: independent of numbering and, where times exist, of the row order."""
-        users, items = hash_ids(self.user_ids, 0)[self.user], hash_ids(self.item_ids, 0)[self.item]
+        users, items = hash_ids(self.user_ids, 0), hash_ids(self.item_ids, 0)
         time = np.arange(len(self)) if self.time is None else self.time
-        order = np.lexsort((items, time, users))
-        stamped = () if self.time is None else (self.time[order],)
-        rated = () if self.rating is None else (self.rating[order],)
-        return digest(users[order], items[order], *stamped, *rated)
+        order = np.lexsort((_places(items)[self.item], time, _places(users)[self.user]))
+
+        def columns() -> Iterator[NDArray[Any]]:  # one at a time: there may be many events
+            yield users[self.user[order]]
+            yield items[self.item[order]]
+            yield from (each[order] for each in (self.time, self.rating) if each is not None)
+
+        return digest_of(columns())
+
+
+def _places(hashes: NDArray[np.uint64]) -> Int32:
+    """The rank of each hash, equal ones alike: the same order in half the bytes."""
+    return np.unique(hashes, return_inverse=True)[1].astype(np.int32)
 
 
 @dataclass(frozen=True)

@@ -231,9 +231,10 @@ def _read(path: str) -> dict[str, Any]:
     from genrec_bench.data.file import SUFFIXES, FileConfig, FileDataset
     from genrec_bench.protocol import make_split
 
-    before = _peak()
+    before, here = _peak(), Path(path)
     with threadpool_limits(1):
-        make_split(FileDataset(FileConfig(path=path, format=SUFFIXES[Path(path).suffix])).load(Context()))
+        ctx = Context(cache_dir=here.with_suffix(".cache"))  # as every command has one, empty the first time
+        make_split(FileDataset(FileConfig(path=path, format=SUFFIXES[here.suffix])).load(ctx))
     return {"more GB": _peak() - before}
 
 
