@@ -162,7 +162,7 @@ def test_the_bf16_mode_tells_what_its_lists_share_with_fp32(lab):
 
 def test_what_a_gpu_captures_is_as_many_operators_whatever_the_number_of_users(lab):
     told = {decode.fixed_shapes(lab, Case(users, 6, 9)).value for users in (3, 30)}
-    assert len(told) == 1 and 100 < told.pop() < 1000
+    assert len(told) == 1 and 550 < told.pop() <= 620  # 614 with torch 2.13: more is a search that got longer
 
 
 class Notes(Quiet):
