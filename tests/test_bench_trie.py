@@ -36,6 +36,8 @@ def test_a_trie_of_other_codes_is_not_timed():
     with pytest.raises(ListsDiffer, match="hold different codes"):
         bench.check_build(trie, codes, bench.peers.NestedTrie(np.pad(codes.codes, ((0, 0), (0, 1)), constant_values=1)))
     with pytest.raises(ListsDiffer, match="hold different codes"):
+        bench.check_build(trie, codes, bench.peers.NestedTrie(codes.codes[1:]))
+    with pytest.raises(ListsDiffer, match="hold different codes"):
         bench.check_build(bench.Trie.build(bench.CodeTable(codes.codes[::-1].copy())), codes, nested)
 
 

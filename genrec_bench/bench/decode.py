@@ -25,6 +25,7 @@ from genrec_bench.codes import Index
 from genrec_bench.contracts import Decoder, Progress
 from genrec_bench.decoders.decoders import FilterDecoder, TrieConfig, TrieDecoder
 from genrec_bench.decoders.exact import ExactDecoder
+from genrec_bench.decoding import shared
 from genrec_bench.environment import pick_device
 from genrec_bench.metrics.validity import certified
 from genrec_bench.types import Generations
@@ -212,17 +213,17 @@ def reduced(lab: Lab, case: Case) -> Row:
     sources = synthetic.sources(lab.index, case.users, case.source)
     decoders = {precision: TrieDecoder(TrieConfig(precision=precision)) for precision in ("fp32", "bf16")}
     sides = {
-        name: lambda decoder=decoder: decoder.generate(lab.ours, sources, lab.index, beams=case.beams).items[:, :TOP]
+        name: lambda decoder=decoder: decoder.generate(lab.ours, sources, lab.index, beams=case.beams)
         for name, decoder in decoders.items()
     }
-    lists = {name: side().tolist() for name, side in sides.items()}
-    shared = [len({*one} & {*other}) for one, other in zip(*lists.values(), strict=True)]
+    alike = shared(sides["bf16"](), sides["fp32"](), TOP)
+    assert alike is not None
     ratio, low, high = interleaved(sides, rounds=ROUNDS, synchronise=synchroniser(lab.device)).ratio("fp32", "bf16")
     details = {"bf16 speed x": ratio, "from x": low, "to x": high, "lists": case.users, "rounds": ROUNDS}
     return Row(
         f"{case.name}, bf16: overlap@{TOP}",
         "the same in fp32",
-        100 * float(np.mean(shared)) / TOP,
+        100 * alike,
         "%",
         details=details,
     )

@@ -9,7 +9,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,29 +79,24 @@ def building(grid: Grid, device: str) -> list[Row]:
 
 
 def check_build(trie: Trie, table: CodeTable, nested: peers.NestedTrie) -> None:
-    """ListsDiffer unless every code leads to its item in the trie and to an end in the dictionaries, and neither has others."""
+    """ListsDiffer unless each code of the table leads to its item in the trie, and both sides hold these codes alone."""
     node = torch.zeros(len(table), dtype=torch.int32, device=trie.device)
     for depth, column in enumerate(torch.from_numpy(table.codes).to(trie.device).unbind(1)):
         node = trie.step(node, column, depth)
     items = torch.arange(len(table), dtype=torch.int32, device=trie.device)
-    ended = sum(not _walked(nested.root, code) for code in (table.codes + 1).tolist())
-    if not (torch.equal(trie.item_at(node), items) and trie.n_items == len(table) == ended == _ends(nested.root)):
+    same = set(_codes(nested.root)) == {tuple(filter(None, code)) for code in (table.codes + 1).tolist()}
+    if not (same and trie.n_items == len(table) and torch.equal(trie.item_at(node), items)):
         raise ListsDiffer("a trie and the nested dictionaries hold different codes", case="trie")
 
 
-def _walked(node: dict[int, Any], code: list[int]) -> dict[int, Any]:
-    for token in code:
-        node = node[token]
-    return node
-
-
-def _ends(root: dict[int, Any]) -> int:
-    waiting, ends = [root], 0
+def _codes(root: dict[int, Any]) -> Iterator[tuple[int, ...]]:
+    """Every way through nested dictionaries to an empty one."""
+    waiting: list[tuple[tuple[int, ...], dict[int, Any]]] = [((), root)]
     while waiting:
-        node = waiting.pop()
-        waiting.extend(node.values())
-        ends += not node
-    return ends
+        code, node = waiting.pop()
+        waiting += [((*code, token), child) for token, child in node.items()]
+        if not node:
+            yield code
 
 
 def dictionary_bytes(root: dict[int, Any]) -> int:

@@ -28,7 +28,8 @@ def settings_for(model: str, train: TrainView, *, sequential: bool = False) -> t
 
 def files() -> dict[str, Mapping[str, Any]]:
     """All settings files by name, read."""
-    return {name: tomllib.loads(text) for name, text in _texts().items()}
+    found = sorted(resources.files(__name__).iterdir(), key=lambda each: each.name)
+    return {each.name: tomllib.loads(each.read_text(encoding="utf-8")) for each in found if each.name.endswith(".toml")}
 
 
 def fingerprint(model: str, *, sequential: bool = False) -> str:
@@ -40,12 +41,3 @@ def _tables(file: Mapping[str, Any], model: str, sequential: bool) -> list[Mappi
     """The tables of a file that hold for a model, the general ones first."""
     names = ("every-model", *(["every-sequential-model"] if sequential else []), model)
     return [file[each] for each in names if each in file]
-
-
-def _texts() -> dict[str, str]:
-    place = resources.files(__name__)
-    return {
-        each.name: each.read_text(encoding="utf-8")
-        for each in sorted(place.iterdir(), key=lambda each: each.name)
-        if each.name.endswith(".toml")
-    }
