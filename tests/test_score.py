@@ -265,6 +265,7 @@ def test_the_command_prints_the_table_under_the_name(popular, tmp_path, settings
     done = CliRunner().invoke(cli, ["score", str(tmp_path / "lists.parquet"), *told])
     assert done.exit_code == 0, done.stderr
     assert "Theirs" in done.stdout
+    assert "Theirs: " not in done.stdout  # nothing is known of how they were made
     lost = CliRunner().invoke(cli, ["score", str(tmp_path / "lost.csv"), *told])
     assert lost.exit_code == 1
     assert lost.stderr.startswith("DataError: ")

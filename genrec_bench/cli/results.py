@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genrec_bench.cli.terminal import UNMEASURED, console, print_table, show, table
+from genrec_bench.cli.terminal import console, print_table, show, table
 from genrec_bench.leaderboard.training import NO, NOT_CONVERGED, converged, ending, parameters
 
 if TYPE_CHECKING:
@@ -26,9 +26,7 @@ def print_records(records: Sequence[RunRecord], folder: Path) -> None:
         title=f"{asked['dataset']}, {asked['task']} task, {asked['protocol']}, seed {asked.get('seed', 0)}",
         caption="had: what a user already has is masked from every list, or kept\n",
     )
-    print_table(
-        validity_and_speed(records), caption="\n".join(conditions(record) for record in records if record.throughput)
-    )
+    print_table(validity_and_speed(records), caption="\n".join(filter(None, map(conditions, records))))
     for warning in (warning for record in records for warning in record.warnings):
         console().print(f"warning: {warning}", style="bold red", soft_wrap=True)
     for record in records:
@@ -71,7 +69,7 @@ def millions(count: int) -> str:
 
 
 def conditions(record: RunRecord) -> str:
-    """What the numbers of a row were measured under, as far as the record tells."""
+    """What the numbers of a row were measured under, as far as the record tells; nothing of lists made elsewhere."""
     told = record.throughput
     facts = [
         told.get("device"),
@@ -81,7 +79,8 @@ def conditions(record: RunRecord) -> str:
         told.get("precision"),
         _overlap(told),
     ]
-    return f"{record.system}: {', '.join(str(fact) for fact in facts if fact) or UNMEASURED}"
+    known = ", ".join(str(fact) for fact in facts if fact)
+    return f"{record.system}: {known}" if known else ""
 
 
 def _overlap(told: Mapping[str, Any]) -> str | None:
