@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from genrec_bench.codes import Index
-from genrec_bench.contracts import Dataset
-from genrec_bench.heuristics.popularity import Popularity
-from genrec_bench.indexers.numbers import SequentialIndexer
+from genrec_bench.baselines.popularity import Popularity
+from genrec_bench.core.codes import Index
+from genrec_bench.core.events import Interactions
+from genrec_bench.host.contracts import Dataset
+from genrec_bench.indexers.digits import SequentialIndexer
 from genrec_bench.testing import planted_interactions
-from genrec_bench.types import Interactions
 
 BROKEN = defaultdict(lambda: defaultdict(list))
 

@@ -12,9 +12,9 @@ import torch
 from broken_components import BadDefaults, Thawed, fails
 
 from genrec_bench.backbones.templates import IdTemplate
-from genrec_bench.contracts import Backbone, FitReport, FixedStart
-from genrec_bench.decoders.decoders import TrieDecoder
-from genrec_bench.decoders.trie import Trie
+from genrec_bench.decoders.csr_trie import Trie
+from genrec_bench.decoders.trie import TrieDecoder
+from genrec_bench.host.contracts import Backbone, FitReport, FixedStart
 from genrec_bench.testing import PrefixBackbone
 
 # backbones ------------------------------------------------------------------------------------------------------------

@@ -55,7 +55,7 @@ def go(tmp_path, planted_file, monkeypatch):
     """Runs a small system on the planted data, with a cache of its own."""
     from small_runs import spec_for
 
-    from genrec_bench import runner
+    from genrec_bench.runs import run as runner
 
     monkeypatch.setenv("GENREC_CACHE", str(tmp_path / "cache"))
 

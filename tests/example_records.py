@@ -8,9 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from genrec_bench.metrics.scores import from_ranks
-from genrec_bench.record import RunRecord
-from genrec_bench.spec import RunSpec
+from genrec_bench.protocol.scores import from_ranks
+from genrec_bench.runs.record import RunRecord
+from genrec_bench.runs.spec import RunSpec
 
 RANKS = (1, 3, 0, 12, 2, 0, 0, 1, 7, 0)
 

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from genrec_bench.contracts import Baseline, Context, Task
-from genrec_bench.types import Queries, Ragged, Ranking, TrainView
+from genrec_bench.core.arrays import Ragged
+from genrec_bench.core.rankings import Ranking
+from genrec_bench.core.sequences import Queries, TrainView
+from genrec_bench.host.contracts import Baseline, Context, Task
 
 Rows = Sequence[Sequence[int]]
 

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from genrec_bench.bench import synthetic
-from genrec_bench.types import Sources
+from genrec_bench.core.sequences import Sources
 
 INDEX = synthetic.catalogue(900)
 SIZES = {"layers": 2, "d_model": 32, "heads": 2, "d_ff": 8}

@@ -10,13 +10,20 @@ from click.testing import CliRunner
 
 from genrec_bench.bench import startup
 from genrec_bench.bench.goals import GOALS
-from genrec_bench.bench.report import BEGIN, END, goals_table, put_into, read_results, report
+from genrec_bench.bench.report import (
+    BEGIN,
+    END,
+    goals_table,
+    put_into,
+    read_results,
+    report,
+)
 from genrec_bench.bench.results import Result, Row, conditions
 from genrec_bench.bench.timing import interleaved
 from genrec_bench.cli import terminal
 from genrec_bench.cli.bench import NAMES, _show
 from genrec_bench.cli.main import cli
-from genrec_bench.contracts import Quiet
+from genrec_bench.core.progress import Quiet
 from genrec_bench.errors import UsageError
 
 RESULTS = Path(__file__).resolve().parents[1] / "benchmarks" / "results"

@@ -10,12 +10,18 @@ import torch
 
 from genrec_bench.bench import decode, peers, synthetic
 from genrec_bench.bench.agreement import ListsDiffer, compare, insist
-from genrec_bench.bench.decode import AGAINST, Case, Lab, agree, measure
-from genrec_bench.contracts import Quiet
+from genrec_bench.bench.decode import (
+    AGAINST,
+    Case,
+    Lab,
+    agree,
+    measure,
+)
+from genrec_bench.core.progress import Quiet
 from genrec_bench.decoders import captured
-from genrec_bench.decoders.decoders import TrieConfig, TrieDecoder
-from genrec_bench.decoders.search import listed
-from genrec_bench.decoders.trie import Trie
+from genrec_bench.decoders.beam_search import listed
+from genrec_bench.decoders.csr_trie import Trie
+from genrec_bench.decoders.trie import TrieConfig, TrieDecoder
 from genrec_bench.errors import NeedsMissing
 
 TINY = {"layers": 1, "d_model": 32, "heads": 2, "d_ff": 8}

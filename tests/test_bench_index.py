@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from genrec_bench.bench import index
-from genrec_bench.contracts import Quiet
+from genrec_bench.core.arrays import Ragged
+from genrec_bench.core.progress import Quiet
 from genrec_bench.data.synth import Plan
 from genrec_bench.errors import GenrecError
-from genrec_bench.types import Ragged
 
 SMALL = Plan(users=60, items=40, clusters=4)
 

@@ -4,7 +4,13 @@ import pytest
 import torch
 
 from genrec_bench.bench import profile as profiling
-from genrec_bench.bench.profile import computing, gflop, operators, profile, profile_kernels
+from genrec_bench.bench.profile import (
+    computing,
+    gflop,
+    operators,
+    profile,
+    profile_kernels,
+)
 
 ONE, OTHER = torch.ones(100, 200), torch.ones(200, 50)
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from genrec_bench.bench import score
-from genrec_bench.contracts import Quiet
+from genrec_bench.core.progress import Quiet
+from genrec_bench.core.rankings import Ranking
 from genrec_bench.errors import GenrecError, NeedsMissing
-from genrec_bench.metrics.ranks import target_ranks
-from genrec_bench.metrics.scores import from_ranks
-from genrec_bench.metrics.validity import ranking_from, validity
-from genrec_bench.types import Ranking
+from genrec_bench.protocol.ranks import target_ranks
+from genrec_bench.protocol.scores import from_ranks
+from genrec_bench.protocol.validity import ranking_from, validity
 
 LINES = [
     ("Python loop", "9"),

@@ -8,9 +8,9 @@ import torch
 
 from genrec_bench.backbones.batches import tree_loss
 from genrec_bench.backbones.t5 import T5, T5Shape
-from genrec_bench.backbones.trees import build_trees
+from genrec_bench.backbones.target_trees import build_trees
 from genrec_bench.bench import train
-from genrec_bench.contracts import Quiet
+from genrec_bench.core.progress import Quiet
 from genrec_bench.errors import NeedsMissing
 
 TINY = {"d_model": 32, "layers": 2, "heads": 2, "d_kv": 16, "d_ff": 16}

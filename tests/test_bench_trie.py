@@ -9,7 +9,7 @@ import torch
 from genrec_bench.bench import trie as bench
 from genrec_bench.bench.agreement import ListsDiffer
 from genrec_bench.bench.goals import GOALS
-from genrec_bench.contracts import Quiet
+from genrec_bench.core.progress import Quiet
 
 pytest.importorskip("transformers")
 

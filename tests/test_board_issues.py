@@ -14,7 +14,7 @@ from genrec_bench.cli.main import cli
 from genrec_bench.errors import RecordError
 from genrec_bench.leaderboard.issues import FILE, Issue, read
 from genrec_bench.leaderboard.publish import add, build
-from genrec_bench.record import RunRecord
+from genrec_bench.runs.record import RunRecord
 
 ROOT = Path(__file__).resolve().parents[1] / "leaderboards"
 ENTRY = '[[issue]]\nid = "slow-sci"\nwhat = "It counts twice"\nlink = "https://example.org/1"\n'

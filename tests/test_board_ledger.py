@@ -139,7 +139,8 @@ def test_adding_nothing_is_a_usage_error_and_no_ledger_an_error(root, tmp_path) 
 @pytest.mark.usefixtures("own_cache")
 def test_what_tuning_appends_is_a_ledger_that_a_board_takes(tmp_path, monkeypatch, planted_file) -> None:
     pytest.importorskip("optuna")
-    from genrec_bench import runner, tune
+    from genrec_bench.runs import run as runner
+    from genrec_bench.tuning import search as tune
 
     monkeypatch.chdir(planted_file.parent)
     where = {"dataset.path": planted_file.name, "dataset.format": "sequence"}

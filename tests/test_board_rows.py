@@ -13,9 +13,17 @@ from example_records import RANKS, baseline_spec, finished, generator_spec
 
 from genrec_bench.leaderboard.page import page
 from genrec_bench.leaderboard.pages import readme, table
-from genrec_bench.leaderboard.scatter import BOTTOM, FEW, HEIGHT, LETTER, TOP, WIDTH, scatter
+from genrec_bench.leaderboard.scatter import (
+    BOTTOM,
+    FEW,
+    HEIGHT,
+    LETTER,
+    TOP,
+    WIDTH,
+    scatter,
+)
 from genrec_bench.leaderboard.standings import Standings, standings
-from genrec_bench.record import RunRecord
+from genrec_bench.runs.record import RunRecord
 
 OTHER = (*RANKS[1:], 5)
 

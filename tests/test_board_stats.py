@@ -5,9 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from genrec_bench.leaderboard.stats import DRAWS, FLIPS, SEED, detectable, differences, holm, p_value
-from genrec_bench.leaderboard.stats import intervals as intervals_of
-from genrec_bench.metrics.scores import from_ranks
+from genrec_bench.protocol.scores import from_ranks
+from genrec_bench.protocol.statistics import (
+    DRAWS,
+    FLIPS,
+    SEED,
+    detectable,
+    differences,
+    holm,
+    p_value,
+)
+from genrec_bench.protocol.statistics import intervals as intervals_of
 
 GOOD = np.array([[1, 2, 3, 0, 1, 5, 9, 14] * 30])
 WORSE = np.array([[4, 7, 0, 0, 3, 9, 0, 0] * 30])

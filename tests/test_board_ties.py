@@ -11,10 +11,11 @@ import pytest
 from click.testing import CliRunner
 from example_records import baseline_spec, finished
 
-from genrec_bench import RunSpec, runner
+from genrec_bench import RunSpec
 from genrec_bench.cli.main import cli
 from genrec_bench.leaderboard.publish import add, build
 from genrec_bench.leaderboard.tie_orders import FILE, SEEDS
+from genrec_bench.runs import run as runner
 
 BOARD = Path("boards", "loo-full-1", "direct", "file")
 FLOORS = ("popularity", "item-counts")
@@ -135,7 +136,7 @@ def test_other_data_than_the_boards_is_not_measured(board) -> None:
 
 
 def test_a_floor_that_does_not_come_out_again_is_not_measured(board, monkeypatch) -> None:
-    from genrec_bench.heuristics.popularity import Popularity
+    from genrec_bench.baselines.popularity import Popularity
 
     rank = Popularity.rank
     monkeypatch.setattr(Popularity, "rank", lambda self, queries, **how: rank(self, queries, **{**how, "k": 3}))

@@ -13,8 +13,13 @@ from genrec_bench.leaderboard.page import page
 from genrec_bench.leaderboard.pages import readme, table
 from genrec_bench.leaderboard.standings import standings
 from genrec_bench.leaderboard.tables import render
-from genrec_bench.leaderboard.training import all_converged, converged, ending, train_seconds
-from genrec_bench.record import RunRecord
+from genrec_bench.leaderboard.training import (
+    all_converged,
+    converged,
+    ending,
+    train_seconds,
+)
+from genrec_bench.runs.record import RunRecord
 
 ORDER = [{"epoch": epoch, "loss": 1.0, "validation": 0.1} for epoch in range(1, 31)]
 

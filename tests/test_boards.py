@@ -26,9 +26,9 @@ from genrec_bench.leaderboard.publish import add, build
 from genrec_bench.leaderboard.scatter import legend, scatter
 from genrec_bench.leaderboard.standings import standings, tier_of
 from genrec_bench.leaderboard.texts import command
-from genrec_bench.metrics.ranks import ranks_digest
-from genrec_bench.record import RESCORED, RunRecord
-from genrec_bench.spec import LISTS
+from genrec_bench.protocol.ranks import ranks_digest
+from genrec_bench.runs.record import RESCORED, RunRecord
+from genrec_bench.runs.spec import LISTS
 
 ROOT = Path(__file__).resolve().parents[1] / "leaderboards"
 DIRECT = Path("loo-full-1", "direct", "ml-100k")
@@ -181,7 +181,7 @@ def test_a_run_whose_lists_do_not_give_its_numbers_is_not_added(tmp_path, go) ->
     record = go()
     place = tmp_path / "runs" / record.spec_id
     ranks = [1, *record.ranks["mask"][1:]] if record.ranks["mask"][0] != 1 else [2, *record.ranks["mask"][1:]]
-    from genrec_bench.metrics.scores import from_ranks
+    from genrec_bench.protocol.scores import from_ranks
 
     edit(place, "ranks", "mask", value=ranks)
     edit(place, "metrics", "mask", value={**record.metrics["mask"], **from_ranks(ranks)})
@@ -390,7 +390,8 @@ def test_no_committed_record_names_a_place_of_its_machine() -> None:
 
 @pytest.mark.skipif(not ROOT.is_dir(), reason="this is no checkout: no leaderboards/ beside tests/")
 def test_the_command_of_every_committed_record_asks_for_the_same_run() -> None:
-    from genrec_bench import registry, runner
+    from genrec_bench.host import registry
+    from genrec_bench.runs import run as runner
 
     installed = {part.name for part in registry.list_components("baseline")}
     for path in sorted(ROOT.rglob("records/*.json")):

@@ -13,17 +13,19 @@ from small_runs import spec_for
 from small_searches import INDEX, assert_same, batch_of, network
 
 from genrec_bench import run
-from genrec_bench.checks import Watched
-from genrec_bench.codes import CodeTable, Index
-from genrec_bench.config import config_dict
-from genrec_bench.contracts import Backbone, Context, Quiet
+from genrec_bench.core.arrays import Ragged
+from genrec_bench.core.codes import CodeTable, Index
+from genrec_bench.core.progress import Quiet
+from genrec_bench.core.sequences import Sources
+from genrec_bench.decoders.beam_search import beam_search
 from genrec_bench.decoders.captured import Bucket, Programs, eager
-from genrec_bench.decoders.decoders import TrieConfig, TrieDecoder
-from genrec_bench.decoders.search import beam_search
-from genrec_bench.decoders.trie import Trie
+from genrec_bench.decoders.csr_trie import Trie
+from genrec_bench.decoders.trie import TrieConfig, TrieDecoder
 from genrec_bench.errors import ComponentFault
-from genrec_bench.registry import find
-from genrec_bench.types import Ragged, Sources
+from genrec_bench.host.config import config_dict
+from genrec_bench.host.contracts import Backbone, Context
+from genrec_bench.host.registry import find
+from genrec_bench.runs.handover import Watched
 
 
 class Counted:

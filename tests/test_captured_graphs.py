@@ -10,12 +10,12 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicO
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from genrec_bench.bench import synthetic
+from genrec_bench.core.arrays import Ragged
 from genrec_bench.decoders import captured
+from genrec_bench.decoders.beam_search import packed
 from genrec_bench.decoders.captured import Bucket, Program
-from genrec_bench.decoders.decoders import TrieConfig, TrieDecoder
-from genrec_bench.decoders.search import packed
-from genrec_bench.decoders.trie import Trie
-from genrec_bench.types import Ragged
+from genrec_bench.decoders.csr_trie import Trie
+from genrec_bench.decoders.trie import TrieConfig, TrieDecoder
 
 
 class OnItsDevice(TorchDispatchMode):

@@ -15,16 +15,17 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-import genrec_bench
-from genrec_bench import loading
+import genrec_bench.runs
 from genrec_bench.cli.main import cli
+from genrec_bench.core.events import Interactions
+from genrec_bench.core.rankings import Ranking
 from genrec_bench.errors import DataError
-from genrec_bench.metrics.lists import LISTS_FILE, write_lists
-from genrec_bench.protocol import leave_one_out
-from genrec_bench.record import RunRecord
-from genrec_bench.spec import RunSpec
-from genrec_bench.types import Interactions, Ranking
-from genrec_bench.verify import Check, VerifyReport
+from genrec_bench.protocol.split import leave_one_out
+from genrec_bench.runs import loading
+from genrec_bench.runs.lists import LISTS_FILE, write_lists
+from genrec_bench.runs.record import RunRecord
+from genrec_bench.runs.spec import RunSpec
+from genrec_bench.runs.verify import Check, VerifyReport
 
 SYSTEM = ["sci", "/", "lightlm", "/", "trie"]
 HEAVY = ("torch", "scipy", "pandas", "pyarrow", "sklearn")
@@ -65,8 +66,8 @@ def runner(monkeypatch):
         )
 
     stub = SimpleNamespace(run=run, asked=asked, fails_on=None, warnings=[])
-    monkeypatch.setitem(sys.modules, "genrec_bench.runner", stub)
-    monkeypatch.setattr(genrec_bench, "runner", stub, raising=False)
+    monkeypatch.setitem(sys.modules, "genrec_bench.runs.run", stub)
+    monkeypatch.setattr(genrec_bench.runs, "run", stub)
     return stub
 
 
@@ -335,7 +336,7 @@ def test_recommend_from_an_unfinished_run_says_so(finished):
 @pytest.mark.parametrize(("holds", "code", "said"), [(True, 0, "x: verified"), (False, 1, "x: NOT verified")])
 def test_verify_ends_with_1_if_anything_differs(monkeypatch, holds, code, said):
     report = VerifyReport(Path("x"), "0" * 16, (Check("split", True), Check("metrics.mask", holds, "ndcg@10 is 0.2")))
-    monkeypatch.setattr("genrec_bench.verify.verify", lambda run, **how: report)
+    monkeypatch.setattr("genrec_bench.runs.verify.verify", lambda run, **how: report)
     done = genrec("verify", "x")
     assert done.exit_code == code and said in done.stdout
     assert json.loads(genrec("verify", "x", "--json").stdout)["ok"] is holds
@@ -424,7 +425,7 @@ def test_help_imports_no_command_and_not_even_numpy_or_rich():
     code = (
         "import sys; from genrec_bench.cli.main import cli\n"
         "try: cli.main(['--help'])\n"
-        "except SystemExit: print([name for name in ('numpy', 'rich', 'genrec_bench.registry', 'genrec_bench.cli.run') "
+        "except SystemExit: print([name for name in ('numpy', 'rich', 'genrec_bench.host.registry', 'genrec_bench.cli.run') "
         "if name in sys.modules], file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

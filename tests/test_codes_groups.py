@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from genrec_bench.codes import CodeTable, row_groups
+from genrec_bench.core.codes import CodeTable, row_groups
 from genrec_bench.testing.fakes import index_of
 
 

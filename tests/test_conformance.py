@@ -11,8 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from genrec_bench import registry, sources
-from genrec_bench.testing import CHECKS, NotApplicable, Subject, planted
+from genrec_bench.host import modules, registry
+from genrec_bench.testing import (
+    CHECKS,
+    NotApplicable,
+    Subject,
+    planted,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY = {"layers": 1, "d_model": 32, "heads": 2, "d_ff": 16}
@@ -140,8 +145,8 @@ def in_this_repository():
     """(kind, name) of every installed component whose code lies here, whichever distribution it belongs to."""
     for info in registry.list_components():
         try:
-            code = sources.module_file(info.target.partition(":")[0])
-        except sources.NotThere:
+            code = modules.module_file(info.target.partition(":")[0])
+        except modules.NotThere:
             continue
         if ROOT in code.resolve().parents and info.distribution not in TESTED_ELSEWHERE:
             yield info.kind, info.name

@@ -6,10 +6,11 @@ import shutil
 import numpy as np
 import pytest
 
-from genrec_bench.config import make_config
-from genrec_bench.contracts import Context, Quiet
+from genrec_bench.core.progress import Quiet
 from genrec_bench.data import cache
 from genrec_bench.data.file import FileConfig, FileDataset
+from genrec_bench.host.config import make_config
+from genrec_bench.host.contracts import Context
 
 
 class Notes(Quiet):

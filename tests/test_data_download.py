@@ -6,9 +6,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from genrec_bench.contracts import Context, Quiet
+from genrec_bench.core.progress import Quiet
 from genrec_bench.data.download import download
 from genrec_bench.errors import DataError
+from genrec_bench.host.contracts import Context
 
 CONTENT = bytes(range(256)) * 10
 SHA256 = "sha256:" + hashlib.sha256(CONTENT).hexdigest()

@@ -7,11 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genrec_bench.config import make_config
-from genrec_bench.contracts import Context, Quiet
+from genrec_bench.core.progress import Quiet
 from genrec_bench.data.file import FileConfig, FileDataset
 from genrec_bench.data.sequences import read_sequences
 from genrec_bench.errors import ConfigError, DataError
+from genrec_bench.host.config import make_config
+from genrec_bench.host.contracts import Context
 
 ROWS = [("u1", "i1", 10), ("u1", "i2", 20), ("u2", "i1", 15), ("u1", "i3", 30), ("u2", "i3", 25), ("u2", "i2", 35)]
 HEADERS = {"csv": "user_id,item_id,timestamp", "tsv": "user_id\titem_id\ttimestamp"}

@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from genrec_bench.contracts import Context, Quiet
+from genrec_bench.core.progress import Quiet
 from genrec_bench.data import movielens
 from genrec_bench.data.movielens import GENRES, MovieLens100K
 from genrec_bench.data.stats import describe
 from genrec_bench.errors import DataError
-from genrec_bench.protocol import make_split
+from genrec_bench.host.contracts import Context
+from genrec_bench.protocol.split import make_split
 
 RECBOLE = find_spec("recbole")
 pytestmark = pytest.mark.skipif(RECBOLE is None, reason="recbole is not installed: it carries ML-100K")

@@ -5,10 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genrec_bench.config import make_config
+from genrec_bench.core.arrays import Ragged
+from genrec_bench.core.events import Interactions
 from genrec_bench.data.prepare import PrepareConfig, k_core, prepare
 from genrec_bench.errors import ConfigError, DataError
-from genrec_bench.types import Interactions, Ragged
+from genrec_bench.host.config import make_config
 
 EVENTS = st.lists(st.tuples(st.integers(0, 7), st.integers(0, 7)), min_size=1, max_size=60)
 CORE = [(user, item) for user in range(8, 12) for item in range(8, 12)]  # survives every filter below

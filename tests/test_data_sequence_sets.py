@@ -5,12 +5,18 @@ from pathlib import Path
 
 import pytest
 
-from genrec_bench.contracts import Context, Quiet
+from genrec_bench.core.progress import Quiet
 from genrec_bench.data import sequence_sets
-from genrec_bench.data.sequence_sets import Beauty, SequenceSet, Toys, Yelp
+from genrec_bench.data.sequence_sets import (
+    Beauty,
+    SequenceSet,
+    Toys,
+    Yelp,
+)
 from genrec_bench.data.stats import describe
 from genrec_bench.errors import DataError
-from genrec_bench.protocol import make_split
+from genrec_bench.host.contracts import Context
+from genrec_bench.protocol.split import make_split
 
 DATA = os.environ.get("GENREC_DATA")
 needs_data = pytest.mark.skipif(not DATA, reason="GENREC_DATA names no folder with the published files")

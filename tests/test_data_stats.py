@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from genrec_bench.core.events import Interactions
 from genrec_bench.data.stats import describe
-from genrec_bench.protocol import make_split
-from genrec_bench.types import Interactions
+from genrec_bench.protocol.split import make_split
 
 SEQUENCES = st.lists(st.lists(st.integers(0, 5), min_size=3, max_size=8), min_size=1, max_size=6)
 

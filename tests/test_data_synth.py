@@ -6,12 +6,12 @@ import pytest
 from click.testing import CliRunner
 
 from genrec_bench.cli.main import cli
-from genrec_bench.contracts import Context
 from genrec_bench.data import synth
 from genrec_bench.data.file import FileConfig, FileDataset
 from genrec_bench.data.synth import Plan, synthetic_train, write_synthetic
 from genrec_bench.errors import OutputError, UsageError
-from genrec_bench.protocol import make_split
+from genrec_bench.host.contracts import Context
+from genrec_bench.protocol.split import make_split
 
 SMALL = Plan(users=50, items=30, clusters=4, mean_length=6)
 

@@ -14,12 +14,19 @@ from fakes import PrefixBackbone, index_of, log_probability, prefix_free, source
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from genrec_bench.decoders.decoders import FilterDecoder, TrieDecoder
+from genrec_bench.core.arrays import Ragged
+from genrec_bench.core.rankings import NO_HYPOTHESIS, Generations
+from genrec_bench.decoders.beam_search import INF, beam_search, extend
+from genrec_bench.decoders.csr_trie import Trie
 from genrec_bench.decoders.exact import ExactDecoder
-from genrec_bench.decoders.search import INF, beam_search, extend
-from genrec_bench.decoders.trie import Trie
-from genrec_bench.metrics.validity import certified, contained, ranking_from, validity
-from genrec_bench.types import NO_HYPOTHESIS, Generations, Ragged
+from genrec_bench.decoders.filter import FilterDecoder
+from genrec_bench.decoders.trie import TrieDecoder
+from genrec_bench.protocol.validity import (
+    certified,
+    contained,
+    ranking_from,
+    validity,
+)
 
 DECODERS = {"trie": TrieDecoder, "filter": FilterDecoder, "exact": ExactDecoder}
 users_lists = st.lists(st.integers(0, 99), min_size=1, max_size=4)

@@ -7,16 +7,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_runs import spec_for
 
-from genrec_bench import decoding, run
+from genrec_bench import run
 from genrec_bench.bench import synthetic
 from genrec_bench.cli.results import conditions
-from genrec_bench.codes import CodeTable, Index
-from genrec_bench.config import make_config
-from genrec_bench.decoders.decoders import FilterDecoder, TrieConfig, TrieDecoder
+from genrec_bench.core.arrays import Ragged
+from genrec_bench.core.codes import CodeTable, Index
+from genrec_bench.core.rankings import NO_HYPOTHESIS, NOT_AN_ITEM, Generations
 from genrec_bench.decoders.exact import ExactConfig, ExactDecoder
-from genrec_bench.decoding import batches_of
+from genrec_bench.decoders.filter import FilterDecoder
+from genrec_bench.decoders.trie import TrieConfig, TrieDecoder
 from genrec_bench.errors import ConfigError
-from genrec_bench.types import NO_HYPOTHESIS, NOT_AN_ITEM, Generations, Ragged
+from genrec_bench.host.config import make_config
+from genrec_bench.runs import decoding
+from genrec_bench.runs.decoding import batches_of
 
 EVERY = {"trie": TrieDecoder, "filter": FilterDecoder, "exact": ExactDecoder}
 CUBE = [[a, b, c] for a in range(5) for b in range(5) for c in range(5)]

@@ -10,8 +10,8 @@ from types import ModuleType
 
 import pytest
 
-from genrec_bench.contracts import Context
-from genrec_bench.registry import KINDS
+from genrec_bench.host.contracts import Context
+from genrec_bench.host.registry import KINDS
 from genrec_bench.testing import CHECKS, planted
 from genrec_bench.testing.kit import promise
 from genrec_bench.testing.scaffold import words

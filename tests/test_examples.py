@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from fakes import index_of
 
-from genrec_bench import examples, registry
 from genrec_bench.backbones.templates import IdTemplate, SampledPrompts, WordList
-from genrec_bench.codes import CodeTable, Index
-from genrec_bench.decoding import Generator
-from genrec_bench.types import Ragged
+from genrec_bench.core.arrays import Ragged
+from genrec_bench.core.codes import CodeTable, Index
+from genrec_bench.host import registry
+from genrec_bench.runs import examples
+from genrec_bench.runs.decoding import Generator
 
 TRAIN = Ragged.of([[0, 2, 1, 3], [], [1], [3, 0, 2]])
 

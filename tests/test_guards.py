@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 import torch
 
-from genrec_bench import registry
-from genrec_bench.codes import CodeTable, Index
-from genrec_bench.contracts import Baseline, Indexer
-from genrec_bench.decoders.decoders import TrieDecoder
+from genrec_bench.baselines.popularity import Popularity
+from genrec_bench.core.codes import CodeTable, Index
+from genrec_bench.core.rankings import Ranking
+from genrec_bench.decoders.trie import TrieDecoder
 from genrec_bench.errors import ComponentFault, NeedsMissing, OutOfMemory
-from genrec_bench.heuristics.popularity import Popularity
-from genrec_bench.indexers.numbers import RandomIndexer
-from genrec_bench.record import RunRecord
-from genrec_bench.types import Ranking
+from genrec_bench.host import registry
+from genrec_bench.host.contracts import Baseline, Indexer
+from genrec_bench.indexers.digits import RandomIndexer
+from genrec_bench.runs.record import RunRecord
 
 from genrec_bench.backbones.lightlm import LightLM  # isort: skip
 

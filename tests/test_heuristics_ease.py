@@ -6,11 +6,17 @@ import numpy as np
 import pytest
 from small_floors import as_lists, dense_lists, fitted, listed, met, queries, random_rows
 
-from genrec_bench.config import make_config
-from genrec_bench.contracts import Context
+from genrec_bench.baselines.ease import (
+    EASE,
+    MOST_ITEMS,
+    Config,
+    mirror_below,
+)
+from genrec_bench.core.arrays import Ragged
+from genrec_bench.core.sequences import TrainView
 from genrec_bench.errors import ConfigError, UsageError
-from genrec_bench.heuristics.ease import EASE, MOST_ITEMS, Config, mirror_below
-from genrec_bench.types import Ragged, TrainView
+from genrec_bench.host.config import make_config
+from genrec_bench.host.contracts import Context
 
 
 def plain(rows: list[list[int]], n_items: int, l2: float) -> np.ndarray:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from genrec_bench import RunSpec, registry, runner
-from genrec_bench.contracts import Context
-from genrec_bench.protocol import make_split, train_view
+from genrec_bench import RunSpec
+from genrec_bench.core.sequences import TrainView
+from genrec_bench.host import registry
+from genrec_bench.host.contracts import Context
+from genrec_bench.protocol.split import make_split, train_view
+from genrec_bench.runs import run as runner
 from genrec_bench.testing import planted
 from genrec_bench.testing.planted_data import planted_interactions
-from genrec_bench.types import TrainView
 
 FLOORS = ("ease", "id-canary", "item-counts", "item-knn", "popularity")
 
@@ -49,7 +51,7 @@ def test_the_validation_item_is_part_of_the_history_in_the_sequential_task(name)
 
 @pytest.mark.parametrize("name", FLOORS)
 def test_more_users_than_are_scored_at_once_get_the_same_lists(name, monkeypatch) -> None:
-    from genrec_bench.heuristics import lists as shared
+    from genrec_bench.baselines import lists as shared
 
     data = planted()
     whole = lists(name, data, data.queries, "sequential", exclude=data.queries.history)
@@ -64,7 +66,7 @@ def test_no_queries_get_no_lists(name) -> None:
 
 
 def test_a_run_tells_a_baseline_its_task_and_shows_it_the_ids_it_needs(go, monkeypatch) -> None:
-    from genrec_bench.heuristics.popularity import Popularity
+    from genrec_bench.baselines.popularity import Popularity
 
     seen: list[tuple[TrainView, Context]] = []
     honest = Popularity.fit
@@ -86,8 +88,8 @@ def test_a_run_tells_a_baseline_its_task_and_shows_it_the_ids_it_needs(go, monke
 def test_a_component_may_need_something_because_of_its_options(planted_file, monkeypatch) -> None:
     from small_runs import spec_for
 
+    from genrec_bench.baselines.id_canary import IdCanary
     from genrec_bench.errors import NeedsMissing
-    from genrec_bench.heuristics.id_canary import IdCanary
 
     honest = IdCanary.__init__
 
@@ -101,8 +103,8 @@ def test_a_component_may_need_something_because_of_its_options(planted_file, mon
 
 
 def test_a_baseline_of_one_task_is_run_on_that_task(monkeypatch) -> None:
+    from genrec_bench.baselines.popularity import Popularity
     from genrec_bench.errors import UsageError
-    from genrec_bench.heuristics.popularity import Popularity
 
     assert runner.resolve(RunSpec(baseline="popularity")).task == "direct"
     monkeypatch.setattr(Popularity, "tasks", ("sequential",))

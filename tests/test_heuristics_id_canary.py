@@ -9,11 +9,12 @@ from example_records import edit
 from small_floors import as_lists, fitted, queries
 from small_runs import spec_for
 
-from genrec_bench import RunRecord, runner
+from genrec_bench import RunRecord
+from genrec_bench.baselines.id_canary import Config, IdCanary
+from genrec_bench.core.arrays import Ragged
 from genrec_bench.errors import NeedsMissing
-from genrec_bench.heuristics.id_canary import Config, IdCanary
-from genrec_bench.types import Ragged
-from genrec_bench.verify import verify
+from genrec_bench.runs import run as runner
+from genrec_bench.runs.verify import verify
 
 RAW = {"baseline.ids": "raw"}
 

@@ -7,10 +7,10 @@ import math
 import pytest
 from small_floors import fitted, listed, queries
 
-from genrec_bench.config import make_config
+from genrec_bench.baselines.item_counts import Config, ItemCounts
+from genrec_bench.core.arrays import Ragged
 from genrec_bench.errors import ConfigError
-from genrec_bench.heuristics.item_counts import Config, ItemCounts
-from genrec_bench.types import Ragged
+from genrec_bench.host.config import make_config
 
 
 def counted(rows, n_items=6, task="sequential", **options) -> ItemCounts:

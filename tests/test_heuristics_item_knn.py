@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from small_floors import as_lists, dense_lists, fitted, listed, met, queries, random_rows
 
-from genrec_bench.config import make_config
+from genrec_bench.baselines import item_knn
+from genrec_bench.baselines.item_knn import Config, ItemKNN
 from genrec_bench.errors import ConfigError
-from genrec_bench.heuristics import item_knn
-from genrec_bench.heuristics.item_knn import Config, ItemKNN
+from genrec_bench.host.config import make_config
 
 
 def test_similarity_is_the_shrunk_cosine_of_two_items_users() -> None:

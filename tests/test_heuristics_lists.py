@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from scipy import sparse
 from small_floors import as_lists, dense_lists, queries
 
-from genrec_bench.heuristics import lists
-from genrec_bench.types import Ragged, TrainView
+from genrec_bench.baselines import lists
+from genrec_bench.core.arrays import Ragged
+from genrec_bench.core.sequences import TrainView
 
 SCORES = np.array([[0.5, 2.0, 0.0, 2.0, -1.0], [0.0, 0.0, 0.0, 0.0, 0.0]])
 RANKERS = {

@@ -9,15 +9,17 @@ import pytest
 import torch
 from small_runs import spec_for
 
-from genrec_bench import protocol, runner
-from genrec_bench.codes import Index
-from genrec_bench.config import make_config
-from genrec_bench.contracts import Context, Quiet
+from genrec_bench.core.codes import Index
+from genrec_bench.core.events import Interactions
+from genrec_bench.core.progress import Quiet
 from genrec_bench.errors import ConfigError, DataError
-from genrec_bench.indexers.numbers import RandomIndexer
-from genrec_bench.indexers.own_codes import CodesConfig, CodesIndexer
-from genrec_bench.loading import load_data
-from genrec_bench.types import Interactions
+from genrec_bench.host.config import make_config
+from genrec_bench.host.contracts import Context
+from genrec_bench.indexers.codes_from_file.indexer import CodesConfig, CodesIndexer
+from genrec_bench.indexers.digits import RandomIndexer
+from genrec_bench.protocol import split as protocol
+from genrec_bench.runs import run as runner
+from genrec_bench.runs.loading import load_data
 
 IDS = ["1", "2", "3", "4"]
 CODES = {"1": (5, 7), "2": (5, 8), "3": (6, 7), "4": (6, 9)}
@@ -279,7 +281,7 @@ def own(planted_file, tmp_path, monkeypatch):
 
 def indexed(spec, tmp_path, name) -> tuple[Index, bool]:
     """The index as a run makes it, and whether it came from the cache."""
-    from genrec_bench.generator_run import make_index
+    from genrec_bench.runs.generator import make_index
 
     spec = runner.resolve(spec)
     data, split = load_data(spec)

@@ -13,15 +13,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_indexers_sci import Watching, poisoned, two_crowds
 
-from genrec_bench import protocol
-from genrec_bench.codes import Index
-from genrec_bench.config import make_config
-from genrec_bench.contracts import Context
+from genrec_bench.core.arrays import Ragged
+from genrec_bench.core.codes import Index
+from genrec_bench.core.events import Interactions
+from genrec_bench.core.sequences import TrainView
 from genrec_bench.errors import ConfigError
+from genrec_bench.host.config import make_config
+from genrec_bench.host.contracts import Context
 from genrec_bench.indexers.collaborative import CollaborativeConfig, CollaborativeIndexer, leaf_codes
-from genrec_bench.indexers.numbers import random_user_labels
-from genrec_bench.indexers.sci import SpectralConfig, SpectralIndexer
-from genrec_bench.types import Interactions, Ragged, TrainView
+from genrec_bench.indexers.digits import random_user_labels
+from genrec_bench.indexers.sci.indexer import SpectralConfig, SpectralIndexer
+from genrec_bench.protocol import split as protocol
 
 
 def collaborative(train: TrainView, seed: int = 0, **options) -> Index:
@@ -105,9 +107,9 @@ def test_held_out_events_cannot_reach_the_codes():
 
 THREADS = """
 import numpy as np
-from genrec_bench.contracts import Context
+from genrec_bench.api import Context
 from genrec_bench.indexers.collaborative import CollaborativeConfig, CollaborativeIndexer
-from genrec_bench.types import Ragged, TrainView
+from genrec_bench.api import Ragged, TrainView
 rng = np.random.default_rng(0)
 train = TrainView(Ragged.of([rng.choice(400, 8, replace=False) for _ in range(500)]), 400)
 print(CollaborativeIndexer(CollaborativeConfig(leaf_size=30)).build(train, Context()).fingerprint)

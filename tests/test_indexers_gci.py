@@ -14,16 +14,31 @@ from hypothesis import strategies as st
 from test_indexers_sci import Watching, poisoned
 from threadpoolctl import threadpool_limits
 
-from genrec_bench import protocol
-from genrec_bench.codes import Index
-from genrec_bench.config import make_config
-from genrec_bench.contracts import Context, Quiet
+from genrec_bench.core.arrays import Ragged
+from genrec_bench.core.codes import Index
+from genrec_bench.core.events import Interactions
+from genrec_bench.core.progress import Quiet
+from genrec_bench.core.sequences import TrainView
 from genrec_bench.errors import ConfigError, NeedsMissing
-from genrec_bench.indexers import quantise
-from genrec_bench.indexers.gci import GraphConfig, GraphIndexer, unit_length
-from genrec_bench.indexers.lightgcn import Graph, _Learner, hold_out, ndcg, train_embeddings
-from genrec_bench.indexers.quantise import KMeans, hierarchical, import_faiss, product, residual
-from genrec_bench.types import Interactions, Ragged, TrainView
+from genrec_bench.host.config import make_config
+from genrec_bench.host.contracts import Context
+from genrec_bench.indexers.gci import quantise
+from genrec_bench.indexers.gci.indexer import GraphConfig, GraphIndexer, unit_length
+from genrec_bench.indexers.gci.lightgcn import (
+    Graph,
+    _Learner,
+    hold_out,
+    ndcg,
+    train_embeddings,
+)
+from genrec_bench.indexers.gci.quantise import (
+    KMeans,
+    hierarchical,
+    import_faiss,
+    product,
+    residual,
+)
+from genrec_bench.protocol import split as protocol
 
 QUANTISERS = ["product", "residual", "hierarchical"]
 VARIANTS = ["joint", "separate"]
@@ -125,9 +140,9 @@ def test_one_seed_gives_one_index_and_another_seed_another():
 
 THREADS = """
 import numpy as np
-from genrec_bench.contracts import Context
-from genrec_bench.indexers.gci import GraphConfig, GraphIndexer
-from genrec_bench.types import Ragged, TrainView
+from genrec_bench.api import Context
+from genrec_bench.indexers.gci.indexer import GraphConfig, GraphIndexer
+from genrec_bench.api import Ragged, TrainView
 rng = np.random.default_rng(0)
 train = TrainView(Ragged.of([rng.choice(400, 8, replace=False) for _ in range(500)]), 400)
 for quantiser in ("product", "residual", "hierarchical"):

@@ -10,18 +10,31 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import normalized_mutual_info_score
 
-from genrec_bench.contracts import Context, Quiet
+from genrec_bench.core.arrays import Ragged
+from genrec_bench.core.progress import Quiet
+from genrec_bench.core.sequences import TrainView
 from genrec_bench.data.synth import Plan, synthetic_train
 from genrec_bench.errors import NeedsMissing
-from genrec_bench.indexers import cooccurrence, hidden, large
+from genrec_bench.host.contracts import Context
 from genrec_bench.indexers.collaborative import CollaborativeConfig, CollaborativeIndexer
-from genrec_bench.indexers.cooccurrence import item_graph, joint_graph, meetings, user_graph
-from genrec_bench.indexers.hidden import HiddenGraph, hidden_items, hidden_joint, hidden_users
-from genrec_bench.indexers.large import large_clusters
-from genrec_bench.indexers.sci import SpectralConfig, SpectralIndexer
-from genrec_bench.indexers.spectral import spectral_clusters
-from genrec_bench.indexers.tree import grow
-from genrec_bench.types import Ragged, TrainView
+from genrec_bench.indexers.sci import cooccurrence, large
+from genrec_bench.indexers.sci import implicit_graph as hidden
+from genrec_bench.indexers.sci.cooccurrence import (
+    item_graph,
+    joint_graph,
+    meetings,
+    user_graph,
+)
+from genrec_bench.indexers.sci.implicit_graph import (
+    HiddenGraph,
+    hidden_items,
+    hidden_joint,
+    hidden_users,
+)
+from genrec_bench.indexers.sci.indexer import SpectralConfig, SpectralIndexer
+from genrec_bench.indexers.sci.large import large_clusters
+from genrec_bench.indexers.sci.spectral import spectral_clusters
+from genrec_bench.indexers.sci.tree import grow
 
 SEQUENCES = st.lists(st.lists(st.integers(0, 5), max_size=6), min_size=1, max_size=5)
 FORMS = {"items": (hidden_items, item_graph), "users": (hidden_users, user_graph), "joint": (hidden_joint, joint_graph)}

@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from genrec_bench.config import make_config
-from genrec_bench.contracts import Context
+from genrec_bench.core.arrays import Ragged
+from genrec_bench.core.sequences import TrainView
 from genrec_bench.errors import ConfigError
-from genrec_bench.indexers.numbers import (
+from genrec_bench.host.config import make_config
+from genrec_bench.host.contracts import Context
+from genrec_bench.indexers.digits import (
     DigitsConfig,
     RandomIndexer,
     SequentialIndexer,
@@ -16,7 +18,6 @@ from genrec_bench.indexers.numbers import (
     random_user_labels,
     sequential_labels,
 )
-from genrec_bench.types import Ragged, TrainView
 
 TRAIN = TrainView(Ragged.of([[3, 1, 3], [1, 0], [4]]), n_items=6)
 

@@ -19,15 +19,18 @@ from sklearn.cluster import SpectralClustering
 from sklearn.metrics import adjusted_rand_score
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from genrec_bench import protocol
-from genrec_bench.codes import Index
-from genrec_bench.config import make_config
-from genrec_bench.contracts import Context, Quiet
+from genrec_bench.core.arrays import Ragged
+from genrec_bench.core.codes import Index
+from genrec_bench.core.events import Interactions
+from genrec_bench.core.progress import Quiet
+from genrec_bench.core.sequences import Split, TrainView
 from genrec_bench.errors import ConfigError
-from genrec_bench.indexers.cooccurrence import joint_graph, meetings
-from genrec_bench.indexers.numbers import RandomIndexer, SequentialIndexer, sequential_labels
-from genrec_bench.indexers.sci import SpectralConfig, SpectralIndexer
-from genrec_bench.types import Interactions, Ragged, Split, TrainView
+from genrec_bench.host.config import make_config
+from genrec_bench.host.contracts import Context
+from genrec_bench.indexers.digits import RandomIndexer, SequentialIndexer, sequential_labels
+from genrec_bench.indexers.sci.cooccurrence import joint_graph, meetings
+from genrec_bench.indexers.sci.indexer import SpectralConfig, SpectralIndexer
+from genrec_bench.protocol import split as protocol
 
 VARIANTS = ["joint", "separate", "items", "users"]
 
@@ -228,9 +231,9 @@ def test_progress_counts_nodes_and_threads_are_pinned_meanwhile():
 
 THREADS = """
 import numpy as np
-from genrec_bench.contracts import Context
-from genrec_bench.indexers.sci import SpectralConfig, SpectralIndexer
-from genrec_bench.types import Ragged, TrainView
+from genrec_bench.api import Context
+from genrec_bench.indexers.sci.indexer import SpectralConfig, SpectralIndexer
+from genrec_bench.api import Ragged, TrainView
 rng = np.random.default_rng(0)
 train = TrainView(Ragged.of([rng.choice(500, 8, replace=False) for _ in range(700)]), 500)
 for method in ("dense", "sparse"):

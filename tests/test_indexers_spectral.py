@@ -13,11 +13,18 @@ from scipy.stats import ortho_group
 from sklearn.cluster import SpectralClustering
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
-from genrec_bench.contracts import Quiet
+from genrec_bench.core.arrays import Ragged
+from genrec_bench.core.progress import Quiet
+from genrec_bench.core.sequences import TrainView
 from genrec_bench.errors import GenrecError, UsageError
-from genrec_bench.indexers import cooccurrence
-from genrec_bench.indexers.cooccurrence import item_graph, joint_graph, meetings, user_graph
-from genrec_bench.indexers.spectral import (
+from genrec_bench.indexers.sci import cooccurrence
+from genrec_bench.indexers.sci.cooccurrence import (
+    item_graph,
+    joint_graph,
+    meetings,
+    user_graph,
+)
+from genrec_bench.indexers.sci.spectral import (
     DENSE_NODES,
     MAX_DENSE_NODES,
     choose_solver,
@@ -25,8 +32,7 @@ from genrec_bench.indexers.spectral import (
     in_order_of_appearance,
     spectral_clusters,
 )
-from genrec_bench.indexers.tree import grow
-from genrec_bench.types import Ragged, TrainView
+from genrec_bench.indexers.sci.tree import grow
 
 SEQUENCES = st.lists(st.lists(st.integers(0, 5), max_size=6), min_size=1, max_size=5)
 
@@ -171,7 +177,7 @@ def test_a_graph_without_any_edge_is_cut_evenly():
 
 def test_a_split_that_gets_nowhere_is_replaced_by_an_even_one_and_counted(monkeypatch):
     monkeypatch.setattr(
-        "genrec_bench.indexers.tree.spectral_clusters", lambda graph, *rest: np.zeros(graph.shape[0], int)
+        "genrec_bench.indexers.sci.tree.spectral_clusters", lambda graph, *rest: np.zeros(graph.shape[0], int)
     )
     grown = tree(planted(2, 10, 1.0, 0.5)[0], clusters=3, leaf_size=5)
     assert np.unique(grown.labels, axis=0, return_counts=True)[1].max() <= 5
@@ -179,7 +185,7 @@ def test_a_split_that_gets_nowhere_is_replaced_by_an_even_one_and_counted(monkey
 
 
 def test_a_solver_that_does_not_converge_leads_to_an_even_split(monkeypatch):
-    monkeypatch.setattr("genrec_bench.indexers.spectral.MAX_RESTARTS", 1)
+    monkeypatch.setattr("genrec_bench.indexers.sci.spectral.MAX_RESTARTS", 1)
     graph, _ = planted(2, 200, inside=0.02, outside=0.02)
     assert spectral_clusters(graph, 3, "sparse", rng()) is None
     assert tree(graph, method="sparse", leaf_size=150).splits["even"] == 1

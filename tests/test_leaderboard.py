@@ -16,8 +16,8 @@ from example_records import RANKS, baseline, edit, failed, finished, generator_s
 
 from genrec_bench.errors import RecordError, UsageError
 from genrec_bench.leaderboard.tables import collect, render, unfinished
-from genrec_bench.metrics.ranks import ranks_digest
-from genrec_bench.metrics.scores import from_ranks
+from genrec_bench.protocol.ranks import ranks_digest
+from genrec_bench.protocol.scores import from_ranks
 
 WORSE = (9, 3, 0, 12, 4, 0, 0, 2, 7, 0)
 

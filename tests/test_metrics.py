@@ -11,11 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import ndcg_score
 
+from genrec_bench.core.arrays import Ragged
+from genrec_bench.core.rankings import Ranking
+from genrec_bench.core.sequences import Queries
 from genrec_bench.errors import InvalidRanking, RecordError
-from genrec_bench.metrics.impossible import contradictions
-from genrec_bench.metrics.ranks import read_ranks, target_ranks
-from genrec_bench.metrics.scores import ceiling, from_ranks, score
-from genrec_bench.types import Queries, Ragged, Ranking
+from genrec_bench.protocol.consistency import contradictions
+from genrec_bench.protocol.ranks import read_ranks, target_ranks
+from genrec_bench.protocol.scores import ceiling, from_ranks, score
 
 
 def ranking(items: list[list[int]], scores: list[list[float]], depth: int) -> Ranking:

@@ -7,9 +7,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from genrec_bench.core.rankings import Generations, Ranking
 from genrec_bench.errors import InvalidRanking, RecordError
-from genrec_bench.metrics.lists import fingerprint, read_generations, read_lists, write_generations, write_lists
-from genrec_bench.types import Generations, Ranking
+from genrec_bench.runs.lists import (
+    fingerprint,
+    read_generations,
+    read_lists,
+    write_generations,
+    write_lists,
+)
 
 USERS = np.array(["ann", "böb", "cy"])
 ITEMS = np.array(["i10", "i20", "i30", "i40"])

@@ -7,8 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genrec_bench.metrics.validity import contained, ranking_from, repeated, validity, validity_of_ranking
-from genrec_bench.types import Generations, Ragged, Ranking
+from genrec_bench.core.arrays import Ragged
+from genrec_bench.core.rankings import Generations, Ranking
+from genrec_bench.protocol.validity import (
+    contained,
+    ranking_from,
+    repeated,
+    validity,
+    validity_of_ranking,
+)
 
 
 def generations(items: list[list[int]], scores: list[list[float]] | None = None) -> Generations:

@@ -6,9 +6,9 @@ import sys
 import torch
 from torch import nn
 
-from genrec_bench.backbones.loop import Loop, TrainingConfig
 from genrec_bench.backbones.optimiser import AdamW
-from genrec_bench.contracts import Context
+from genrec_bench.backbones.trainer import Loop, TrainingConfig
+from genrec_bench.host.contracts import Context
 
 STEPS, WARM = 12, 4
 
@@ -68,8 +68,8 @@ def test_tables_and_vectors_are_not_decayed():
 def test_training_does_not_import_the_compiler():
     program = """
 import sys, torch
-from genrec_bench.backbones.loop import Loop, TrainingConfig
-from genrec_bench.contracts import Context
+from genrec_bench.backbones.trainer import Loop, TrainingConfig
+from genrec_bench.api import Context
 net = torch.nn.Linear(3, 1)
 Loop(net, TrainingConfig(averaging=0.5), Context(), 5).step(net(torch.ones(1, 3)).sum())
 print("torch._dynamo" in sys.modules)

@@ -16,7 +16,7 @@ MODULE = '''
     import time
     from dataclasses import dataclass
 
-    from genrec_bench.indexers.numbers import SequentialIndexer
+    from genrec_bench.indexers.digits import SequentialIndexer
 
 
     class Polite(SequentialIndexer):

@@ -45,8 +45,8 @@ FILES = {
 
         import numpy as np
 
-        from genrec_bench.codes import Index, digits, digits_needed
-        from genrec_bench.contracts import Indexer
+        from genrec_bench.api import Index, digits, digits_needed
+        from genrec_bench.api import Indexer
 
 
         @dataclass(frozen=True)

@@ -4,7 +4,8 @@ from importlib.metadata import PackageNotFoundError, distribution
 
 import pytest
 
-from genrec_bench import RunSpec, registry, run
+from genrec_bench import RunSpec, run
+from genrec_bench.host import registry
 
 PLUGINS = ("genrec-semantic", "genrec-causal-lm", "genrec-decoders")
 

@@ -6,9 +6,10 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genrec_bench.contracts import Context
-from genrec_bench.heuristics.popularity import Popularity
-from genrec_bench.types import Queries, Ragged, TrainView
+from genrec_bench.baselines.popularity import Popularity
+from genrec_bench.core.arrays import Ragged
+from genrec_bench.core.sequences import Queries, TrainView
+from genrec_bench.host.contracts import Context
 
 
 def fitted(rows: list[list[int]], n_items: int) -> Popularity:

@@ -6,17 +6,18 @@ import torch
 from fakes import index_of, sources
 from small_runs import spec_for
 
-from genrec_bench import runner
-from genrec_bench.backbones import checkpoints
+from genrec_bench.backbones import hf_t5 as checkpoints
 from genrec_bench.backbones.lightlm import LightLM, LightLMConfig
 from genrec_bench.backbones.p5 import P5, P5Config
 from genrec_bench.backbones.t5_small import T5Small
-from genrec_bench.codes import CodeTable, Index
-from genrec_bench.config import make_config
-from genrec_bench.contracts import START, Context
-from genrec_bench.decoders.decoders import TrieDecoder
+from genrec_bench.core.arrays import Ragged
+from genrec_bench.core.codes import CodeTable, Index
+from genrec_bench.core.sequences import Queries, Sources
+from genrec_bench.decoders.trie import TrieDecoder
 from genrec_bench.errors import ConfigError, UsageError
-from genrec_bench.types import Queries, Ragged, Sources
+from genrec_bench.host.config import make_config
+from genrec_bench.host.contracts import START, Context
+from genrec_bench.runs import run as runner
 
 transformers = pytest.importorskip("transformers")
 SIZES = {"layers": 2, "d_model": 32, "heads": 4, "d_ff": 48}

@@ -12,8 +12,8 @@ import jsonschema
 import pytest
 from example_records import baseline, failed, finished, generator_spec
 
-from genrec_bench.record import RunRecord, misfit
-from genrec_bench.spec import RunSpec
+from genrec_bench.runs.record import RunRecord, misfit
+from genrec_bench.runs.spec import RunSpec
 
 SCHEMA = RunRecord.json_schema()
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)

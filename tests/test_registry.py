@@ -8,13 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from genrec_bench import registry, sources
-from genrec_bench.errors import BrokenComponent, ComponentClash, ContractMismatch, UnknownComponent
+from genrec_bench.errors import (
+    BrokenComponent,
+    ComponentClash,
+    ContractMismatch,
+    UnknownComponent,
+)
+from genrec_bench.host import modules, registry
 
 GOOD = '''
 """A module."""
 from pathlib import Path
-from genrec_bench.contracts import Indexer
+from genrec_bench.api import Indexer
 
 Path(__file__).with_suffix(".imported").touch()
 
@@ -154,10 +159,10 @@ def test_a_plugin_that_exits_on_import_is_broken_and_does_not_end_the_program(pl
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
-        ("Good = 3", "no subclass of genrec_bench.contracts.Indexer"),
-        ("class Good: pass", "no subclass of genrec_bench.contracts.Indexer"),
-        ("from genrec_bench.contracts import Decoder as Good", "no subclass"),
-        ("from genrec_bench.contracts import Indexer\nclass Good(Indexer): pass", "does not implement build"),
+        ("Good = 3", "no subclass of genrec_bench.host.contracts.Indexer"),
+        ("class Good: pass", "no subclass of genrec_bench.host.contracts.Indexer"),
+        ("from genrec_bench.host.contracts import Decoder as Good", "no subclass"),
+        ("from genrec_bench.host.contracts import Indexer\nclass Good(Indexer): pass", "does not implement build"),
         (f"{GOOD}\nGood.Config = dict", "Config is no dataclass"),
     ],
 )
@@ -234,7 +239,7 @@ def test_the_code_digest_does_not_depend_on_where_a_package_lies(tmp_path, monke
         (tmp_path / place / "acme_same").mkdir(parents=True)
         (tmp_path / place / "acme_same" / "__init__.py").write_text("x = 1")
         monkeypatch.setattr(sys, "path", [str(tmp_path / place)])
-        digests.append(sources.digest_package("acme_same"))
+        digests.append(modules.digest_package("acme_same"))
     assert digests[0] == digests[1]
 
 
@@ -242,10 +247,10 @@ def test_sub_packages_that_are_left_out_do_not_move_the_digest(tmp_path, monkeyp
     (tmp_path / "acme_parts" / "cli").mkdir(parents=True)
     (tmp_path / "acme_parts" / "__init__.py").write_text("")
     monkeypatch.setattr(sys, "path", [str(tmp_path)])
-    before = sources.digest_package("acme_parts", without=["cli"])
+    before = modules.digest_package("acme_parts", without=["cli"])
     (tmp_path / "acme_parts" / "cli" / "main.py").write_text("print()")
-    assert sources.digest_package("acme_parts", without=["cli"]) == before
-    assert sources.digest_package("acme_parts") != before
+    assert modules.digest_package("acme_parts", without=["cli"]) == before
+    assert modules.digest_package("acme_parts") != before
 
 
 def test_the_digest_of_an_absent_package_is_a_broken_component(plugin):

@@ -7,11 +7,12 @@ from click.testing import CliRunner
 from example_records import edit
 from small_runs import folder_of, spec_for
 
-from genrec_bench import RunRecord, RunSpec, runner
+from genrec_bench import RunRecord, RunSpec
 from genrec_bench.cli.main import cli
-from genrec_bench.contracts import Quiet
+from genrec_bench.core.progress import Quiet
 from genrec_bench.errors import DataError, OutputError, RecordError
-from genrec_bench.verify import verify
+from genrec_bench.runs import run as runner
+from genrec_bench.runs.verify import verify
 
 
 class Notes(Quiet):

@@ -12,11 +12,14 @@ from filelock import FileLock
 from small_runs import folder_of, spec_for
 
 import genrec_bench
-from genrec_bench import RunRecord, RunSpec, folders, runner
-from genrec_bench.contracts import Quiet
+from genrec_bench import RunRecord, RunSpec
+from genrec_bench.baselines.popularity import Popularity
+from genrec_bench.core import cache
+from genrec_bench.core.files import write_json
+from genrec_bench.core.progress import Quiet
 from genrec_bench.errors import ComponentFault, OutputError, RunFailed
-from genrec_bench.heuristics.popularity import Popularity
-from genrec_bench.record import write_json
+from genrec_bench.runs import folders
+from genrec_bench.runs import run as runner
 
 
 def test_an_output_folder_that_is_a_file_is_refused(planted_file, tmp_path):
@@ -42,10 +45,10 @@ def test_a_locked_folder_is_refused(go, tmp_path):
 
 def test_a_corrupt_weights_cache_is_made_anew_and_that_is_said(go, tmp_path):
     first = go()
-    (weights,) = (p for p in (genrec_bench.loading.cache_dir() / "weights").glob("*/backbone/weights.safetensors"))
+    (weights,) = (p for p in (genrec_bench.core.cache.cache_dir() / "weights").glob("*/backbone/weights.safetensors"))
     weights.write_bytes(weights.read_bytes()[:100])
 
-    class Notes(genrec_bench.contracts.Quiet):
+    class Notes(genrec_bench.core.progress.Quiet):
         said = ""
 
         def note(self, message):
@@ -109,7 +112,7 @@ def test_a_disk_that_is_full_ends_in_one_line(go, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("genrec_bench.runner.lists.write_lists", full)
+    monkeypatch.setattr("genrec_bench.runs.run.lists.write_lists", full)
     with pytest.raises(RunFailed, match="No space left"):
         go(baseline="popularity")
 
@@ -118,7 +121,7 @@ def test_a_file_in_the_place_of_a_cache_folder_is_replaced(tmp_path):
     (tmp_path / "entry").write_text("")
     (tmp_path / "entry.partial").write_text("")
     make = lambda place: (place / "made").write_text("x")  # noqa: E731
-    made, found = folders.cached(tmp_path / "entry", make, lambda place: 2, fresh=False, progress=Quiet())
+    made, found = cache.cached(tmp_path / "entry", make, lambda place: 2, fresh=False, progress=Quiet())
     assert (made, found) == (1, False)
     assert (tmp_path / "entry" / "made").read_text() == "x"
 

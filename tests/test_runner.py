@@ -11,8 +11,10 @@ import pytest
 import torch
 from small_runs import folder_of, spec_for
 
-from genrec_bench import RunRecord, RunSpec, protocol, registry, runner
-from genrec_bench.contracts import Quiet
+from genrec_bench import RunRecord, RunSpec
+from genrec_bench.baselines.popularity import Popularity
+from genrec_bench.core.files import write_json
+from genrec_bench.core.progress import Quiet
 from genrec_bench.errors import (
     ComponentFault,
     ConfigError,
@@ -23,10 +25,11 @@ from genrec_bench.errors import (
     UnknownComponent,
     UsageError,
 )
-from genrec_bench.heuristics.popularity import Popularity
+from genrec_bench.host import registry
 from genrec_bench.leaderboard.records import collect
-from genrec_bench.metrics.lists import read_lists
-from genrec_bench.record import write_json
+from genrec_bench.protocol import split as protocol
+from genrec_bench.runs import run as runner
+from genrec_bench.runs.lists import read_lists
 
 
 def test_a_run_leaves_a_record_that_fits_the_schema_and_all_its_files(go, tmp_path):
@@ -153,7 +156,7 @@ def test_an_interrupted_run_says_so_and_the_same_command_goes_on(go, monkeypatch
 
 
 def test_a_baseline_that_ignores_what_to_exclude_is_refused(go, monkeypatch):
-    from genrec_bench.heuristics.popularity import Popularity
+    from genrec_bench.baselines.popularity import Popularity
 
     honest = Popularity.rank
     monkeypatch.setattr(Popularity, "rank", lambda self, queries, *, k, exclude=None: honest(self, queries, k=k))
@@ -162,7 +165,7 @@ def test_a_baseline_that_ignores_what_to_exclude_is_refused(go, monkeypatch):
 
 
 def test_what_a_baseline_says_of_its_training_is_recorded(go, monkeypatch):
-    from genrec_bench.heuristics.popularity import Popularity
+    from genrec_bench.baselines.popularity import Popularity
 
     assert go(baseline="popularity").training == {}
     monkeypatch.setattr(Popularity, "facts", lambda self: {"epochs": 1, "converged": True})
@@ -178,7 +181,7 @@ def test_a_record_is_written_without_changing_a_text(tmp_path):
 
 
 def test_a_crash_leaves_a_failed_record_with_its_reason(go, monkeypatch, tmp_path):
-    from genrec_bench.heuristics.popularity import Popularity
+    from genrec_bench.baselines.popularity import Popularity
 
     def crash(*args, **kwargs):
         raise RuntimeError("out of luck")

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from installing import install, run
 
 from genrec_bench.cli.main import cli
-from genrec_bench.registry import KINDS
+from genrec_bench.host.registry import KINDS
 from genrec_bench.testing import Subject, run_checks
 from genrec_bench.testing.scaffold import new_package, words
 

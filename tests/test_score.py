@@ -12,15 +12,21 @@ import pytest
 from click.testing import CliRunner
 from example_records import edit
 
-from genrec_bench import loading, runner
 from genrec_bench.cli.main import cli
-from genrec_bench.errors import DataError, OutputError, RecordError, UsageError
+from genrec_bench.errors import (
+    DataError,
+    OutputError,
+    RecordError,
+    UsageError,
+)
 from genrec_bench.leaderboard.rows import boards
-from genrec_bench.metrics.lists import read_lists
-from genrec_bench.record import RunRecord
-from genrec_bench.rescore import rescore, spec_of
-from genrec_bench.spec import RunSpec
-from genrec_bench.verify import verify
+from genrec_bench.runs import loading
+from genrec_bench.runs import run as runner
+from genrec_bench.runs.external import rescore, spec_of
+from genrec_bench.runs.lists import read_lists
+from genrec_bench.runs.record import RunRecord
+from genrec_bench.runs.spec import RunSpec
+from genrec_bench.runs.verify import verify
 
 
 @pytest.fixture

@@ -8,10 +8,12 @@ from fakes import PrefixBackbone, index_of, log_probability, prefix_free, source
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from genrec_bench.codes import CodeTable
-from genrec_bench.decoders.decoders import FilterDecoder, TrieDecoder
-from genrec_bench.decoders.trie import Trie
-from genrec_bench.types import NO_HYPOTHESIS, NOT_AN_ITEM, Ragged
+from genrec_bench.core.arrays import Ragged
+from genrec_bench.core.codes import CodeTable
+from genrec_bench.core.rankings import NO_HYPOTHESIS, NOT_AN_ITEM
+from genrec_bench.decoders.csr_trie import Trie
+from genrec_bench.decoders.filter import FilterDecoder
+from genrec_bench.decoders.trie import TrieDecoder
 
 CODES = [[0, 3], [0, 4, 1], [0, 4, 2], [1], [2, 0, 0], [2, 0, 5], [2, 3], [5, 5, 5]]
 

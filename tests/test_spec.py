@@ -5,8 +5,13 @@ from dataclasses import dataclass
 import pytest
 
 from genrec_bench import RunSpec
-from genrec_bench.config import config_dict, describe_config, later, make_config
 from genrec_bench.errors import UsageError
+from genrec_bench.host.config import (
+    config_dict,
+    describe_config,
+    later,
+    make_config,
+)
 
 SYSTEM = {"indexer": "random", "backbone": "lightlm"}
 

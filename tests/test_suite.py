@@ -3,11 +3,11 @@
 import pytest
 from click.testing import CliRunner
 
-from genrec_bench import runner
+from genrec_bench.baselines.popularity import Popularity
 from genrec_bench.cli.main import cli
 from genrec_bench.errors import ConfigError, UnknownComponent, UsageError
-from genrec_bench.heuristics.popularity import Popularity
-from genrec_bench.suite import read_suite
+from genrec_bench.runs import run as runner
+from genrec_bench.runs.suite import read_suite
 
 ALL = """
 [all]

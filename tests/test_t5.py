@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from genrec_bench.backbones.checkpoints import from_transformers
+from genrec_bench.backbones.hf_t5 import from_transformers
 from genrec_bench.backbones.t5 import T5, DecodeState, T5Shape
 
 VOCAB, LAYERS = 60, 2

@@ -9,10 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genrec_bench.backbones import lightlm, p5, t5_small
-from genrec_bench.backbones.templates import PromptTemplate, SampledPrompts, WordList, join, stack
-from genrec_bench.codes import CodeTable, Index
+from genrec_bench.backbones.templates import (
+    PromptTemplate,
+    SampledPrompts,
+    WordList,
+    join,
+    stack,
+)
+from genrec_bench.core.arrays import Ragged
+from genrec_bench.core.codes import CodeTable, Index
+from genrec_bench.core.sequences import Queries, Sources
 from genrec_bench.errors import NeedsMissing
-from genrec_bench.types import Queries, Ragged, Sources
 
 
 def index():

@@ -12,13 +12,20 @@ from broken_networks import Counting
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from genrec_bench.codes import CodeTable
-from genrec_bench.decoders.decoders import TrieDecoder
+from genrec_bench.baselines.popularity import Popularity
+from genrec_bench.core.codes import CodeTable
+from genrec_bench.core.rankings import NO_HYPOTHESIS
+from genrec_bench.decoders.trie import TrieDecoder
 from genrec_bench.errors import ComponentFault, UsageError
-from genrec_bench.heuristics.popularity import Popularity
-from genrec_bench.indexers.numbers import DigitsConfig, RandomIndexer, SequentialIndexer
-from genrec_bench.testing import CHECKS, IndexerConformance, Subject, planted, run_checks, strategies
-from genrec_bench.types import NO_HYPOTHESIS
+from genrec_bench.indexers.digits import DigitsConfig, RandomIndexer, SequentialIndexer
+from genrec_bench.testing import (
+    CHECKS,
+    IndexerConformance,
+    Subject,
+    planted,
+    run_checks,
+    strategies,
+)
 
 SOUND = {
     "indexer": SequentialIndexer,

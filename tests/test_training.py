@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 
 from genrec_bench.backbones.batches import batch_loss
 from genrec_bench.backbones.lightlm import LightLM, LightLMConfig
-from genrec_bench.backbones.loop import TrainingConfig
-from genrec_bench.backbones.training import epoch_batches, steps_of
-from genrec_bench.backbones.trees import build_trees, latest_targets
-from genrec_bench.contracts import START, Context, Quiet
-from genrec_bench.types import Examples, Ragged, Sources
+from genrec_bench.backbones.target_trees import build_trees, latest_targets
+from genrec_bench.backbones.trainer import TrainingConfig, epoch_batches, steps_of
+from genrec_bench.core.arrays import Ragged
+from genrec_bench.core.progress import Quiet
+from genrec_bench.core.sequences import Examples, Sources
+from genrec_bench.host.contracts import START, Context
 
 TINY = {"layers": 2, "d_model": 32, "heads": 2, "d_ff": 8}
 

@@ -7,8 +7,8 @@ from fakes import prefix_free
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from genrec_bench.codes import CodeTable, Index, sort_codes
-from genrec_bench.decoders.trie import Trie
+from genrec_bench.core.codes import CodeTable, Index, sort_codes
+from genrec_bench.decoders.csr_trie import Trie
 from genrec_bench.testing.fakes import code_table
 
 

@@ -12,15 +12,28 @@ import sys
 import pytest
 from click.testing import CliRunner
 
-from genrec_bench import registry, tune
+from genrec_bench.baselines.item_knn import ItemKNN
 from genrec_bench.cli.main import cli
-from genrec_bench.config import make_config
-from genrec_bench.contracts import Quiet
-from genrec_bench.errors import ConfigError, NeedsMissing, RecordError, UsageError
-from genrec_bench.heuristics.item_knn import ItemKNN
-from genrec_bench.ledger import SCORE, append, best_first, read_ledger, searching, trials_of
-from genrec_bench.search_space import Choice, Range, space_of
-from genrec_bench.tune import system_spec
+from genrec_bench.core.progress import Quiet
+from genrec_bench.errors import (
+    ConfigError,
+    NeedsMissing,
+    RecordError,
+    UsageError,
+)
+from genrec_bench.host import registry
+from genrec_bench.host.config import make_config
+from genrec_bench.tuning import search as tune
+from genrec_bench.tuning.ledger import (
+    SCORE,
+    append,
+    best_first,
+    read_ledger,
+    searching,
+    trials_of,
+)
+from genrec_bench.tuning.search import system_spec
+from genrec_bench.tuning.space import Choice, Range, space_of
 
 pytest.importorskip("optuna")
 KNN = ("baseline.neighbours=1:20", "baseline.shrink=0,1,10")
@@ -183,7 +196,7 @@ def test_a_search_that_another_process_runs_is_waited_for(start, spec, tmp_path)
 WRITER = """
 import sys
 from pathlib import Path
-from genrec_bench.ledger import SCORE, append
+from genrec_bench.tuning.ledger import SCORE, append
 for number in range(40):
     append(Path(sys.argv[1]), {"trial": number, "params": {"x": "y" * 20_000}, "status": "finished", SCORE: 0.5})
 """

@@ -12,19 +12,28 @@ import numpy as np
 import pytest
 from example_records import baseline_spec, edit, failed, finished, generator_spec
 
-from genrec_bench import protocol, registry
-from genrec_bench.codes import CodeTable, Index
-from genrec_bench.contracts import Context, Dataset
+from genrec_bench.baselines.popularity import Popularity
+from genrec_bench.core.codes import CodeTable, Index
+from genrec_bench.core.events import Interactions
+from genrec_bench.core.files import write_json
+from genrec_bench.core.rankings import Generations, Ranking
+from genrec_bench.core.sequences import Split
 from genrec_bench.errors import RecordError, UnknownComponent
-from genrec_bench.heuristics.popularity import Popularity
-from genrec_bench.loading import describe_data
-from genrec_bench.metrics.lists import read_generations, read_lists, write_generations, write_lists
-from genrec_bench.metrics.scores import score
-from genrec_bench.metrics.validity import ranking_from, validity, validity_of_ranking
-from genrec_bench.record import RunRecord, write_json
-from genrec_bench.spec import RunSpec
-from genrec_bench.types import Generations, Interactions, Ranking, Split
-from genrec_bench.verify import verify
+from genrec_bench.host import registry
+from genrec_bench.host.contracts import Context, Dataset
+from genrec_bench.protocol import split as protocol
+from genrec_bench.protocol.scores import score
+from genrec_bench.protocol.validity import ranking_from, validity, validity_of_ranking
+from genrec_bench.runs.lists import (
+    read_generations,
+    read_lists,
+    write_generations,
+    write_lists,
+)
+from genrec_bench.runs.loading import describe_data
+from genrec_bench.runs.record import RunRecord
+from genrec_bench.runs.spec import RunSpec
+from genrec_bench.runs.verify import verify
 
 
 class Toy(Dataset):
@@ -242,7 +251,7 @@ def test_the_report_is_plain_data(baseline_run: Path) -> None:
 
 
 def test_verifying_needs_no_torch() -> None:
-    code = "import sys, genrec_bench.verify; print('torch' in sys.modules)"
+    code = "import sys, genrec_bench.runs.verify; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 

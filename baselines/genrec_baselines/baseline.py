@@ -20,9 +20,16 @@ import numpy as np
 from genrec_baselines import settings
 from genrec_baselines.process import Worker
 from genrec_baselines.requirements import locate, parameters_of
-from genrec_bench.contracts import Baseline, Context
-from genrec_bench.errors import ConfigError, DeviceMissing, NeedsMissing, did_you_mean
-from genrec_bench.types import Queries, Ragged, Ranking, TrainView
+from genrec_bench.core.arrays import Ragged
+from genrec_bench.core.rankings import Ranking
+from genrec_bench.core.sequences import Queries, TrainView
+from genrec_bench.errors import (
+    ConfigError,
+    DeviceMissing,
+    NeedsMissing,
+    did_you_mean,
+)
+from genrec_bench.host.contracts import Baseline, Context
 
 GRACE = (
     120.0  # seconds beyond `time_limit` for starting, writing files and one last epoch, before a worker counts as hung

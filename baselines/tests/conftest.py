@@ -6,8 +6,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 
-from genrec_bench.config import make_config
-from genrec_bench.contracts import Context
+from genrec_bench.host.config import make_config
+from genrec_bench.host.contracts import Context
 from genrec_bench.testing import planted, planted_lines
 
 

@@ -12,10 +12,10 @@ import pytest
 from genrec_baselines import models, process
 
 from genrec_bench import RunSpec
-from genrec_bench.loading import load_data
-from genrec_bench.metrics.scores import score
-from genrec_bench.protocol import train_view
-from genrec_bench.runner import resolve
+from genrec_bench.protocol.scores import score
+from genrec_bench.protocol.split import train_view
+from genrec_bench.runs.loading import load_data
+from genrec_bench.runs.run import resolve
 
 
 @pytest.mark.slow

@@ -11,8 +11,9 @@ from genrec_baselines import baseline, models, process
 from genrec_baselines.process import WorkerFailed
 
 from genrec_bench import RunSpec, run
-from genrec_bench.contracts import Context, Quiet
-from genrec_bench.record import RunRecord
+from genrec_bench.core.progress import Quiet
+from genrec_bench.host.contracts import Context
+from genrec_bench.runs.record import RunRecord
 
 
 @pytest.fixture

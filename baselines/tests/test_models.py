@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 from genrec_baselines import models
 
-from genrec_bench import RunSpec, registry, run
-from genrec_bench.contracts import Context
-from genrec_bench.heuristics.popularity import Popularity
-from genrec_bench.metrics.scores import score
-from genrec_bench.record import RunRecord
-from genrec_bench.types import Queries, Ragged
+from genrec_bench import RunSpec, run
+from genrec_bench.baselines.popularity import Popularity
+from genrec_bench.core.arrays import Ragged
+from genrec_bench.core.sequences import Queries
+from genrec_bench.host import registry
+from genrec_bench.host.contracts import Context
+from genrec_bench.protocol.scores import score
+from genrec_bench.runs.record import RunRecord
 
 NAMES = [info.name for info in registry.list_components("baseline") if info.distribution == "genrec-baselines"]
 SHORT = "MAX_ITEM_LIST_LENGTH=10"

@@ -9,12 +9,20 @@ import torch
 from genrec_baselines import models, requirements, settings
 from genrec_baselines.baseline import parse_extra, visible_gpu
 
-from genrec_bench import RunSpec, registry
-from genrec_bench.config import make_config
-from genrec_bench.contracts import Quiet
-from genrec_bench.errors import ConfigError, DeviceMissing, NeedsMissing, UnknownComponent, UsageError
-from genrec_bench.runner import device_of, resolve
-from genrec_bench.types import Ragged, TrainView
+from genrec_bench import RunSpec
+from genrec_bench.core.arrays import Ragged
+from genrec_bench.core.progress import Quiet
+from genrec_bench.core.sequences import TrainView
+from genrec_bench.errors import (
+    ConfigError,
+    DeviceMissing,
+    NeedsMissing,
+    UnknownComponent,
+    UsageError,
+)
+from genrec_bench.host import registry
+from genrec_bench.host.config import make_config
+from genrec_bench.runs.run import device_of, resolve
 
 OURS = {info.name: info for info in registry.list_components("baseline") if info.distribution == "genrec-baselines"}
 

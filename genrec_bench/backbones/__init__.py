@@ -1,0 +1,1 @@
+"""The built-in backbones: networks over tokens that know no items."""

@@ -12,8 +12,9 @@ from torch.fx.experimental import _config as shapes
 
 from genrec_bench.backbones.kernels import rows_of
 from genrec_bench.backbones.t5 import T5
-from genrec_bench.backbones.trees import TargetTrees, take_batch
-from genrec_bench.types import Int64, Sources
+from genrec_bench.backbones.target_trees import TargetTrees, take_batch
+from genrec_bench.core.arrays import Int64
+from genrec_bench.core.sequences import Sources
 
 TreeLoss = Callable[..., Tensor]  # `tree_loss`, or what `compiled` makes of it
 

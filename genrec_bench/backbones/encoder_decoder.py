@@ -17,17 +17,22 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from genrec_bench.backbones import checkpoints
+from genrec_bench.backbones import hf_t5 as checkpoints
 from genrec_bench.backbones.batches import batch_loss, compiled, pad_sources
-from genrec_bench.backbones.loop import TrainingConfig
 from genrec_bench.backbones.t5 import T5, DecodeState, T5Shape
+from genrec_bench.backbones.target_trees import TargetTrees
 from genrec_bench.backbones.templates import Vocabulary, WordList
-from genrec_bench.backbones.training import fit, forked
-from genrec_bench.backbones.trees import TargetTrees
-from genrec_bench.config import later
-from genrec_bench.contracts import Backbone, Context, FitReport, FixedStart
+from genrec_bench.backbones.trainer import TrainingConfig, fit, forked
+from genrec_bench.core.arrays import Int64
+from genrec_bench.core.sequences import Examples, Sources
 from genrec_bench.errors import ConfigError
-from genrec_bench.types import Examples, Int64, Sources
+from genrec_bench.host.config import later
+from genrec_bench.host.contracts import (
+    Backbone,
+    Context,
+    FitReport,
+    FixedStart,
+)
 
 WORD_ROWS = 512  # whole-word embeddings, as in P5
 

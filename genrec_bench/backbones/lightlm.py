@@ -15,8 +15,8 @@ from typing import Any, Literal
 
 from genrec_bench.backbones.encoder_decoder import EncoderDecoder, EncoderDecoderConfig
 from genrec_bench.backbones.templates import IdTemplate, PromptTemplate
-from genrec_bench.codes import Index
-from genrec_bench.contracts import Task, Template
+from genrec_bench.core.codes import Index
+from genrec_bench.host.contracts import Task, Template
 
 PROMPTS: Mapping[str, str] = {
     "direct": "Given the user {user} , predict which item will be bought by the user ?",

@@ -15,8 +15,8 @@ from typing import Any, Literal
 from genrec_bench.backbones.encoder_decoder import EncoderDecoder, EncoderDecoderConfig
 from genrec_bench.backbones.t5_small import TINY, T5Small
 from genrec_bench.backbones.templates import SampledPrompts
-from genrec_bench.codes import Index
-from genrec_bench.contracts import Task, Template
+from genrec_bench.core.codes import Index
+from genrec_bench.host.contracts import Task, Template
 
 SEEN: Mapping[str, tuple[str, ...]] = {
     "direct": (

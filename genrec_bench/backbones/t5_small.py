@@ -12,8 +12,8 @@ from typing import Any
 from genrec_bench.backbones.encoder_decoder import EncoderDecoder
 from genrec_bench.backbones.lightlm import LightLM
 from genrec_bench.backbones.templates import PromptTemplate
-from genrec_bench.codes import Index
-from genrec_bench.contracts import Task, Template
+from genrec_bench.core.codes import Index
+from genrec_bench.host.contracts import Task, Template
 
 PROMPTS: Mapping[str, str] = {"direct": "recommend to user : {user}", "sequential": "recommend after : {history}"}
 TINY = {"layers": 2, "d_model": 64, "heads": 2, "d_ff": 256, "epochs": 10, "batch_size": 32}

@@ -12,10 +12,11 @@ from typing import Protocol
 
 import numpy as np
 
-from genrec_bench.codes import CodeTable, Index
-from genrec_bench.contracts import Task, Template
+from genrec_bench.core.arrays import Int64, spread
+from genrec_bench.core.codes import CodeTable, Index
+from genrec_bench.core.sequences import Queries, Sources
 from genrec_bench.errors import NeedsMissing
-from genrec_bench.types import Int64, Queries, Sources, spread
+from genrec_bench.host.contracts import Task, Template
 
 NO_LEVEL = -1  # the level of a token that belongs to no code
 

@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import Protocol, cast
 
 from genrec_bench.bench.results import Grid, Result
-from genrec_bench.contracts import Progress
+from genrec_bench.core.progress import Progress
 
 
 class Benchmark(Protocol):

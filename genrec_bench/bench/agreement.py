@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from genrec_bench.core.arrays import Bool, Float32
 from genrec_bench.errors import GenrecError
-from genrec_bench.types import Bool, Float32
 
 TIE = 1e-4  # scores this close are a tie: fp32 sums in another order
 

@@ -17,18 +17,31 @@ from typing import Any, Literal
 import numpy as np
 
 from genrec_bench.bench import hf, peers, synthetic
-from genrec_bench.bench.agreement import TIE, Agreement, ListsDiffer, compare, insist
+from genrec_bench.bench.agreement import (
+    TIE,
+    Agreement,
+    ListsDiffer,
+    compare,
+    insist,
+)
 from genrec_bench.bench.profile import computing, profile, profile_kernels
-from genrec_bench.bench.results import Grid, Result, Row, conditions
+from genrec_bench.bench.results import (
+    Grid,
+    Result,
+    Row,
+    conditions,
+)
 from genrec_bench.bench.timing import ROUNDS, interleaved, synchroniser
-from genrec_bench.codes import Index
-from genrec_bench.contracts import Decoder, Progress
-from genrec_bench.decoders.decoders import FilterDecoder, TrieConfig, TrieDecoder
+from genrec_bench.core.codes import Index
+from genrec_bench.core.progress import Progress
+from genrec_bench.core.rankings import Generations
 from genrec_bench.decoders.exact import ExactDecoder
-from genrec_bench.decoding import shared
-from genrec_bench.environment import pick_device
-from genrec_bench.metrics.validity import certified
-from genrec_bench.types import Generations
+from genrec_bench.decoders.filter import FilterDecoder
+from genrec_bench.decoders.trie import TrieConfig, TrieDecoder
+from genrec_bench.host.contracts import Decoder
+from genrec_bench.protocol.validity import certified
+from genrec_bench.runs.decoding import shared
+from genrec_bench.runs.environment import pick_device
 
 ITEMS = 12_000
 TOP = 10

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from genrec_bench.backbones.checkpoints import from_transformers
+from genrec_bench.backbones.hf_t5 import from_transformers
 from genrec_bench.backbones.t5 import T5
 from genrec_bench.errors import NeedsMissing
 

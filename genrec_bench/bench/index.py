@@ -25,18 +25,24 @@ from scipy import linalg
 from sklearn.metrics import normalized_mutual_info_score
 from threadpoolctl import threadpool_limits
 
-from genrec_bench.bench.results import Grid, Result, Row, conditions
+from genrec_bench.bench.results import (
+    Grid,
+    Result,
+    Row,
+    conditions,
+)
 from genrec_bench.bench.timing import interleaved
-from genrec_bench.codes import row_groups
-from genrec_bench.contracts import Context, Progress
+from genrec_bench.core.arrays import PAD, Int64, Ragged
+from genrec_bench.core.codes import row_groups
+from genrec_bench.core.progress import Progress
 from genrec_bench.data.synth import Plan, synthetic_train, write_synthetic
-from genrec_bench.environment import peak_memory
 from genrec_bench.errors import GenrecError
-from genrec_bench.indexers.cooccurrence import Graph, item_graph, meetings
-from genrec_bench.indexers.hidden import hidden_items
-from genrec_bench.indexers.large import large_clusters
-from genrec_bench.indexers.spectral import cluster_qr, spectral_clusters
-from genrec_bench.types import PAD, Int64, Ragged
+from genrec_bench.host.contracts import Context
+from genrec_bench.indexers.sci.cooccurrence import Graph, item_graph, meetings
+from genrec_bench.indexers.sci.implicit_graph import hidden_items
+from genrec_bench.indexers.sci.large import large_clusters
+from genrec_bench.indexers.sci.spectral import cluster_qr, spectral_clusters
+from genrec_bench.runs.environment import peak_memory
 
 CLUSTERS = 50
 PAIRS = Plan(users=10_000, items=5_000, clusters=CLUSTERS)
@@ -206,7 +212,7 @@ def child(what: str, words: list[str]) -> None:
 
 
 def _index(plan: Plan, how: str) -> dict[str, Any]:
-    from genrec_bench.indexers.sci import SpectralConfig, SpectralIndexer
+    from genrec_bench.indexers.sci.indexer import SpectralConfig, SpectralIndexer
 
     train = synthetic_train(plan)
     wall, cpu = time.perf_counter(), time.process_time()
@@ -229,7 +235,7 @@ def _index(plan: Plan, how: str) -> dict[str, Any]:
 
 def _read(path: str) -> dict[str, Any]:
     from genrec_bench.data.file import SUFFIXES, FileConfig, FileDataset
-    from genrec_bench.protocol import make_split
+    from genrec_bench.protocol.split import make_split
 
     before, here = _peak(), Path(path)
     with threadpool_limits(1):

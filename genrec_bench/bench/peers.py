@@ -17,8 +17,9 @@ from torch import Tensor
 
 from genrec_bench.backbones.t5 import T5
 from genrec_bench.bench.hf import twin
-from genrec_bench.decoders.trie import Trie
-from genrec_bench.types import Int32, Int64, Sources
+from genrec_bench.core.arrays import Int32, Int64
+from genrec_bench.core.sequences import Sources
+from genrec_bench.decoders.csr_trie import Trie
 
 
 def as_transformers(net: T5) -> Any:

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
-from genrec_bench.environment import environment
-from genrec_bench.sources import digest_package
+from genrec_bench.host.modules import digest_package
+from genrec_bench.runs.environment import environment
 
 Grid = Literal["small", "full"]
 

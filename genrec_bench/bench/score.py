@@ -14,15 +14,21 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from genrec_bench.bench.results import Grid, Result, Row, conditions
+from genrec_bench.bench.results import (
+    Grid,
+    Result,
+    Row,
+    conditions,
+)
 from genrec_bench.bench.timing import interleaved
-from genrec_bench.contracts import Progress
+from genrec_bench.core.arrays import Int32, Ragged
+from genrec_bench.core.progress import Progress
+from genrec_bench.core.rankings import NOT_AN_ITEM, Generations, Ranking
 from genrec_bench.errors import GenrecError, NeedsMissing
-from genrec_bench.metrics.ranks import target_ranks
-from genrec_bench.metrics.scores import from_ranks
-from genrec_bench.metrics.validity import ranking_from, validity
-from genrec_bench.protocol import KS
-from genrec_bench.types import NOT_AN_ITEM, Generations, Int32, Ragged, Ranking
+from genrec_bench.protocol.constants import KS
+from genrec_bench.protocol.ranks import target_ranks
+from genrec_bench.protocol.scores import from_ranks
+from genrec_bench.protocol.validity import ranking_from, validity
 
 PLACES, ITEMS, HISTORY = 50, 10_000, 10  # of a list, of the catalogue, of each user
 USERS: dict[Grid, tuple[int, ...]] = {"small": (20_000,), "full": (20_000, 200_000)}

@@ -8,9 +8,14 @@ import sys
 import tempfile
 from pathlib import Path
 
-from genrec_bench.bench.results import Grid, Result, Row, conditions
+from genrec_bench.bench.results import (
+    Grid,
+    Result,
+    Row,
+    conditions,
+)
 from genrec_bench.bench.timing import ROUNDS
-from genrec_bench.contracts import Progress
+from genrec_bench.core.progress import Progress
 
 COMMANDS = {
     "genrec --help": ["--help"],
@@ -39,8 +44,8 @@ def run(grid: Grid, progress: Progress) -> Result:
 def one_run(folder: Path) -> None:
     """One finished run in `folder`/runs: popularity on a small synthetic data set."""
     from genrec_bench.data.synth import Plan, write_synthetic
-    from genrec_bench.runner import run
-    from genrec_bench.spec import RunSpec
+    from genrec_bench.runs.run import run
+    from genrec_bench.runs.spec import RunSpec
 
     events = folder / "events.parquet"
     write_synthetic(Plan(users=200, items=100, clusters=5), events)

@@ -13,8 +13,9 @@ import torch
 
 from genrec_bench.backbones.lightlm import LightLM, LightLMConfig
 from genrec_bench.backbones.t5 import T5, T5Shape
-from genrec_bench.codes import CodeTable, Index
-from genrec_bench.types import Int32, Sources
+from genrec_bench.core.arrays import Int32
+from genrec_bench.core.codes import CodeTable, Index
+from genrec_bench.core.sequences import Sources
 
 FAMILIES = (48, 4, 4)  # children of the root and of each node below it; the items share the last level
 ALPHABET = 256  # tokens of each level

@@ -16,18 +16,29 @@ import numpy as np
 import torch
 
 from genrec_bench.backbones.batches import TreeLoss, batch_loss, compiled
-from genrec_bench.backbones.loop import Loop, TrainingConfig
 from genrec_bench.backbones.t5 import T5, T5Shape
-from genrec_bench.backbones.training import epoch_batches, resolve_precision
-from genrec_bench.backbones.trees import build_trees
+from genrec_bench.backbones.target_trees import build_trees
+from genrec_bench.backbones.trainer import Loop, TrainingConfig, epoch_batches, resolve_precision
 from genrec_bench.bench.profile import computing, profile
-from genrec_bench.bench.results import Grid, Result, Row, conditions
-from genrec_bench.bench.timing import ROUNDS, WARMUPS, interleaved, synchroniser
+from genrec_bench.bench.results import (
+    Grid,
+    Result,
+    Row,
+    conditions,
+)
+from genrec_bench.bench.timing import (
+    ROUNDS,
+    WARMUPS,
+    interleaved,
+    synchroniser,
+)
 from genrec_bench.bench.usual import UsualLoop
-from genrec_bench.contracts import Context, Progress
-from genrec_bench.environment import pick_device
+from genrec_bench.core.arrays import Int64, spread
+from genrec_bench.core.progress import Progress
+from genrec_bench.core.sequences import Examples, Sources
 from genrec_bench.errors import GenrecError
-from genrec_bench.types import Examples, Int64, Sources, spread
+from genrec_bench.host.contracts import Context
+from genrec_bench.runs.environment import pick_device
 
 AGAINST = "HF T5, eager, random batches, fp32"
 TOLERANCE = {"fp32": 1e-3, "bf16": 3e-2}  # relative, of the mean loss of a token, at every step

@@ -19,13 +19,23 @@ from torch import Tensor
 
 from genrec_bench.bench import hf, peers, synthetic
 from genrec_bench.bench.agreement import ListsDiffer
-from genrec_bench.bench.results import Grid, Result, Row, conditions
-from genrec_bench.bench.timing import ROUNDS, Timings, interleaved, synchroniser
-from genrec_bench.codes import CodeTable, Index
-from genrec_bench.contracts import Progress
-from genrec_bench.decoders.decoders import TrieDecoder
-from genrec_bench.decoders.trie import Trie
-from genrec_bench.environment import pick_device
+from genrec_bench.bench.results import (
+    Grid,
+    Result,
+    Row,
+    conditions,
+)
+from genrec_bench.bench.timing import (
+    ROUNDS,
+    Timings,
+    interleaved,
+    synchroniser,
+)
+from genrec_bench.core.codes import CodeTable, Index
+from genrec_bench.core.progress import Progress
+from genrec_bench.decoders.csr_trie import Trie
+from genrec_bench.decoders.trie import TrieDecoder
+from genrec_bench.runs.environment import pick_device
 
 DICTIONARIES = "nested dictionaries with the end token, as GENRE, LightLM and OpenP5 keep them"
 BARE = "the same without the end token"

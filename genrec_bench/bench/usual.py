@@ -12,10 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from genrec_bench.backbones.loop import TrainingConfig
 from genrec_bench.backbones.t5 import T5
+from genrec_bench.backbones.trainer import TrainingConfig
 from genrec_bench.bench.hf import twin
-from genrec_bench.types import Examples, Int64
+from genrec_bench.core.arrays import Int64
+from genrec_bench.core.sequences import Examples
 
 
 class UsualLoop:

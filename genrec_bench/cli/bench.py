@@ -48,10 +48,15 @@ def bench(name: str, grid: str, as_json: bool, out: Path | None, results: Path |
     from dataclasses import replace
 
     from genrec_bench.bench import load
-    from genrec_bench.bench.report import put_into, read_results, report, section
+    from genrec_bench.bench.report import (
+        put_into,
+        read_results,
+        report,
+        section,
+    )
     from genrec_bench.cli.progress import RichProgress
+    from genrec_bench.core.files import check_file_writable, check_writable
     from genrec_bench.errors import OutputError, UsageError
-    from genrec_bench.folders import check_file_writable, check_writable
 
     if name != "report" and (results or into):
         raise UsageError("--results and --into are options of `genrec bench report`")
@@ -96,7 +101,12 @@ def bench(name: str, grid: str, as_json: bool, out: Path | None, results: Path |
 def _show(found: Result) -> None:
     """A result on a screen: what ran, how it compares, and whether its goal is reached; the numbers behind it below."""
     from genrec_bench.bench.goals import GOALS
-    from genrec_bench.bench.report import amount, bound, figure, stated
+    from genrec_bench.bench.report import (
+        amount,
+        bound,
+        figure,
+        stated,
+    )
     from genrec_bench.cli.terminal import UNMEASURED, print_table, table
 
     made = table("case", "against", ">result", ">range", "goal")

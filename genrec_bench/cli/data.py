@@ -19,7 +19,7 @@ def data(ctx: click.Context, as_json: bool) -> None:
     if ctx.invoked_subcommand is not None:
         return
     from genrec_bench.cli.terminal import print_json, print_table, table
-    from genrec_bench.registry import list_components
+    from genrec_bench.host.registry import list_components
 
     if as_json:
         print_json([found.to_dict() for found in list_components("dataset")])
@@ -44,7 +44,7 @@ def info(name: str, settings: tuple[str, ...], data_dir: Path | None, as_json: b
 
     from genrec_bench.cli.progress import RichProgress
     from genrec_bench.data.stats import describe
-    from genrec_bench.loading import load_data
+    from genrec_bench.runs.loading import load_data
 
     facts = describe(*load_data(spec, data_dir=data_dir, progress=RichProgress()))
     if as_json:

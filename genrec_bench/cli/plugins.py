@@ -8,10 +8,10 @@ import click
 
 from genrec_bench.cli.plugins_check import check
 from genrec_bench.cli.plugins_new import new
-from genrec_bench.registry import KINDS
+from genrec_bench.host.registry import KINDS
 
 if TYPE_CHECKING:
-    from genrec_bench.registry import ComponentInfo
+    from genrec_bench.host.registry import ComponentInfo
 
 
 @click.group(invoke_without_command=True)
@@ -26,8 +26,8 @@ def plugins(ctx: click.Context, kind: str | None, checked: bool, as_json: bool) 
     """
     if ctx.invoked_subcommand is not None:
         return
-    from genrec_bench import registry
     from genrec_bench.cli.terminal import print_json, print_table, table
+    from genrec_bench.host import registry
 
     rows = []
     for info in registry.list_components(kind):
@@ -56,10 +56,10 @@ plugins.add_command(new)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def show(name: str, kind: str | None, as_json: bool) -> None:
     """What a component is, and its options: each is set with --set KIND.OPTION=VALUE."""
-    from genrec_bench import registry
     from genrec_bench.cli.terminal import print_json, print_table, table
-    from genrec_bench.config import describe_config
-    from genrec_bench.search_space import TUNED, described
+    from genrec_bench.host import registry
+    from genrec_bench.host.config import describe_config
+    from genrec_bench.tuning.space import TUNED, described
 
     info = find_by_name(name, kind)
     cls = registry.load(info.kind, info.name)
@@ -84,8 +84,8 @@ def show(name: str, kind: str | None, as_json: bool) -> None:
 
 def find_by_name(name: str, kind: str | None) -> ComponentInfo:
     """The one installed component of that name. UnknownComponent or UsageError says what there is instead."""
-    from genrec_bench import registry
     from genrec_bench.errors import UnknownComponent, UsageError, did_you_mean
+    from genrec_bench.host import registry
 
     found = registry.list_components(kind)
     kinds = sorted({info.kind for info in found if info.name == name})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from genrec_bench.cli.terminal import print_json
-from genrec_bench.registry import KINDS
+from genrec_bench.host.registry import KINDS
 
 
 @click.command(short_help="Check that a component keeps its contract.")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from genrec_bench.registry import KINDS
+from genrec_bench.host.registry import KINDS
 
 
 @click.command(short_help="Write an installable package for a new component.")

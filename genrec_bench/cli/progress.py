@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rich.progress import Task
     from rich.table import Table
 
-    from genrec_bench.contracts import Tick
+    from genrec_bench.core.progress import Tick
 
 PATIENCE = 2.0  # seconds before a phase is worth a bar
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from genrec_bench.types import Interactions, Split
+    from genrec_bench.core.events import Interactions
+    from genrec_bench.core.sequences import Split
 
 LAST = 10  # items of the history to show
 
@@ -28,9 +29,9 @@ def recommend(run: Path, user: str, count: int, data_dir: Path | None, as_json: 
     """What a user of the finished run in folder RUN had last, and what is recommended, best first."""
     from genrec_bench.cli.terminal import print_json, print_table, table
     from genrec_bench.errors import RecordError
-    from genrec_bench.metrics.lists import LISTS_FILE, read_lists
-    from genrec_bench.record import RunRecord
-    from genrec_bench.spec import RunSpec
+    from genrec_bench.runs.lists import LISTS_FILE, read_lists
+    from genrec_bench.runs.record import RunRecord
+    from genrec_bench.runs.spec import RunSpec
 
     record = RunRecord.read(run)
     if record.status != "finished":
@@ -42,7 +43,7 @@ def recommend(run: Path, user: str, count: int, data_dir: Path | None, as_json: 
         )
 
     from genrec_bench.cli.progress import RichProgress
-    from genrec_bench.loading import load_data
+    from genrec_bench.runs.loading import load_data
 
     spec = RunSpec.from_dict(record.spec)
     data, split = load_data(spec, data_dir=data_dir, progress=RichProgress())

@@ -6,13 +6,24 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genrec_bench.cli.terminal import console, print_table, show, table
-from genrec_bench.leaderboard.training import NO, NOT_CONVERGED, converged, ending, parameters
+from genrec_bench.cli.terminal import (
+    console,
+    print_table,
+    show,
+    table,
+)
+from genrec_bench.leaderboard.training import (
+    NO,
+    NOT_CONVERGED,
+    converged,
+    ending,
+    parameters,
+)
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from genrec_bench.record import RunRecord
+    from genrec_bench.runs.record import RunRecord
 
 POLICIES = ("mask", "keep")
 METRICS = ("hit@5", "ndcg@5", "hit@10", "ndcg@10", "hit@20", "ndcg@20")

@@ -10,8 +10,8 @@ import click
 from genrec_bench.errors import ConfigError, GenrecError
 
 if TYPE_CHECKING:
-    from genrec_bench.record import RunRecord
-    from genrec_bench.spec import RunSpec
+    from genrec_bench.runs.record import RunRecord
+    from genrec_bench.runs.spec import RunSpec
 
 FLOOR = "popularity"
 PROFILE = "The backbone's settings by name; `genrec plugins show BACKBONE` lists them.  [default: quick]"
@@ -62,11 +62,11 @@ def run(
     """
     spec = build_spec(named, settings, spec_file)
 
-    from genrec_bench import runner
     from genrec_bench.cli import results, terminal
     from genrec_bench.cli.progress import RichProgress
-    from genrec_bench.folders import run_folder
-    from genrec_bench.spec import RunSpec
+    from genrec_bench.runs import run as runner
+    from genrec_bench.runs.folders import run_folder
+    from genrec_bench.runs.spec import RunSpec
 
     progress = RichProgress()
     where: dict[str, Any] = {"out": out, "device": device, "data_dir": data_dir, "progress": progress}
@@ -87,7 +87,7 @@ def build_spec(
     named: dict[str, Any], settings: tuple[str, ...], spec_file: Path | None, example: str = "backbone.epochs=3"
 ) -> RunSpec:
     """The spec of a command line. ConfigError or UsageError (exit code 2) for what cannot be meant."""
-    from genrec_bench.spec import RunSpec, read_toml
+    from genrec_bench.runs.spec import RunSpec, read_toml
 
     values = read_toml(spec_file) if spec_file else {}
     values.update({name: value for name, value in named.items() if value is not None})
@@ -112,7 +112,7 @@ def parse_settings(settings: tuple[str, ...], example: str) -> dict[str, str]:
 
 def floor_of(record: RunRecord) -> RunSpec:
     """The untrained row on the same data, task and protocol."""
-    from genrec_bench.spec import RunSpec
+    from genrec_bench.runs.spec import RunSpec
 
     asked = record.spec
     options = {part: values for part, values in asked.get("options", {}).items() if part == "dataset"}

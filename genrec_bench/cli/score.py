@@ -49,8 +49,8 @@ def score(
     from genrec_bench.cli import results, terminal
     from genrec_bench.cli.progress import RichProgress
     from genrec_bench.cli.run import parse_settings
-    from genrec_bench.folders import run_folder
-    from genrec_bench.rescore import rescore, spec_of
+    from genrec_bench.runs.external import rescore, spec_of
+    from genrec_bench.runs.folders import run_folder
 
     spec = spec_of(settings=parse_settings(settings, "dataset.path=my.csv"), **told)
     record = rescore(lists, spec, out=out, data_dir=data_dir, force=force, progress=RichProgress())

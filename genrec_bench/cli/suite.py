@@ -40,8 +40,8 @@ def suite(file: Path, out: Path, data_dir: Path | None, device: str, dry_run: bo
     """
     from genrec_bench.cli.progress import RichProgress
     from genrec_bench.leaderboard.tables import render
-    from genrec_bench.spec import telling_options
-    from genrec_bench.suite import read_suite, run_suite
+    from genrec_bench.runs.spec import telling_options
+    from genrec_bench.runs.suite import read_suite, run_suite
 
     specs = read_suite(file)
     options = telling_options([spec.to_dict() for spec in specs])

@@ -58,10 +58,15 @@ def tune(
     """
     from genrec_bench.cli.progress import RichProgress
     from genrec_bench.cli.run import parse_settings
-    from genrec_bench.cli.terminal import print_json, print_table, show, table
-    from genrec_bench.ledger import LEDGER_FILE, SCORE, best_first
-    from genrec_bench.tune import system_spec
-    from genrec_bench.tune import tune as search
+    from genrec_bench.cli.terminal import (
+        print_json,
+        print_table,
+        show,
+        table,
+    )
+    from genrec_bench.tuning.ledger import LEDGER_FILE, SCORE, best_first
+    from genrec_bench.tuning.search import system_spec
+    from genrec_bench.tuning.search import tune as search
 
     fixed = parse_settings(settings, "backbone.epochs=3")
     spec = system_spec(system, fixed, **asked)

@@ -24,7 +24,7 @@ def verify(ctx: click.Context, run: Path, data_dir: Path | None, as_json: bool) 
     """
     from genrec_bench.cli.progress import RichProgress
     from genrec_bench.cli.terminal import print_json, print_table, table
-    from genrec_bench.verify import verify as verify_run
+    from genrec_bench.runs.verify import verify as verify_run
 
     report = verify_run(run, data_dir=data_dir, progress=RichProgress())
     if as_json:

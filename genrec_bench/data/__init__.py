@@ -1,0 +1,1 @@
+"""Data sets: files in, interactions out."""

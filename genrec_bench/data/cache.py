@@ -17,11 +17,13 @@ from typing import Any
 
 import numpy as np
 
-from genrec_bench.config import config_dict
-from genrec_bench.contracts import Context
+from genrec_bench.core.arrays import Ragged
+from genrec_bench.core.events import Interactions
+from genrec_bench.core.hashing import digest
 from genrec_bench.data.files import sha256
 from genrec_bench.data.prepare import PrepareConfig, prepare
-from genrec_bench.types import Interactions, Ragged, digest
+from genrec_bench.host.config import config_dict
+from genrec_bench.host.contracts import Context
 
 FORMAT = 1  # of the folder's layout
 PARSER = 1  # raise it when parsing or preparation would give other events for the same file

@@ -9,8 +9,9 @@ from pathlib import Path
 import pooch
 from platformdirs import user_cache_path
 
-from genrec_bench.contracts import Context, Tick
+from genrec_bench.core.progress import Tick
 from genrec_bench.errors import DataError
+from genrec_bench.host.contracts import Context
 
 PATIENCE = 30  # seconds without an answer before a download is given up
 

@@ -11,15 +11,22 @@ from typing import Any, Literal
 
 import numpy as np
 
-from genrec_bench.config import make_config
-from genrec_bench.contracts import Context, Dataset
+from genrec_bench.core.arrays import Int32, Int64, Text
+from genrec_bench.core.events import Interactions
 from genrec_bench.data.cache import load_prepared
 from genrec_bench.data.files import check_file
 from genrec_bench.data.prepare import PrepareConfig
 from genrec_bench.data.sequences import read_sequences
-from genrec_bench.data.tables import Format, Table, check_columns, column_names, read_table
+from genrec_bench.data.tables import (
+    Format,
+    Table,
+    check_columns,
+    column_names,
+    read_table,
+)
 from genrec_bench.errors import DataError
-from genrec_bench.types import Int32, Int64, Interactions, Text
+from genrec_bench.host.config import make_config
+from genrec_bench.host.contracts import Context, Dataset
 
 SUFFIXES: dict[str, Format] = {".csv": "csv", ".parquet": "parquet", ".pq": "parquet", ".tsv": "tsv", ".txt": "tsv"}
 

@@ -16,13 +16,14 @@ from pathlib import Path
 
 import numpy as np
 
-from genrec_bench.contracts import Context, Dataset
+from genrec_bench.core.arrays import Ragged, Text
+from genrec_bench.core.events import Interactions
 from genrec_bench.data.cache import load_prepared
 from genrec_bench.data.download import download
 from genrec_bench.data.files import check_file, check_text, fail
 from genrec_bench.data.prepare import PrepareConfig
 from genrec_bench.data.tables import Table, read_table
-from genrec_bench.types import Interactions, Ragged, Text
+from genrec_bench.host.contracts import Context, Dataset
 
 URL = "https://files.grouplens.org/datasets/movielens/ml-100k.zip"
 MD5 = "md5:0e33842e24a9c977be4e0107933c0723"

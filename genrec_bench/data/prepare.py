@@ -11,9 +11,10 @@ from typing import Literal
 
 import numpy as np
 
+from genrec_bench.core.arrays import Bool, Int32, Int64
+from genrec_bench.core.events import Interactions
 from genrec_bench.errors import ConfigError, DataError
-from genrec_bench.protocol import MIN_EVENTS
-from genrec_bench.types import Bool, Int32, Int64, Interactions
+from genrec_bench.protocol.constants import MIN_EVENTS
 
 
 @dataclass(frozen=True)

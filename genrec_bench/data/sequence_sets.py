@@ -13,13 +13,14 @@ from typing import ClassVar
 
 import numpy as np
 
-from genrec_bench.contracts import Context, Dataset
+from genrec_bench.core.arrays import Ragged
+from genrec_bench.core.events import Interactions
 from genrec_bench.data.cache import load_prepared
 from genrec_bench.data.download import download
 from genrec_bench.data.files import check_file, fail, sha256
 from genrec_bench.data.prepare import PrepareConfig
 from genrec_bench.data.sequences import read_sequences
-from genrec_bench.types import Interactions, Ragged
+from genrec_bench.host.contracts import Context, Dataset
 
 SOURCE = "https://raw.githubusercontent.com/RUCAIBox/CIKM2020-S3Rec/master/data/"
 INSTEAD = "Download it by hand into a folder and give that folder: --data-dir"

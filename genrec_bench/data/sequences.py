@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from genrec_bench.core.events import Interactions
 from genrec_bench.data.files import check_file, check_text, fail
 from genrec_bench.data.tables import LONGEST
-from genrec_bench.types import Interactions
 
 
 def read_sequences(path: Path) -> Interactions:

@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from genrec_bench.types import Bool, Cases, Interactions, Split
+from genrec_bench.core.arrays import Bool
+from genrec_bench.core.events import Interactions
+from genrec_bench.core.sequences import Cases, Split
 
 
 def describe(data: Interactions, split: Split) -> dict[str, Any]:

@@ -16,9 +16,15 @@ from typing import Any
 
 import numpy as np
 
+from genrec_bench.core.arrays import (
+    Int32,
+    Int64,
+    Ragged,
+    spread,
+)
+from genrec_bench.core.sequences import TrainView
 from genrec_bench.errors import OutputError, UsageError
-from genrec_bench.protocol import MIN_EVENTS
-from genrec_bench.types import Int32, Int64, Ragged, TrainView, spread
+from genrec_bench.protocol.constants import MIN_EVENTS
 
 BLOCK = 200_000  # users made at a time: some 50 MB at ten events each
 MOST_USERS, MOST_ITEMS = 2**31 - 1, 10**8  # items are held in memory, some 16 bytes each

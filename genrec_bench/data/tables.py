@@ -20,8 +20,13 @@ import pyarrow.csv
 import pyarrow.parquet
 from numpy.typing import NDArray
 
-from genrec_bench.data.files import BLOCK, check_file, check_text, fail
-from genrec_bench.types import Int32, Int64, Text
+from genrec_bench.core.arrays import Int32, Int64, Text
+from genrec_bench.data.files import (
+    BLOCK,
+    check_file,
+    check_text,
+    fail,
+)
 
 Format = Literal["inter", "csv", "tsv", "parquet"]
 Float64 = NDArray[np.float64]

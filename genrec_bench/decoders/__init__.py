@@ -1,0 +1,1 @@
+"""The built-in decoders: searches over codes that know no architecture."""

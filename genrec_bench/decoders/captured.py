@@ -18,11 +18,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from genrec_bench.contracts import Backbone, FixedStart
-from genrec_bench.decoders.search import Beam, Found, beam_search, excluded_leaves, extend, listed, walk
-from genrec_bench.decoders.trie import Trie
+from genrec_bench.core.arrays import Int32, Ragged
+from genrec_bench.core.rankings import Generations
+from genrec_bench.core.sequences import Sources
+from genrec_bench.decoders.beam_search import (
+    Beam,
+    Found,
+    beam_search,
+    excluded_leaves,
+    extend,
+    listed,
+    walk,
+)
+from genrec_bench.decoders.csr_trie import Trie
 from genrec_bench.errors import GenrecError
-from genrec_bench.types import Generations, Int32, Ragged, Sources
+from genrec_bench.host.contracts import Backbone, FixedStart
 
 MOST = 16  # programs kept: each keeps the memory of its whole search
 LENGTHS = 16  # source tokens are rounded up to a multiple of this

@@ -2,7 +2,7 @@
 
 A score needs one decoder position per inner node of the trie, not one per item: clustering codes of 12,000 items have
 about a thousand inner nodes. The walk goes down in chunks of nodes, so that its memory stays within a bound whatever the
-catalogue. Scores are those of the beam search (`genrec_bench.decoders.search`).
+catalogue. Scores are those of the beam search (`genrec_bench.decoders.beam_search`).
 """
 
 from __future__ import annotations
@@ -14,12 +14,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from genrec_bench.codes import Index
-from genrec_bench.contracts import START, Backbone
-from genrec_bench.decoders.searching import SearchConfig, Searching, nothing
-from genrec_bench.decoders.trie import Trie
+from genrec_bench.core.arrays import (
+    PAD,
+    Float32,
+    Int64,
+    Ragged,
+)
+from genrec_bench.core.codes import Index
+from genrec_bench.core.rankings import NO_HYPOTHESIS, Generations
+from genrec_bench.core.sequences import Sources
+from genrec_bench.decoders.base import SearchConfig, Searching, nothing
+from genrec_bench.decoders.csr_trie import Trie
 from genrec_bench.errors import ConfigError, Diverged
-from genrec_bench.types import NO_HYPOTHESIS, PAD, Float32, Generations, Int64, Ragged, Sources
+from genrec_bench.host.contracts import START, Backbone
 
 LEAST = 16  # nodes in one call: with fewer, the walk would take forever without a word
 EDGE = 24  # bytes of a child: its place, token and node, and whether it is there

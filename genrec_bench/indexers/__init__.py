@@ -1,0 +1,1 @@
+"""The built-in indexers: interactions in, codes out."""

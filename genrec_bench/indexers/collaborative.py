@@ -13,14 +13,26 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from genrec_bench.codes import CodeTable, Index, TokenScope, add_suffix, assign_tokens
-from genrec_bench.contracts import Context, Indexer
-from genrec_bench.indexers.cooccurrence import meetings
-from genrec_bench.indexers.graphs import check_method, items_of, library_of, seed_moves
-from genrec_bench.indexers.sci import tree_facts
-from genrec_bench.indexers.spectral import Method
-from genrec_bench.indexers.tree import grow
-from genrec_bench.types import PAD, Int32, TrainView
+from genrec_bench.core.arrays import PAD, Int32
+from genrec_bench.core.codes import (
+    CodeTable,
+    Index,
+    TokenScope,
+    add_suffix,
+    assign_tokens,
+)
+from genrec_bench.core.sequences import TrainView
+from genrec_bench.host.contracts import Context, Indexer
+from genrec_bench.indexers.sci.cooccurrence import meetings
+from genrec_bench.indexers.sci.graphs import (
+    check_method,
+    items_of,
+    library_of,
+    seed_moves,
+)
+from genrec_bench.indexers.sci.indexer import tree_facts
+from genrec_bench.indexers.sci.spectral import Method
+from genrec_bench.indexers.sci.tree import grow
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,13 @@ from collections.abc import Mapping, Sequence
 from genrec_bench.errors import UsageError
 from genrec_bench.leaderboard.standings import YARDSTICK, Line, Standings
 from genrec_bench.leaderboard.tables import NOT_MEASURED, literal
-from genrec_bench.leaderboard.texts import HEADER, TEXTS, cells, dagger, short_name
+from genrec_bench.leaderboard.texts import (
+    HEADER,
+    TEXTS,
+    cells,
+    dagger,
+    short_name,
+)
 
 PLACE = re.compile(r"(<!-- board (\S+) (\d+) -->\n).*?(<!-- end of board -->)", re.DOTALL)
 DIFFERENCE = re.compile(r"(<!-- difference (\S+) -->).*?(<!-- end of difference -->)", re.DOTALL)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from genrec_bench.errors import RecordError, did_you_mean
-from genrec_bench.record import RunRecord
+from genrec_bench.runs.record import RunRecord
 
 FILE = "known-issues.toml"
 KEYS = ("id", "what", "link", "since", "until", "rows")

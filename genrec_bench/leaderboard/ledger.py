@@ -14,7 +14,7 @@ from typing import Any
 
 from genrec_bench.errors import RecordError
 from genrec_bench.leaderboard.records import places
-from genrec_bench.record import RESCORED, RunRecord
+from genrec_bench.runs.record import RESCORED, RunRecord
 
 FILE = "ledger.jsonl"
 FACTS = ("dataset", "task", "protocol", "data")  # what a trial and its board have in common
@@ -45,7 +45,7 @@ def read(folder: Path, record: RunRecord) -> Budget | None:
     RecordError names the line that is no trial, of another board, or names a place of its machine; and the trial that is
     missing, or there twice: a ledger holds them all.
     """
-    from genrec_bench.tune import read_ledger
+    from genrec_bench.tuning.search import read_ledger
 
     path = folder / FILE
     if not path.exists():
@@ -95,7 +95,7 @@ def add(path: Path, boards: Mapping[Path, RunRecord]) -> list[Path]:
 
     RecordError, and nothing is written, if some trial belongs to no board, is there with another outcome, or does not hold.
     """
-    from genrec_bench.tune import read_ledger
+    from genrec_bench.tuning.search import read_ledger
 
     if not path.exists():
         raise RecordError(f"no ledger at {path}; check the path", path=path)

@@ -19,7 +19,18 @@ from genrec_bench.leaderboard.rows import Board
 from genrec_bench.leaderboard.scatter import legend, scatter
 from genrec_bench.leaderboard.standings import YARDSTICK, Line, Standings
 from genrec_bench.leaderboard.tables import NOT_MEASURED, SHOWN, number
-from genrec_bench.leaderboard.texts import HEADER, TEXTS, TIES, cells, command, dagger, notes, seconds, standing, title
+from genrec_bench.leaderboard.texts import (
+    HEADER,
+    TEXTS,
+    TIES,
+    cells,
+    command,
+    dagger,
+    notes,
+    seconds,
+    standing,
+    title,
+)
 from genrec_bench.leaderboard.training import ending
 
 SAFE = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"

@@ -10,7 +10,15 @@ from genrec_bench.leaderboard import tie_orders
 from genrec_bench.leaderboard.page import page
 from genrec_bench.leaderboard.standings import YARDSTICK, Standings
 from genrec_bench.leaderboard.tables import NOT_MEASURED, literal
-from genrec_bench.leaderboard.texts import HEADER, LATER, TEXTS, TIES, cells, notes, title
+from genrec_bench.leaderboard.texts import (
+    HEADER,
+    LATER,
+    TEXTS,
+    TIES,
+    cells,
+    notes,
+    title,
+)
 
 
 def readme(policies: Sequence[Standings]) -> str:

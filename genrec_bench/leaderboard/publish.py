@@ -11,18 +11,25 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from genrec_bench.contracts import Progress
+from genrec_bench.core.files import write_json
+from genrec_bench.core.progress import Progress
 from genrec_bench.errors import RecordError, UsageError
 from genrec_bench.leaderboard import issues, ledger, tie_orders
 from genrec_bench.leaderboard.excerpt import renew
 from genrec_bench.leaderboard.pages import FILES, front_page
-from genrec_bench.leaderboard.records import check_intact, check_possible, collect, name_of, places
+from genrec_bench.leaderboard.records import (
+    check_intact,
+    check_possible,
+    collect,
+    name_of,
+    places,
+)
 from genrec_bench.leaderboard.rows import BOARD_BEAMS, dataset_key
 from genrec_bench.leaderboard.standings import Standings, marked, standings
-from genrec_bench.metrics.ranks import read_ranks
-from genrec_bench.protocol import POLICIES, PROTOCOLS
-from genrec_bench.record import RECORD_FILE, RunRecord, write_json
-from genrec_bench.spec import RunSpec
+from genrec_bench.protocol.constants import POLICIES, PROTOCOLS
+from genrec_bench.protocol.ranks import read_ranks
+from genrec_bench.runs.record import RECORD_FILE, RunRecord
+from genrec_bench.runs.spec import RunSpec
 
 RECORDS = "records"
 NOTES = "notes.txt"  # beside the records: what to know of the whole board, a sentence a line
@@ -128,7 +135,7 @@ def check_publishable(record: RunRecord) -> None:
 
 def _check_lists(record: RunRecord, path: Path) -> None:
     """RecordError unless the run's stored lists give the record's numbers."""
-    from genrec_bench.verify import verify
+    from genrec_bench.runs.verify import verify
 
     wrong = [f"{check.name} ({check.detail})" for check in verify(path).checks if not check.ok]
     if wrong:

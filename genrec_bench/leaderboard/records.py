@@ -11,11 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from genrec_bench.core.hashing import digest
 from genrec_bench.errors import RecordError
-from genrec_bench.metrics.impossible import contradictions_of
-from genrec_bench.metrics.ranks import ranks_digest, read_ranks
-from genrec_bench.record import RECORD_FILE, RunRecord
-from genrec_bench.types import digest
+from genrec_bench.protocol.ranks import ranks_digest, read_ranks
+from genrec_bench.runs.record import RECORD_FILE, RunRecord, contradictions_of
 
 PLACE = re.compile(r"(?<![\w.)])(?:~?/(?:[\w.@+-]+/)+[\w.@+-]*|[A-Za-z]:\\\w)")  # a path of somebody's machine
 Refuse = Callable[[RecordError], None]

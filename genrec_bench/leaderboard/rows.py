@@ -11,9 +11,9 @@ from typing import Any
 from genrec_bench.errors import RecordError
 from genrec_bench.leaderboard.records import check_possible, name_of
 from genrec_bench.leaderboard.training import all_converged, parameters, train_seconds
-from genrec_bench.protocol import KS, SELECTION
-from genrec_bench.record import RunRecord
-from genrec_bench.spec import telling_options
+from genrec_bench.protocol.constants import KS, SELECTION
+from genrec_bench.runs.record import RunRecord
+from genrec_bench.runs.spec import telling_options
 
 METRICS = tuple(f"{name}@{k}" for name in ("hit", "ndcg", "mrr") for k in KS)
 BOARD_BEAMS = 2 * max(KS)  # narrower beams are not the ranking (protocol P13)

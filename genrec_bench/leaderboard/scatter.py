@@ -8,7 +8,7 @@ from html import escape
 
 from genrec_bench.leaderboard.standings import YARDSTICK, Line, Standings
 from genrec_bench.leaderboard.texts import short_name
-from genrec_bench.protocol import SELECTION
+from genrec_bench.protocol.constants import SELECTION
 
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 760, 390, 60, 45, 28, 150
 LETTER = 6.5  # about as wide as one of 12 px

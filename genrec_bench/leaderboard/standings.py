@@ -11,18 +11,30 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from genrec_bench import registry
-from genrec_bench.config import config_dict
 from genrec_bench.errors import RecordError
+from genrec_bench.host import registry
+from genrec_bench.host.config import config_dict
 from genrec_bench.leaderboard.issues import Issue, affecting
 from genrec_bench.leaderboard.records import check_possible
-from genrec_bench.leaderboard.rows import RANKED_SEEDS, Board, Row, boards
-from genrec_bench.leaderboard.stats import LEVEL, Ranks, detectable, holm, intervals, p_value
+from genrec_bench.leaderboard.rows import (
+    RANKED_SEEDS,
+    Board,
+    Row,
+    boards,
+)
 from genrec_bench.leaderboard.tie_orders import TieOrders
 from genrec_bench.leaderboard.training import train_seconds
-from genrec_bench.metrics.scores import from_ranks
-from genrec_bench.protocol import SELECTION
-from genrec_bench.record import RESCORED, RunRecord
+from genrec_bench.protocol.constants import SELECTION
+from genrec_bench.protocol.scores import from_ranks
+from genrec_bench.protocol.statistics import (
+    LEVEL,
+    Ranks,
+    detectable,
+    holm,
+    intervals,
+    p_value,
+)
+from genrec_bench.runs.record import RESCORED, RunRecord
 
 YARDSTICK = "item-counts"
 FLOORS = ("popularity", YARDSTICK, "id-canary")

@@ -11,10 +11,16 @@ from typing import Any
 
 from genrec_bench.errors import UsageError, did_you_mean
 from genrec_bench.leaderboard.records import collect, unfinished
-from genrec_bench.leaderboard.rows import METRICS, RANKED_SEEDS, Board, Row, boards
+from genrec_bench.leaderboard.rows import (
+    METRICS,
+    RANKED_SEEDS,
+    Board,
+    Row,
+    boards,
+)
 from genrec_bench.leaderboard.training import NO, NOT_CONVERGED
-from genrec_bench.protocol import POLICIES
-from genrec_bench.record import RunRecord
+from genrec_bench.protocol.constants import POLICIES
+from genrec_bench.runs.record import RunRecord
 
 __all__ = ["FORMATS", "collect", "render", "unfinished"]
 

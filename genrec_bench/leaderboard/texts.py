@@ -11,7 +11,13 @@ from typing import Any
 from genrec_bench.leaderboard.records import code_of
 from genrec_bench.leaderboard.rows import RANKED_SEEDS, Board
 from genrec_bench.leaderboard.standings import YARDSTICK, Line, Standings
-from genrec_bench.leaderboard.tables import NOT_MEASURED, SHOWN, board_notes, hardware_classes, number
+from genrec_bench.leaderboard.tables import (
+    NOT_MEASURED,
+    SHOWN,
+    board_notes,
+    hardware_classes,
+    number,
+)
 from genrec_bench.leaderboard.training import NO, NOT_CONVERGED
 
 TIES = "The same floors under other tie orders"

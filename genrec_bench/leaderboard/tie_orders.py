@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from genrec_bench.contracts import Progress, Quiet
+from genrec_bench.core.files import write_json
+from genrec_bench.core.progress import Progress, Quiet
 from genrec_bench.errors import RecordError, UsageError
 from genrec_bench.leaderboard.rows import Board
-from genrec_bench.protocol import POLICIES, SELECTION, TIE_SEED
-from genrec_bench.record import RunRecord, write_json
+from genrec_bench.protocol.constants import POLICIES, SELECTION, TIE_SEED
+from genrec_bench.runs.record import RunRecord
 
 FILE = "yardstick.json"
 FLOORS = ("popularity", "item-counts", "item-knn", "ease")  # quick, and they draw nothing at random
@@ -91,9 +92,9 @@ def measure(
     UsageError for data without ties, or a board without a floor; RecordError if a floor's row does not come out again
     under the board's own seed, or if the data is not the board's.
     """
-    from genrec_bench.loading import load_data
-    from genrec_bench.protocol import leave_one_out
-    from genrec_bench.spec import RunSpec
+    from genrec_bench.protocol.split import leave_one_out
+    from genrec_bench.runs.loading import load_data
+    from genrec_bench.runs.spec import RunSpec
 
     floors = {record.system_id: record for record in records if record.spec.get("baseline") in FLOORS}
     if not records[0].data.get("tie_users"):
@@ -125,11 +126,12 @@ def measure(
 
 def _floor(record: RunRecord, data: Any, splits: Mapping[int, Any], tick: Any) -> dict[str, Any]:
     """One floor under every tie seed, as the file holds it."""
-    from genrec_bench.contracts import Context
-    from genrec_bench.loading import component
-    from genrec_bench.metrics.scores import score
-    from genrec_bench.protocol import LIST_DEPTH, train_view
-    from genrec_bench.spec import RunSpec
+    from genrec_bench.host.contracts import Context
+    from genrec_bench.protocol.constants import LIST_DEPTH
+    from genrec_bench.protocol.scores import score
+    from genrec_bench.protocol.split import train_view
+    from genrec_bench.runs.loading import component
+    from genrec_bench.runs.spec import RunSpec
 
     spec = RunSpec.from_dict(record.spec)
     scores: dict[str, list[float]] = {policy: [] for policy in POLICIES}

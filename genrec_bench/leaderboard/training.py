@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from genrec_bench.record import RunRecord
+from genrec_bench.runs.record import RunRecord
 
 YES, NO, SCHEDULE = "yes", "no", "schedule"
 NOT_CONVERGED = "not converged"  # what stands in a row

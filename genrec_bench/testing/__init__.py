@@ -18,9 +18,28 @@ if TYPE_CHECKING:
         DecoderConformance,
         IndexerConformance,
     )
-    from genrec_bench.testing.fakes import PrefixBackbone, code_table, index_of, log_probability, sources
-    from genrec_bench.testing.kit import CHECKS, NotApplicable, Result, Subject, run_check, run_checks
-    from genrec_bench.testing.planted_data import Planted, planted, planted_interactions, planted_lines, tiny_views
+    from genrec_bench.testing.fakes import (
+        PrefixBackbone,
+        code_table,
+        index_of,
+        log_probability,
+        sources,
+    )
+    from genrec_bench.testing.kit import (
+        CHECKS,
+        NotApplicable,
+        Result,
+        Subject,
+        run_check,
+        run_checks,
+    )
+    from genrec_bench.testing.planted_data import (
+        Planted,
+        planted,
+        planted_interactions,
+        planted_lines,
+        tiny_views,
+    )
 
 __all__ = [
     "CHECKS",

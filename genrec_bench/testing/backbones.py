@@ -8,11 +8,25 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from genrec_bench.core.sequences import Queries, Sources
 from genrec_bench.testing import networks
 from genrec_bench.testing.held_out import beside
-from genrec_bench.testing.kit import NotApplicable, Subject, check, expect, folder, without_global_randomness
-from genrec_bench.testing.networks import call, first, fit, fitted, queries_of, walk
-from genrec_bench.types import Queries, Sources
+from genrec_bench.testing.kit import (
+    NotApplicable,
+    Subject,
+    check,
+    expect,
+    folder,
+    without_global_randomness,
+)
+from genrec_bench.testing.networks import (
+    call,
+    first,
+    fit,
+    fitted,
+    queries_of,
+    walk,
+)
 
 TOLERANCE = 1e-4
 FEW = 24  # examples of a training whose result does not matter
@@ -38,7 +52,9 @@ def a_template_gives_one_source_per_query(subject: Subject) -> None:
 
 def check_sources(given: Sources, users: int, what: str) -> None:
     """Breach unless these are that many well-formed sources."""
-    expect(isinstance(given, Sources), f"{what} gave {type(given).__name__}", "Return genrec_bench.types.Sources.")
+    expect(
+        isinstance(given, Sources), f"{what} gave {type(given).__name__}", "Return genrec_bench.core.sequences.Sources."
+    )
     expect(len(given) == users, f"{what} gave {len(given)} sources for {users} queries", "Render one per query.")
     expect(
         given.offsets[0] == 0 and given.offsets[-1] == len(given.tokens) and (given.lengths >= 0).all(),

@@ -9,12 +9,22 @@ from typing import Any
 
 import numpy as np
 
-from genrec_bench.contracts import Baseline
+from genrec_bench.core.arrays import Ragged
+from genrec_bench.core.rankings import Ranking
+from genrec_bench.core.sequences import Queries, TrainView
+from genrec_bench.host.contracts import Baseline
 from genrec_bench.testing.held_out import beside
 from genrec_bench.testing.indexers import shown, view_digest
-from genrec_bench.testing.kit import Breach, Subject, check, context, expect, folder, without_global_randomness
+from genrec_bench.testing.kit import (
+    Breach,
+    Subject,
+    check,
+    context,
+    expect,
+    folder,
+    without_global_randomness,
+)
 from genrec_bench.testing.planted_data import Planted, tiny_views
-from genrec_bench.types import Queries, Ragged, Ranking, TrainView
 
 TASKS = {"direct", "sequential"}
 TOLERANCE = 1e-4
@@ -53,7 +63,11 @@ def lists_keep_to_the_contract(subject: Subject) -> None:
 
 def check_lists(ranking: Any, queries: Queries, k: int, n_items: int) -> None:
     """Breach unless this is a Ranking for these queries."""
-    expect(isinstance(ranking, Ranking), f"rank gave {type(ranking).__name__}", "Return genrec_bench.types.Ranking.")
+    expect(
+        isinstance(ranking, Ranking),
+        f"rank gave {type(ranking).__name__}",
+        "Return genrec_bench.core.rankings.Ranking.",
+    )
     expect(len(ranking) == len(queries), f"{len(ranking)} lists for {len(queries)} queries", "Give one list per query.")
     expect(ranking.depth == k, f"depth is {ranking.depth} where k was {k}", "Pass k as the ranking's depth.")
     highest = int(ranking.items.max(initial=-1))

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from genrec_bench.contracts import Task
 from genrec_bench.errors import ComponentFault
+from genrec_bench.host.contracts import Task
 from genrec_bench.testing import (  # noqa: F401  register checks
     backbones,
     baselines,
@@ -23,7 +23,12 @@ from genrec_bench.testing import (  # noqa: F401  register checks
     indexers,
     options,
 )
-from genrec_bench.testing.kit import CHECKS, Check, NotApplicable, Subject
+from genrec_bench.testing.kit import (
+    CHECKS,
+    Check,
+    NotApplicable,
+    Subject,
+)
 from genrec_bench.testing.planted_data import Planted
 
 Kind = Literal["dataset", "indexer", "backbone", "decoder", "baseline"]

@@ -10,10 +10,17 @@ from typing import Any
 
 import numpy as np
 
-from genrec_bench.protocol import make_split
-from genrec_bench.testing.kit import Subject, check, context, expect, folder, without_global_randomness
+from genrec_bench.core.events import Interactions
+from genrec_bench.protocol.split import make_split
+from genrec_bench.testing.kit import (
+    Subject,
+    check,
+    context,
+    expect,
+    folder,
+    without_global_randomness,
+)
 from genrec_bench.testing.options import KNOWN_NEEDS
-from genrec_bench.types import Interactions
 
 
 def load(subject: Subject, cache_dir: Path | None = None) -> Interactions:
@@ -33,7 +40,9 @@ def events_are_sound(subject: Subject) -> None:
     """Loading gives Interactions with at least one event, of whole numbers in range and external ids without repeats."""
     data = loaded(subject)
     expect(
-        isinstance(data, Interactions), f"load gave {type(data).__name__}", "Return genrec_bench.types.Interactions."
+        isinstance(data, Interactions),
+        f"load gave {type(data).__name__}",
+        "Return genrec_bench.core.events.Interactions.",
     )
     expect(len(data) > 0, "there are no events", "Raise DataError where a source holds nothing.")
     for name, column, ids in (("user", data.user, data.user_ids), ("item", data.item, data.item_ids)):

@@ -13,13 +13,28 @@ from typing import Any
 import numpy as np
 import torch
 
-from genrec_bench.codes import Index
-from genrec_bench.contracts import START, Decoder
-from genrec_bench.testing.fakes import PrefixBackbone, index_of, log_probability, sources
+from genrec_bench.core.arrays import PAD, Ragged
+from genrec_bench.core.codes import Index
+from genrec_bench.core.rankings import NO_HYPOTHESIS, NOT_AN_ITEM, Generations
+from genrec_bench.core.sequences import TrainView
+from genrec_bench.host.contracts import START, Decoder
+from genrec_bench.testing.fakes import (
+    PrefixBackbone,
+    index_of,
+    log_probability,
+    sources,
+)
 from genrec_bench.testing.held_out import beside
-from genrec_bench.testing.kit import Breach, NotApplicable, Subject, check, context, expect, without_global_randomness
+from genrec_bench.testing.kit import (
+    Breach,
+    NotApplicable,
+    Subject,
+    check,
+    context,
+    expect,
+    without_global_randomness,
+)
 from genrec_bench.testing.networks import planted_index
-from genrec_bench.types import NO_HYPOTHESIS, NOT_AN_ITEM, PAD, Generations, Ragged, TrainView
 
 CODES = [[0, 3], [0, 4, 1], [0, 4, 2], [1], [2, 0, 0], [2, 0, 5], [2, 3], [5, 5, 5]]
 OTHER_CODES = [[0, 3], [0, 4, 2], [0, 4, 1], [2, 3], [2, 0, 5], [2, 0, 0], [1], [5, 5, 5]]  # the same, other items
@@ -35,7 +50,7 @@ class StrictBackbone(PrefixBackbone):
 
     def advance(self, state: Any, tokens: torch.Tensor, parents: torch.Tensor) -> tuple[torch.Tensor, Any]:
         users, prefixes, width = state
-        remedy = "Backbone.advance says what a call looks like; genrec_bench.decoders.search makes them."
+        remedy = "Backbone.advance says what a call looks like; genrec_bench.decoders.beam_search makes them."
         expect(
             tokens.shape == parents.shape and tokens.ndim == 2 and tokens.shape[0] == len(users),
             f"advance was called with tokens {tuple(tokens.shape)} and parents {tuple(parents.shape)} for "
@@ -104,7 +119,7 @@ def check_shape(found: Any, users: int, beams: int, width: int) -> None:
     expect(
         isinstance(found, Generations),
         f"generate gave {type(found).__name__}",
-        "Return genrec_bench.types.Generations.",
+        "Return genrec_bench.core.rankings.Generations.",
     )
     shapes = (found.tokens.shape, found.scores.shape, found.items.shape, found.bound.shape)
     wanted = ((users, beams, width), (users, beams), (users, beams), (users,))

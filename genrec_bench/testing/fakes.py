@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from genrec_bench.codes import CodeTable, Index
-from genrec_bench.contracts import START, Backbone, FixedStart
-from genrec_bench.types import Float32, Sources
+from genrec_bench.core.arrays import Float32
+from genrec_bench.core.codes import CodeTable, Index
+from genrec_bench.core.sequences import Sources
+from genrec_bench.host.contracts import START, Backbone, FixedStart
 
 
 class PrefixBackbone(Backbone):

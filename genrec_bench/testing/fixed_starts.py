@@ -7,10 +7,20 @@ from typing import Any
 import numpy as np
 import torch
 
-from genrec_bench.contracts import Backbone
+from genrec_bench.host.contracts import Backbone
 from genrec_bench.testing.backbones import TOLERANCE
-from genrec_bench.testing.kit import NotApplicable, Subject, check, expect
-from genrec_bench.testing.networks import call, first, fitted, queries_of
+from genrec_bench.testing.kit import (
+    NotApplicable,
+    Subject,
+    check,
+    expect,
+)
+from genrec_bench.testing.networks import (
+    call,
+    first,
+    fitted,
+    queries_of,
+)
 
 MORE_USERS, MORE_TOKENS = 3, 5
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from unittest import mock
 
 from genrec_bench.errors import ComponentFault
-from genrec_bench.guards import READS_HELD_OUT, held_to, sealed
-from genrec_bench.registry import ComponentInfo
+from genrec_bench.host.faults import READS_HELD_OUT, held_to, sealed
+from genrec_bench.host.registry import ComponentInfo
 from genrec_bench.testing.kit import Breach, Subject, folder
 from genrec_bench.testing.planted_data import Planted
 

@@ -10,13 +10,22 @@ from typing import Any
 
 import numpy as np
 
-from genrec_bench.codes import CodeTable, Index
+from genrec_bench.core.codes import CodeTable, Index
+from genrec_bench.core.hashing import digest
+from genrec_bench.core.sequences import TrainView
 from genrec_bench.errors import CodeClash
-from genrec_bench.protocol import EXTERNAL_IDS
+from genrec_bench.protocol.constants import EXTERNAL_IDS
 from genrec_bench.testing.held_out import beside
-from genrec_bench.testing.kit import Breach, Subject, check, context, expect, folder, without_global_randomness
+from genrec_bench.testing.kit import (
+    Breach,
+    Subject,
+    check,
+    context,
+    expect,
+    folder,
+    without_global_randomness,
+)
 from genrec_bench.testing.planted_data import tiny_views
-from genrec_bench.types import TrainView, digest
 
 
 def build(subject: Subject, train: TrainView | None = None, seed: int = 0, **facts: Any) -> Index:
@@ -41,7 +50,7 @@ def every_item_has_a_code_of_its_own(subject: Subject) -> None:
 
 def check_items(index: Any, n_items: int) -> None:
     """Breach unless `index` is an Index with `n_items` prefix-free codes."""
-    expect(isinstance(index, Index), f"build gave {type(index).__name__}", "Return a genrec_bench.codes.Index.")
+    expect(isinstance(index, Index), f"build gave {type(index).__name__}", "Return a genrec_bench.core.codes.Index.")
     codes = index.items.codes
     expect(
         len(codes) == n_items,
@@ -52,7 +61,7 @@ def check_items(index: Any, n_items: int) -> None:
     try:
         CodeTable(codes)
     except CodeClash as error:
-        raise Breach(str(error).rstrip("."), "genrec_bench.codes.add_suffix numbers equal rows.") from error
+        raise Breach(str(error).rstrip("."), "genrec_bench.core.codes.add_suffix numbers equal rows.") from error
 
 
 @check("indexer")

@@ -19,12 +19,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from genrec_bench import registry
-from genrec_bench.config import make_config
-from genrec_bench.contracts import Context, Task
+from genrec_bench.core.hashing import digest
 from genrec_bench.errors import ComponentFault, UsageError
+from genrec_bench.host import registry
+from genrec_bench.host.config import make_config
+from genrec_bench.host.contracts import Context, Task
 from genrec_bench.testing.planted_data import Planted, planted
-from genrec_bench.types import digest
 
 UNUSUAL_SEED = 987_654_321  # one that no component sets by chance
 USERS = {"sequential": 60, "direct": 240}  # of the planted data: in the direct task, a user is one example

@@ -13,13 +13,20 @@ from typing import Any
 import numpy as np
 import torch
 
-from genrec_bench.codes import Index, add_suffix
-from genrec_bench.contracts import START, Backbone, FitReport, Task, Template
-from genrec_bench.decoders.search import beam_search
-from genrec_bench.decoders.trie import Trie
+from genrec_bench.core.arrays import PAD, Int32, Ragged
+from genrec_bench.core.codes import Index, add_suffix
+from genrec_bench.core.sequences import Examples, Queries, Sources
+from genrec_bench.decoders.beam_search import beam_search
+from genrec_bench.decoders.csr_trie import Trie
 from genrec_bench.errors import NeedsMissing
+from genrec_bench.host.contracts import (
+    START,
+    Backbone,
+    FitReport,
+    Task,
+    Template,
+)
 from genrec_bench.testing.kit import Breach, Subject, context
-from genrec_bench.types import PAD, Examples, Int32, Queries, Ragged, Sources
 
 TASKS: tuple[Task, ...] = ("direct", "sequential")
 BEAMS = 5

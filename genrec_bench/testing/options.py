@@ -6,12 +6,18 @@ import dataclasses
 import json
 from typing import Any
 
-from genrec_bench.config import config_dict, make_config
 from genrec_bench.errors import ConfigError
-from genrec_bench.protocol import EXTERNAL_IDS
-from genrec_bench.registry import KINDS
-from genrec_bench.search_space import NOT_UNDERSTOOD, described
-from genrec_bench.testing.kit import CHECKS, Breach, Subject, check, expect
+from genrec_bench.host.config import config_dict, make_config
+from genrec_bench.host.registry import KINDS
+from genrec_bench.protocol.constants import EXTERNAL_IDS
+from genrec_bench.testing.kit import (
+    CHECKS,
+    Breach,
+    Subject,
+    check,
+    expect,
+)
+from genrec_bench.tuning.space import NOT_UNDERSTOOD, described
 
 KNOWN_NEEDS = {"item_titles", "item_features", "times", "ratings", *EXTERNAL_IDS}
 

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from genrec_bench.protocol import make_split
-from genrec_bench.types import Interactions, Queries, Ragged, Split, TrainView
+from genrec_bench.core.arrays import Ragged
+from genrec_bench.core.events import Interactions
+from genrec_bench.core.sequences import Queries, Split, TrainView
+from genrec_bench.protocol.split import make_split
 
 COLD = "never-met"  # the external id of the item without an event
 

@@ -17,8 +17,8 @@ import threading
 from collections.abc import Iterator, Mapping
 from typing import IO, Any
 
-from genrec_bench import registry
 from genrec_bench.errors import GenrecError, UsageError
+from genrec_bench.host import registry
 
 SECONDS = 300.0  # for one check
 CODE = "from genrec_bench.testing.process import child; child()"
@@ -141,8 +141,8 @@ def child() -> None:
 
 
 def _subject(request: Mapping[str, Any]) -> Any:
-    from genrec_bench.config import make_config
-    from genrec_bench.loading import data_folder
+    from genrec_bench.host.config import make_config
+    from genrec_bench.runs.loading import data_folder
     from genrec_bench.testing.kit import Subject
 
     kind, name = request["kind"], request["name"]

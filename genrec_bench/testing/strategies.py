@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from genrec_bench.codes import Index
+from genrec_bench.core.arrays import PAD, Ragged
+from genrec_bench.core.codes import Index
+from genrec_bench.core.rankings import NO_HYPOTHESIS, NOT_AN_ITEM, Generations
+from genrec_bench.core.sequences import Sources, TrainView
 from genrec_bench.testing.fakes import code_table, index_of
-from genrec_bench.types import NO_HYPOTHESIS, NOT_AN_ITEM, PAD, Generations, Ragged, Sources, TrainView
 
 
 @st.composite

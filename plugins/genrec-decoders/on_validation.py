@@ -17,14 +17,16 @@ from pathlib import Path
 
 import numpy as np
 
-from genrec_bench import RunSpec, registry
-from genrec_bench.config import make_config
-from genrec_bench.contracts import Backbone, Context, Decoder, Quiet
-from genrec_bench.generator_run import make_index, search, train
-from genrec_bench.loading import load_data
-from genrec_bench.metrics import scores, validity
-from genrec_bench.protocol import train_view
-from genrec_bench.runner import Run, resolve
+from genrec_bench import RunSpec
+from genrec_bench.core.progress import Quiet
+from genrec_bench.host import registry
+from genrec_bench.host.config import make_config
+from genrec_bench.host.contracts import Backbone, Context, Decoder
+from genrec_bench.protocol import scores, validity
+from genrec_bench.protocol.split import train_view
+from genrec_bench.runs.generator import make_index, search, train
+from genrec_bench.runs.loading import load_data
+from genrec_bench.runs.run import Run, resolve
 
 
 def main() -> None:

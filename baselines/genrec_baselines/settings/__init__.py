@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from importlib import resources
 from typing import Any
 
-from genrec_bench.types import TrainView, digest
+from genrec_bench.core.hashing import digest
+from genrec_bench.core.sequences import TrainView
 
 DEFAULTS = "RecBole 1.2.1 defaults"
 

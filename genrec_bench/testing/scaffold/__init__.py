@@ -10,8 +10,9 @@ from importlib import resources
 from pathlib import Path
 from string import Template
 
-from genrec_bench import __version__, registry, sources
+from genrec_bench import __version__
 from genrec_bench.errors import OutputError, UsageError
+from genrec_bench.host import modules, registry
 
 VALID = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 RUN = {  # how a component of each kind is tried in a run
@@ -83,8 +84,8 @@ def _check_name(kind: str, name: str) -> None:
             )
     module = words(kind, name)["module"]
     try:
-        sources.top_level(module)
-    except sources.NotThere:
+        modules.top_level(module)
+    except modules.NotThere:
         return
     raise UsageError(f"a module {module} is already installed: choose another name than {name!r}", name=name)
 

@@ -15,9 +15,9 @@ import torch
 from genrec_causal_lm.backbone import CausalConfig, CausalLM
 from genrec_causal_lm.layouts import LAYOUTS
 
-from genrec_bench import registry
-from genrec_bench.codes import Index, digits
-from genrec_bench.types import Sources
+from genrec_bench.core.codes import Index, digits
+from genrec_bench.core.sequences import Sources
+from genrec_bench.host import registry
 
 USERS, ITEMS, BASE, WIDTH = 64, 1_500, 50, 3
 

@@ -19,13 +19,18 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import AutoConfig
 
-from genrec_bench.backbones.checkpoints import local_files
-from genrec_bench.backbones.loop import TrainingConfig
-from genrec_bench.backbones.training import forked
-from genrec_bench.codes import Index
-from genrec_bench.contracts import Backbone, Context, FitReport, Task, Template
+from genrec_bench.backbones.hf_t5 import local_files
+from genrec_bench.backbones.trainer import TrainingConfig, forked
+from genrec_bench.core.codes import Index
+from genrec_bench.core.sequences import Examples, Sources
 from genrec_bench.errors import ConfigError
-from genrec_bench.types import Examples, Sources
+from genrec_bench.host.contracts import (
+    Backbone,
+    Context,
+    FitReport,
+    Task,
+    Template,
+)
 from genrec_causal_lm import network as networks
 from genrec_causal_lm.layouts import LAYOUTS, Layout, choose
 from genrec_causal_lm.network import CausalNetwork

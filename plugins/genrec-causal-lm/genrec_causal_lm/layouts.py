@@ -20,9 +20,9 @@ from torch import Tensor
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
-from genrec_bench.backbones.trees import TreeBatch
+from genrec_bench.backbones.target_trees import TreeBatch
+from genrec_bench.core.sequences import Sources
 from genrec_bench.errors import ConfigError
-from genrec_bench.types import Sources
 from genrec_causal_lm.network import CausalNetwork
 
 Pairs = list[tuple[Tensor, Tensor]]  # keys and values of each layer, (rows, heads, positions, size)

@@ -6,11 +6,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from genrec_bench.backbones.loop import TrainingConfig
-from genrec_bench.backbones.training import fit as fit_by
-from genrec_bench.backbones.trees import TargetTrees, latest_targets, take_batch
-from genrec_bench.contracts import Context, FitReport
-from genrec_bench.types import Examples, Int64, Sources
+from genrec_bench.backbones.target_trees import TargetTrees, latest_targets, take_batch
+from genrec_bench.backbones.trainer import TrainingConfig
+from genrec_bench.backbones.trainer import fit as fit_by
+from genrec_bench.core.arrays import Int64
+from genrec_bench.core.sequences import Examples, Sources
+from genrec_bench.host.contracts import Context, FitReport
 from genrec_causal_lm.layouts import Layout
 from genrec_causal_lm.network import CausalNetwork
 

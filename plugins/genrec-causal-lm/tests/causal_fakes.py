@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from genrec_bench.codes import CodeTable, Index
-from genrec_bench.types import Examples, Ragged, Sources
+from genrec_bench.core.arrays import Ragged
+from genrec_bench.core.codes import CodeTable, Index
+from genrec_bench.core.sequences import Examples, Sources
 
 WORDS = ["[UNK]", "<s>", "User", "Purchase", "history", "Next", "item", ":", ".", ",", "a"]
 

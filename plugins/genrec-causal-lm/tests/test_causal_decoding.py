@@ -11,11 +11,11 @@ from causal_fakes import cycle_examples, sources_of
 from genrec_causal_lm import layouts
 from genrec_causal_lm.backbone import CausalConfig, CausalLM
 
-from genrec_bench.backbones.trees import build_trees, take_batch
-from genrec_bench.codes import CodeTable, Index
-from genrec_bench.contracts import START
+from genrec_bench.backbones.target_trees import build_trees, take_batch
+from genrec_bench.core.codes import CodeTable, Index
 from genrec_bench.decoders.exact import ExactConfig, ExactDecoder
 from genrec_bench.errors import ConfigError
+from genrec_bench.host.contracts import START
 
 V = 6
 PROMPTS = [[0, 3, 1, 4, 9, 12], [2], [], [5, 5, 1, 20]]  # 9, 12 and 20 are words 3, 6 and 14

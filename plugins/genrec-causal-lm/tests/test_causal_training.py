@@ -9,8 +9,8 @@ import torch
 from causal_fakes import cycle_examples, small_index
 from genrec_causal_lm.backbone import CausalConfig, CausalLM
 
-from genrec_bench.contracts import START, Context
 from genrec_bench.errors import ConfigError, NeedsMissing
+from genrec_bench.host.contracts import START, Context
 
 TINY = {"layers": 2, "d_model": 32, "heads": 2, "d_ff": 64, "batch_size": 8, "learning_rate": 3e-3, "patience": 0}
 

@@ -15,13 +15,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from genrec_bench.codes import Index
-from genrec_bench.contracts import Backbone, Context
-from genrec_bench.decoders.decoders import Searching
-from genrec_bench.decoders.search import Beam, beam_search, extend
-from genrec_bench.decoders.trie import Trie
+from genrec_bench.core.arrays import Int64, Ragged
+from genrec_bench.core.codes import Index
+from genrec_bench.core.rankings import Generations
+from genrec_bench.core.sequences import Sources, TrainView
+from genrec_bench.decoders.beam_search import Beam, beam_search, extend
+from genrec_bench.decoders.csr_trie import Trie
+from genrec_bench.decoders.trie import Searching
 from genrec_bench.errors import GenrecError
-from genrec_bench.types import Generations, Int64, Ragged, Sources, TrainView
+from genrec_bench.host.contracts import Backbone, Context
 
 
 @dataclass(frozen=True)

@@ -18,12 +18,20 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from genrec_bench.codes import Index
-from genrec_bench.contracts import Backbone
-from genrec_bench.decoders.decoders import Searching
-from genrec_bench.decoders.search import INF, Beam, Rank, beam_search, extend
-from genrec_bench.decoders.trie import Trie
-from genrec_bench.types import PAD, Generations, Ragged, Sources
+from genrec_bench.core.arrays import PAD, Ragged
+from genrec_bench.core.codes import Index
+from genrec_bench.core.rankings import Generations
+from genrec_bench.core.sequences import Sources
+from genrec_bench.decoders.beam_search import (
+    INF,
+    Beam,
+    Rank,
+    beam_search,
+    extend,
+)
+from genrec_bench.decoders.csr_trie import Trie
+from genrec_bench.decoders.trie import Searching
+from genrec_bench.host.contracts import Backbone
 
 
 @dataclass(frozen=True)

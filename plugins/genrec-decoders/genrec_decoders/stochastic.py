@@ -19,11 +19,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from genrec_bench.codes import Index
-from genrec_bench.contracts import Backbone, Context
-from genrec_bench.decoders.decoders import Searching
-from genrec_bench.decoders.search import INF, Beam, beam_search, extend
-from genrec_bench.types import Generations, Ragged, Sources, TrainView, mix
+from genrec_bench.core.arrays import Ragged
+from genrec_bench.core.codes import Index
+from genrec_bench.core.hashing import mix
+from genrec_bench.core.rankings import Generations
+from genrec_bench.core.sequences import Sources, TrainView
+from genrec_bench.decoders.beam_search import (
+    INF,
+    Beam,
+    beam_search,
+    extend,
+)
+from genrec_bench.decoders.trie import Searching
+from genrec_bench.host.contracts import Backbone, Context
 
 ODD = np.uint64(0x9E3779B97F4A7C15)  # spreads small numbers over 64 bits
 

@@ -8,11 +8,11 @@ from genrec_decoders.diverse import DiverseConfig, DiverseDecoder
 from genrec_decoders.stochastic import StochasticConfig, StochasticDecoder
 from toys import CODES, GRID, FixedLogits, bought, index_of, listed, sources
 
-from genrec_bench.config import make_config
-from genrec_bench.contracts import Context
-from genrec_bench.decoders.decoders import TrieDecoder
+from genrec_bench.core.arrays import Ragged
+from genrec_bench.decoders.trie import TrieDecoder
 from genrec_bench.errors import ConfigError
-from genrec_bench.types import Ragged
+from genrec_bench.host.config import make_config
+from genrec_bench.host.contracts import Context
 
 MAKE = {
     "diverse": lambda **options: DiverseDecoder(DiverseConfig(**options)),

@@ -6,11 +6,11 @@ import torch
 from genrec_decoders.debiased import DebiasedConfig, DebiasedDecoder, least_below
 from toys import CODES, GRID, FixedLogits, bought, index_of, sources
 
-from genrec_bench.contracts import Context
+from genrec_bench.decoders.csr_trie import Trie
 from genrec_bench.decoders.exact import ExactDecoder
-from genrec_bench.decoders.trie import Trie
 from genrec_bench.errors import GenrecError
-from genrec_bench.metrics.validity import certified
+from genrec_bench.host.contracts import Context
+from genrec_bench.protocol.validity import certified
 
 USERS = list(range(30))
 COUNTS = np.random.default_rng(0).permutation(len(GRID)) * 3  # all different, one item never bought

@@ -6,7 +6,7 @@ from genrec_decoders.diverse import DiverseConfig, DiverseDecoder, shares
 from toys import GRID, FixedLogits, index_of, listed, sources
 
 from genrec_bench.decoders.exact import ExactDecoder
-from genrec_bench.metrics.validity import certified
+from genrec_bench.protocol.validity import certified
 
 USERS = list(range(40))
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from genrec_bench import RunSpec, run
-from genrec_bench.metrics.lists import GENERATIONS_FILE, read_generations
+from genrec_bench.runs.lists import GENERATIONS_FILE, read_generations
 
 TINY = {"backbone.epochs": 2, "backbone.d_model": 32, "backbone.heads": 2}
 

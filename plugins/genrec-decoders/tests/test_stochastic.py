@@ -7,9 +7,9 @@ import pytest
 from genrec_decoders.stochastic import StochasticConfig, StochasticDecoder, gumbel, source_keys
 from toys import CODES, GRID, FixedLogits, bought, index_of, sources
 
-from genrec_bench.contracts import Context
-from genrec_bench.metrics.validity import validity
-from genrec_bench.types import Ragged
+from genrec_bench.core.arrays import Ragged
+from genrec_bench.host.contracts import Context
+from genrec_bench.protocol.validity import validity
 
 DRAWS = 4000
 
@@ -104,7 +104,7 @@ def test_the_noise_is_gumbel_and_its_keys_are_unlike():
 
 
 def test_sources_differ_by_the_order_of_their_tokens_and_by_their_length():
-    from genrec_bench.types import Sources
+    from genrec_bench.core.sequences import Sources
 
     flat = np.array([1, 2, 2, 1, 1, 0, 1], np.int32)
     blank = np.zeros(len(flat), np.int32)

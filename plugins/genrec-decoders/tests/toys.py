@@ -3,9 +3,10 @@
 import numpy as np
 import torch
 
-from genrec_bench.codes import CodeTable, Index
-from genrec_bench.contracts import START, Backbone
-from genrec_bench.types import Ragged, Sources, TrainView
+from genrec_bench.core.arrays import Ragged
+from genrec_bench.core.codes import CodeTable, Index
+from genrec_bench.core.sequences import Sources, TrainView
+from genrec_bench.host.contracts import START, Backbone
 
 TOKENS = 6
 CODES = [[0, 3], [0, 4, 1], [0, 4, 2], [1], [2, 0, 0], [2, 0, 5], [2, 3], [5, 5, 5]]

@@ -16,8 +16,9 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
+from genrec_bench.core.arrays import Float32, Text
+from genrec_bench.core.sequences import TrainView
 from genrec_bench.errors import DataError, NeedsMissing
-from genrec_bench.types import Float32, Text, TrainView
 from genrec_semantic.content import versions
 from genrec_semantic.options import ContentConfig
 

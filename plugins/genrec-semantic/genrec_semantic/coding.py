@@ -13,9 +13,21 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from genrec_bench.codes import Index, TokenScope, add_suffix, digits
-from genrec_bench.contracts import Context, Indexer
-from genrec_bench.types import PAD, Bool, Float32, Int32, Int64, TrainView
+from genrec_bench.core.arrays import (
+    PAD,
+    Bool,
+    Float32,
+    Int32,
+    Int64,
+)
+from genrec_bench.core.codes import (
+    Index,
+    TokenScope,
+    add_suffix,
+    digits,
+)
+from genrec_bench.core.sequences import TrainView
+from genrec_bench.host.contracts import Context, Indexer
 from genrec_semantic.content import encode
 from genrec_semantic.options import ContentConfig
 

@@ -15,9 +15,10 @@ from scipy.sparse.linalg import svds
 from sklearn.feature_extraction.text import TfidfTransformer, TfidfVectorizer
 from threadpoolctl import threadpool_limits
 
-from genrec_bench.contracts import Context
+from genrec_bench.core.arrays import Bool, Float32
+from genrec_bench.core.sequences import TrainView
 from genrec_bench.errors import NeedsMissing
-from genrec_bench.types import Bool, Float32, TrainView
+from genrec_bench.host.contracts import Context
 from genrec_semantic.options import ContentConfig
 
 NOTHING = 1e-6  # a vector shorter than this says nothing

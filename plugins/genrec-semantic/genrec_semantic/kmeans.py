@@ -11,8 +11,8 @@ import numpy as np
 from sklearn.cluster import kmeans_plusplus
 from threadpoolctl import threadpool_limits
 
+from genrec_bench.core.arrays import Float32, Int64
 from genrec_bench.errors import NeedsMissing
-from genrec_bench.types import Float32, Int64
 
 POINTS = 2_000  # distinct rows per cluster: K-means learns from a sample of so many, and assigns all
 

@@ -19,9 +19,9 @@ from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
-from genrec_bench.contracts import Context
+from genrec_bench.core.arrays import Float32, Int64
 from genrec_bench.errors import Diverged
-from genrec_bench.types import Float32, Int64
+from genrec_bench.host.contracts import Context
 from genrec_semantic.coding import Quantised, SemanticIndexer, reconstruction_error
 from genrec_semantic.content import versions
 from genrec_semantic.options import ContentConfig

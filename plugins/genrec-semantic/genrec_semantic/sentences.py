@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from genrec_bench.contracts import Context
+from genrec_bench.core.arrays import Float32
+from genrec_bench.core.sequences import TrainView
 from genrec_bench.errors import NeedsMissing, UsageError
-from genrec_bench.types import Float32, TrainView
+from genrec_bench.host.contracts import Context
 from genrec_semantic.content import versions
 from genrec_semantic.options import ContentConfig
 

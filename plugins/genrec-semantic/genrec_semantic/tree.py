@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from genrec_bench.codes import TokenScope
-from genrec_bench.contracts import Context
-from genrec_bench.types import PAD, Float32, Int64
+from genrec_bench.core.arrays import PAD, Float32, Int64
+from genrec_bench.core.codes import TokenScope
+from genrec_bench.host.contracts import Context
 from genrec_semantic.coding import Quantised, SemanticIndexer
 from genrec_semantic.kmeans import kmeans, load_faiss
 from genrec_semantic.options import ContentConfig

@@ -4,7 +4,8 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from genrec_bench.types import Ragged, TrainView
+from genrec_bench.core.arrays import Ragged
+from genrec_bench.core.sequences import TrainView
 
 WORDS = (
     "rocket orbit planet comet galaxy lunar",

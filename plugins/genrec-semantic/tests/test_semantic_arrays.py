@@ -10,8 +10,8 @@ from genrec_semantic.rq_kmeans import ResidualKmeans, ResidualKmeansConfig
 from safetensors.numpy import save_file
 from semantic_data import films, purity, with_ids
 
-from genrec_bench.contracts import Context
 from genrec_bench.errors import DataError, NeedsMissing
+from genrec_bench.host.contracts import Context
 
 VECTORS = np.arange(1, 25, dtype=np.float32).reshape(8, 3)
 NUMBERS = np.array([10, 9, 2, 30, 4, 5, 60, 7])  # external ids, as texts in another order than as numbers

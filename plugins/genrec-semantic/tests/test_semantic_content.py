@@ -7,9 +7,9 @@ from genrec_semantic.options import ContentConfig
 from scipy import sparse
 from semantic_data import films
 
-from genrec_bench.contracts import Context
+from genrec_bench.core.arrays import Ragged
 from genrec_bench.errors import ConfigError, NeedsMissing
-from genrec_bench.types import Ragged
+from genrec_bench.host.contracts import Context
 
 
 def content(view, **options):
@@ -86,7 +86,7 @@ def test_what_it_is_given_is_left_alone():
     ],
 )
 def test_options_that_do_not_go_together_are_refused(options, said):
-    from genrec_bench.config import make_config
+    from genrec_bench.host.config import make_config
 
     with pytest.raises(ConfigError, match=said):
         make_config(ContentConfig, options, "indexer")

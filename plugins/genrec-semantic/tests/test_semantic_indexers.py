@@ -11,12 +11,12 @@ from genrec_semantic.rq_vae import ResidualVae
 from genrec_semantic.tree import SemanticTree
 from semantic_data import events, films, purity
 
-from genrec_bench import registry
-from genrec_bench.codes import add_suffix
-from genrec_bench.config import describe_config, make_config
-from genrec_bench.contracts import Context
+from genrec_bench.core.arrays import Ragged
+from genrec_bench.core.codes import add_suffix
 from genrec_bench.errors import ConfigError, NeedsMissing
-from genrec_bench.types import Ragged
+from genrec_bench.host import registry
+from genrec_bench.host.config import describe_config, make_config
+from genrec_bench.host.contracts import Context
 
 SMALL = {
     ResidualKmeans: {"levels": 2, "codebook_size": 8, "dimensions": 16},

@@ -7,8 +7,8 @@ from genrec_semantic.rq_vae import ResidualVae, ResidualVaeConfig
 from genrec_semantic.rq_vae_net import RqVae
 from semantic_data import films
 
-from genrec_bench.contracts import Context
 from genrec_bench.errors import Diverged
+from genrec_bench.host.contracts import Context
 
 WIDTH = 12
 

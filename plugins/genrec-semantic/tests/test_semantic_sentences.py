@@ -9,8 +9,8 @@ from genrec_semantic.options import ContentConfig
 from genrec_semantic.rq_kmeans import ResidualKmeans, ResidualKmeansConfig
 from semantic_data import WORDS, films
 
-from genrec_bench.contracts import Context
 from genrec_bench.errors import NeedsMissing, UsageError
+from genrec_bench.host.contracts import Context
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,72 @@
+# What each kind of component is.
+# What backbones are made of.
+from .backbones.hf_t5 import local_files as local_files
+from .backbones.target_trees import TargetTrees as TargetTrees
+from .backbones.target_trees import TreeBatch as TreeBatch
+from .backbones.target_trees import build_trees as build_trees
+from .backbones.target_trees import latest_targets as latest_targets
+from .backbones.target_trees import take_batch as take_batch
+from .backbones.templates import IdTemplate as IdTemplate
+from .backbones.trainer import TrainingConfig as TrainingConfig
+from .backbones.trainer import fit as fit
+from .backbones.trainer import forked as forked
+
+# Data.
+from .core.arrays import PAD as PAD
+from .core.arrays import Bool as Bool
+from .core.arrays import Float32 as Float32
+from .core.arrays import Int32 as Int32
+from .core.arrays import Int64 as Int64
+from .core.arrays import Ragged as Ragged
+from .core.arrays import Text as Text
+from .core.codes import CodeTable as CodeTable
+from .core.codes import Index as Index
+from .core.codes import TokenScope as TokenScope
+from .core.codes import add_suffix as add_suffix
+from .core.codes import digits as digits
+from .core.codes import digits_needed as digits_needed
+from .core.events import Interactions as Interactions
+from .core.hashing import digest as digest
+from .core.hashing import mix as mix
+from .core.progress import Progress as Progress
+from .core.progress import Quiet as Quiet
+from .core.rankings import NO_HYPOTHESIS as NO_HYPOTHESIS
+from .core.rankings import NOT_AN_ITEM as NOT_AN_ITEM
+from .core.rankings import Generations as Generations
+from .core.rankings import Ranking as Ranking
+from .core.sequences import Examples as Examples
+from .core.sequences import Queries as Queries
+from .core.sequences import Sources as Sources
+from .core.sequences import TrainView as TrainView
+
+# What decoders are made of.
+from .decoders.base import SearchConfig as SearchConfig
+from .decoders.base import Searching as Searching
+from .decoders.beam_search import Beam as Beam
+from .decoders.beam_search import Rank as Rank
+from .decoders.beam_search import beam_search as beam_search
+from .decoders.beam_search import extend as extend
+from .decoders.csr_trie import Trie as Trie
+from .decoders.exact import ExactDecoder as ExactDecoder
+from .decoders.trie import TrieDecoder as TrieDecoder
+
+# Errors.
+from .errors import CodeClash as CodeClash
+from .errors import ConfigError as ConfigError
+from .errors import DataError as DataError
+from .errors import DeviceMissing as DeviceMissing
+from .errors import Diverged as Diverged
+from .errors import GenrecError as GenrecError
+from .errors import NeedsMissing as NeedsMissing
+from .errors import UsageError as UsageError
+from .errors import did_you_mean as did_you_mean
+from .host.contracts import START as START
+from .host.contracts import Backbone as Backbone
+from .host.contracts import Baseline as Baseline
+from .host.contracts import Context as Context
+from .host.contracts import Dataset as Dataset
+from .host.contracts import Decoder as Decoder
+from .host.contracts import FitReport as FitReport
+from .host.contracts import Indexer as Indexer
+from .host.contracts import Task as Task
+from .host.contracts import Template as Template

@@ -1,0 +1,154 @@
+"""Training targets as prefix trees: targets of one source that share a prefix share that decoder position.
+
+A source's targets, e.g. all items of a user in the `direct` task, form a small trie. One decoder position per internal
+node predicts a soft target over its children, weighted by how many targets pass: the same likelihood as one sequence per
+target, computed once per node. A single target is a chain. NumPy only; knows nothing of the network.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from genrec_bench.core.arrays import Int32, Int64, spread
+from genrec_bench.core.sequences import Examples
+from genrec_bench.host.contracts import START
+
+
+@dataclass(frozen=True)
+class TargetTrees:
+    """Trees of all examples, flat. Example `i` has nodes `node_offsets[i]:node_offsets[i + 1]`, root first, and edges
+    `edge_offsets[i]:edge_offsets[i + 1]`. `parent` and `edge_node` count from the example's first node."""
+
+    node_offsets: Int64
+    token: Int32  # the node's last token; START at the root
+    parent: Int32  # the root is its own
+    depth: Int32
+    edge_offsets: Int64
+    edge_node: Int32
+    edge_token: Int32
+    edge_count: Int32  # how many targets pass
+
+    @property
+    def sizes(self) -> Int64:
+        """Decoder positions of each example."""
+        return np.diff(self.node_offsets)
+
+    def ancestors(self, nodes: Int64, example_start: Int64, most: int) -> Int64:
+        """For flat `nodes`, whose examples begin at `example_start`, the local numbers of each node and its ancestors
+        upwards, `(len(nodes), most)`."""
+        path = np.empty((len(nodes), most), np.int64)
+        at = nodes
+        for step in range(most):
+            path[:, step] = at - example_start
+            at = example_start + self.parent[at]
+        return path
+
+
+def build_trees(targets: Int32, target_offsets: Int64) -> TargetTrees:
+    """Trees for examples whose targets are `targets[target_offsets[i]:target_offsets[i + 1]]`, codes padded with -1.
+
+    Cost: one sort of the targets; at most `width` nodes per target.
+    """
+    examples = len(target_offsets) - 1
+    example = np.repeat(np.arange(examples), np.diff(target_offsets))
+    order = np.lexsort((*targets.T[::-1], example))
+    codes, example = targets[order], example[order]
+    # `fresh[r]`: row r opens a new prefix of the length at hand
+    fresh = np.ones(len(codes), bool)
+    fresh[1:] = example[1:] != example[:-1]
+    node_of = np.full(len(codes), -1, np.int64)  # the node of each row's prefix, numbered by creation
+    levels_nodes, levels_edges, made = [], [], 0
+    for level in range(codes.shape[1]):
+        goes_on = codes[:, level] >= 0
+        heads = np.flatnonzero(fresh & goes_on)
+        parents = node_of[heads] if level else made + np.arange(len(heads))
+        tokens = codes[heads, level - 1] if level else np.full(len(heads), START, np.int32)
+        levels_nodes.append((example[heads], tokens, parents, np.full(len(heads), level)))
+        node_of = np.where(goes_on, made + np.cumsum(fresh & goes_on) - 1, -1)
+        made += len(heads)
+        changed = np.ones(len(codes), bool)
+        changed[1:] = codes[1:, level] != codes[:-1, level]
+        fresh = fresh | changed
+        edges = np.flatnonzero(fresh & goes_on)
+        group = (np.cumsum(fresh & goes_on) - 1)[goes_on]
+        counts = np.bincount(group, minlength=len(edges))
+        levels_edges.append((example[edges], node_of[edges], codes[edges, level], counts))
+    return _pack(examples, levels_nodes, levels_edges)
+
+
+def _pack(examples: int, levels_nodes: list, levels_edges: list) -> TargetTrees:
+    """Group nodes and edges by example and count them from the example's first node."""
+    n_example, token, parent, depth = (np.concatenate(column) for column in zip(*levels_nodes, strict=True))
+    e_example, e_node, e_token, e_count = (np.concatenate(column) for column in zip(*levels_edges, strict=True))
+    order = np.argsort(n_example, kind="stable")
+    place = np.empty(len(order), np.int64)
+    place[order] = np.arange(len(order))
+    node_offsets = np.concatenate([[0], np.cumsum(np.bincount(n_example, minlength=examples))]).astype(np.int64)
+    edge_order = np.argsort(e_example, kind="stable")
+    edge_offsets = np.concatenate([[0], np.cumsum(np.bincount(e_example, minlength=examples))]).astype(np.int64)
+    local = place - node_offsets[n_example]
+    return TargetTrees(
+        node_offsets,
+        token[order].astype(np.int32),
+        local[parent][order].astype(np.int32),
+        depth[order].astype(np.int32),
+        edge_offsets,
+        local[e_node][edge_order].astype(np.int32),
+        e_token[edge_order].astype(np.int32),
+        e_count[edge_order].astype(np.int32),
+    )
+
+
+def latest_targets(examples: Examples, most: int) -> Examples:
+    """The same sources with at most their last `most` targets each (targets stand in the order of time)."""
+    counts = np.diff(examples.target_offsets)
+    place = spread(np.zeros(len(counts), np.int64), examples.target_offsets)
+    kept = examples.targets[place >= np.repeat(counts - most, counts)]
+    offsets = np.concatenate([[0], np.cumsum(np.minimum(counts, most))]).astype(np.int64)
+    return replace(examples, targets=kept, target_offsets=offsets)
+
+
+@dataclass(frozen=True)
+class TreeBatch:
+    """Padded trees of a batch: `token`, `depth` `(users, nodes)`, `ancestors` `(users, nodes, depth)`; `real` the flat
+    numbers of nodes that are no padding; edges point into `real` (`edge_node`), with `edge_token` and `edge_count`."""
+
+    token: Int32
+    depth: Int32
+    ancestors: Int64
+    real: Int64
+    edge_node: Int64
+    edge_token: Int64
+    edge_count: Int64
+
+
+def take_batch(trees: TargetTrees, rows: Int64) -> TreeBatch:
+    """The trees of the given examples, padded to the largest. The work is that of the batch, however many there are."""
+    starts = trees.node_offsets[rows]
+    sizes = trees.node_offsets[rows + 1] - starts
+    n = int(sizes.max())
+    offsets = np.concatenate([[0], np.cumsum(sizes)])
+    nodes = spread(starts, offsets)
+    user = np.repeat(np.arange(len(rows)), sizes)
+    real = user * n + np.arange(len(nodes)) - offsets[user]
+    most = int(trees.depth[nodes].max()) + 1
+    token = np.full(len(rows) * n, START, np.int32)
+    depth = np.zeros(len(rows) * n, np.int32)
+    ancestors = np.zeros((len(rows) * n, most), np.int64)
+    token[real], depth[real] = trees.token[nodes], trees.depth[nodes]
+    ancestors[real] = trees.ancestors(nodes, starts[user], most)
+    edge_sizes = trees.edge_offsets[rows + 1] - trees.edge_offsets[rows]
+    edges = spread(trees.edge_offsets[rows], np.concatenate([[0], np.cumsum(edge_sizes)]))
+    edge_user = np.repeat(np.arange(len(rows)), edge_sizes)
+    shape = (len(rows), n)
+    return TreeBatch(
+        token.reshape(shape),
+        depth.reshape(shape),
+        ancestors.reshape(*shape, most),
+        real,
+        offsets[edge_user] + trees.edge_node[edges],
+        trees.edge_token[edges].astype(np.int64),
+        trees.edge_count[edges].astype(np.int64),
+    )

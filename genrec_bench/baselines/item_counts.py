@@ -1,0 +1,81 @@
+"""Item-to-item counts: what came right after, right before, or two steps after the items that a user met last.
+
+Counting, no training: the floor that a model of sequences has to beat (protocol P14). Knows no similarity beyond these
+counts, and no user beyond the last few items.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+from genrec_bench.baselines.lists import blocks, known_items, rank_sparse
+from genrec_bench.core.arrays import Ragged
+from genrec_bench.core.rankings import Ranking
+from genrec_bench.core.sequences import Queries, TrainView
+from genrec_bench.host.contracts import Baseline, Context
+
+
+@dataclass(frozen=True)
+class Config:
+    """Options of the counts; the defaults were chosen once by hand, not tuned."""
+
+    after: float = 1.0  # weight of an item that came right after
+    before: float = 0.5  # of one that came right before
+    skip: float = 0.5  # of one that came two steps after
+    recency: tuple[float, ...] = (1.0, 0.5, 0.25)  # weights of a user's last items, the latest first
+
+    def __post_init__(self) -> None:
+        if min(self.after, self.before, self.skip, *self.recency) < 0 or not self.recency:
+            raise ValueError("weights are at least 0, and recency has at least one")
+
+
+class ItemCounts(Baseline):
+    """Directed item-to-item counts of the training sequences, from a user's last items.
+
+    The score of item j is the sum over the user's last items i of recency times count(i, j), divided by
+    sqrt(popularity(j) + 1). An item that no count leads to is not listed. In the task `direct` the last items are those
+    of training: the validation item is not looked at, since generators do not see it there.
+    """
+
+    Config = Config
+    contract = 1
+    search_space: Mapping[str, Any] = {  # relative to `after`, which stays as it is
+        "before": (0.0, 1.0),
+        "skip": (0.0, 1.0),
+        "recency": [[1.0], [1.0, 0.5], [1.0, 0.5, 0.25], [1.0, 0.8, 0.64, 0.512], [1.0, 1.0, 1.0, 1.0, 1.0]],
+    }
+
+    def fit(self, train: TrainView, validation: Callable[[], float] | None, ctx: Context) -> None:
+        """Count; nothing is chosen on validation."""
+        self.train, self.task = train, ctx.task
+        n, values, users = train.n_items, train.sequences.values, train.sequences.rows
+        counts = sparse.csr_array((n, n))
+        steps = ((1, self.config.after, False), (1, self.config.before, True), (2, self.config.skip, False))
+        for step, weight, backwards in steps:
+            same = users[step:] == users[:-step]
+            first, then = values[:-step][same], values[step:][same]
+            pair = (then, first) if backwards else (first, then)
+            counts = counts + sparse.csr_array((np.full(len(first), weight), pair), shape=(n, n))
+        self.counts = counts  # (from, to)
+        self.damping = 1 / np.sqrt(np.bincount(values, minlength=n) + 1.0)
+
+    def rank(self, queries: Queries, *, k: int, exclude: Ragged | None = None) -> Ranking:
+        """The `k` best items per query that some count leads to, so often fewer."""
+        known = known_items(queries, self.train, self.task).tail(len(self.config.recency))
+        parts = []
+        for rows in blocks(len(queries)):
+            scores = self._latest(known.take(rows)) @ self.counts  # sums of exact fractions: equal counts tie
+            scores.data *= self.damping[scores.indices]
+            parts.append(rank_sparse(scores, k, None if exclude is None else exclude.take(rows)))
+        return Ranking.concatenate(parts)
+
+    def _latest(self, latest: Ragged) -> sparse.csr_array:
+        """Recency weights of each row's items, `(n, n_items)`; an item met twice counts twice."""
+        back = latest.offsets[1:][latest.rows] - 1 - np.arange(len(latest.values))  # 0: the latest
+        weights = np.asarray(self.config.recency)[back]
+        return sparse.csr_array((weights, (latest.rows, latest.values)), shape=(len(latest), self.train.n_items))

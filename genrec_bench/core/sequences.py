@@ -1,0 +1,155 @@
+"""Users' events in order: the split, what may be seen of it, and what a backbone reads and learns from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genrec_bench.core.arrays import Int32, Int64, Ragged, Text, spread
+from genrec_bench.core.hashing import digest
+
+
+@dataclass(frozen=True)
+class Cases:
+    """What is predicted: for `user[i]`, knowing the first `end[i]` events of that user, the item `target[i]`."""
+
+    user: Int32
+    end: Int32
+    target: Int32
+
+    def __len__(self) -> int:
+        return len(self.user)
+
+    def take(self, rows: NDArray[Any]) -> Cases:
+        """The given cases, in the given order."""
+        return Cases(self.user[rows], self.end[rows], self.target[rows])
+
+
+@dataclass(frozen=True)
+class Split:
+    """Every user's events in order, how many of them are training, and the cases of validation and test."""
+
+    sequences: Ragged
+    train_end: Int32
+    validation: Cases
+    test: Cases
+    n_items: int
+    protocol: str
+    info: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        lengths = self.sequences.lengths
+        assert (self.train_end <= lengths).all()
+        for cases in (self.validation, self.test):
+            assert (cases.end < lengths[cases.user]).all() and (cases.end >= self.train_end[cases.user]).all()
+
+    @property
+    def n_users(self) -> int:
+        return len(self.sequences)
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the content."""
+        arrays = [self.sequences.values, self.sequences.offsets, self.train_end]
+        for cases in (self.validation, self.test):
+            arrays += [cases.user, cases.end, cases.target]
+        return digest(self.protocol, self.n_items, *arrays)
+
+    def queries(self, cases: Cases) -> Queries:
+        """The cases without their targets: what a system may see."""
+        starts = self.sequences.offsets[:-1][cases.user]
+        return Queries(cases.user, self.sequences.slice(starts, starts + cases.end))
+
+    def train(self) -> Ragged:
+        """The training part of every user."""
+        starts = self.sequences.offsets[:-1]
+        return self.sequences.slice(starts, starts + self.train_end)
+
+
+@dataclass(frozen=True)
+class Queries:
+    """Users to recommend to, `(n,)`, with all items each already has, oldest first. Holds no target."""
+
+    user: Int32
+    history: Ragged
+
+    def __len__(self) -> int:
+        return len(self.user)
+
+    def take(self, rows: NDArray[Any]) -> Queries:
+        """The given queries, in the given order."""
+        return Queries(self.user[rows], self.history.take(rows))
+
+
+@dataclass(frozen=True)
+class TrainView:
+    """All that an indexer, a backbone or a baseline may learn from: training sequences and the catalogue's size.
+
+    Held-out events are not in this object, so they cannot leak. The catalogue includes items without a training event.
+
+    External ids are given only to a component that declares it `needs` them, to look its own files up by: released
+    numberings follow the order of first appearance, held-out events included, so learning from an id is a leak. That
+    order is why the protocol shuffles the numbers (P3).
+    """
+
+    sequences: Ragged
+    n_items: int
+    item_titles: Text | None = None
+    item_features: Ragged | None = None
+    item_ids: Text | None = None
+    user_ids: Text | None = None
+
+    @property
+    def n_users(self) -> int:
+        return len(self.sequences)
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Source token sequences of many users, flat. `levels` is a token's place in its code (-1: not part of one), `words`
+    the number of the word (a whole code, or one template word) it belongs to, counted from 1 (P5's whole-word ids)."""
+
+    tokens: Int32
+    levels: Int32
+    words: Int32
+    offsets: Int64
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def lengths(self) -> Int64:
+        return np.diff(self.offsets)
+
+    def take(self, rows: NDArray[Any]) -> Sources:
+        """The given sources, in the given order."""
+        offsets = np.zeros(len(rows) + 1, np.int64)
+        starts = self.offsets[:-1][rows]
+        np.cumsum(self.offsets[1:][rows] - starts, out=offsets[1:])
+        at = spread(starts, offsets)
+        return Sources(self.tokens[at], self.levels[at], self.words[at], offsets)
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Training examples: source `i` has the targets `targets[target_offsets[i]:target_offsets[i + 1]]`.
+
+    `targets` are codes, `(m, width)` int32, padded with -1 on the right; `n_tokens` is the output alphabet's size.
+    `redraw`, where it is given, makes the sources of another epoch (prompts drawn anew from a generator).
+    """
+
+    sources: Sources
+    targets: Int32
+    target_offsets: Int64
+    n_tokens: int
+    redraw: Callable[[np.random.Generator], Sources] | None = None
+
+    def __post_init__(self) -> None:
+        assert len(self.target_offsets) == len(self.sources) + 1 and self.target_offsets[-1] == len(self.targets)
+
+    def __len__(self) -> int:
+        return len(self.sources)

@@ -1,0 +1,24 @@
+"""TODO."""
+
+from __future__ import annotations
+
+from genrec_bench.core.arrays import Ragged
+from genrec_bench.core.codes import Index
+from genrec_bench.core.rankings import Generations
+from genrec_bench.core.sequences import Sources
+from genrec_bench.decoders.base import Searching, nothing
+from genrec_bench.decoders.beam_search import beam_search
+from genrec_bench.host.contracts import Backbone
+
+
+class FilterDecoder(Searching):
+    """Beam search over all code tokens; what is no catalogue item is dropped afterwards, and the drop is recorded."""
+
+    def generate(
+        self, backbone: Backbone, batch: Sources, index: Index, *, beams: int, exclude: Ragged | None = None
+    ) -> Generations:
+        if not len(batch):
+            return nothing(0, beams, index.items.width)
+        trie = self.trie(index, backbone.device)
+        with self.reduced(backbone):
+            return beam_search(backbone, batch, trie, beams=beams, free=True)

@@ -1,0 +1,288 @@
+"""From a name to a component: entry points, read lazily. Built-ins and plugins come the same way.
+
+Listing imports nothing. A broken plugin is shown as broken and harms nobody until it is asked for; a name that two
+distributions registered is an error only when that name is used. Knows no component by name.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import inspect
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from genrec_bench.errors import (
+    BrokenComponent,
+    ComponentClash,
+    ContractMismatch,
+    GenrecError,
+    UnknownComponent,
+    did_you_mean,
+)
+from genrec_bench.host import docstrings, modules
+
+KINDS = ("dataset", "indexer", "backbone", "decoder", "baseline")
+KNOWN_ELSEWHERE: Mapping[tuple[str, str], str] = {  # (kind, name) -> the distribution to install for it
+    **dict.fromkeys([("indexer", "rq-kmeans"), ("indexer", "rq-vae"), ("indexer", "semantic-tree")], "genrec-semantic"),
+    ("backbone", "causal-lm"): "genrec-causal-lm",
+    **dict.fromkeys([("decoder", "diverse"), ("decoder", "stochastic"), ("decoder", "debiased")], "genrec-decoders"),
+    **{("baseline", name): "genrec-baselines" for name in (
+        "bert4rec", "bpr", "caser", "core", "fdsa", "gru4rec", "hgn", "itemknn", "lightgcn", "multivae", "narm", "neumf",
+        "recbole-ease", "recbole-pop", "s3rec", "sasrec", "sasrec-bpr", "sgl", "simplex", "srgnn",
+    )},
+}  # fmt: skip
+FOLDERS = {"genrec-baselines": "./baselines"}  # in a clone, where it is not ./plugins/NAME
+CANNOT_MOVE_A_NUMBER = {
+    "genrec_bench": ("bench", "cli", "leaderboard", "testing")
+}  # sub-packages outside the code digest
+CHECK_SECONDS = 120
+
+
+@dataclass(frozen=True)
+class ComponentInfo:
+    """One registered component: what its distribution's metadata says, and what its source says when asked.
+
+    `target` is the entry point's `module:Class`; `owners` are all distributions that registered this kind and name.
+    """
+
+    kind: str
+    name: str
+    distribution: str
+    version: str
+    target: str
+    owners: tuple[str, ...]
+
+    @cached_property
+    def _source(self) -> tuple[str, str]:
+        """(description, what is broken), by compiling the source."""
+        module, _, attribute = self.target.partition(":")
+        if not module or not attribute:
+            return "", f"entry point {self.target!r} is not of the form module:Class"
+        try:
+            return docstrings.describe(module, attribute), ""
+        except modules.NotThere as error:
+            return "", str(error)
+
+    @property
+    def description(self) -> str:
+        """The first sentence of the class's docstring."""
+        return self._source[0]
+
+    @property
+    def status(self) -> str:
+        """`ok`, `broken: why` or `clash: owners`, as far as can be told without importing."""
+        if self._source[1]:
+            return f"broken: {self._source[1]}"
+        return f"clash: {', '.join(self.owners)}" if len(self.owners) > 1 else "ok"
+
+    def to_dict(self) -> dict[str, str]:
+        """Plain data, for `--json`."""
+        names = ("kind", "name", "distribution", "version", "target", "description", "status")
+        return {name: getattr(self, name) for name in names}
+
+
+def list_components(kind: str | None = None) -> list[ComponentInfo]:
+    """Everything installed, or all of one kind, sorted by kind, name and distribution. Imports none of it."""
+    installed = tuple((place, _changed(place)) for place in sys.path)
+    return [info for each in (KINDS if kind is None else (kind,)) for info in _registered(each, installed)]
+
+
+def _changed(place: str) -> int:
+    """When a folder of `sys.path` was last changed, as an installation does; 0 if it is not there."""
+    try:
+        return os.stat(place or ".").st_mtime_ns
+    except OSError:
+        return 0
+
+
+@lru_cache(maxsize=64)
+def _registered(kind: str, installed: tuple[tuple[str, int], ...]) -> list[ComponentInfo]:
+    """The components of one kind; read anew whenever `installed` has changed, since one run asks dozens of times."""
+    points = _entry_points(installed)[kind]
+    found = sorted((point.name, *_owner(point.dist), point.value) for point in points)
+    infos = []
+    for name, owner, version, value in found:
+        owners = tuple(other for same, other, *_ in found if same == name)
+        infos.append(ComponentInfo(kind, name, owner, version, value.partition("[")[0].replace(" ", ""), owners))
+    return infos
+
+
+@lru_cache(maxsize=8)
+def _entry_points(installed: tuple[tuple[str, int], ...]) -> dict[str, list[EntryPoint]]:
+    """Those of each kind, found at once: finding any reads a file of every distribution."""
+    found = entry_points()
+    return {kind: list(found.select(group=f"genrec_bench.{kind}s")) for kind in KINDS}
+
+
+@lru_cache(maxsize=64)  # name and version are parsed from a file, and every component of a distribution asks
+def _owner(distribution: Any) -> tuple[str, str]:
+    return (distribution.name, distribution.version) if distribution is not None else ("unknown", "unknown")
+
+
+def find(kind: str, name: str) -> ComponentInfo:
+    """The component of that name, written `name` or `distribution:name`.
+
+    UnknownComponent if there is none (with the closest name, or what to install); ComponentClash if several
+    distributions registered it and none was picked.
+    """
+    owner, colon, plain = name.rpartition(":")
+    known = list_components(kind)
+    found = [info for info in known if info.name == plain]
+    if colon:
+        found = [info for info in found if _normalised(info.distribution) == _normalised(owner)]
+    if len(found) > 1:
+        owners = tuple(info.distribution for info in found)
+        raise ComponentClash(
+            f"{' and '.join(owners)} each have {_a(kind)} named {plain!r}. Pick one: '{owners[0]}:{plain}' or "
+            f"'{owners[1]}:{plain}'; or uninstall the other.",
+            kind=kind,
+            name=name,
+            owners=owners,
+        )
+    if not found:
+        raise _unknown(kind, name, known)
+    return found[0]
+
+
+def _unknown(kind: str, name: str, known: list[ComponentInfo]) -> UnknownComponent:
+    owner, _, plain = name.rpartition(":")
+    names = sorted({info.name for info in known} | {f"{info.distribution}:{info.name}" for info in known if owner})
+    elsewhere = "" if owner else KNOWN_ELSEWHERE.get((kind, plain), "")
+    hint = "" if elsewhere else did_you_mean(name, names)
+    said = f"no {kind} named {name!r}.{hint}"
+    if elsewhere:
+        folder = FOLDERS.get(elsewhere, f"./plugins/{elsewhere}")
+        said += f" It comes with {elsewhere}: in a clone of genrec_bench, pip install {folder}."
+    elif owner and not any(_normalised(info.distribution) == _normalised(owner) for info in known):
+        said += f" No installed distribution {owner!r} has {_a(kind)}: is it installed?"
+    listing = f"  `genrec plugins --kind {kind}` lists all {len(known)}."
+    if not hint and not elsewhere:
+        said += f" There are: {', '.join(names)}."
+    return UnknownComponent(said + listing, kind=kind, name=name, known=tuple(names))
+
+
+def load(kind: str, name: str) -> type[Any]:
+    """The class of that name, imported and checked: a subclass of the kind's contract, complete, of our number.
+
+    BrokenComponent (its own cause chained) if it cannot be imported or is no such class; ContractMismatch if it was
+    written for another contract number; and what `find` raises.
+    """
+    info = find(kind, name)
+    module, _, attribute = info.target.partition(":")
+    if not module or not attribute:
+        raise _broken(info, f"entry point {info.target!r} is not of the form module:Class")
+    try:
+        found: Any = importlib.import_module(module)
+        for part in attribute.split("."):
+            found = getattr(found, part)
+    except (Exception, SystemExit) as error:
+        raise _broken(info, f"{type(error).__name__}: {error}") from error
+    _check_class(info, found)
+    return found  # type: ignore[no-any-return]
+
+
+def _check_class(info: ComponentInfo, found: Any) -> None:
+    from genrec_bench.host import contracts  # here: listing needs no NumPy
+
+    wanted: type[contracts.Component] = getattr(contracts, info.kind.capitalize())
+    if not (isinstance(found, type) and issubclass(found, wanted)):
+        raise _broken(info, f"{info.target} is no subclass of genrec_bench.host.contracts.{wanted.__name__}")
+    if found.contract != contracts.CONTRACT:
+        newer = isinstance(found.contract, int) and found.contract > contracts.CONTRACT
+        remedy = "Upgrade genrec-bench" if newer else f"Upgrade {info.distribution}"
+        raise ContractMismatch(
+            f"{info.kind} {info.name!r} ({info.distribution} {info.version}) is written for contract "
+            f"{found.contract}, this genrec-bench has {contracts.CONTRACT}. {remedy}.",
+            kind=info.kind,
+            name=info.name,
+            distribution=info.distribution,
+            theirs=found.contract,
+            ours=contracts.CONTRACT,
+        )
+    if inspect.isabstract(found):
+        missing = ", ".join(sorted(found.__abstractmethods__))
+        raise _broken(info, f"{info.target} does not implement {missing}")
+    if not isinstance(found.needs, (set, frozenset, property)):
+        raise _broken(info, f"{info.target}.needs is no set: {found.needs!r:.60}")
+    if not (isinstance(found.Config, type) and dataclasses.is_dataclass(found.Config)):
+        raise _broken(info, f"{info.target}.Config is no dataclass")
+
+
+def _broken(info: ComponentInfo, why: str) -> BrokenComponent:
+    return BrokenComponent(
+        f"{info.kind} {info.name!r} ({info.distribution} {info.version}) cannot be loaded: {why}. "
+        f"Reinstall or upgrade {info.distribution}; --debug shows where it failed.",
+        kind=info.kind,
+        name=info.name,
+        distribution=info.distribution,
+    )
+
+
+def code_digest(info: ComponentInfo) -> str:
+    """SHA-256 of the code behind a component: all .py files of its top-level package, nothing imported.
+
+    Caches are keyed by it and records carry it. Parts of this package that cannot move a number are left out.
+    BrokenComponent if the package is not there.
+    """
+    package = info.target.partition(":")[0].partition(".")[0]
+    try:
+        return modules.digest_package(package, without=CANNOT_MOVE_A_NUMBER.get(package, ()))
+    except modules.NotThere as error:
+        raise _broken(info, str(error)) from error
+
+
+def engine_digest() -> str:
+    """SHA-256 of this package's own code, as far as it can move a number: what every component runs on."""
+    return modules.digest_package("genrec_bench", without=CANNOT_MOVE_A_NUMBER["genrec_bench"])
+
+
+def check(info: ComponentInfo, timeout: float = CHECK_SECONDS) -> str:
+    """Load a component in a process of its own: `ok`, or what went wrong in one line.
+
+    A component that crashes, hangs or exits takes that process down, not this one.
+    """
+    code = "import sys; from genrec_bench.host.registry import report; sys.exit(report(*sys.argv[1:]))"
+    name = f"{info.distribution}:{info.name}"
+    try:
+        done = subprocess.run(
+            [sys.executable, "-P", "-c", code, info.kind, name],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=timeout,
+            stdin=subprocess.DEVNULL,
+        )
+    except subprocess.TimeoutExpired:
+        return f"broken: not loaded within {timeout:g} s"
+    if done.returncode == 0:
+        return "ok"
+    lines = done.stderr.strip().splitlines()
+    if done.returncode < 0:
+        return f"broken: its process was killed by signal {-done.returncode}"
+    return f"broken: {lines[-1] if lines else f'its process ended with exit code {done.returncode}'}"
+
+
+def report(kind: str, name: str) -> str | None:
+    """What `check` runs: None if the component loads, else the reason in one line."""
+    try:
+        load(kind, name)
+    except GenrecError as error:
+        cause = error.__cause__ or error
+        return " ".join(f"{type(cause).__name__}: {cause}".split())
+    return None
+
+
+def _normalised(distribution: str) -> str:
+    return re.sub(r"[-_.]+", "-", distribution).lower()
+
+
+def _a(kind: str) -> str:
+    return f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"

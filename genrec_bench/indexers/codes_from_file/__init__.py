@@ -1,0 +1,1 @@
+"""Codes read from a file."""

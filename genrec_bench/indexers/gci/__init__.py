@@ -1,0 +1,1 @@
+"""Graph collaborative indexing (GCI): quantised LightGCN embeddings become codes."""

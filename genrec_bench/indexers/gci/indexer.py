@@ -1,0 +1,187 @@
+"""Graph collaborative indexing (GCI).
+
+Embeds the training graph of users and items with a graph convolution network (`lightgcn`) and quantises the embeddings
+with K-Means (`quantise`): nodes that mean the same to the graph share code tokens. Knows nothing of models: interactions
+in, codes out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from genrec_bench.core.arrays import Float32, Int32
+from genrec_bench.core.codes import Index, TokenScope, add_suffix
+from genrec_bench.core.progress import Tick
+from genrec_bench.core.sequences import TrainView
+from genrec_bench.host.contracts import Context, Indexer
+from genrec_bench.indexers.gci.lightgcn import Embeddings, train_embeddings
+from genrec_bench.indexers.gci.quantise import (
+    POINTS,
+    KMeans,
+    hierarchical,
+    import_faiss,
+    product,
+    residual,
+)
+
+Variant = Literal["joint", "separate"]
+Quantiser = Literal["product", "residual", "hierarchical"]
+
+
+@dataclass(frozen=True)
+class GraphConfig:
+    """Options of GCI. ValueError for sizes that make no codes."""
+
+    variant: Variant = "joint"  # codebooks of users and items: one for both | one each
+    quantiser: Quantiser = "product"  # a codebook per slice of the embedding | per residual | recursive clusters
+    levels: int = 4  # product, residual: code tokens before the suffix level; product needs a divisor of embedding_size
+    codebook_size: int = 32  # product, residual: codewords per level
+    clusters: int = 20  # hierarchical: clusters per split
+    leaf_size: int = 100  # hierarchical: stop splitting at this many nodes
+    max_levels: int = 8  # hierarchical: levels of clusters at most, before the suffix level
+    normalise: bool = True  # scale every embedding to length 1 first, so that popularity does not decide the cluster
+    embedding_size: int = 64  # numbers per user and item
+    layers: int = 3  # steps of propagation through the graph
+    epochs: int = 100  # passes over the training events at most
+    patience: int = 10  # stop after this many epochs without a better held-out score
+    learning_rate: float = 0.01  # Adam's
+    batch_size: int = 8192  # training events per step
+    weight_decay: float = 1e-4  # pull of the embeddings in a batch towards zero
+    token_scope: TokenScope = "level"  # which equal labels are one token: of one level, anywhere, or below one path
+
+    def __post_init__(self) -> None:
+        least = dict.fromkeys(
+            ("levels", "leaf_size", "max_levels", "embedding_size", "epochs", "patience", "batch_size"), 1
+        )
+        for name, low in {**least, "codebook_size": 2, "clusters": 2, "layers": 0}.items():
+            if getattr(self, name) < low:
+                raise ValueError(f"{name} must be at least {low}, not {getattr(self, name)}")
+        if self.learning_rate <= 0 or self.weight_decay < 0:
+            raise ValueError("learning_rate must be above 0, and weight_decay not below")
+        if self.quantiser == "product" and self.embedding_size % self.levels:
+            raise ValueError(
+                f"embedding_size {self.embedding_size} cannot be cut into {self.levels} equal slices (levels)"
+            )
+
+
+class GraphIndexer(Indexer):
+    """Codes from K-Means over LightGCN embeddings: the GCI of LightLM's paper (Mei and Zhang 2023, arXiv 2310.17488).
+
+    The paper says GCN and K-Means; the released files hold rounded matrix-factorisation embeddings of unknown training
+    data. This is the paper's, on training events only. Which network, which sizes and `normalise` are ours. Users and
+    items are told apart among themselves: a suffix level numbers the items (or users) that share a code.
+    """
+
+    Config = GraphConfig
+    search_space: Mapping[
+        str, Any
+    ] = {  # of the product and residual quantisers; every size can be cut into every levels
+        "levels": [2, 4, 8],
+        "codebook_size": (8, 256, "log"),
+        "embedding_size": [32, 64, 128],
+    }
+
+    def ready(self) -> None:
+        import_faiss("gci")
+
+    def build(self, train: TrainView, ctx: Context) -> Index:
+        """Codes of all items and users. The same input and seed give the same codes whatever the number of threads.
+
+        NeedsMissing if faiss cannot be imported. With a CUDA device and a faiss that can use it, K-Means runs there, and
+        its codes may differ from the CPU's.
+        """
+        faiss = import_faiss("gci")
+        config: GraphConfig = self.config
+        with threadpool_limits(1):
+            found = train_embeddings(
+                train,
+                ctx,
+                size=config.embedding_size,
+                layers=config.layers,
+                epochs=config.epochs,
+                learning_rate=config.learning_rate,
+                batch_size=config.batch_size,
+                weight_decay=config.weight_decay,
+                patience=config.patience,
+            )
+            means = KMeans(faiss, int(np.random.default_rng([ctx.seed, 1]).integers(2**31 - 1)), ctx.device)
+            item_labels, user_labels = self._labels(found, means, ctx)
+        items, item_collisions = add_suffix(item_labels)
+        users, user_collisions = add_suffix(user_labels)
+        return Index.from_labels(
+            items,
+            users,
+            scope=config.token_scope,
+            shared_alphabet=config.variant == "joint",
+            collision_rate=item_collisions,
+            info={
+                "method": "gci",
+                "variant": config.variant,
+                "quantiser": config.quantiser,
+                "user_codes": "graph",
+                "seed_moves": "start and negatives of the embedding, start of K-Means",
+                "embedding": _embedding_facts(config, found),
+                "collision_rates": {"items": item_collisions, "users": user_collisions},
+                "level_sizes": {"items": level_sizes(items), "users": level_sizes(users)},
+                "points_per_cluster": POINTS,
+                "faiss": faiss.__version__,
+                "clustered_on": "gpu" if means.on_gpu else "cpu",
+            },
+        )
+
+    def _labels(self, found: Embeddings, means: KMeans, ctx: Context) -> tuple[Int32, Int32]:
+        """Label rows of items and of users; rows that are equal are not told apart yet."""
+        sides = [found.users, found.items]
+        if self.config.normalise:
+            sides = [unit_length(side) for side in sides]
+        if self.config.variant == "joint":
+            sides = [np.concatenate(sides)]
+        nodes = len(found.users) + len(found.items)
+        tree = self.config.quantiser == "hierarchical"
+        total, unit = (nodes, "nodes") if tree else (len(sides) * self.config.levels, "codebooks")
+        with ctx.progress.phase("clustering", total=total, unit=unit) as tick:
+            rows = [self._quantise(side, means, tick) for side in sides]
+        if self.config.variant == "joint":
+            rows = np.split(rows[0], [len(found.users)])
+        users, items = (_trimmed(side) for side in rows)
+        return items, users
+
+    def _quantise(self, points: Float32, means: KMeans, tick: Tick) -> Int32:
+        config = self.config
+        if config.quantiser == "hierarchical":
+            return hierarchical(points, config.clusters, config.leaf_size, config.max_levels, means, tick)
+        cut = product if config.quantiser == "product" else residual
+        return cut(points, config.levels, config.codebook_size, means, tick)
+
+
+def unit_length(rows: Float32) -> Float32:
+    """Every row divided by its length; rows of zeros stay."""
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    return (rows / np.where(lengths > 0, lengths, 1)).astype(np.float32)
+
+
+def level_sizes(labels: Int32) -> list[int]:
+    """How many different labels each level has, the suffix level included."""
+    return [len(np.unique(column[column >= 0])) for column in labels.T]
+
+
+def _trimmed(labels: Int32) -> Int32:
+    """Without levels that no row reaches: the other side's paths may be longer."""
+    return labels[:, : int((labels >= 0).any(axis=0).sum())]
+
+
+def _embedding_facts(config: GraphConfig, found: Embeddings) -> dict[str, Any]:
+    return {
+        "network": "LightGCN",
+        "size": config.embedding_size,
+        "layers": config.layers,
+        "epochs": found.epochs,
+        "best_epoch": found.best_epoch,
+        "held_out_users": found.held_out,
+        "held_out_ndcg@10": found.score,
+    }

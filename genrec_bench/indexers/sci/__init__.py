@@ -1,0 +1,1 @@
+"""Spectral collaborative indexing (SCI): clusters of a co-occurrence graph become codes."""

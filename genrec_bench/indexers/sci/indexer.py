@@ -1,0 +1,186 @@
+"""Spectral collaborative indexing (SCI).
+
+Items bought together share a prefix. Builds the training co-occurrence graph, splits it by spectral clustering until a
+cluster holds at most `leaf_size` nodes, and numbers the members of each leaf. Knows nothing of models: interactions in,
+codes out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from genrec_bench.core.arrays import Int32
+from genrec_bench.core.codes import (
+    Index,
+    TokenScope,
+    add_suffix,
+    row_groups,
+)
+from genrec_bench.core.progress import Tick
+from genrec_bench.core.sequences import TrainView
+from genrec_bench.host.contracts import Context, Indexer
+from genrec_bench.indexers.digits import random_user_labels, sequential_labels
+from genrec_bench.indexers.sci.cooccurrence import meetings
+from genrec_bench.indexers.sci.graphs import (
+    check_method,
+    graph_facts,
+    items_of,
+    joint_of,
+    library_of,
+    seed_moves,
+    users_of,
+)
+from genrec_bench.indexers.sci.spectral import Method
+from genrec_bench.indexers.sci.tree import AnyGraph, Tree, grow
+
+Variant = Literal["joint", "separate", "items", "users"]
+
+
+@dataclass(frozen=True)
+class SpectralConfig:
+    """Options of SCI; the defaults are the paper's. ValueError for sizes that cannot be split."""
+
+    variant: Variant = "joint"  # one graph of users and items | one each | items only | users only
+    clusters: int = 50  # clusters per split
+    leaf_size: int = 100  # stop splitting at this many nodes
+    max_levels: int = 8  # levels of clusters at most, before the suffix level
+    balance: bool = False  # joint: scale the user and item blocks to the weight of the user-item block
+    method: Method = (
+        "auto"  # dense up to 1,500 nodes, sparse above, randomised for graphs above 100,000 | always that one
+    )
+    token_scope: TokenScope = "level"  # which equal labels are one token: of one level, anywhere, or below one path
+
+    def __post_init__(self) -> None:
+        for name, least in (("clusters", 2), ("leaf_size", 1), ("max_levels", 1)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be at least {least}, not {getattr(self, name)}")
+        if self.balance and self.variant != "joint":
+            raise ValueError(f"balance needs variant=joint: {self.variant!r} has one block per graph")
+
+
+class SpectralIndexer(Indexer):
+    """Codes from recursive spectral clustering of co-occurrence: LightLM's SCI (Mei and Zhang 2023, arXiv 2310.17488).
+
+    `variant`: `joint` clusters users and items together, in one alphabet (SCI-CoUI); `separate` clusters each alone
+    (SCI-UI); `items` gives users random codes (SCI-I has their plain numbers); `users` gives items sequential codes
+    (SCI-U). Departures from the released code, all on purpose: no held-out event enters a graph, users have one
+    numbering, both orders of a pair add up, and nodes without edges get even clusters of their own.
+
+    The method itself draws nothing at random: `ctx.seed` moves the start of the sparse solver, which shows in the codes
+    only where eigenvalues tie, and the random user codes of `items`.
+
+    The paper's method ends where its graph does not fit. A graph of more than 100,000 nodes, or of more edges than are
+    written down, is split without it (`method=randomised`): eigenvectors that are nearly the leading ones, and K-Means.
+    `method=metis` makes balanced clusters instead, and needs the extra `metis`. The record says which it was.
+    """
+
+    Config = SpectralConfig
+    search_space: Mapping[str, Any] = {
+        "clusters": (5, 100, "log"),
+        "leaf_size": (20, 400, "log"),
+        "balance": [False, True],
+    }
+
+    def ready(self) -> None:
+        check_method(self.config.method)
+
+    def fingerprint(self) -> str:
+        """The version of METIS where it is asked for, so that another one makes another index."""
+        return library_of(self.config.method)
+
+    def build(self, train: TrainView, ctx: Context) -> Index:
+        """Codes of all items and users. The same input and seed give the same codes whatever the number of threads."""
+        config: SpectralConfig = self.config
+        graphs = self._graphs(train)
+        nodes = sum(graph.shape[0] for graph in graphs.values())
+        with threadpool_limits(1), ctx.progress.phase("clustering", total=nodes, unit="nodes") as tick:
+            trees = {name: self._grow(graph, ctx, tick) for name, graph in graphs.items()}
+        items, users, collisions = self._labels(trees, train, ctx)
+        facts = {name: tree_facts(trees[name], graph, config.method) for name, graph in graphs.items()}
+        if config.variant == "joint":
+            facts["joint"]["mixed_level1"] = mixed_clusters(trees["joint"], train.n_users)
+        return Index.from_labels(
+            items,
+            users,
+            scope=config.token_scope,
+            shared_alphabet=config.variant == "joint",
+            collision_rate=collisions,
+            info={
+                "method": "sci",
+                "variant": config.variant,
+                "clusters": config.clusters,
+                "leaf_size": config.leaf_size,
+                "balance": config.balance,
+                "user_codes": "random" if config.variant == "items" else "spectral",
+                "item_codes": "sequential" if config.variant == "users" else "spectral",
+                "seed_moves": seed_moves(graphs) + (", user codes" if config.variant == "items" else ""),
+                "graphs": facts,
+            },
+        )
+
+    def _graphs(self, train: TrainView) -> dict[str, AnyGraph]:
+        met, variant, method = meetings(train), self.config.variant, self.config.method
+        if variant == "joint":
+            return {"joint": joint_of(met, method, self.config.balance)}
+        made: dict[str, AnyGraph] = {}
+        if variant in ("separate", "items"):
+            made["items"] = items_of(met, method)
+        if variant in ("separate", "users"):
+            made["users"] = users_of(met, method)
+        return made
+
+    def _grow(self, graph: AnyGraph, ctx: Context, tick: Tick) -> Tree:
+        config = self.config
+        return grow(
+            graph,
+            clusters=config.clusters,
+            leaf_size=config.leaf_size,
+            max_levels=config.max_levels,
+            method=config.method,
+            rng=ctx.rng,
+            tick=tick,
+        )
+
+    def _labels(self, trees: dict[str, Tree], train: TrainView, ctx: Context) -> tuple[Int32, Int32, float]:
+        """Unique label rows of items and of users, and the share of items that needed the suffix."""
+        if "joint" in trees:
+            labels = trees["joint"].labels
+            rows, _ = add_suffix(labels)
+            suffixed = (rows >= 0).sum(axis=1) > (labels >= 0).sum(axis=1)
+            return rows[train.n_users :], rows[: train.n_users], float(suffixed[train.n_users :].mean())
+        if "items" in trees:
+            items, collisions = add_suffix(trees["items"].labels)
+        else:
+            items, collisions = sequential_labels(train), 0.0
+        if "users" in trees:
+            users, _ = add_suffix(trees["users"].labels)
+        else:
+            users = random_user_labels(train.n_users, ctx.rng)
+        return items, users, collisions
+
+
+def tree_facts(tree: Tree, graph: AnyGraph, method: Method) -> dict[str, Any]:
+    """What the record tells of one clustering: the graph's size, how it was split, and what came out."""
+    leaves = row_groups(tree.labels)[1]
+    level1 = np.bincount(tree.labels[:, 0])
+    return {
+        **graph_facts(graph, method),
+        "isolated_nodes": tree.isolated_nodes,
+        "splits": tree.splits,
+        "levels": tree.labels.shape[1],
+        "leaves": len(leaves),
+        "largest_leaf": int(leaves.max()),
+        "clusters_level1": len(level1),
+        "largest_level1": int(level1.max()),
+    }
+
+
+def mixed_clusters(tree: Tree, n_users: int) -> int:
+    """How many first-level clusters hold both users (the first `n_users` nodes) and items."""
+    level1 = tree.labels[:, 0]
+    return len(np.intersect1d(level1[:n_users], level1[n_users:]))

@@ -1,0 +1,123 @@
+"""What a decoder emitted, and what is left of it: generations to ranked lists, and the shares that were dropped.
+
+Nothing is ever filled in: a list that lost places stays short (protocol P11). Knows no model and no code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from genrec_bench.core.arrays import (
+    PAD,
+    Bool,
+    Int32,
+    Ragged,
+)
+from genrec_bench.core.rankings import NO_HYPOTHESIS, Generations, Ranking
+from genrec_bench.protocol.constants import KS
+
+CERTAIN = 1e-5  # by how much the k-th score must exceed the bound: scores of equal sums may differ by rounding
+
+
+def contained(items: Int32, rows: Ragged) -> Bool:
+    """Whether `items[i, j]` occurs in row `i` of `rows`; empty places (below 0) never do. Shaped like `items`."""
+    if len(rows) != len(items):
+        raise ValueError(f"{len(items)} lists beside {len(rows)} rows of items")
+    span = 1 + max(int(items.max(initial=0)), int(rows.values.max(initial=0)))
+    keys = np.arange(len(items), dtype=np.int64)[:, None] * span + items
+    known = np.sort(rows.rows * span + rows.values)  # nearly sorted already, as are the keys that are looked up
+    if not len(known):
+        return np.zeros(items.shape, np.bool_)
+    found: Bool = known[np.minimum(np.searchsorted(known, keys), len(known) - 1)] == keys
+    return (items >= 0) & found
+
+
+def repeated(items: Int32) -> Bool:
+    """Whether `items[i, j]` already stood further left in row `i`; empty places never count."""
+    order = np.argsort(items, axis=1, kind="stable")
+    ordered = np.take_along_axis(items, order, axis=1)
+    again = np.zeros(items.shape, np.bool_)
+    np.put_along_axis(again, order[:, 1:], (ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] >= 0), axis=1)
+    return again
+
+
+def ranking_from(generations: Generations, *, depth: int, exclude: Ragged | None = None) -> Ranking:
+    """The ranked lists that `depth` places allow: hypotheses that are no item, an item again, or one of `exclude`'s
+    (per case, items) are dropped; the order is kept, equal scores stand by item number, short lists stay short.
+    """
+    items, scores = generations.items, generations.scores
+    keep = (items >= 0) & ~repeated(items)
+    if exclude is not None:
+        keep &= ~contained(items, exclude)
+    order = np.lexsort((items, -scores, ~keep), axis=1)[:, :depth]
+    kept = np.take_along_axis(keep, order, axis=1)
+    return Ranking(
+        items=np.where(kept, np.take_along_axis(items, order, axis=1), PAD).astype(np.int32),
+        scores=np.where(kept, np.take_along_axis(scores, order, axis=1), -np.inf).astype(np.float32),
+        depth=depth,
+    )
+
+
+def validity(generations: Generations, history: Ragged, ks: Sequence[int] = KS) -> dict[str, Any]:
+    """What the raw hypotheses are worth, before anything is dropped; `history` lists each case's own items.
+
+    Every emitted hypothesis is counted once: no catalogue item, else a repeat within its list, else an item the user
+    already has, else good. `hallucination_rate`, `duplicate_rate` and `seen_rate` are the first three as shares of
+    `emitted` (None if nothing was emitted), `dropped` the same as counts; `fill@k` is the share of places 1 to k that
+    good hypotheses fill. `certified@10` is the share of cases whose ten best good hypotheses are proven to be the ten
+    best items: log-probabilities only fall, so nothing beats the tenth once it scores above the best that was discarded.
+    """
+    items = generations.items
+    emitted = int((items != NO_HYPOTHESIS).sum())
+    foreign = (items < 0) & (items != NO_HYPOTHESIS)
+    again = repeated(items)
+    seen = contained(items, history) & ~again
+    dropped = {"non_items": int(foreign.sum()), "duplicates": int(again.sum()), "seen": int(seen.sum())}
+    good = (items >= 0) & ~again & ~seen
+    shares = {name: count / emitted if emitted else None for name, count in dropped.items()}
+    return {
+        "hallucination_rate": shares["non_items"],
+        "duplicate_rate": shares["duplicates"],
+        "seen_rate": shares["seen"],
+        "emitted": emitted,
+        **_fill(good.sum(axis=1), ks),
+        "certified@10": float(certified(generations, good, 10).mean()) if len(good) else None,
+        "dropped": dropped,
+    }
+
+
+def certified(generations: Generations, good: Bool, k: int) -> Bool:
+    """Per case, `(n,)`: whether the k-th best good hypothesis scores above `bound`, or nothing was discarded at all.
+
+    `good` is shaped like `generations.items`. A `bound` of +inf is a decoder's word that it can prove nothing.
+    """
+    scores = np.where(good, generations.scores, -np.inf)
+    kth = -np.sort(-scores, axis=1)[:, k - 1] if scores.shape[1] >= k else np.full(len(scores), -np.inf)
+    sure: Bool = (kth > generations.bound + CERTAIN) | np.isneginf(generations.bound)
+    return sure
+
+
+def validity_of_ranking(ranking: Ranking, history: Ragged, ks: Sequence[int] = KS) -> dict[str, Any]:
+    """The same keys for a system that ranks items instead of generating codes.
+
+    It can neither invent an item nor repeat one, so those two rates, and their counts, are None: nobody measured them.
+    """
+    listed, seen = ranking.items >= 0, contained(ranking.items, history)
+    emitted = int(listed.sum())
+    return {
+        "hallucination_rate": None,
+        "duplicate_rate": None,
+        "seen_rate": int(seen.sum()) / emitted if emitted else None,
+        "emitted": emitted,
+        **_fill((listed & ~seen).sum(axis=1), ks),
+        "certified@10": None,
+        "dropped": {"non_items": None, "duplicates": None, "seen": int(seen.sum())},
+    }
+
+
+def _fill(good: Any, ks: Sequence[int]) -> dict[str, float | None]:
+    """`fill@k` from the number of good places per case, `(n,)`."""
+    return {f"fill@{k}": int(np.minimum(good, k).sum()) / (k * len(good)) if len(good) else None for k in ks}

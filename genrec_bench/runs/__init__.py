@@ -1,0 +1,1 @@
+"""The life of one run: spec, plan, index, training, decoding, scoring, record."""

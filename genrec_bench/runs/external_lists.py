@@ -1,0 +1,275 @@
+"""Ranked lists that somebody else made, from a CSV, TSV or Parquet file: read, and held to the data they claim to rank.
+
+One row per listed item: `user`, `item`, and `rank` (1 is best) or `score` (larger is better), in the data's own ids. Every
+fault is one sentence that counts it and shows the first few. Nothing is repaired, and nothing is filled in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from genrec_bench.core.arrays import (
+    PAD,
+    Bool,
+    Float32,
+    Int32,
+    Int64,
+    Text,
+    spread,
+)
+from genrec_bench.core.events import Interactions
+from genrec_bench.core.rankings import Ranking
+from genrec_bench.core.sequences import Queries
+from genrec_bench.data.tables import (
+    Float64,
+    Format,
+    Table,
+    column_names,
+    read_table,
+)
+from genrec_bench.errors import DataError
+from genrec_bench.protocol.constants import KS, LIST_DEPTH, Policy
+from genrec_bench.protocol.validity import contained
+
+SUFFIXES: dict[str, Format] = {".csv": "csv", ".parquet": "parquet", ".pq": "parquet", ".tsv": "tsv"}
+NAMES = {"user": ("user", "user_id"), "item": ("item", "item_id"), "rank": ("rank",), "score": ("score",)}
+SHOWN = 3  # examples of a fault
+
+
+@dataclass(frozen=True)
+class GivenLists:
+    """The lists of a file by history policy, one per test case, and how many items the file lists for each case."""
+
+    rankings: dict[str, Ranking]
+    lengths: Int64
+
+
+def read_given(path: Path, data: Interactions, queries: Queries, policy: Policy, allow_missing: bool) -> GivenLists:
+    """Read and check the lists in `path` for the cases `queries`, and cut them to the protocol's depth.
+
+    `policy` says what the lists are: `mask`, they hold none of the user's own items (training and validation); or `keep`,
+    nobody looked at that. Lists of policy `keep` give those of `mask` too, without the user's items: shorter, never filled
+    up. A user without a list has an empty one, if `allow_missing`. DataError for whatever does not fit.
+    """
+    if not path.exists():
+        raise DataError(f"{path}: there is no such file; paths count from {Path.cwd()}", path=path)
+    table = read_table(path, _format(path), _columns(path))
+    columns = dict(zip(_roles(path), table.columns, strict=True))
+    users = _numbers(table, columns["user"], data.user_ids, "user")
+    items = _numbers(table, columns["item"], data.item_ids, "item")
+    case_of = np.full(data.n_users, -1, np.int64)
+    case_of[queries.user] = np.arange(len(queries))
+    cases = case_of[users]
+    name = _namer(data, users, items)
+    _refuse(
+        path, cases < 0, lambda row: f"user {name(row)[0]}", "a list of a user without a test case", "drop it", "row"
+    )
+    order, values = _ordered(table, columns, cases, lambda row: name(row)[0])
+    cases, items = cases[order], items[order]
+    again = _again(cases, items)
+    told = _namer(data, users[order], items)
+    say = lambda row: "user {}: item {}".format(*told(row))  # noqa: E731
+    _refuse(path, again, say, "an item listed a second time for one user", "list each item once", "row")
+    listed = np.bincount(cases, minlength=len(queries))
+    _check_missing(path, listed, data.user_ids[queries.user], allow_missing)
+    full = _ranking(cases, items, _places(cases, values[order]), listed)
+    own = contained(full.items, queries.history)
+    if policy == "mask":
+        _refuse(
+            path,
+            own[cases, spread(np.zeros(len(listed), np.int64), _offsets(listed))],
+            say,
+            "an item that the user already has in training or validation",
+            "drop such rows, or give longer lists with --policy keep",
+            "row",
+        )
+        return GivenLists({"mask": _cut(full)}, listed)
+    return GivenLists({"mask": _cut(_without(full, own)), "keep": _cut(full)}, listed)
+
+
+def warnings(lengths: Int64, name: str) -> list[str]:
+    """What a reader of the numbers has to know about lists made elsewhere, from how many items each case has."""
+    longest, cases = int(lengths.max(initial=0)), len(lengths)
+    missing, short = int((lengths == 0).sum()), int(((lengths > 0) & (lengths < max(KS))).sum())
+    said = []
+    if longest < max(KS):
+        depths = ", ".join(str(k) for k in KS if k > longest)
+        said.append(f"the lists of {name} end after {longest} items: what they miss at {depths} nobody ranked")
+    elif short:
+        said.append(
+            f"{short} of {cases} users have a list of fewer than {max(KS)} items by {name}: what it lacks is missed"
+        )
+    if missing:
+        said.append(f"{missing} of {cases} users have no list by {name} and count as missed")
+    return said
+
+
+def _format(path: Path) -> Format:
+    try:
+        return SUFFIXES[path.suffix.lower()]
+    except KeyError:
+        known = ", ".join(SUFFIXES)
+        raise DataError(f"{path}: lists come in files that end in {known}; rename or convert it", path=path) from None
+
+
+def _roles(path: Path) -> dict[str, str]:
+    """The columns to read by what they are; DataError if one is missing."""
+    known = column_names(path, _format(path))
+    found = {role: name for role, names in NAMES.items() for name in reversed(names) if name in known}
+    if "user" not in found or "item" not in found or not {"rank", "score"} & set(found):
+        raise DataError(
+            f"{path}: lists need the columns user, item, and rank (1 is best) or score (larger is better); its columns: "
+            f"{', '.join(known)}",
+            path=path,
+        )
+    return found
+
+
+def _columns(path: Path) -> list[str]:
+    return list(_roles(path).values())
+
+
+def _numbers(table: Table, column: str, known: Text, what: str) -> Int32:
+    """A column of external ids as the data's numbers, `(n,)`."""
+    codes, ids = table.ids(column)
+    order = np.argsort(known)
+    at = np.minimum(np.searchsorted(known[order], ids), len(known) - 1)
+    numbers = np.where(known[order][at] == ids, order[at], -1)
+    strangers = [repr(str(each)) for each in ids[numbers < 0]]
+    if strangers:
+        one = f"{what}s are" if len(strangers) > 1 else f"{what} is"
+        raise DataError(
+            f"{table.path}: {len(strangers)} {one} not in the data: {_few(strangers)}; use the data's own ids (such as "
+            f"{str(known[0])!r}), and drop what the data set leaves out",
+            path=table.path,
+        )
+    return numbers[codes].astype(np.int32)
+
+
+def _ordered(table: Table, columns: dict[str, str], cases: Int64, user: Callable[[int], str]) -> tuple[Int64, Float64]:
+    """Rows by case, best first; and each row's score as the file has it, or the rank negated where it has none.
+
+    DataError where ranks are not 1, 2, 3, ... for a user, or scores rise along the ranks.
+    """
+    path = table.path
+    scores = table.floats(columns["score"]) if "score" in columns else None
+    if "rank" not in columns:
+        assert scores is not None
+        return np.lexsort((-scores, cases)), scores
+    ranks = table.whole_numbers(columns["rank"], "ranks count from 1")
+    order = np.lexsort((ranks, cases))
+    first = np.searchsorted(cases[order], cases[order])
+    wrong = np.zeros(len(order), np.bool_)
+    wrong[order] = ranks[order] != np.arange(len(order)) - first + 1
+    _refuse(
+        path,
+        _first_of_each(wrong, cases, order),
+        lambda row: f"user {user(row)} has {_fault_of(np.sort(ranks[cases == cases[row]]))}",
+        "ranks with gaps or repeats",
+        "number each user's items 1, 2, 3, ...",
+    )
+    if scores is None:
+        return order, -ranks.astype(np.float64)
+    rises = np.zeros(len(order), np.bool_)
+    rises[order[1:]] = (np.diff(scores[order]) > 0) & (np.diff(cases[order]) == 0)
+    _refuse(
+        path,
+        _first_of_each(rises, cases, order),
+        lambda row: f"user {user(row)} at rank {ranks[row]}",
+        "scores that rise along the ranks",
+        "give ranks or scores only, or a score that is larger for the better item",
+    )
+    return order, scores
+
+
+def _fault_of(ranks: Int64) -> str:
+    """What is wrong with one user's sorted ranks, which are not 1, 2, 3, ..."""
+    at = int(np.argmax(ranks != np.arange(1, len(ranks) + 1)))
+    if ranks[at] < 1:
+        return f"rank {ranks[at]}"
+    return f"rank {ranks[at]} twice" if at and ranks[at] == ranks[at - 1] else f"rank {ranks[at]}, but no rank {at + 1}"
+
+
+def _places(cases: Int64, values: Float64) -> Float32:
+    """Scores of sorted rows that a float32 keeps apart where `values` differ: minus the number of better values of the case."""
+    new = np.ones(len(cases), np.bool_)
+    new[1:] = (np.diff(values) != 0) | (np.diff(cases) != 0)
+    place = np.cumsum(new)
+    return (place[np.searchsorted(cases, cases)] - place).astype(np.float32)
+
+
+def _first_of_each(flags: Bool, cases: Int64, order: Int64) -> Bool:
+    """The first flagged row of each case, in `order`."""
+    rows = order[flags[order]]
+    found = np.zeros(len(flags), np.bool_)
+    found[rows[np.unique(cases[rows], return_index=True)[1]]] = True
+    return found
+
+
+def _again(cases: Int64, items: Int32) -> Bool:
+    """Whether a row's case and item stood in an earlier row."""
+    again = np.ones(len(cases), np.bool_)
+    again[np.unique(cases * (int(items.max(initial=0)) + 1) + items, return_index=True)[1]] = False
+    return again
+
+
+def _check_missing(path: Path, listed: Int64, users: Text, allowed: bool) -> None:
+    without = [repr(str(user)) for user in users[listed == 0]]
+    if without and not allowed:
+        raise DataError(
+            f"{path}: {len(without)} of {len(users)} test users have no list: {_few(without)}; add theirs, or count them as "
+            "empty lists with --allow-missing",
+            path=path,
+        )
+
+
+def _ranking(cases: Int64, items: Int32, scores: Float32, listed: Int64) -> Ranking:
+    """Flat rows, sorted by case and place, as one ranking of full length."""
+    shape = len(listed), int(listed.max(initial=0))
+    table, values = np.full(shape, PAD, np.int32), np.full(shape, -np.inf, np.float32)
+    places = spread(np.zeros(len(listed), np.int64), _offsets(listed))
+    table[cases, places], values[cases, places] = items, scores
+    return Ranking(table, values, shape[1])
+
+
+def _offsets(lengths: Int64) -> Int64:
+    return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+
+
+def _without(ranking: Ranking, dropped: Bool) -> Ranking:
+    """The lists without what is `dropped`; what follows moves up."""
+    gone = dropped | (ranking.items < 0)
+    order = np.argsort(gone, axis=1, kind="stable")
+    left = ~np.take_along_axis(gone, order, axis=1)
+    items, scores = (np.take_along_axis(values, order, axis=1) for values in (ranking.items, ranking.scores))
+    return Ranking(
+        np.where(left, items, PAD).astype(np.int32), np.where(left, scores, -np.inf).astype(np.float32), ranking.depth
+    )
+
+
+def _cut(ranking: Ranking) -> Ranking:
+    """At most the protocol's places, as every baseline is asked for."""
+    depth = min(ranking.depth, LIST_DEPTH)
+    return Ranking(ranking.items[:, :depth], ranking.scores[:, :depth], depth)
+
+
+def _namer(data: Interactions, users: Int32, items: Int32) -> Callable[[int], tuple[str, str]]:
+    return lambda row: (repr(str(data.user_ids[users[row]])), repr(str(data.item_ids[items[row]])))
+
+
+def _refuse(path: Path, wrong: Bool, say: Callable[[int], str], what: str, advice: str, unit: str = "user") -> None:
+    """DataError if any row is `wrong`: how many, the first few, and what to do."""
+    rows = np.flatnonzero(wrong)
+    if len(rows):
+        shown = _few([say(int(row)) for row in rows[:SHOWN]], more=len(rows) > SHOWN)
+        count = f"{len(rows)} {unit}{'s' if len(rows) > 1 else ''}"
+        raise DataError(f"{path}: {what} ({count}): {shown}; {advice}", path=path)
+
+
+def _few(values: Iterable[str], most: int = SHOWN, more: bool = False) -> str:
+    values = list(values)
+    return ", ".join(values[:most]) + (", ..." if more or len(values) > most else "")

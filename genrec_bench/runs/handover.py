@@ -1,0 +1,177 @@
+"""What components hand back, held to the contracts: each check is a fault of its component, or lets the thing pass.
+
+Knows shapes and types, never a component by name.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from genrec_bench.core.codes import Index
+from genrec_bench.core.events import Interactions
+from genrec_bench.core.rankings import NO_HYPOTHESIS, Generations, Ranking
+from genrec_bench.core.sequences import Queries, Sources
+from genrec_bench.host.contracts import FitReport, Template
+from genrec_bench.host.faults import fault, held_to
+from genrec_bench.host.registry import ComponentInfo
+from genrec_bench.protocol.validity import contained
+from genrec_bench.runs.record import misfit
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from genrec_bench.host.contracts import Backbone, FixedStart
+
+
+def check_data(info: ComponentInfo, data: Any) -> Interactions:
+    """`data`, if it is interactions."""
+    if not isinstance(data, Interactions):
+        raise fault(info, "interactions", f"load gave {_size(data)}; expected genrec_bench.core.events.Interactions")
+    return data
+
+
+def check_template(info: ComponentInfo, template: Any) -> Template:
+    """`template`, if it is one."""
+    if not isinstance(template, Template):
+        raise fault(info, "template", f"it gave {_size(template)}; expected a genrec_bench.host.contracts.Template")
+    return template
+
+
+def check_index(info: ComponentInfo, index: Any, n_users: int, n_items: int) -> Index:
+    """`index`, if it has one code for every item, and for every user or for none."""
+    if not isinstance(index, Index):
+        raise fault(info, "an Index", f"it gave a {type(index).__name__}")
+    for what, table, count in (("item", index.items, n_items), ("user", index.users, n_users)):
+        if table is not None and len(table) != count:
+            raise fault(info, f"a code for every {what}", f"it gave {len(table)} codes for {count} {what}s")
+        if table is not None and table.codes.dtype != np.int32:
+            raise fault(info, "whole tokens", f"its {what} codes are {table.codes.dtype}, codes are int32")
+    if not 0 <= index.collision_rate <= 1:
+        raise fault(info, "collision rate", f"{index.collision_rate} is no share of the items")
+    check_plain(info, "info", index.info)
+    return index
+
+
+def check_plain(info: ComponentInfo, what: str, values: Any) -> None:
+    """A fault unless `values` can go into a record: plain numbers, texts, lists and tables."""
+    try:
+        json.dumps(values, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise fault(info, what, f"it is no plain data for a record: {error}") from error
+
+
+def check_report(info: ComponentInfo, report: Any) -> FitReport:
+    """`report`, if it tells of epochs that there were."""
+    if not isinstance(report, FitReport) or not 0 <= report.best_epoch <= report.epochs:
+        raise fault(info, "fit report", f"fit gave {report!r:.120}; expected a FitReport whose best epoch was run")
+    return report
+
+
+def check_description(info: ComponentInfo, backbone: Backbone) -> dict[str, Any]:
+    """Parameter counts, size and variant of a trained backbone, as they go into the record."""
+    with held_to(info, "description"):
+        counts, size, variant = dict(backbone.parameters_count()), backbone.size(), backbone.variant()
+    if set(counts) != {"embedding", "other"} or not all(type(count) is int and count >= 0 for count in counts.values()):
+        raise fault(info, "parameters_count", f"it gave {counts!r:.120}; expected whole numbers of embedding and other")
+    if not isinstance(size, str) or not isinstance(variant, str):
+        raise fault(info, "description", f"size and variant are texts, not {size!r:.60} and {variant!r:.60}")
+    return {**counts, "total": sum(counts.values()), "size": size, "variant": variant}
+
+
+def check_sources(info: ComponentInfo, sources: Any, n: int) -> Sources:
+    """`sources`, if there is one per query and their arrays fit each other."""
+    if not isinstance(sources, Sources) or len(sources) != n:
+        raise fault(info, "one source per query", f"it gave {_size(sources)} for {n} queries")
+    columns = (sources.tokens, sources.levels, sources.words)
+    if len({len(column) for column in columns} | {int(sources.offsets[-1])}) != 1 or (sources.tokens < 0).any():
+        raise fault(info, "source tokens", "its tokens, levels, words and offsets do not fit, or a token is negative")
+    return sources
+
+
+def check_logits(info: ComponentInfo, logits: Any, shape: tuple[int, ...]) -> None:
+    """A fault unless one step's logits have the contract's shape and type."""
+    seen = (tuple(getattr(logits, "shape", ())), str(getattr(logits, "dtype", type(logits).__name__)))
+    if seen != (shape, "torch.float32"):
+        raise fault(info, "logits", f"advance gave {seen[0]} {seen[1]}, expected {shape} torch.float32")
+
+
+def check_generations(
+    info: ComponentInfo, found: Any, queries: Queries, index: Index, beams: int, exclude: bool
+) -> None:
+    """A fault unless hypotheses are sorted, and each is the item that its tokens are the code of."""
+    if not isinstance(found, Generations) or found.items.shape != (len(queries), beams):
+        shape = f"items of shape {found.items.shape}" if isinstance(found, Generations) else _size(found)
+        raise fault(info, "generations", f"it gave {shape}, expected {(len(queries), beams)}: queries and beams")
+    if np.isnan(found.bound).any():
+        raise fault(info, "bound", "its bound is NaN; use inf where nothing can be proven")
+    if np.isnan(found.scores).any() or (found.scores[:, 1:] > found.scores[:, :-1]).any():
+        raise fault(info, "sorted scores", "its scores rise along a list, or are NaN")
+    if ((found.items == NO_HYPOTHESIS) != np.isneginf(found.scores)).any():
+        raise fault(info, "empty places", "an empty place has item -2 and score -inf, any other has neither")
+    places = found.items != NO_HYPOTHESIS
+    known = index.items.find(found.tokens[places])
+    odd = np.flatnonzero(known != found.items[places])
+    if len(odd):
+        tokens, said, true = found.tokens[places][odd[0]].tolist(), found.items[places][odd[0]], known[odd[0]]
+        raise fault(info, "items of tokens", f"it said item {said} for the tokens {tokens}, which are item {true}")
+    if exclude and contained(found.items, queries.history).any():
+        raise fault(info, "exclude", "it emitted an item that was to be left out")
+
+
+def check_ranking(info: ComponentInfo, ranking: Any, queries: Queries, policy: str, n_items: int) -> Ranking:
+    """`ranking`, if it has one list per query, of known items, none of them excluded."""
+    if not isinstance(ranking, Ranking) or len(ranking) != len(queries):
+        raise fault(info, "one list per query", f"it gave {_size(ranking)} for {len(queries)} queries")
+    if int(ranking.items.max(initial=-1)) >= n_items:
+        raise fault(info, "known items", f"it listed item {int(ranking.items.max())} of a catalogue of {n_items}")
+    if policy == "mask" and contained(ranking.items, queries.history).any():
+        raise fault(info, "exclude", "it listed an item that was to be excluded: Baseline.rank must respect `exclude`")
+    return ranking
+
+
+def check_facts(info: ComponentInfo, facts: Any) -> dict[str, Any]:
+    """A baseline's facts as plain JSON data, if they are a mapping that can be written as such, and mean by a key of the
+    record's `training` what its schema says."""
+    try:
+        plain = dict(json.loads(json.dumps(dict(facts), allow_nan=False)))
+    except (TypeError, ValueError) as error:
+        raise fault(info, "plain facts", f"facts gave what JSON cannot hold: {error}") from error
+    if odd := misfit(plain, "training"):
+        raise fault(info, "facts of the record", f"facts gave a key of the record that does not fit its schema: {odd}")
+    return plain
+
+
+def _size(found: Any) -> str:
+    return f"{len(found)} {type(found).__name__}" if hasattr(found, "__len__") else f"a {type(found).__name__}"
+
+
+class Watched:
+    """A backbone as decoders get it: every step is checked, everything else is the backbone's own."""
+
+    def __init__(self, backbone: Backbone, info: ComponentInfo, n_tokens: int) -> None:
+        self._backbone, self._info = backbone, info
+        self._columns = n_tokens + backbone.extra_columns
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._backbone, name)
+
+    def start(self, batch: Sources) -> Any:
+        with held_to(self._info, "start"):
+            return self._backbone.start(batch)
+
+    def fixed_start(self) -> FixedStart | None:
+        fixed = self._backbone.fixed_start()
+        if fixed is None:
+            return None
+        pad, start = held_to(self._info, "pad")(fixed.pad), held_to(self._info, "start")(fixed.start)
+        return replace(fixed, pad=pad, start=start)
+
+    def advance(self, state: Any, tokens: Tensor, parents: Tensor) -> tuple[Tensor, Any]:
+        with held_to(self._info, "advance"):
+            logits, state = self._backbone.advance(state, tokens, parents)
+        check_logits(self._info, logits, (*tokens.shape, self._columns))
+        return logits, state

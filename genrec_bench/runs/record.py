@@ -1,0 +1,216 @@
+"""What happened: the record of one run, as plain data with stable keys (schema 1, `schemas/record-1.json`).
+
+Tables, intervals and checks are computed from records only. Knows how to be written whole or not at all.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from genrec_bench.core.files import write_json
+from genrec_bench.errors import RecordError
+from genrec_bench.protocol.consistency import contradictions
+from genrec_bench.runs.spec import LISTS, baseline_name
+
+if TYPE_CHECKING:
+    from jsonschema_rs import Validator
+
+
+from genrec_bench.protocol.ranks import read_ranks
+
+SCHEMA = 1
+RECORD_FILE = "record.json"
+RESCORED = "re-scored"  # the tier of lists that were made elsewhere and scored here
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """One run. `status` is `running`, `finished` or `failed` (then `reason` says why).
+
+    `metrics.mask["ndcg@10"]`, `validity.hallucination_rate`, `throughput.users_per_second`, `ranks.mask` (the rank of
+    every case's target, 0 = absent, or the name of a sidecar `.npy` file beside the record) and so on: the published
+    JSON Schema (`RunRecord.json_schema()`) lists every key with its meaning.
+    """
+
+    spec: Mapping[str, Any]
+    spec_id: str
+    system_id: str
+    status: str
+    reason: str | None = None
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    validity: Mapping[str, Any] = field(default_factory=dict)
+    throughput: Mapping[str, Any] = field(default_factory=dict)
+    ranks: Mapping[str, Any] = field(default_factory=dict)
+    data: Mapping[str, Any] = field(default_factory=dict)
+    index: Mapping[str, Any] = field(default_factory=dict)
+    training: Mapping[str, Any] = field(default_factory=dict)
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    memory: Mapping[str, Any] = field(default_factory=dict)
+    phases: Mapping[str, float] = field(default_factory=dict)
+    fingerprints: Mapping[str, str] = field(default_factory=dict)
+    components: Mapping[str, Any] = field(default_factory=dict)
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    process: Mapping[str, Any] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    tier: str | None = None  # `re-scored`, or None for what was run here
+    digest: str | None = None  # of all the rest, so that a number edited by hand is found
+    schema: int = SCHEMA
+
+    @property
+    def system(self) -> str:
+        """What ran, for tables: `sci / t5-small (scratch) / trie`, or the baseline's name."""
+        if baseline := baseline_name(self.spec):
+            return baseline
+        variant = self.parameters.get("variant")
+        named = {"backbone": f"{self.spec.get('backbone')} ({variant})"} if variant else {}
+        return " / ".join(str(named.get(part, self.spec.get(part))) for part in ("indexer", "backbone", "decoder"))
+
+    def sealed(self) -> RunRecord:
+        """The same record with the digest of what it holds now."""
+        return replace(self, digest=self._digest())
+
+    @property
+    def intact(self) -> bool:
+        """Whether it is what was written: its digest holds. One without a digest may be anything."""
+        return self.digest == self._digest()
+
+    def _digest(self) -> str:
+        """Of all that it says; what is empty says nothing, so that a later version may add keys."""
+        values = {
+            key: value for key, value in self.to_dict().items() if key != "digest" and value not in (None, {}, [])
+        }
+        return hashlib.sha256(json.dumps(values, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+    @property
+    def policies(self) -> tuple[str, ...]:
+        """The history policies it has lists of: both, or `mask` alone where lists made elsewhere left out what was had."""
+        made_elsewhere = self.spec.get("baseline") == LISTS
+        masked = made_elsewhere and self.spec.get("options", {}).get("baseline", {}).get("policy") == "mask"
+        return ("mask",) if masked else ("mask", "keep")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data; `from_dict` reads it back."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {"schema": values.pop("schema"), **values}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], path: Path | None = None) -> RunRecord:
+        """From plain data. RecordError for another schema or for unknown or missing keys."""
+        if not isinstance(values, Mapping) or values.get("schema") != SCHEMA:
+            schema = values.get("schema") if isinstance(values, Mapping) else None
+            raise RecordError(
+                f"{path or 'record'}: schema {schema!r}, this version reads {SCHEMA}", path=path, schema=schema
+            )
+        known = {f.name for f in fields(cls)}
+        odd = sorted(set(values) - known) or sorted({"spec", "spec_id", "system_id", "status"} - set(values))
+        if odd:
+            raise RecordError(f"{path or 'record'}: unknown or missing keys: {', '.join(odd)}", path=path)
+        plain = {"schema", "spec_id", "system_id", "status", "reason", "warnings", "tier", "digest"}
+        flat = sorted(key for key, value in values.items() if key not in plain and not isinstance(value, Mapping))
+        if flat:
+            raise RecordError(f"{path or 'record'}: not an object: {', '.join(flat)}", path=path)
+        return cls(**values)
+
+    @classmethod
+    def read(cls, folder: Path) -> RunRecord:
+        """Read `folder/record.json` (or that file itself). RecordError if it is not there, not readable, or does not fit
+        the published schema, naming the key."""
+        path = folder / RECORD_FILE if folder.is_dir() else folder
+        try:
+            values = json.loads(path.read_text(), parse_constant=_no_number)
+        except FileNotFoundError:
+            why = "is this a run folder?" if folder.is_dir() else "there is no such folder; check the path"
+            raise RecordError(f"no record at {path}: {why}", path=path) from None
+        except (OSError, ValueError, RecursionError) as error:
+            raise RecordError(f"{path} is not a readable record: {error}", path=path) from None
+        record = cls.from_dict(values, path)
+        check_schema(values, path)
+        if record.status == "running" and _is_gone(record.process):
+            return replace(record, status="failed", reason="its process ended without a word")
+        return record
+
+    def write(self, folder: Path) -> None:
+        """Replace `folder/record.json` atomically, with the digest of what it holds."""
+        write_json(folder / RECORD_FILE, self.sealed().to_dict())
+
+    @staticmethod
+    def json_schema() -> dict[str, Any]:
+        """The published JSON Schema of records."""
+        text = resources.files("genrec_bench").joinpath(f"schemas/record-{SCHEMA}.json").read_text()
+        return cast(dict[str, Any], json.loads(text))
+
+
+def check_schema(values: Mapping[str, Any], path: Path) -> None:
+    """RecordError naming a key of a record that does not fit the published schema."""
+    if why := _complaint(_validator(), values):
+        raise RecordError(f"{path}: {why}. The record was edited or is of another version: run it again", path=path)
+
+
+def misfit(section: Mapping[str, Any], name: str) -> str:
+    """Why a section of a record does not fit the published schema, naming the key; empty if it does."""
+    from jsonschema_rs import validator_for
+
+    return _complaint(validator_for(RunRecord.json_schema()["properties"][name]), section)
+
+
+@functools.cache
+def _validator() -> Validator:
+    from jsonschema_rs import validator_for
+
+    return validator_for(RunRecord.json_schema())
+
+
+def _complaint(validator: Validator, values: Mapping[str, Any]) -> str:
+    """The complaint about the least deep key, and that key; empty if there is none."""
+    worst = min(validator.iter_errors(values), key=lambda error: len(error.instance_path), default=None)
+    if worst is None:
+        return ""
+    key = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in worst.instance_path)
+    return f"{key.removeprefix('.') or '$'}: {worst.message[:200]}"
+
+
+def _no_number(constant: str) -> None:
+    raise ValueError(f"{constant} is no number")
+
+
+def _is_gone(process: Mapping[str, Any]) -> bool:
+    """Whether a recorded process ran on this machine and is there no more; what cannot be known counts as alive."""
+    pid = process.get("pid")
+    if process.get("host") != socket.gethostname() or not isinstance(pid, int) or os.name != "posix":
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def contradictions_of(record: RunRecord, folder: Path | None = None) -> list[str]:
+    """The contradictions in a finished record, each with its policy. `folder` is where its ranks lie, if not in it."""
+    found = []
+    for policy in record.policies:
+        ranks = record.ranks.get(policy)
+        if folder is not None:
+            try:
+                ranks = read_ranks(ranks, folder)
+            except RecordError as error:
+                return [str(error)]
+        odd = contradictions(
+            record.metrics.get(policy, {}),
+            None if isinstance(ranks, str) else ranks or (),
+            record.data.get("test_cases"),
+            record.data.get("mask_ceiling") if policy == "mask" else None,
+        )
+        found += [f"policy {policy}: {sentence}" for sentence in odd]
+    return found

@@ -1,0 +1,161 @@
+"""Search spaces: which options a search may vary, and between what. From components, lines and TOML files.
+
+A line is `part.option=LOW:HIGH`, `part.option=LOW:HIGH:log` or `part.option=A,B,C`. Knows no sampler.
+"""
+
+from __future__ import annotations
+
+import math
+import typing
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from genrec_bench.errors import ConfigError, UsageError, did_you_mean
+from genrec_bench.host import registry
+from genrec_bench.host.config import convert
+from genrec_bench.host.contracts import Component
+from genrec_bench.runs.spec import RunSpec, read_toml
+
+TUNED = ("indexer", "backbone", "baseline")  # decoders are compared on the same weights, so they are not tuned
+NOT_UNDERSTOOD = "(not understood)"
+FORMS = "LOW:HIGH, LOW:HIGH:log or A,B,C"
+
+
+@dataclass(frozen=True)
+class Range:
+    """From `low` to `high`, both included; whole numbers if `whole`, evenly in the logarithm if `log`."""
+
+    low: float
+    high: float
+    log: bool = False
+    whole: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.low:g}:{self.high:g}{':log' if self.log else ''}"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of some values, in no order."""
+
+    values: tuple[Any, ...]
+
+    def __str__(self) -> str:
+        return ",".join(map(str, self.values))
+
+
+Space = Mapping[str, Range | Choice]  # by `part.option`
+
+
+def space_of(spec: RunSpec, lines: Iterable[str] = (), fixed: Collection[str] = ()) -> Space:
+    """What to vary of a resolved spec: `lines` (or TOML files of them), or else what its components declare; never `fixed`.
+
+    ConfigError or UsageError names the line, the file or the component that cannot be meant, and a system without a space.
+    """
+    given: dict[str, Any] = {}
+    for line in lines:
+        given |= _from_file(Path(line)) if "=" not in line and line.endswith(".toml") else _from_line(line)
+    for key in given:
+        if key in fixed:
+            raise ConfigError(f"space {key!r}: --set fixes it: drop one of the two", part="space", key=key)
+    found = given or {key: value for key, value in _declared(spec).items() if key not in fixed}
+    if not found:
+        part = "baseline" if spec.baseline else "backbone"
+        if not spec.options.get(part):
+            raise UsageError(f"{spec.system} has no options: there is nothing to tune")
+        raise UsageError(f"{spec.system} declares nothing to vary: say what with --space {part}.OPTION={FORMS}")
+    return {key: _parsed(spec, key, value) for key, value in sorted(found.items())}
+
+
+def _declared(spec: RunSpec) -> dict[str, Any]:
+    found = {}
+    for part in TUNED:
+        if (name := getattr(spec, part)) is not None:
+            declared = registry.load(part, name).search_space
+            found |= {f"{part}.{option}": value for option, value in declared.items()}
+    return found
+
+
+def described(cls: type[Component]) -> dict[str, str]:
+    """What a component declares, by option, as `--space` reads it; choices that are lists stand between bars."""
+    hints, told = typing.get_type_hints(cls.Config), {}
+    for option, value in cls.search_space.items():
+        try:
+            each = _range_or_choice(value, hints[option])
+        except (ValueError, KeyError):
+            told[option] = f"{value!r} {NOT_UNDERSTOOD}"
+            continue
+        lists = isinstance(each, Choice) and any(isinstance(choice, list) for choice in each.values)
+        told[option] = " | ".join(",".join(map(str, choice)) for choice in each.values) if lists else str(each)
+    return told
+
+
+def _from_line(line: str) -> dict[str, str]:
+    key, equals, value = line.partition("=")
+    if not equals or not value.strip() or not all(key.strip().partition(".")):
+        raise ConfigError(f"--space {line!r}: write part.option={FORMS}, or a .toml file", part="space", key=None)
+    return {key.strip(): value.strip()}
+
+
+def _from_file(path: Path) -> dict[str, Any]:
+    """`part.option = "LOW:HIGH:log"` or `part.option = [choices]`; quoted keys or tables alike."""
+    found: dict[str, Any] = {}
+    for part, value in read_toml(path).items():
+        inner = (
+            {f"{part}.{option}": each for option, each in value.items()}
+            if isinstance(value, Mapping)
+            else {part: value}
+        )
+        found |= inner
+    return found
+
+
+def _parsed(spec: RunSpec, key: str, value: Any) -> Range | Choice:
+    part, _, option = key.partition(".")
+    known = spec.options.get(part, {})
+    if part not in TUNED or getattr(spec, part) is None:
+        parts = [each for each in TUNED if getattr(spec, each) is not None]
+        raise ConfigError(f"space {key!r}: what can be tuned here is {', '.join(parts)}", part=part, key=option)
+    if option not in known:
+        hint = did_you_mean(option, known)
+        raise ConfigError(
+            f"space {key!r}: {part} has no option {option!r}.{hint} Its options: {', '.join(known)}.",
+            part=part,
+            key=option,
+        )
+    hint = typing.get_type_hints(registry.load(part, getattr(spec, part)).Config)[option]
+    try:
+        return _range_or_choice(value, hint)
+    except ValueError as error:
+        raise ConfigError(f"space {key} = {value!r}: {error}", part=part, key=option) from None
+
+
+def _range_or_choice(value: Any, hint: Any) -> Range | Choice:
+    """ValueError says what is wrong."""
+    if isinstance(value, str) and ":" in value:
+        low, high, *rest = value.split(":")
+        if rest not in ([], ["log"]):
+            raise ValueError(f"expected {FORMS}")
+        return _range(low, high, bool(rest), hint)
+    if isinstance(value, tuple) and len(value) in (2, 3) and value[2:] in ((), ("log",)):
+        return _range(value[0], value[1], len(value) == 3, hint)
+    choices = [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+    if not isinstance(choices, list) or len(choices) < 2:
+        raise ValueError(f"expected {FORMS}; one value is set with --set")
+    made = [convert(choice, hint) for choice in choices]
+    if any(choice in made[:at] for at, choice in enumerate(made)):
+        raise ValueError("a choice stands there twice")
+    return Choice(tuple(list(choice) if isinstance(choice, tuple) else choice for choice in made))
+
+
+def _range(low: Any, high: Any, log: bool, hint: Any) -> Range:
+    ends = [convert(end, hint) for end in (low, high)]
+    if any(isinstance(end, bool) or not isinstance(end, int | float) for end in ends):
+        raise ValueError("a range is of numbers: give choices A,B,C")
+    if not ends[0] < ends[1] or not all(map(math.isfinite, ends)):
+        raise ValueError("a range goes from a smaller to a larger number")
+    if log and ends[0] <= 0:
+        raise ValueError("a range in logarithms begins above 0")
+    return Range(*ends, log=log, whole=all(isinstance(end, int) for end in ends))
