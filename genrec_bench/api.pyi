@@ -62,11 +62,15 @@ from .errors import UsageError as UsageError
 from .errors import did_you_mean as did_you_mean
 from .host.contracts import START as START
 from .host.contracts import Backbone as Backbone
+from .host.contracts import BackboneContext as BackboneContext
 from .host.contracts import Baseline as Baseline
-from .host.contracts import Context as Context
+from .host.contracts import BaselineContext as BaselineContext
 from .host.contracts import Dataset as Dataset
+from .host.contracts import DatasetContext as DatasetContext
 from .host.contracts import Decoder as Decoder
+from .host.contracts import DecoderContext as DecoderContext
 from .host.contracts import FitReport as FitReport
 from .host.contracts import Indexer as Indexer
+from .host.contracts import IndexerContext as IndexerContext
 from .host.contracts import Task as Task
 from .host.contracts import Template as Template

@@ -304,22 +304,22 @@ class ListsWhatIsKnown(Popularity):
 
 @fails("baseline", "global_randomness_is_left_alone")
 class DrawsFromNumPy(Popularity):
-    def fit(self, train, validation, ctx):
-        super().fit(train, validation, ctx)
+    def fit(self, train, ctx):
+        super().fit(train, ctx)
         self.counts = self.counts + np.random.random()  # noqa: NPY002
 
 
 @fails("baseline", "the_input_is_left_alone")
 class ShiftsItems(Popularity):
-    def fit(self, train, validation, ctx):
-        super().fit(train, validation, ctx)
+    def fit(self, train, ctx):
+        super().fit(train, ctx)
         train.sequences.values[:] = 0
 
 
 @fails("baseline", "held_out_events_cannot_reach_it")
 class ReadsEvents(Popularity):
-    def fit(self, train, validation, ctx):
-        super().fit(train, validation, ctx)
+    def fit(self, train, ctx):
+        super().fit(train, ctx)
         found = [np.load(path)["values"] for path in Path().glob("planted.npz")]
         if found:
             self.counts = np.bincount(np.concatenate(found), minlength=train.n_items)
@@ -328,8 +328,8 @@ class ReadsEvents(Popularity):
 
 @fails("baseline", "tiny_data_is_ranked")
 class NeedsManyItems(Popularity):
-    def fit(self, train, validation, ctx):
-        super().fit(train, validation, ctx)
+    def fit(self, train, ctx):
+        super().fit(train, ctx)
         np.argpartition(self.counts, 9)
 
 

@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from genrec_bench.host.sealing import watch
+
 settings.register_profile("steady", deadline=None)  # no test fails because the machine is busy
 settings.load_profile("steady")
+watch()  # runs in this process are sealed as those of the command line are
 
 DATA = os.environ.get("GENREC_DATA")
 

@@ -8,27 +8,37 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from genrec_bench.protocol.constants import PROTOCOL
 from genrec_bench.protocol.scores import from_ranks
 from genrec_bench.runs.record import RunRecord
-from genrec_bench.runs.spec import RunSpec
+from genrec_bench.runs.spec import ResolvedSpec
 
 RANKS = (1, 3, 0, 12, 2, 0, 0, 1, 7, 0)
 
 
-def generator_spec(seed: int = 0, **changes: Any) -> RunSpec:
-    spec = RunSpec(
-        indexer="sci", backbone="lightlm", decoder="trie", task="direct", profile="tiny", beams=50, seed=seed
+def generator_spec(seed: int = 0, **changes: Any) -> ResolvedSpec:
+    spec = ResolvedSpec(
+        dataset="ml-100k",
+        task="direct",
+        protocol=PROTOCOL,
+        seed=seed,
+        options={"dataset": {}, "indexer": {}, "backbone": {"layers": 2}, "decoder": {}},
+        indexer="sci",
+        backbone="lightlm",
+        decoder="trie",
+        profile="tiny",
+        beams=50,
     )
-    options = {"dataset": {}, "indexer": {}, "backbone": {"layers": 2}, "decoder": {}}
-    return replace(spec, **{"options": options, "resolved": True, "set": None, **changes})
+    return replace(spec, **changes)
 
 
-def baseline_spec(**changes: Any) -> RunSpec:
-    spec = RunSpec(baseline="popularity", task="direct", options={"dataset": {}, "baseline": {}})
-    return replace(spec, resolved=True, set=None, **changes)
+def baseline_spec(**changes: Any) -> ResolvedSpec:
+    options = {"dataset": {}, "baseline": {}}
+    spec = ResolvedSpec("ml-100k", "direct", PROTOCOL, 0, options, baseline="popularity")
+    return replace(spec, **changes)
 
 
-def finished(spec: RunSpec | None = None, ranks: Sequence[int] = RANKS, **changes: Any) -> RunRecord:
+def finished(spec: ResolvedSpec | None = None, ranks: Sequence[int] = RANKS, **changes: Any) -> RunRecord:
     """A whole record as a run of a generator leaves it; `changes` replace sections."""
     spec = spec or generator_spec()
     values: dict[str, Any] = {
@@ -131,7 +141,7 @@ def baseline(ranks: Sequence[int] = RANKS, **changes: Any) -> RunRecord:
     return finished(baseline_spec(), ranks, **{**empty, **changes})
 
 
-def failed(spec: RunSpec | None = None) -> RunRecord:
+def failed(spec: ResolvedSpec | None = None) -> RunRecord:
     """A record of a run that was interrupted early."""
     spec = spec or generator_spec(seed=9)
     return RunRecord(spec.to_dict(), spec.spec_id, spec.system_id, "failed", reason="interrupted")

@@ -9,13 +9,13 @@ import numpy as np
 from genrec_bench.core.arrays import Ragged
 from genrec_bench.core.rankings import Ranking
 from genrec_bench.core.sequences import Queries, TrainView
-from genrec_bench.host.contracts import Baseline, Context, Task
+from genrec_bench.host.contracts import Baseline, BaselineContext, Task
 
 Rows = Sequence[Sequence[int]]
 
 
 def fitted(baseline: Baseline, rows: Rows, n_items: int, task: Task = "sequential", **more) -> Baseline:
-    baseline.fit(TrainView(Ragged.of(list(rows)), n_items, **more), None, Context(task=task))
+    baseline.fit(TrainView(Ragged.of(list(rows)), n_items, **more), BaselineContext(task=task))
     return baseline
 
 

@@ -144,9 +144,9 @@ def test_what_tuning_appends_is_a_ledger_that_a_board_takes(tmp_path, monkeypatc
 
     monkeypatch.chdir(planted_file.parent)
     where = {"dataset.path": planted_file.name, "dataset.format": "sequence"}
-    spec = tune.system_spec("item-knn", where, dataset="file", task="direct")
-    tune.tune(spec, 2, ledger=tmp_path / "runs" / FILE)
-    runner.run(spec, out=tmp_path / "runs")
+    plan = tune.plan_of("item-knn", where, dataset="file", task="direct")
+    tune.tune(plan, 2, ledger=tmp_path / "runs" / FILE)
+    runner.run(plan.spec, out=tmp_path / "runs")
     boards = tmp_path / "boards"
     assert genrec("add", tmp_path / "runs", "--to", boards, "--ledger", tmp_path / "runs" / FILE).exit_code == 0
     assert "item-knn 2; the same for every system." in readme(boards)

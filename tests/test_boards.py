@@ -400,7 +400,7 @@ def test_the_command_of_every_committed_record_asks_for_the_same_run() -> None:
             continue  # a plugin's, which not everybody has
         asked = run.make_context("run", shlex.split(command(record.spec))[2:]).params
         named = {key: value for key, value in asked.items() if key in record.spec}
-        assert runner.resolve(build_spec(named, asked["settings"], None)).spec_id == record.spec_id, path
+        assert runner.resolve(build_spec(named, asked["settings"], None)).spec.spec_id == record.spec_id, path
 
 
 def test_a_document_shows_the_top_of_a_board_the_best_generator_and_the_floors(board, tmp_path) -> None:

@@ -23,7 +23,7 @@ from genrec_bench.decoders.csr_trie import Trie
 from genrec_bench.decoders.trie import TrieConfig, TrieDecoder
 from genrec_bench.errors import ComponentFault
 from genrec_bench.host.config import config_dict
-from genrec_bench.host.contracts import Backbone, Context
+from genrec_bench.host.contracts import Backbone, DecoderContext
 from genrec_bench.host.registry import find
 from genrec_bench.runs.handover import Watched
 
@@ -198,7 +198,7 @@ def test_a_capture_that_fails_is_told_once_and_the_search_goes_on_without():
         raise RuntimeError("operation not permitted when stream is capturing\nCUDA kernel errors might be ...")
 
     decoder.programs = Programs(refuses)
-    decoder.prepare(None, Context(progress=notes))
+    decoder.prepare(None, DecoderContext(progress=notes))
     for _ in range(2):
         found = decoder.generate(network(), batch_of(2, 8), INDEX, beams=5)
         assert_same(found, TrieDecoder().generate(network(), batch_of(2, 8), INDEX, beams=5))
@@ -214,7 +214,7 @@ def test_a_program_that_finds_other_lists_is_given_up():
         return lambda: (key - 0.01, *rest)
 
     decoder.programs = Programs(stale)
-    decoder.prepare(None, Context(progress=notes))
+    decoder.prepare(None, DecoderContext(progress=notes))
     for _ in range(2):
         found = decoder.generate(network(), batch_of(2, 8), INDEX, beams=5)
         assert_same(found, TrieDecoder().generate(network(), batch_of(2, 8), INDEX, beams=5))
@@ -228,7 +228,7 @@ class StepByStep(PrefixBackbone):
 @pytest.mark.parametrize(("capture", "told"), [("on", 1), ("auto", 0), ("off", 0)])
 def test_a_backbone_that_offers_no_fixed_start_is_decoded_as_ever(capture, told):
     decoder, notes = TrieDecoder(TrieConfig(capture=capture)), Notes()
-    decoder.prepare(None, Context(progress=notes))
+    decoder.prepare(None, DecoderContext(progress=notes))
     lists = [
         each.generate(StepByStep(6), sources([1, 2]), index_of([[0], [1, 2]], 6), beams=3)
         for each in (decoder, decoder, TrieDecoder())

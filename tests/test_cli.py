@@ -21,10 +21,10 @@ from genrec_bench.core.events import Interactions
 from genrec_bench.core.rankings import Ranking
 from genrec_bench.errors import DataError
 from genrec_bench.protocol.split import leave_one_out
-from genrec_bench.runs import loading
+from genrec_bench.runs import inputs as run_inputs
 from genrec_bench.runs.lists import LISTS_FILE, write_lists
 from genrec_bench.runs.record import RunRecord
-from genrec_bench.runs.spec import RunSpec
+from genrec_bench.runs.spec import ResolvedSpec, RunSpec
 from genrec_bench.runs.verify import Check, VerifyReport
 
 SYSTEM = ["sci", "/", "lightlm", "/", "trie"]
@@ -46,13 +46,16 @@ def runner(monkeypatch):
 
     def run(spec: RunSpec, **how) -> RunRecord:
         asked.append((spec, how))
-        if stub.fails_on == spec.system:
-            raise DataError(f"the {spec.system} run\nfound garbled data in line 3", path=None)
+        if stub.fails_on and stub.fails_on in (spec.baseline or ""):
+            raise DataError(f"the {stub.fails_on} run\nfound garbled data in line 3", path=None)
         trained = spec.baseline is None
         filled = {"decoder": "trie", "profile": "quick", "beams": 50} if trained else {}
+        filled["task"] = spec.task or "direct"
+        if not trained:
+            filled["baseline"] = spec.baseline.removeprefix("genrec-bench:")
         parts = ("dataset", "indexer", "backbone", "decoder") if trained else ("dataset", "baseline")
         filled["options"] = {part: spec.options.get(part, {}) for part in parts}
-        resolved = spec.with_(task=spec.task or "direct", resolved=True, **filled)
+        resolved = ResolvedSpec.from_dict({**spec.to_dict(), **filled})
         return RunRecord(
             resolved.to_dict(),
             resolved.spec_id,
@@ -198,7 +201,7 @@ def test_the_floor_is_printed_under_a_generator_on_the_same_data_task_and_protoc
     words = ["--task", "sequential", "--set", "dataset.path=x", "--out", "o"]
     done = genrec("run", "--indexer", "sci", "--backbone", "lightlm", *words)
     (_, _), (floor, how) = runner.asked
-    assert floor == RunSpec(task="sequential", baseline="popularity", set={"dataset.path": "x"})
+    assert floor == RunSpec(task="sequential", baseline="genrec-bench:popularity", set={"dataset.path": "x"})
     assert how["out"] == Path("o")
     rows = [line.split() for line in done.stdout.splitlines()]
     (ours,) = [row for row in rows if row[:6] == [*SYSTEM, "mask"]]
@@ -281,7 +284,7 @@ def finished(tmp_path, monkeypatch):
     films = np.array(["Alien [1979]", "Brazil", "Casablanca", "Dune"])
     data = Interactions(rows[:, 0], rows[:, 1], None, np.array(["u7", "u8"]), np.array(list("abcd")), item_titles=films)
     split = leave_one_out(data)
-    monkeypatch.setattr(loading, "load_data", lambda spec, **how: (data, split))
+    monkeypatch.setattr(run_inputs, "load_data", lambda spec, **how: (data, split))
     example_records.baseline().write(tmp_path)
     lists = Ranking(np.array([[3, -1], [2, 0]], np.int32), np.array([[0.5, -np.inf], [2, 1]], np.float32), 2)
     write_lists(tmp_path / LISTS_FILE, {"mask": lists}, data.user_ids[split.test.user], data.item_ids)

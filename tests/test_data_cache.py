@@ -10,7 +10,7 @@ from genrec_bench.core.progress import Quiet
 from genrec_bench.data import cache
 from genrec_bench.data.file import FileConfig, FileDataset
 from genrec_bench.host.config import make_config
-from genrec_bench.host.contracts import Context
+from genrec_bench.host.contracts import DatasetContext
 
 
 class Notes(Quiet):
@@ -39,7 +39,7 @@ def raw(tmp_path):
 def load(raw, tmp_path):
     def load(progress=None, **options):
         values = {"path": str(raw), "format": "csv", "items_path": str(tmp_path / "items.csv"), **options}
-        ctx = Context(progress=progress or Quiet(), cache_dir=tmp_path / "cache")
+        ctx = DatasetContext(progress=progress or Quiet(), cache_dir=tmp_path / "cache")
         return FileDataset(make_config(FileConfig, values, "dataset")).load(ctx)
 
     return load
@@ -142,5 +142,5 @@ def test_a_cache_that_cannot_be_written_is_only_a_note(load, tmp_path):
 
 def test_without_a_cache_folder_nothing_is_written(raw, tmp_path):
     before = sorted(tmp_path.iterdir())
-    FileDataset(make_config(FileConfig, {"path": str(raw), "format": "csv"}, "dataset")).load(Context())
+    FileDataset(make_config(FileConfig, {"path": str(raw), "format": "csv"}, "dataset")).load(DatasetContext())
     assert sorted(tmp_path.iterdir()) == before

@@ -9,7 +9,7 @@ import pytest
 from genrec_bench.core.progress import Quiet
 from genrec_bench.data.download import download
 from genrec_bench.errors import DataError
-from genrec_bench.host.contracts import Context
+from genrec_bench.host.contracts import DatasetContext
 
 CONTENT = bytes(range(256)) * 10
 SHA256 = "sha256:" + hashlib.sha256(CONTENT).hexdigest()
@@ -43,7 +43,7 @@ def server(monkeypatch):
 def test_a_file_is_fetched_once(server, tmp_path):
     address, asked = server
     for _ in range(2):
-        path = download(Context(cache_dir=tmp_path), f"{address}/set.txt", SHA256, "")
+        path = download(DatasetContext(cache_dir=tmp_path), f"{address}/set.txt", SHA256, "")
         assert path.read_bytes() == CONTENT
     assert asked == ["/set.txt"]
 
@@ -63,14 +63,14 @@ def test_the_bar_is_opened_with_the_size_and_filled_exactly(server, tmp_path):
             pass
 
     bar = Bar()
-    download(Context(cache_dir=tmp_path, progress=bar), f"{server[0]}/set.txt", SHA256, "")
+    download(DatasetContext(cache_dir=tmp_path, progress=bar), f"{server[0]}/set.txt", SHA256, "")
     assert bar.opened == ("downloading set.txt", len(CONTENT), "B")
     assert bar.steps == len(CONTENT)
 
 
 def refused(tmp_path, url, known_hash=SHA256):
     with pytest.raises(DataError) as caught:
-        download(Context(cache_dir=tmp_path), url, known_hash, "Do this instead.")
+        download(DatasetContext(cache_dir=tmp_path), url, known_hash, "Do this instead.")
     assert "\n" not in str(caught.value) and str(caught.value).endswith(". Do this instead.")
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
     return str(caught.value)

@@ -12,7 +12,7 @@ from genrec_bench.data.file import FileConfig, FileDataset
 from genrec_bench.data.sequences import read_sequences
 from genrec_bench.errors import ConfigError, DataError
 from genrec_bench.host.config import make_config
-from genrec_bench.host.contracts import Context
+from genrec_bench.host.contracts import DatasetContext
 
 ROWS = [("u1", "i1", 10), ("u1", "i2", 20), ("u2", "i1", 15), ("u1", "i3", 30), ("u2", "i3", 25), ("u2", "i2", 35)]
 HEADERS = {"csv": "user_id,item_id,timestamp", "tsv": "user_id\titem_id\ttimestamp"}
@@ -33,7 +33,7 @@ def dataset(path, format, **options):
 def load(path, format, content=None, **options):
     if content is not None:
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return dataset(path, format, **options).load(Context())
+    return dataset(path, format, **options).load(DatasetContext())
 
 
 def refused(path, format, content=None, **options):
@@ -178,7 +178,7 @@ def test_a_wrong_column_is_all_that_is_said(path):
 
     path.write_bytes(b"visitor,item_id\na,b\n")
     with pytest.raises(DataError, match="no column 'user_id'; its columns: visitor, item_id"):
-        dataset(path, "csv").load(Context(cache_dir=path.parent, progress=Notes()))
+        dataset(path, "csv").load(DatasetContext(cache_dir=path.parent, progress=Notes()))
 
 
 def test_the_error_carries_path_and_line_as_facts(path):

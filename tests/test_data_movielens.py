@@ -13,8 +13,8 @@ from genrec_bench.data import movielens
 from genrec_bench.data.movielens import GENRES, MovieLens100K
 from genrec_bench.data.stats import describe
 from genrec_bench.errors import DataError
-from genrec_bench.host.contracts import Context
-from genrec_bench.protocol.split import make_split
+from genrec_bench.host.contracts import DatasetContext
+from genrec_bench.protocol.split import split_data
 
 RECBOLE = find_spec("recbole")
 pytestmark = pytest.mark.skipif(RECBOLE is None, reason="recbole is not installed: it carries ML-100K")
@@ -28,7 +28,7 @@ def example():
 
 @pytest.fixture(scope="module")
 def reference():
-    return MovieLens100K().load(Context())
+    return MovieLens100K().load(DatasetContext())
 
 
 @pytest.fixture
@@ -77,9 +77,9 @@ def test_a_data_folder_gives_the_same_events_titles_and_genres(
     items = "u.item" if place.endswith("u.data") else "ml-100k.item"
     target.write_bytes(source.read_bytes())
     (target.parent / items).write_bytes((source.parent / items).read_bytes())
-    data = MovieLens100K().load(Context(data_dir=tmp_path))
+    data = MovieLens100K().load(DatasetContext(data_dir=tmp_path))
     assert data.fingerprint() == reference.fingerprint()
-    ours, theirs = make_split(data), make_split(reference)
+    ours, theirs = split_data(data), split_data(reference)
     assert ours[1].fingerprint == theirs[1].fingerprint
     assert np.array_equal(ours[0].item_titles, theirs[0].item_titles)
     assert np.array_equal(ours[0].item_features.values, theirs[0].item_features.values)
@@ -92,7 +92,7 @@ def test_the_downloaded_archive_gives_the_same_events(no_recbole, grouplens, ref
             zipped.write(grouplens / name, f"ml-100k/{name}")
     asked = []
     monkeypatch.setattr(movielens, "download", lambda ctx, url, known_hash, instead: asked.append(url) or archive)
-    data = MovieLens100K().load(Context())
+    data = MovieLens100K().load(DatasetContext())
     assert data.fingerprint() == reference.fingerprint()
     assert asked == ["https://files.grouplens.org/datasets/movielens/ml-100k.zip"]
 
@@ -106,7 +106,7 @@ def test_a_missing_titles_file_is_a_note_not_a_failure(no_recbole, grouplens, tm
 
     (tmp_path / "u.data").write_bytes((grouplens / "u.data").read_bytes())
     progress = Notes()
-    assert MovieLens100K().load(Context(data_dir=tmp_path, progress=progress)).item_titles is None
+    assert MovieLens100K().load(DatasetContext(data_dir=tmp_path, progress=progress)).item_titles is None
     assert "without titles" in progress.said
 
 
@@ -115,7 +115,7 @@ def spoilt(grouplens, tmp_path, change):
     lines = (grouplens / "u.data").read_text().splitlines(keepends=True)
     (tmp_path / "u.data").write_text("".join(change(lines)))
     with pytest.raises(DataError) as caught:
-        MovieLens100K().load(Context(data_dir=tmp_path))
+        MovieLens100K().load(DatasetContext(data_dir=tmp_path))
     return str(caught.value)
 
 
@@ -140,11 +140,11 @@ def test_a_cut_titles_file_is_refused_with_the_line(no_recbole, grouplens, tmp_p
     (tmp_path / "u.data").write_bytes((grouplens / "u.data").read_bytes())
     (tmp_path / "u.item").write_bytes((grouplens / "u.item").read_bytes()[:-30])
     with pytest.raises(DataError, match=r"u\.item, line 1682: has \d+ columns instead of 24"):
-        MovieLens100K().load(Context(data_dir=tmp_path))
+        MovieLens100K().load(DatasetContext(data_dir=tmp_path))
 
 
 def test_two_thirds_of_the_users_are_cut_at_a_tie(reference):
-    told = describe(*make_split(reference))
+    told = describe(*split_data(reference))
     assert told["ties"]["users"] == 599
     assert told["length"]["min"] == 20 and told["length"]["max"] == 737
     assert told["repeats"]["mask_ceiling"] == 1
@@ -152,7 +152,7 @@ def test_two_thirds_of_the_users_are_cut_at_a_tie(reference):
 
 def test_the_rating_threshold_and_the_core_apply(reference):
     config = MovieLens100K.Config(min_rating=4, min_interactions=5)
-    data = MovieLens100K(config).load(Context())
+    data = MovieLens100K(config).load(DatasetContext())
     assert data.rating.min() == 4
     assert min(np.bincount(data.user).min(), np.bincount(data.item).min()) >= 5
     assert data.dropped["interactions_below_min_rating"] == int((reference.rating < 4).sum())
@@ -170,6 +170,6 @@ def test_a_file_given_but_not_read_is_said(grouplens):
             self.said += (message,)
 
     progress = Notes()
-    MovieLens100K().load(Context(data_dir=grouplens, progress=progress))
+    MovieLens100K().load(DatasetContext(data_dir=grouplens, progress=progress))
     (said,) = progress.said
     assert "u.data is not read" in said and "recbole" in said

@@ -15,8 +15,8 @@ from genrec_bench.data.sequence_sets import (
 )
 from genrec_bench.data.stats import describe
 from genrec_bench.errors import DataError
-from genrec_bench.host.contracts import Context
-from genrec_bench.protocol.split import make_split
+from genrec_bench.host.contracts import DatasetContext
+from genrec_bench.protocol.split import split_data
 
 DATA = os.environ.get("GENREC_DATA")
 needs_data = pytest.mark.skipif(not DATA, reason="GENREC_DATA names no folder with the published files")
@@ -31,8 +31,8 @@ PUBLISHED = {  # users, items, interactions, training, longest, cold items / val
 @needs_data
 @pytest.mark.parametrize("cls", PUBLISHED, ids=lambda cls: cls.name)
 def test_the_statistics_are_the_published_ones(cls):
-    data = cls().load(Context(data_dir=Path(DATA)))
-    told = describe(*make_split(data))
+    data = cls().load(DatasetContext(data_dir=Path(DATA)))
+    told = describe(*split_data(data))
     cold = told["cold"]
     assert PUBLISHED[cls] == (
         told["users"],
@@ -50,14 +50,14 @@ def test_the_statistics_are_the_published_ones(cls):
 
 @needs_data
 def test_yelp_repeats_items_and_so_has_a_ceiling_under_mask():
-    repeats = describe(*make_split(Yelp().load(Context(data_dir=Path(DATA)))))["repeats"]
+    repeats = describe(*split_data(Yelp().load(DatasetContext(data_dir=Path(DATA)))))["repeats"]
     assert (repeats["users"], repeats["test_targets"]) == (7_102, 2_027)
     assert repeats["mask_ceiling"] == pytest.approx(0.933, abs=5e-4)
 
 
 @needs_data
 def test_the_order_of_the_file_is_kept():
-    data = Beauty().load(Context(data_dir=Path(DATA)))
+    data = Beauty().load(DatasetContext(data_dir=Path(DATA)))
     first = (Path(DATA) / "Beauty.txt").read_text().splitlines()[1].split()
     assert data.user_ids[1] == first[0]
     assert data.item_ids[data.item[data.user == 1]].tolist() == first[1:]
@@ -70,13 +70,13 @@ def test_a_shortened_copy_is_refused(tmp_path):
     with pytest.raises(
         DataError, match=r"Beauty.txt: is not the published beauty file: it holds 22,360 of 22,363 users"
     ):
-        Beauty().load(Context(data_dir=tmp_path))
+        Beauty().load(DatasetContext(data_dir=tmp_path))
 
 
 def test_a_garbled_copy_is_refused_with_the_line(tmp_path):
     (tmp_path / "Beauty.txt").write_text("1 2 3\n2\n")
     with pytest.raises(DataError, match=r"Beauty.txt, line 2: user '2' has no items"):
-        Beauty().load(Context(data_dir=tmp_path))
+        Beauty().load(DatasetContext(data_dir=tmp_path))
 
 
 class Small(SequenceSet):
@@ -98,7 +98,7 @@ def folder(tmp_path, monkeypatch):
 
 def test_attributes_beside_the_file_become_dense_features(folder):
     (folder / "Small_item2attributes.json").write_text('{"1": [5, 9], "2": [9], "3": [], "4": [7]}')
-    data = Small().load(Context(data_dir=folder))
+    data = Small().load(DatasetContext(data_dir=folder))
     assert data.item_ids.tolist() == ["1", "2", "3", "4"]
     assert [row.tolist() for row in data.item_features] == [[0, 2], [2], [], [1]]
 
@@ -111,7 +111,7 @@ def test_without_the_attributes_file_there_are_no_features_and_a_note_says_so(fo
             self.said += message
 
     progress = Notes()
-    assert Small().load(Context(data_dir=folder, progress=progress)).item_features is None
+    assert Small().load(DatasetContext(data_dir=folder, progress=progress)).item_features is None
     assert "without item features" in progress.said
 
 
@@ -126,7 +126,7 @@ def test_without_the_attributes_file_there_are_no_features_and_a_note_says_so(fo
 def test_a_garbled_attributes_file_is_refused(folder, content, message):
     (folder / "Small_item2attributes.json").write_text(content)
     with pytest.raises(DataError, match=message):
-        Small().load(Context(data_dir=folder))
+        Small().load(DatasetContext(data_dir=folder))
 
 
 def test_a_set_that_is_in_no_folder_is_downloaded_by_its_checksum(folder, tmp_path, monkeypatch):
@@ -138,7 +138,7 @@ def test_a_set_that_is_in_no_folder_is_downloaded_by_its_checksum(folder, tmp_pa
         return folder / url.rsplit("/", 1)[-1]
 
     monkeypatch.setattr(sequence_sets, "download", download)
-    assert Small().load(Context(data_dir=tmp_path / "elsewhere")).n_users == 2
+    assert Small().load(DatasetContext(data_dir=tmp_path / "elsewhere")).n_users == 2
     assert list(asked.values()) == [f"sha256:{Small.sha256}", "sha256:"]
     assert all(url.startswith("https://raw.githubusercontent.com/RUCAIBox/CIKM2020-S3Rec/") for url in asked)
 
@@ -150,4 +150,4 @@ def test_a_garbled_copy_without_attributes_is_one_message(tmp_path):
 
     (tmp_path / "Beauty.txt").write_text("1 2 3\n2\n")
     with pytest.raises(DataError, match="line 2"):
-        Beauty().load(Context(data_dir=tmp_path, progress=Notes()))
+        Beauty().load(DatasetContext(data_dir=tmp_path, progress=Notes()))

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from genrec_bench.core.events import Interactions
 from genrec_bench.data.stats import describe
-from genrec_bench.protocol.split import make_split
+from genrec_bench.protocol.split import split_data
 
 SEQUENCES = st.lists(st.lists(st.integers(0, 5), min_size=3, max_size=8), min_size=1, max_size=6)
 
@@ -24,7 +24,7 @@ def interactions(sequences, times=None):
 
 
 def test_a_small_set_is_described_to_the_last_number():
-    told = describe(*make_split(interactions([[0, 1, 0, 2, 0], [1, 3, 4]])))
+    told = describe(*split_data(interactions([[0, 1, 0, 2, 0], [1, 3, 4]])))
     assert (told["users"], told["items"], told["interactions"], told["training_interactions"]) == (2, 5, 8, 4)
     assert told["density"] == 0.8
     assert told["length"] == {"min": 3, "25%": 3.5, "50%": 4, "75%": 4.5, "max": 5, "mean": 4}
@@ -36,13 +36,13 @@ def test_a_small_set_is_described_to_the_last_number():
 
 
 def test_users_whose_cut_falls_on_equal_times_are_counted():
-    told = describe(*make_split(interactions([[0, 1, 2, 3], [0, 1, 2]], [1, 1, 2, 3, 1, 2, 2])))
+    told = describe(*split_data(interactions([[0, 1, 2, 3], [0, 1, 2]], [1, 1, 2, 3, 1, 2, 2])))
     assert told["ties"] == {"users": 1, "share": 0.5}
 
 
 @given(SEQUENCES)
 def test_repeats_agree_with_counting_by_hand(sequences):
-    repeats = describe(*make_split(interactions(sequences)))["repeats"]
+    repeats = describe(*split_data(interactions(sequences)))["repeats"]
     assert repeats["users"] == sum(len(set(row)) < len(row) for row in sequences)
     assert repeats["interactions"] == sum(len(row) - len(set(row)) for row in sequences)
     assert repeats["test_targets"] == sum(row[-1] in row[:-1] for row in sequences)
@@ -51,7 +51,7 @@ def test_repeats_agree_with_counting_by_hand(sequences):
 
 @given(SEQUENCES)
 def test_cold_items_agree_with_counting_by_hand(sequences):
-    cold = describe(*make_split(interactions(sequences)))["cold"]
+    cold = describe(*split_data(interactions(sequences)))["cold"]
     trained = {item for row in sequences for item in row[:-2]}
     assert cold["items"] == len({item for row in sequences for item in row} - trained)
     assert cold["test_targets"] == sum(row[-1] not in trained for row in sequences)
@@ -59,7 +59,7 @@ def test_cold_items_agree_with_counting_by_hand(sequences):
 
 
 def test_what_was_dropped_and_the_fingerprints_are_told():
-    data, split = make_split(interactions([[0, 1, 2]]))
+    data, split = split_data(interactions([[0, 1, 2]]))
     told = describe(data, split)
     assert told["fingerprints"] == {"data": data.fingerprint(), "split": split.fingerprint}
     assert told["dropped"] == {} and told["protocol"] == split.protocol

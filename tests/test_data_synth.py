@@ -10,8 +10,8 @@ from genrec_bench.data import synth
 from genrec_bench.data.file import FileConfig, FileDataset
 from genrec_bench.data.synth import Plan, synthetic_train, write_synthetic
 from genrec_bench.errors import OutputError, UsageError
-from genrec_bench.host.contracts import Context
-from genrec_bench.protocol.split import make_split
+from genrec_bench.host.contracts import DatasetContext
+from genrec_bench.protocol.split import split_data
 
 SMALL = Plan(users=50, items=30, clusters=4, mean_length=6)
 
@@ -43,7 +43,7 @@ def test_the_file_is_what_the_file_data_set_reads_and_holds_the_events_made_in_m
     monkeypatch.setattr(synth, "BLOCK", 20)
     told = write_synthetic(SMALL, tmp_path / "synth.parquet")
     dataset = FileDataset(FileConfig(path=str(tmp_path / "synth.parquet"), format="parquet"))
-    data, split = make_split(dataset.load(Context()))
+    data, split = split_data(dataset.load(DatasetContext()))
     assert told == {"users": split.n_users, "items": split.n_items, "interactions": len(data)}
     number = {int(name): at for at, name in enumerate(data.user_ids)}
     expected = synthetic_train(SMALL).sequences

@@ -10,7 +10,7 @@ from types import ModuleType
 
 import pytest
 
-from genrec_bench.host.contracts import Context
+from genrec_bench.host.contracts import IndexerContext
 from genrec_bench.host.registry import KINDS
 from genrec_bench.testing import CHECKS, planted
 from genrec_bench.testing.kit import promise
@@ -108,7 +108,7 @@ def test_the_finished_indexer_gives_codes_that_differ_with_the_seed(monkeypatch)
     module = ModuleType("lsh")
     monkeypatch.setitem(sys.modules, "lsh", module)
     exec(compile(source, "genrec_lsh.py", "exec"), vars(module))
-    first, second = (module.LshIndexer().build(planted().train, Context(seed=seed)) for seed in (0, 1))
+    first, second = (module.LshIndexer().build(planted().train, IndexerContext(seed=seed)) for seed in (0, 1))
     assert first.fingerprint != second.fingerprint
 
 

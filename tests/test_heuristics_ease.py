@@ -16,7 +16,7 @@ from genrec_bench.core.arrays import Ragged
 from genrec_bench.core.sequences import TrainView
 from genrec_bench.errors import ConfigError, UsageError
 from genrec_bench.host.config import make_config
-from genrec_bench.host.contracts import Context
+from genrec_bench.host.contracts import BaselineContext
 
 
 def plain(rows: list[list[int]], n_items: int, l2: float) -> np.ndarray:
@@ -56,7 +56,7 @@ def test_a_matrix_is_mirrored_strip_by_strip() -> None:
 
 def test_a_catalogue_too_large_for_its_inverse_is_refused_in_one_line() -> None:
     with pytest.raises(UsageError, match=r"5\.0 GB for 25,001 items; it takes at most 25,000 items: use item-knn"):
-        EASE().fit(TrainView(Ragged.of([[0]]), MOST_ITEMS + 1), None, Context())
+        EASE().fit(TrainView(Ragged.of([[0]]), MOST_ITEMS + 1), BaselineContext())
 
 
 @pytest.mark.parametrize("rows", [[[0, 1]], [[0, 1], [0, 1]]])

@@ -8,8 +8,8 @@ import pytest
 from genrec_bench import RunSpec
 from genrec_bench.core.sequences import TrainView
 from genrec_bench.host import registry
-from genrec_bench.host.contracts import Context
-from genrec_bench.protocol.split import make_split, train_view
+from genrec_bench.host.contracts import BaselineContext
+from genrec_bench.protocol.split import split_data, train_view
 from genrec_bench.runs import run as runner
 from genrec_bench.testing import planted
 from genrec_bench.testing.planted_data import planted_interactions
@@ -19,7 +19,7 @@ FLOORS = ("ease", "id-canary", "item-counts", "item-knn", "popularity")
 
 def lists(name, data, queries, task, **how):
     baseline = registry.load("baseline", name)()
-    baseline.fit(data.train, None, Context(task=task))
+    baseline.fit(data.train, BaselineContext(task=task))
     return baseline.rank(queries, k=20, **how)
 
 
@@ -68,12 +68,12 @@ def test_no_queries_get_no_lists(name) -> None:
 def test_a_run_tells_a_baseline_its_task_and_shows_it_the_ids_it_needs(go, monkeypatch) -> None:
     from genrec_bench.baselines.popularity import Popularity
 
-    seen: list[tuple[TrainView, Context]] = []
+    seen: list[tuple[TrainView, BaselineContext]] = []
     honest = Popularity.fit
 
-    def fit(self, train, validation, ctx):
+    def fit(self, train, ctx):
         seen.append((train, ctx))
-        honest(self, train, validation, ctx)
+        honest(self, train, ctx)
 
     monkeypatch.setattr(Popularity, "fit", fit)
     go(baseline="popularity", task="sequential")
@@ -106,15 +106,15 @@ def test_a_baseline_of_one_task_is_run_on_that_task(monkeypatch) -> None:
     from genrec_bench.baselines.popularity import Popularity
     from genrec_bench.errors import UsageError
 
-    assert runner.resolve(RunSpec(baseline="popularity")).task == "direct"
+    assert runner.resolve(RunSpec(baseline="popularity")).spec.task == "direct"
     monkeypatch.setattr(Popularity, "tasks", ("sequential",))
-    assert runner.resolve(RunSpec(baseline="popularity")).task == "sequential"
+    assert runner.resolve(RunSpec(baseline="popularity")).spec.task == "sequential"
     with pytest.raises(UsageError, match="knows the task sequential only: use --task sequential"):
         runner.resolve(RunSpec(baseline="popularity", task="direct"))
 
 
 def test_external_ids_are_not_in_the_view_of_who_does_not_need_them() -> None:
-    data, split = make_split(planted_interactions())
+    data, split = split_data(planted_interactions())
     assert train_view(data, split, registry.load("baseline", "id-canary")().needs).item_ids is None
 
 

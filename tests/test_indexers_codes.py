@@ -14,12 +14,14 @@ from genrec_bench.core.events import Interactions
 from genrec_bench.core.progress import Quiet
 from genrec_bench.errors import ConfigError, DataError
 from genrec_bench.host.config import make_config
-from genrec_bench.host.contracts import Context
+from genrec_bench.host.contracts import IndexerContext
 from genrec_bench.indexers.codes_from_file.indexer import CodesConfig, CodesIndexer
 from genrec_bench.indexers.digits import RandomIndexer
 from genrec_bench.protocol import split as protocol
 from genrec_bench.runs import run as runner
-from genrec_bench.runs.loading import load_data
+from genrec_bench.runs.generator import build_index
+from genrec_bench.runs.inputs import load_inputs
+from genrec_bench.runs.plan import resolve
 
 IDS = ["1", "2", "3", "4"]
 CODES = {"1": (5, 7), "2": (5, 8), "3": (6, 7), "4": (6, 9)}
@@ -29,7 +31,7 @@ def data_of(ids=IDS) -> tuple:
     """Two users who met all items, in the protocol's numbering, and its split."""
     n = len(ids)
     user, item = np.repeat([0, 1], n), np.tile(np.arange(n), 2)
-    return protocol.make_split(
+    return protocol.split_data(
         Interactions(user.astype(np.int32), item.astype(np.int32), None, np.array(["u", "v"]), np.array(ids))
     )
 
@@ -39,7 +41,7 @@ def build(path, ids=IDS, progress=None, **options) -> tuple[dict[str, tuple[int,
     data, split = data_of(ids)
     indexer = CodesIndexer(make_config(CodesConfig, {"path": str(path), **options}, "indexer"))
     view = protocol.train_view(data, split, indexer.needs)
-    index = indexer.build(view, Context(progress=progress or Quiet()))
+    index = indexer.build(view, IndexerContext(progress=progress or Quiet()))
     return {one: tuple(code[code >= 0]) for one, code in zip(data.item_ids, index.items.codes, strict=True)}, index
 
 
@@ -279,24 +281,20 @@ def own(planted_file, tmp_path, monkeypatch):
     return path, spec
 
 
-def indexed(spec, tmp_path, name) -> tuple[Index, bool]:
+def indexed(spec) -> tuple[Index, bool]:
     """The index as a run makes it, and whether it came from the cache."""
-    from genrec_bench.runs.generator import make_index
-
-    spec = runner.resolve(spec)
-    data, split = load_data(spec)
-    this = runner.Run(spec, tmp_path / name, data, split, "cpu", False, Quiet())
-    index, _ = make_index(this)
-    return index, this.found["index"]["cached"]
+    plan = resolve(spec)
+    outcome = build_index(load_inputs(plan), plan.system.indexer)
+    return outcome.index, outcome.cached
 
 
 def test_a_changed_file_gives_a_new_index_and_an_equal_one_the_cached(own, tmp_path):
     path, spec = own
-    first, cached = indexed(spec, tmp_path, "a")
+    first, cached = indexed(spec)
     assert not cached
-    assert indexed(spec, tmp_path, "b")[1]
+    assert indexed(spec)[1]
     as_json(path, {key: code[::-1] for key, code in json.loads(path.read_text()).items()})
-    second, cached = indexed(spec, tmp_path, "c")
+    second, cached = indexed(spec)
     assert not cached and second.fingerprint != first.fingerprint
 
 

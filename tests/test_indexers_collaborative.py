@@ -19,7 +19,7 @@ from genrec_bench.core.events import Interactions
 from genrec_bench.core.sequences import TrainView
 from genrec_bench.errors import ConfigError
 from genrec_bench.host.config import make_config
-from genrec_bench.host.contracts import Context
+from genrec_bench.host.contracts import IndexerContext
 from genrec_bench.indexers.collaborative import CollaborativeConfig, CollaborativeIndexer, leaf_codes
 from genrec_bench.indexers.digits import random_user_labels
 from genrec_bench.indexers.sci.indexer import SpectralConfig, SpectralIndexer
@@ -29,7 +29,7 @@ from genrec_bench.protocol import split as protocol
 def collaborative(train: TrainView, seed: int = 0, **options) -> Index:
     small = {"clusters": 4, "leaf_size": 6}
     config = CollaborativeConfig(**{**small, **options})
-    return CollaborativeIndexer(config).build(train, Context(seed=seed))
+    return CollaborativeIndexer(config).build(train, IndexerContext(seed=seed))
 
 
 def test_the_defaults_are_those_of_the_released_script():
@@ -46,7 +46,7 @@ def test_items_of_one_crowd_share_a_prefix_and_crowds_do_not():
 def test_it_splits_the_items_as_sci_does():
     train = two_crowds()
     ours = collaborative(train).items.codes
-    theirs = SpectralIndexer(SpectralConfig("items", 4, 6)).build(train, Context()).items.codes
+    theirs = SpectralIndexer(SpectralConfig("items", 4, 6)).build(train, IndexerContext()).items.codes
     same = [codes[:, None, 0] == codes[None, :, 0] for codes in (ours, theirs)]
     assert (same[0] == same[1]).all()
 
@@ -96,7 +96,7 @@ def test_held_out_events_cannot_reach_the_codes():
     rng = np.random.default_rng(0)
     user, item = np.repeat(np.arange(30), 8), rng.integers(0, 20, 240)
     names = np.arange(30).astype(str)
-    data, split = protocol.make_split(
+    data, split = protocol.split_data(
         Interactions(user.astype(np.int32), item.astype(np.int32), None, names, names[:20])
     )
     views = [protocol.train_view(data, one) for one in (split, poisoned(split))]
@@ -107,12 +107,12 @@ def test_held_out_events_cannot_reach_the_codes():
 
 THREADS = """
 import numpy as np
-from genrec_bench.api import Context
+from genrec_bench.api import IndexerContext
 from genrec_bench.indexers.collaborative import CollaborativeConfig, CollaborativeIndexer
 from genrec_bench.api import Ragged, TrainView
 rng = np.random.default_rng(0)
 train = TrainView(Ragged.of([rng.choice(400, 8, replace=False) for _ in range(500)]), 400)
-print(CollaborativeIndexer(CollaborativeConfig(leaf_size=30)).build(train, Context()).fingerprint)
+print(CollaborativeIndexer(CollaborativeConfig(leaf_size=30)).build(train, IndexerContext()).fingerprint)
 """
 
 
@@ -134,7 +134,7 @@ def test_the_record_can_tell_how_the_codes_were_made():
 
 def test_progress_counts_items():
     watching = Watching()
-    CollaborativeIndexer().build(two_crowds(), Context(progress=watching))
+    CollaborativeIndexer().build(two_crowds(), IndexerContext(progress=watching))
     assert (watching.name, watching.total, watching.done, watching.threads) == ("clustering", 30, 30, {1})
 
 

@@ -21,7 +21,7 @@ from genrec_bench.core.progress import Quiet
 from genrec_bench.core.sequences import TrainView
 from genrec_bench.errors import ConfigError, NeedsMissing
 from genrec_bench.host.config import make_config
-from genrec_bench.host.contracts import Context
+from genrec_bench.host.contracts import IndexerContext
 from genrec_bench.indexers.gci import quantise
 from genrec_bench.indexers.gci.indexer import GraphConfig, GraphIndexer, unit_length
 from genrec_bench.indexers.gci.lightgcn import (
@@ -57,7 +57,7 @@ TRAINING = {"epochs": 30, "learning_rate": 0.01, "batch_size": 128, "weight_deca
 
 def gci(train: TrainView, seed: int = 0, progress=None, **options) -> Index:
     config = GraphConfig(**{**SMALL, **options})
-    return GraphIndexer(config).build(train, Context(seed=seed, progress=progress or Quiet()))
+    return GraphIndexer(config).build(train, IndexerContext(seed=seed, progress=progress or Quiet()))
 
 
 def crowds(groups: int = 4, users: int = 80, items: int = 48, seed: int = 0) -> tuple[TrainView, np.ndarray]:
@@ -140,13 +140,13 @@ def test_one_seed_gives_one_index_and_another_seed_another():
 
 THREADS = """
 import numpy as np
-from genrec_bench.api import Context
+from genrec_bench.api import IndexerContext
 from genrec_bench.indexers.gci.indexer import GraphConfig, GraphIndexer
 from genrec_bench.api import Ragged, TrainView
 rng = np.random.default_rng(0)
 train = TrainView(Ragged.of([rng.choice(400, 8, replace=False) for _ in range(500)]), 400)
 for quantiser in ("product", "residual", "hierarchical"):
-    print(GraphIndexer(GraphConfig(epochs=3, quantiser=quantiser)).build(train, Context()).fingerprint)
+    print(GraphIndexer(GraphConfig(epochs=3, quantiser=quantiser)).build(train, IndexerContext()).fingerprint)
 """
 
 
@@ -163,7 +163,7 @@ def test_held_out_events_cannot_reach_the_codes():
     train, _ = crowds()
     user = np.repeat(np.arange(80), 10)
     names = np.arange(80).astype(str)
-    data, split = protocol.make_split(
+    data, split = protocol.split_data(
         Interactions(user.astype(np.int32), train.sequences.values, None, names, names[:48])
     )
     views = [protocol.train_view(data, one) for one in (split, poisoned(split))]
@@ -256,7 +256,7 @@ def test_propagation_is_the_mean_over_the_powers_of_the_normalised_graph():
 
 def test_training_predicts_the_held_out_events_better_than_its_start():
     train, _ = crowds()
-    learnt = train_embeddings(train, Context(), size=8, layers=2, **TRAINING)
+    learnt = train_embeddings(train, IndexerContext(), size=8, layers=2, **TRAINING)
     kept, users, targets = hold_out(train, np.random.default_rng([0, 0]))
     start = np.random.default_rng(0).normal(size=(128, 8)).astype(np.float32)
     untrained = ndcg(Graph(kept, 48, 2), start, users, targets)
@@ -264,7 +264,9 @@ def test_training_predicts_the_held_out_events_better_than_its_start():
 
 
 def test_training_stops_when_the_held_out_score_no_longer_rises():
-    learnt = train_embeddings(crowds()[0], Context(), size=8, layers=2, **{**TRAINING, "epochs": 500, "patience": 3})
+    learnt = train_embeddings(
+        crowds()[0], IndexerContext(), size=8, layers=2, **{**TRAINING, "epochs": 500, "patience": 3}
+    )
     assert learnt.epochs == learnt.best_epoch + 3 < 500
 
 

@@ -15,7 +15,7 @@ from genrec_bench.core.progress import Quiet
 from genrec_bench.core.sequences import TrainView
 from genrec_bench.data.synth import Plan, synthetic_train
 from genrec_bench.errors import NeedsMissing
-from genrec_bench.host.contracts import Context
+from genrec_bench.host.contracts import IndexerContext
 from genrec_bench.indexers.collaborative import CollaborativeConfig, CollaborativeIndexer
 from genrec_bench.indexers.sci import cooccurrence, large
 from genrec_bench.indexers.sci import implicit_graph as hidden
@@ -192,9 +192,9 @@ def test_without_pymetis_the_line_names_the_extra_before_data_is_read(monkeypatc
 @pytest.mark.parametrize("variant", ["joint", "separate", "items", "users"])
 def test_auto_is_randomised_above_a_size_and_the_record_says_so(variant, monkeypatch):
     train = synthetic_train(Plan(users=400, items=300, clusters=4))
-    small = SpectralIndexer(SpectralConfig(variant=variant, clusters=8)).build(train, Context())
+    small = SpectralIndexer(SpectralConfig(variant=variant, clusters=8)).build(train, IndexerContext())
     monkeypatch.setattr(cooccurrence, "LARGE_NODES", 200)
-    index = SpectralIndexer(SpectralConfig(variant=variant, clusters=8)).build(train, Context())
+    index = SpectralIndexer(SpectralConfig(variant=variant, clusters=8)).build(train, IndexerContext())
     for facts in index.info["graphs"].values():
         assert facts["method"].startswith("randomised") and facts["edges"] is None and facts["rule"] != "asked for"
         assert facts["splits"]["randomised"] > 0
@@ -205,12 +205,12 @@ def test_auto_is_randomised_above_a_size_and_the_record_says_so(variant, monkeyp
 def test_auto_is_randomised_where_edges_would_not_fit(monkeypatch):
     monkeypatch.setattr(cooccurrence, "MAX_ENTRIES", 500)
     train = synthetic_train(Plan(users=100, items=80, clusters=2))
-    index = CollaborativeIndexer(CollaborativeConfig(leaf_size=20)).build(train, Context())
+    index = CollaborativeIndexer(CollaborativeConfig(leaf_size=20)).build(train, IndexerContext())
     assert index.info["graphs"]["items"]["method"].startswith("randomised")
 
 
 def test_equal_seeds_give_equal_codes():
     train = synthetic_train(Plan(users=400, items=300, clusters=4))
     indexer = SpectralIndexer(SpectralConfig(method="randomised", clusters=8))
-    one, two, other = (indexer.build(train, Context(seed=seed)).fingerprint for seed in (0, 0, 1))
+    one, two, other = (indexer.build(train, IndexerContext(seed=seed)).fingerprint for seed in (0, 0, 1))
     assert one == two != other

@@ -9,7 +9,7 @@ from genrec_bench.core.arrays import Ragged
 from genrec_bench.core.sequences import TrainView
 from genrec_bench.errors import ConfigError
 from genrec_bench.host.config import make_config
-from genrec_bench.host.contracts import Context
+from genrec_bench.host.contracts import IndexerContext
 from genrec_bench.indexers.digits import (
     DigitsConfig,
     RandomIndexer,
@@ -38,7 +38,7 @@ def test_sequential_writes_the_order_of_first_appearance_as_digits():
 
 
 def test_sequential_ignores_the_seed_and_leaves_users_to_others():
-    first, second = (SequentialIndexer().build(TRAIN, Context(seed=seed)) for seed in (0, 1))
+    first, second = (SequentialIndexer().build(TRAIN, IndexerContext(seed=seed)) for seed in (0, 1))
     assert first.fingerprint == second.fingerprint
     assert first.users is None
 
@@ -47,16 +47,17 @@ def test_random_codes_depend_on_the_seed_alone():
     view = TrainView(Ragged.of([[0, 1, 2]] * 40), n_items=200)
     emptier = TrainView(Ragged.of([[5]] * 40), n_items=200)
     assert (
-        RandomIndexer().build(view, Context(seed=1)).fingerprint
-        == RandomIndexer().build(emptier, Context(1)).fingerprint
+        RandomIndexer().build(view, IndexerContext(seed=1)).fingerprint
+        == RandomIndexer().build(emptier, IndexerContext(1)).fingerprint
     )
     assert (
-        RandomIndexer().build(view, Context(seed=1)).fingerprint != RandomIndexer().build(view, Context(2)).fingerprint
+        RandomIndexer().build(view, IndexerContext(seed=1)).fingerprint
+        != RandomIndexer().build(view, IndexerContext(2)).fingerprint
     )
 
 
 def test_random_gives_users_codes_in_tokens_of_their_own():
-    index = RandomIndexer(DigitsConfig(base=3)).build(TRAIN, Context())
+    index = RandomIndexer(DigitsConfig(base=3)).build(TRAIN, IndexerContext())
     assert index.users is not None and len(index.users) == 3
     assert not set(index.items.codes.ravel()) & set(index.users.codes.ravel())
 
@@ -65,11 +66,11 @@ def test_random_gives_users_codes_in_tokens_of_their_own():
 def test_the_default_base_writes_small_catalogues_in_two_digits_and_large_ones_in_three(n_items, levels):
     view = TrainView(Ragged.of([[0]]), n_items=n_items)
     for indexer in (RandomIndexer(), SequentialIndexer()):
-        assert indexer.build(view, Context()).items.width == levels
+        assert indexer.build(view, IndexerContext()).items.width == levels
 
 
 def test_random_user_labels_complete_an_index_without_user_codes():
-    index = SequentialIndexer().build(TRAIN, Context())
+    index = SequentialIndexer().build(TRAIN, IndexerContext())
     labels = random_user_labels(3, np.random.default_rng(0))
     complete = index.with_users(labels, "random")
     assert complete.users is not None and len(complete.users) == 3
@@ -86,6 +87,6 @@ def test_a_base_that_cannot_count_is_a_configuration_error():
 def test_every_token_scope_gives_valid_codes(scope):
     config = DigitsConfig(base=4, token_scope=scope)
     for indexer in (RandomIndexer(config), SequentialIndexer(config)):
-        index = indexer.build(TRAIN, Context())
+        index = indexer.build(TRAIN, IndexerContext())
         assert index.token_scope == scope
         assert len(np.unique(index.items.codes, axis=0)) == 6

@@ -26,7 +26,7 @@ from genrec_bench.core.progress import Quiet
 from genrec_bench.core.sequences import Split, TrainView
 from genrec_bench.errors import ConfigError
 from genrec_bench.host.config import make_config
-from genrec_bench.host.contracts import Context
+from genrec_bench.host.contracts import IndexerContext
 from genrec_bench.indexers.digits import RandomIndexer, SequentialIndexer, sequential_labels
 from genrec_bench.indexers.sci.cooccurrence import joint_graph, meetings
 from genrec_bench.indexers.sci.indexer import SpectralConfig, SpectralIndexer
@@ -37,7 +37,7 @@ VARIANTS = ["joint", "separate", "items", "users"]
 
 def sci(train: TrainView, seed: int = 0, **options) -> Index:
     small = {"clusters": 4, "leaf_size": 6}
-    return SpectralIndexer(SpectralConfig(**{**small, **options})).build(train, Context(seed=seed))
+    return SpectralIndexer(SpectralConfig(**{**small, **options})).build(train, IndexerContext(seed=seed))
 
 
 def two_crowds(users: int = 40, items: int = 30, seed: int = 0) -> TrainView:
@@ -71,7 +71,7 @@ def movielens() -> TrainView:
 
 def training_part(user, item, time, user_ids, item_ids) -> TrainView:
     events = Interactions(user.astype(np.int32), item.astype(np.int32), time, user_ids, item_ids)
-    return protocol.train_view(*protocol.make_split(events))
+    return protocol.train_view(*protocol.split_data(events))
 
 
 def first_labels(codes: np.ndarray) -> np.ndarray:
@@ -190,12 +190,12 @@ def test_held_out_events_cannot_reach_the_codes(indexer):
     rng = np.random.default_rng(0)
     user, item = np.repeat(np.arange(30), 8), rng.integers(0, 20, 240)
     names = np.arange(30).astype(str)
-    data, split = protocol.make_split(
+    data, split = protocol.split_data(
         Interactions(user.astype(np.int32), item.astype(np.int32), None, names, names[:20])
     )
     other = poisoned(split)
     assert other.fingerprint != split.fingerprint
-    first, second = (indexer.build(protocol.train_view(data, one), Context()) for one in (split, other))
+    first, second = (indexer.build(protocol.train_view(data, one), IndexerContext()) for one in (split, other))
     assert first.fingerprint == second.fingerprint
 
 
@@ -224,20 +224,20 @@ class Watching(Quiet):
 def test_progress_counts_nodes_and_threads_are_pinned_meanwhile():
     watching = Watching()
     with threadpool_limits(2):
-        SpectralIndexer().build(two_crowds(), Context(progress=watching))
+        SpectralIndexer().build(two_crowds(), IndexerContext(progress=watching))
     assert (watching.name, watching.total, watching.unit, watching.done) == ("clustering", 70, "nodes", 70)
     assert watching.threads == {1}
 
 
 THREADS = """
 import numpy as np
-from genrec_bench.api import Context
+from genrec_bench.api import IndexerContext
 from genrec_bench.indexers.sci.indexer import SpectralConfig, SpectralIndexer
 from genrec_bench.api import Ragged, TrainView
 rng = np.random.default_rng(0)
 train = TrainView(Ragged.of([rng.choice(500, 8, replace=False) for _ in range(700)]), 500)
 for method in ("dense", "sparse"):
-    print(SpectralIndexer(SpectralConfig(clusters=20, leaf_size=30, method=method)).build(train, Context()).fingerprint)
+    print(SpectralIndexer(SpectralConfig(clusters=20, leaf_size=30, method=method)).build(train, IndexerContext()).fingerprint)
 """
 
 
@@ -280,7 +280,7 @@ def test_movielens_first_level_equals_scikit_learn_on_the_same_graph():
     linked = np.asarray(graph.sum(axis=0)) > 0
     theirs = SpectralClustering(50, assign_labels="cluster_qr", affinity="precomputed", random_state=0)
     expected = theirs.fit_predict(graph[linked][:, linked].toarray())
-    index = SpectralIndexer().build(train, Context())
+    index = SpectralIndexer().build(train, IndexerContext())
     ours = np.concatenate([index.users.codes, index.items.codes])[linked, 0]
     assert adjusted_rand_score(expected, ours) > 0.99
 
@@ -288,7 +288,7 @@ def test_movielens_first_level_equals_scikit_learn_on_the_same_graph():
 def test_movielens_codes_are_short_and_balance_mixes_users_with_items():
     train = movielens()
     plain, balanced = (
-        SpectralIndexer(SpectralConfig(balance=balance)).build(train, Context()) for balance in (False, True)
+        SpectralIndexer(SpectralConfig(balance=balance)).build(train, IndexerContext()) for balance in (False, True)
     )
     for index in (plain, balanced):
         facts = index.info["graphs"]["joint"]
@@ -301,7 +301,7 @@ def test_movielens_codes_are_short_and_balance_mixes_users_with_items():
 @pytest.mark.slow
 def test_beauty_is_clustered_sparsely_and_both_seeds_agree():
     train = sequence_file("Beauty.txt")
-    first, second = (SpectralIndexer().build(train, Context(seed=seed)) for seed in (0, 1))
+    first, second = (SpectralIndexer().build(train, IndexerContext(seed=seed)) for seed in (0, 1))
     facts = first.info["graphs"]["joint"]
     assert facts["nodes"] == 34_464 and facts["isolated_nodes"] == 33
     assert facts["splits"]["sparse"] > 0 and facts["splits"]["even"] == 0

@@ -8,7 +8,7 @@ from torch import nn
 
 from genrec_bench.backbones.optimiser import AdamW
 from genrec_bench.backbones.trainer import Loop, TrainingConfig
-from genrec_bench.host.contracts import Context
+from genrec_bench.host.contracts import BackboneContext
 
 STEPS, WARM = 12, 4
 
@@ -61,7 +61,7 @@ def test_what_got_no_gradient_stays_and_gradients_are_let_go():
 
 def test_tables_and_vectors_are_not_decayed():
     net = nn.ModuleList([nn.Embedding(3, 4), nn.Linear(4, 4)])
-    loop = Loop(net, TrainingConfig(), Context(), steps=3)
+    loop = Loop(net, TrainingConfig(), BackboneContext(), steps=3)
     assert loop.optimiser.groups == ((0.01, ["1.weight"]), (0.0, ["0.weight", "1.bias"]))
 
 
@@ -69,9 +69,9 @@ def test_training_does_not_import_the_compiler():
     program = """
 import sys, torch
 from genrec_bench.backbones.trainer import Loop, TrainingConfig
-from genrec_bench.api import Context
+from genrec_bench.api import BackboneContext
 net = torch.nn.Linear(3, 1)
-Loop(net, TrainingConfig(averaging=0.5), Context(), 5).step(net(torch.ones(1, 3)).sum())
+Loop(net, TrainingConfig(averaging=0.5), BackboneContext(), 5).step(net(torch.ones(1, 3)).sum())
 print("torch._dynamo" in sys.modules)
 """
     told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from genrec_bench.baselines.popularity import Popularity
 from genrec_bench.core.arrays import Ragged
 from genrec_bench.core.sequences import Queries, TrainView
-from genrec_bench.host.contracts import Context
+from genrec_bench.host.contracts import BaselineContext
 
 
 def fitted(rows: list[list[int]], n_items: int) -> Popularity:
     baseline = Popularity()
-    baseline.fit(TrainView(Ragged.of(rows), n_items), None, Context())
+    baseline.fit(TrainView(Ragged.of(rows), n_items), BaselineContext())
     return baseline
 
 

@@ -16,7 +16,7 @@ from genrec_bench.core.sequences import Queries, Sources
 from genrec_bench.decoders.trie import TrieDecoder
 from genrec_bench.errors import ConfigError, UsageError
 from genrec_bench.host.config import make_config
-from genrec_bench.host.contracts import START, Context
+from genrec_bench.host.contracts import START, BackboneContext
 from genrec_bench.runs import run as runner
 
 transformers = pytest.importorskip("transformers")
@@ -53,7 +53,7 @@ def started(folder, cls=T5Small, n_tokens=CODES, **changes):
         make_config(cls.Config, {**SIZES, "init": "pretrained", "model": str(folder), **changes}, "backbone")
     )
     backbone.ready()
-    backbone._begin(n_tokens, Context(seed=3))
+    backbone._begin(n_tokens, BackboneContext(seed=3))
     return backbone
 
 

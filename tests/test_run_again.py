@@ -83,7 +83,7 @@ def test_a_folder_that_cannot_be_written_is_found_before_data_is_read(tmp_path, 
     (tmp_path / "file").write_text("")
     where = {"out": tmp_path / "runs", "cache": tmp_path / "cache", what: tmp_path / "file" / "below"}
     monkeypatch.setenv("GENREC_CACHE", str(where["cache"]))
-    monkeypatch.setattr(runner, "load_hiding", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr(runner, "load_inputs", lambda *_, **__: 1 / 0)
     before = sorted(tmp_path.iterdir())
     advice = {"out": "--out", "cache": "GENREC_CACHE"}[what]
     with pytest.raises(OutputError, match=f"cannot write to .*below.*: Not a directory; .*{advice}"):

@@ -20,6 +20,7 @@ from genrec_bench.core.progress import Quiet
 from genrec_bench.errors import ComponentFault, OutputError, RunFailed
 from genrec_bench.runs import folders
 from genrec_bench.runs import run as runner
+from genrec_bench.runs.spec import ResolvedSpec
 
 
 def test_an_output_folder_that_is_a_file_is_refused(planted_file, tmp_path):
@@ -55,7 +56,7 @@ def test_a_corrupt_weights_cache_is_made_anew_and_that_is_said(go, tmp_path):
             Notes.said += message
 
     (folder_of(tmp_path, first) / "record.json").unlink()
-    spec = runner.resolve(RunSpec.from_dict(first.spec))
+    spec = ResolvedSpec.from_dict(first.spec)
     again = runner.run(spec, out=tmp_path / "runs", device="cpu", progress=Notes())
     assert "made anew" in Notes.said
     assert again.metrics == first.metrics
@@ -63,7 +64,7 @@ def test_a_corrupt_weights_cache_is_made_anew_and_that_is_said(go, tmp_path):
 
 def test_an_unfinished_record_of_a_dead_process_does_not_block(go, tmp_path):
     record = go(baseline="popularity")
-    folder, spec = folder_of(tmp_path, record), runner.resolve(RunSpec.from_dict(record.spec))
+    folder, spec = folder_of(tmp_path, record), ResolvedSpec.from_dict(record.spec)
     with folders.attempt(folder, spec, keep=False):
         pass
     assert RunRecord.read(folder).status == "running"

@@ -20,12 +20,12 @@ from genrec_bench.errors import (
     UsageError,
 )
 from genrec_bench.leaderboard.rows import boards
-from genrec_bench.runs import loading
+from genrec_bench.runs import inputs as run_inputs
 from genrec_bench.runs import run as runner
-from genrec_bench.runs.external import rescore, spec_of
+from genrec_bench.runs.external import plan_of, rescore
 from genrec_bench.runs.lists import read_lists
 from genrec_bench.runs.record import RunRecord
-from genrec_bench.runs.spec import RunSpec
+from genrec_bench.runs.spec import ResolvedSpec, RunSpec
 from genrec_bench.runs.verify import verify
 
 
@@ -65,7 +65,7 @@ def score(tmp_path, settings):
                 writer.writeheader()
                 writer.writerows(rows)
         asked = {"name": "Popular (elsewhere)", "dataset": "file", "task": "sequential", "settings": settings, **told}
-        return rescore(path, spec_of(**asked), out=tmp_path / "runs", force=force)
+        return rescore(path, plan_of(**asked), out=tmp_path / "runs", force=force)
 
     return scored
 
@@ -80,7 +80,7 @@ def accuracy(metrics):
 
 def ranked(record, rows):
     """The metrics that untied ranks give: ours of popularity tie, so they are not those of its record."""
-    data, split = loading.load_data(RunSpec.from_dict(record.spec))
+    data, split = run_inputs.load_data(ResolvedSpec.from_dict(record.spec))
     places = {(row["user"], row["item"]): row["rank"] for row in rows}
     users, targets = data.user_ids[split.test.user], data.item_ids[split.test.target]
     return [places.get((str(user), str(item)), 0) for user, item in zip(users, targets, strict=True)]
@@ -254,11 +254,11 @@ def test_mask_lists_with_the_users_own_items_are_refused(popular, score):
 )
 def test_a_name_says_who_made_the_lists(name, settings):
     with pytest.raises(UsageError, match="--name"):
-        spec_of(name=name, dataset="file", task="direct", settings=settings)
+        plan_of(name=name, dataset="file", task="direct", settings=settings)
 
 
 def test_another_kind_of_file_is_refused(tmp_path, settings):
-    spec = spec_of(name="n", dataset="file", task="direct", settings=settings)
+    spec = plan_of(name="n", dataset="file", task="direct", settings=settings)
     (tmp_path / "lists.npz").write_text("")
     with pytest.raises(DataError, match=r"end in \.csv, \.parquet"):
         rescore(tmp_path / "lists.npz", spec, out=tmp_path)

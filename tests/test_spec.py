@@ -28,7 +28,6 @@ SYSTEM = {"indexer": "random", "backbone": "lightlm"}
         ("protocol", None),
         ("options", [("backbone", {})]),
         ("set", "backbone.epochs=3"),
-        ("resolved", "yes"),
     ],
 )
 def test_a_value_of_a_wrong_type_is_one_line_that_names_it(key, value):

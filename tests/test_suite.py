@@ -42,7 +42,7 @@ def suite_file(tmp_path, planted_file):
 
 
 def test_a_grid_asks_for_every_combination_and_single_runs_once(suite_file):
-    specs = read_suite(suite_file(ALL, GRID, FLOOR, FLOOR))
+    specs = [run.resolved for run in read_suite(suite_file(ALL, GRID, FLOOR, FLOOR))]
     assert len(specs) == 2 * 2 * 2 + 1
     assert {spec.options["backbone"]["epochs"] for spec in specs if spec.backbone} == {1}
     assert [spec.system for spec in specs if spec.baseline] == ["popularity"]
@@ -57,7 +57,8 @@ def test_a_grid_varies_options_and_names_them(suite_file, tmp_path):
     one = '[grid]\nindexer = ["random"]\nbackbone = ["lightlm"]\n'
     path = suite_file(ALL, one, 'set."backbone.epochs" = [1, 2]\nset.backbone.layers = [1, 2]\n')
     assert sorted(
-        (spec.options["backbone"]["epochs"], spec.options["backbone"]["layers"]) for spec in read_suite(path)
+        (run.resolved.options["backbone"]["epochs"], run.resolved.options["backbone"]["layers"])
+        for run in read_suite(path)
     ) == [
         (1, 1),
         (1, 2),
@@ -78,7 +79,7 @@ def test_a_grid_varies_options_and_names_them(suite_file, tmp_path):
         ('[grid]\nset."backbone.epochs" = 3\n', ConfigError, r"grid\.set\.backbone\.epochs = 3: expected a list"),
         ('[grid]\nindexr = ["sci"]\n', ConfigError, "Did you mean 'indexer'"),
         ('[[runs]]\nbaseline = "popularty"\n', UnknownComponent, "popularity"),
-        ("grid = 3\n", ConfigError, "no table"),
+        ("grid = 3\n", ConfigError, "expected a table"),
         ("[grid\n", UsageError, "TOML"),
     ],
 )
@@ -119,7 +120,7 @@ def test_a_suite_goes_on_after_a_failure_and_skips_what_has_finished(suite_file,
 
 
 def test_a_dry_run_lists_and_runs_nothing(suite_file, tmp_path, monkeypatch):
-    monkeypatch.setattr(runner, "_live", lambda this: 1 / 0)
+    monkeypatch.setattr(runner, "load_inputs", lambda *_, **__: 1 / 0)
     done = CliRunner().invoke(cli, ["suite", str(suite_file(ALL, GRID)), "--dry-run", "--out", str(tmp_path / "no")])
     assert done.exit_code == 0
     assert len(done.stdout.splitlines()) == 8

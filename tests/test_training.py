@@ -14,7 +14,7 @@ from genrec_bench.backbones.trainer import TrainingConfig, epoch_batches, steps_
 from genrec_bench.core.arrays import Ragged
 from genrec_bench.core.progress import Quiet
 from genrec_bench.core.sequences import Examples, Sources
-from genrec_bench.host.contracts import START, Context
+from genrec_bench.host.contracts import START, BackboneContext
 
 TINY = {"layers": 2, "d_model": 32, "heads": 2, "d_ff": 8}
 
@@ -40,7 +40,7 @@ def test_the_loss_over_shared_positions_equals_one_sequence_per_target(codes, da
     chosen = data.draw(st.lists(items, min_size=1, max_size=4))
     backbone = LightLM(LightLMConfig(**TINY))
     torch.manual_seed(0)
-    backbone._begin(8, Context())
+    backbone._begin(8, BackboneContext())
     shared = examples_of(codes, chosen)
     rows = np.arange(len(chosen))
     loss, tokens = batch_loss(
@@ -124,7 +124,7 @@ def test_a_loss_that_cannot_be_compiled_is_computed_without_and_told_once(monkey
     quiet.note = (notes := []).append
     backbones = [LightLM(LightLMConfig(**TINY, epochs=1, compile=compile)) for compile in (False, True)]
     for backbone in backbones:
-        backbone.fit(examples_of(CODES, CHOSEN), Context(progress=quiet))
+        backbone.fit(examples_of(CODES, CHOSEN), BackboneContext(progress=quiet))
     assert notes[1:] == ["torch.compile does not work here (no C++ compiler): training goes on without it"]
     assert torch.equal(*(backbone.net.embedding.weight for backbone in backbones))
 
@@ -151,7 +151,7 @@ def test_a_loss_whose_backward_pass_cannot_be_compiled_is_computed_without_too(m
     quiet.note = (notes := []).append
     backbones = [LightLM(LightLMConfig(**TINY, epochs=2, compile=compile)) for compile in (False, True)]
     for backbone in backbones:
-        backbone.fit(examples_of(CODES, CHOSEN), Context(progress=quiet))
+        backbone.fit(examples_of(CODES, CHOSEN), BackboneContext(progress=quiet))
     assert [note for note in notes if "does not work" in note] == notes[1:] and len(notes) == 2
     assert torch.equal(*(backbone.net.embedding.weight for backbone in backbones))
 
@@ -163,7 +163,7 @@ def test_compiled_training_learns_what_plain_training_does():
     backbones = [
         LightLM(LightLMConfig(**{**TINY, "dropout": 0.0}, epochs=2, compile=compile)) for compile in (False, True)
     ]
-    reports = [backbone.fit(examples_of(CODES, CHOSEN), Context(progress=quiet)) for backbone in backbones]
+    reports = [backbone.fit(examples_of(CODES, CHOSEN), BackboneContext(progress=quiet)) for backbone in backbones]
     if any("does not work" in note for note in notes):
         pytest.skip(f"nothing compiles here: {notes[-1]}")
     losses = [[row["loss"] for row in report.history] for report in reports]
@@ -188,7 +188,9 @@ def fitted(folder, epochs=6, stop_after=None, validate=None, averaging=0.0, toke
         return next(scores)
 
     backbone = LightLM(config)
-    report = backbone.fit(examples_of(CODES, CHOSEN), Context(seed=3, folder=folder, validate=validate or judge))
+    report = backbone.fit(
+        examples_of(CODES, CHOSEN), BackboneContext(seed=3, folder=folder, validate=validate or judge)
+    )
     return backbone, report
 
 
@@ -198,7 +200,7 @@ def test_the_best_epochs_weights_are_restored():
     assert [round(row["validation"], 1) for row in report.history] == [0.1, 0.5, 0.2, 0.3, 0.1, 0.4]
     short = LightLM(LightLMConfig(**TINY, epochs=6, batch_size=4, patience=2))
     scores = iter([0.1, 0.5, 0.2, 0.3])
-    stopped = short.fit(examples_of(CODES, CHOSEN), Context(seed=3, validate=lambda: next(scores)))
+    stopped = short.fit(examples_of(CODES, CHOSEN), BackboneContext(seed=3, validate=lambda: next(scores)))
     assert stopped.epochs == 4  # two validations without progress
     for name, value in backbone.net.state_dict().items():
         assert torch.equal(value, short.net.state_dict()[name])
@@ -255,7 +257,7 @@ def test_the_host_process_keeps_its_random_numbers():
 
 def test_bf16_training_runs_and_is_named():
     backbone = LightLM(LightLMConfig(**TINY, epochs=1, precision="bf16"))
-    report = backbone.fit(examples_of(CODES, CHOSEN), Context())
+    report = backbone.fit(examples_of(CODES, CHOSEN), BackboneContext())
     assert report.precision == "bf16"
     assert np.isfinite(report.history[0]["loss"])
 

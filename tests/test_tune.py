@@ -12,6 +12,7 @@ import sys
 import pytest
 from click.testing import CliRunner
 
+from genrec_bench import RunSpec
 from genrec_bench.baselines.item_knn import ItemKNN
 from genrec_bench.cli.main import cli
 from genrec_bench.core.progress import Quiet
@@ -23,6 +24,7 @@ from genrec_bench.errors import (
 )
 from genrec_bench.host import registry
 from genrec_bench.host.config import make_config
+from genrec_bench.runs.plan import resolve
 from genrec_bench.tuning import search as tune
 from genrec_bench.tuning.ledger import (
     SCORE,
@@ -32,7 +34,7 @@ from genrec_bench.tuning.ledger import (
     searching,
     trials_of,
 )
-from genrec_bench.tuning.search import system_spec
+from genrec_bench.tuning.search import plan_of
 from genrec_bench.tuning.space import Choice, Range, space_of
 
 pytest.importorskip("optuna")
@@ -47,7 +49,7 @@ def spec(planted_file, tmp_path, monkeypatch):
     def resolved(system="item-knn", **asked):
         where = {"dataset.path": str(planted_file), "dataset.format": "sequence"}
         fixed = TINY if "/" in system else {}
-        return system_spec(system, {**where, **fixed}, dataset="file", **{"task": "sequential", **asked})
+        return plan_of(system, {**where, **fixed}, dataset="file", **{"task": "sequential", **asked})
 
     return resolved
 
@@ -327,7 +329,7 @@ def test_a_components_page_says_what_is_varied():
 @pytest.mark.parametrize("system", ["sci/", "/lightlm", "a/b/c"])
 def test_a_system_is_a_baseline_or_an_indexer_and_a_backbone(system):
     with pytest.raises(UsageError, match="indexer/backbone"):
-        system_spec(system)
+        plan_of(system)
 
 
 @pytest.mark.parametrize("kind", ["indexer", "backbone", "baseline"])
@@ -336,9 +338,9 @@ def test_every_declared_space_can_be_read(kind, spec):
         cls = registry.load(kind, info.name)
         if not cls.search_space:
             continue
-        base = spec("popularity") if kind == "baseline" else spec("random/lightlm", profile="tiny")
-        options = {**base.options, kind: dict.fromkeys(cls.search_space)}
-        space = space_of(base.with_(**{kind: info.name}, options=options))
+        names = {"indexer": "random", "backbone": "lightlm", "profile": "tiny"} if kind != "baseline" else {}
+        plan = resolve(RunSpec(dataset="ml-100k", **{**names, kind: info.name}))
+        space = space_of(plan)
         assert {f"{kind}.{option}" for option in cls.search_space} <= set(space), info.name
 
 

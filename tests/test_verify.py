@@ -18,21 +18,21 @@ from genrec_bench.core.events import Interactions
 from genrec_bench.core.files import write_json
 from genrec_bench.core.rankings import Generations, Ranking
 from genrec_bench.core.sequences import Split
-from genrec_bench.errors import RecordError, UnknownComponent
+from genrec_bench.errors import RecordError
 from genrec_bench.host import registry
-from genrec_bench.host.contracts import Context, Dataset
+from genrec_bench.host.contracts import Dataset, DatasetContext
 from genrec_bench.protocol import split as protocol
 from genrec_bench.protocol.scores import score
 from genrec_bench.protocol.validity import ranking_from, validity, validity_of_ranking
+from genrec_bench.runs.inputs import describe_data
 from genrec_bench.runs.lists import (
     read_generations,
     read_lists,
     write_generations,
     write_lists,
 )
-from genrec_bench.runs.loading import describe_data
 from genrec_bench.runs.record import RunRecord
-from genrec_bench.runs.spec import RunSpec
+from genrec_bench.runs.spec import ResolvedSpec
 from genrec_bench.runs.verify import verify
 
 
@@ -41,7 +41,7 @@ class Toy(Dataset):
 
     change = False
 
-    def load(self, ctx: Context) -> Interactions:
+    def load(self, ctx: DatasetContext) -> Interactions:
         rng = np.random.default_rng(7)
         item = np.concatenate([rng.permutation(12)[:6] for _ in range(30)]).astype(np.int32)
         if self.change:
@@ -59,7 +59,7 @@ def toy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def write_run(
-    folder: Path, spec: RunSpec, data: Interactions, split: Split, rankings: dict[str, Ranking], told: dict
+    folder: Path, spec: ResolvedSpec, data: Interactions, split: Split, rankings: dict[str, Ranking], told: dict
 ) -> None:
     """A run folder as a finished run leaves it."""
     targets = split.test.target
@@ -71,7 +71,7 @@ def write_run(
         validity=told,
         metrics={policy: metrics for policy, (metrics, _) in scored.items()},
         fingerprints=prints,
-        data=describe_data(spec, data, split),
+        data=describe_data(spec.dataset, data, split),
     )
     write_json(folder / "spec.json", record.spec)
     replace(record, ranks={policy: ranks.tolist() for policy, (_, ranks) in scored.items()}).write(folder)
@@ -79,9 +79,9 @@ def write_run(
 
 @pytest.fixture
 def baseline_run(tmp_path: Path) -> Path:
-    data, split = protocol.make_split(Toy().load(Context()))
+    data, split = protocol.split_data(Toy().load(DatasetContext()))
     popularity, queries = Popularity(), split.queries(split.test)
-    popularity.fit(protocol.train_view(data, split), None, Context())
+    popularity.fit(protocol.train_view(data, split), DatasetContext())
     rankings = {
         "mask": popularity.rank(queries, k=5, exclude=queries.history),
         "keep": popularity.rank(queries, k=5),
@@ -92,7 +92,7 @@ def baseline_run(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def generator_run(tmp_path: Path) -> Path:
-    data, split = protocol.make_split(Toy().load(Context()))
+    data, split = protocol.split_data(Toy().load(DatasetContext()))
     history = split.queries(split.test).history
     items = np.random.default_rng(0).integers(-1, 12, (30, 8)).astype(np.int32)
     scores = np.tile(-np.arange(8, dtype=np.float32), (30, 1))
@@ -175,7 +175,7 @@ def test_another_spec_beside_the_record_is_caught(baseline_run: Path) -> None:
 
 
 def test_an_edited_list_is_caught(baseline_run: Path) -> None:
-    data, split = protocol.make_split(Toy().load(Context()))
+    data, split = protocol.split_data(Toy().load(DatasetContext()))
     users = data.user_ids[split.test.user]
     path = baseline_run / "lists.parquet"
     rankings = {policy: part.ranking(users, data.item_ids) for policy, part in read_lists(path).items()}
@@ -206,7 +206,7 @@ def test_an_exchanged_index_is_caught(generator_run: Path) -> None:
 
 
 def test_a_mask_list_with_an_item_of_the_history_is_caught(baseline_run: Path) -> None:
-    data, split = protocol.make_split(Toy().load(Context()))
+    data, split = protocol.split_data(Toy().load(DatasetContext()))
     users, path = data.user_ids[split.test.user], baseline_run / "lists.parquet"
     keep = read_lists(path)["keep"].ranking(users, data.item_ids)
     write_lists(path, {"mask": keep, "keep": keep}, users, data.item_ids)
@@ -219,7 +219,7 @@ def test_another_data_set_under_the_same_name_is_caught(baseline_run: Path, monk
 
 
 def test_lists_of_other_users_are_caught(baseline_run: Path) -> None:
-    data, split = protocol.make_split(Toy().load(Context()))
+    data, split = protocol.split_data(Toy().load(DatasetContext()))
     users, path = data.user_ids[split.test.user], baseline_run / "lists.parquet"
     rankings = {policy: part.ranking(users, data.item_ids) for policy, part in read_lists(path).items()}
     write_lists(path, rankings, users[::-1], data.item_ids)
@@ -259,16 +259,3 @@ def test_verifying_needs_no_torch() -> None:
 def test_a_warning_that_was_taken_out_of_a_generators_record_or_put_in_is_caught(generator_run: Path) -> None:
     edit(generator_run, "warnings", value=["made up"])
     assert failures(generator_run) == ["warnings"]
-
-
-def test_an_alarm_cannot_be_compared_without_its_component_and_that_is_said(
-    baseline_run: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def gone(kind: str, name: str) -> type[Dataset]:
-        if kind != "dataset":
-            raise UnknownComponent(f"no {kind} named {name!r}")
-        return Toy
-
-    monkeypatch.setattr(registry, "load", gone)
-    (check,) = (check for check in verify(baseline_run).checks if check.name == "warnings")
-    assert check.ok and check.detail == "not compared: no baseline named 'popularity'"

@@ -1,7 +1,7 @@
 """A RecBole model as a baseline: hands the training part to a worker process, validates it, and asks it for lists.
 
 RecBole is never imported here. The worker sees training sequences and queries; validation targets stay with the caller,
-whose `validation()` it is asked for after every epoch, and test targets are nowhere.
+whose `ctx.validate()` it is asked for after every epoch, and test targets are nowhere.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -29,7 +29,7 @@ from genrec_bench.errors import (
     NeedsMissing,
     did_you_mean,
 )
-from genrec_bench.host.contracts import Baseline, Context
+from genrec_bench.host.contracts import Baseline, BaselineContext
 
 GRACE = (
     120.0  # seconds beyond `time_limit` for starting, writing files and one last epoch, before a worker counts as hung
@@ -126,8 +126,8 @@ class RecBoleBaseline(Baseline):
             return ""
         return settings.fingerprint(self.name_in_settings(), sequential="sequential" in self.tasks)
 
-    def fit(self, train: TrainView, validation: Callable[[], float] | None, ctx: Context) -> None:
-        """Train in a worker process, which stays to answer `rank`. The best epoch by `validation()` is kept.
+    def fit(self, train: TrainView, ctx: BaselineContext) -> None:
+        """Train in a worker process, which stays to answer `rank`. The best epoch by `ctx.validate()` is kept.
 
         NeedsMissing where the data has nothing to learn from; WorkerFailed if the worker dies, fails or exceeds a limit.
         """
@@ -138,7 +138,7 @@ class RecBoleBaseline(Baseline):
         self._worker = Worker(self.config.python or sys.executable, self.model, self.config.memory_limit_mb, ctx.folder)
         self._asked = 0
         try:
-            found = self._train(train, validation, ctx, parameters, gpu)
+            found = self._train(train, ctx, parameters, gpu)
         except BaseException:
             self._worker.close()
             raise
@@ -207,8 +207,7 @@ class RecBoleBaseline(Baseline):
     def _train(
         self,
         train: TrainView,
-        validation: Callable[[], float] | None,
-        ctx: Context,
+        ctx: BaselineContext,
         parameters: Mapping[str, Any],
         gpu: str,
     ) -> dict[str, Any]:
@@ -227,7 +226,7 @@ class RecBoleBaseline(Baseline):
                 "seed": ctx.seed % SEEDS,
                 "gpu": gpu,
                 "time_limit": limit,
-                "validate": validation is not None,
+                "validate": ctx.validate is not None,
             }
         )
         until, counted = time.monotonic() + limit + GRACE, {}
@@ -240,7 +239,7 @@ class RecBoleBaseline(Baseline):
                     tick(1, f"loss {message['loss']:.4f}")
                 elif "validate" in message:
                     asked = time.monotonic()
-                    score = validation() if validation is not None else 0.0
+                    score = ctx.validate() if ctx.validate is not None else 0.0
                     until += time.monotonic() - asked
                     tick(0, f"ndcg@10 {score:.4f}")
                     worker.send({"score": score})

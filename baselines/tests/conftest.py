@@ -7,7 +7,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest
 
 from genrec_bench.host.config import make_config
-from genrec_bench.host.contracts import Context
+from genrec_bench.host.contracts import BaselineContext
 from genrec_bench.testing import planted, planted_lines
 
 
@@ -50,4 +50,4 @@ def make():
 
 @pytest.fixture
 def ctx():
-    return Context()
+    return BaselineContext()

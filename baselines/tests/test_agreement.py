@@ -10,11 +10,11 @@ import sys
 import numpy as np
 import pytest
 from genrec_baselines import models, process
+from genrec_bench.runs.loading import load_data
 
 from genrec_bench import RunSpec
 from genrec_bench.protocol.scores import score
 from genrec_bench.protocol.split import train_view
-from genrec_bench.runs.loading import load_data
 from genrec_bench.runs.run import resolve
 
 
@@ -30,7 +30,7 @@ def test_our_scorer_agrees_with_recboles_evaluator(make, ctx, tmp_path, cls, opt
     data, split = load_data(resolve(RunSpec(dataset="ml-100k", baseline="popularity")))
     train, queries = train_view(data, split), split.queries(split.test)
     trained = make(cls, **options)
-    trained.fit(train, None, ctx)
+    trained.fit(train, ctx)
     sequential = cls.tasks == ("sequential",)
     # what RecBole masks is what `Sampler` has seen as used: training and validation items of a general model's user
     exclude = None if sequential else queries.history

@@ -12,7 +12,7 @@ from genrec_baselines.process import WorkerFailed
 
 from genrec_bench import RunSpec, run
 from genrec_bench.core.progress import Quiet
-from genrec_bench.host.contracts import Context
+from genrec_bench.host.contracts import BaselineContext
 from genrec_bench.runs.record import RunRecord
 
 
@@ -39,7 +39,7 @@ def fake(monkeypatch):
 def test_a_worker_that_ends_is_told_with_the_end_of_its_log(make, data, ctx, fake, what, said):
     fake(what)
     with pytest.raises(WorkerFailed, match=said + r".*epoch 0 training \| something went wrong here") as caught:
-        make(models.BPR).fit(data.train, None, ctx)
+        make(models.BPR).fit(data.train, ctx)
     assert "\n" not in str(caught.value) and "\x1b" not in str(caught.value)
     assert caught.value.log == ("epoch 0 training", "something went wrong here")
 
@@ -49,7 +49,7 @@ def test_a_worker_that_hangs_is_stopped_at_its_time_limit(make, data, ctx, fake,
     monkeypatch.setattr(baseline, "GRACE", 1.0)
     hanging = make(models.BPR, time_limit=0.5)
     with pytest.raises(WorkerFailed, match="did not end training within its time limit"):
-        hanging.fit(data.train, None, ctx)
+        hanging.fit(data.train, ctx)
     assert not psutil.pid_exists(hanging._worker.pid) and not hanging._worker.folder.exists()
 
 
@@ -57,7 +57,7 @@ def test_a_worker_that_hangs_when_it_is_asked_for_lists_is_stopped_too(make, dat
     fake("hangs when asked")
     monkeypatch.setattr(baseline, "GRACE", 1.0)
     hanging = make(models.BPR, time_limit=0.5)
-    hanging.fit(data.train, None, ctx)
+    hanging.fit(data.train, ctx)
     with pytest.raises(WorkerFailed, match="did not end ranking within its time limit"):
         hanging.rank(data.queries, k=5)
     assert not psutil.pid_exists(hanging._worker.pid)
@@ -67,7 +67,7 @@ def test_a_worker_that_hangs_when_it_is_asked_for_lists_is_stopped_too(make, dat
 def test_a_worker_that_grows_is_stopped_at_its_memory_limit(make, data, ctx, fake, what):
     fake(what)
     with pytest.raises(WorkerFailed, match="more than memory_limit_mb=200"):
-        make(models.BPR, memory_limit_mb=200).fit(data.train, None, ctx)
+        make(models.BPR, memory_limit_mb=200).fit(data.train, ctx)
 
 
 def test_a_failed_run_is_recorded_with_its_reason_and_the_log_stays(planted_file, fake, tmp_path):
@@ -112,13 +112,13 @@ def test_no_process_and_no_folder_stay_behind(make, data, ctx, fake):
     fake("exits")
     ended = make(models.BPR)
     with pytest.raises(WorkerFailed):
-        ended.fit(data.train, None, ctx)
+        ended.fit(data.train, ctx)
     assert not psutil.pid_exists(ended._worker.pid) and not ended._worker.folder.exists()
 
 
 def test_a_gpu_that_the_worker_does_not_see_is_no_silent_cpu(make, data):
     with pytest.raises(WorkerFailed, match="sees no GPU: use --device cpu"):
-        make(models.BPR, epochs=1).fit(data.train, None, Context(device="cuda:99"))
+        make(models.BPR, epochs=1).fit(data.train, BaselineContext(device="cuda:99"))
 
 
 def test_a_worker_whose_host_has_died_ends_and_tidies_up(tmp_path):
@@ -132,7 +132,7 @@ def test_a_worker_whose_host_has_died_ends_and_tidies_up(tmp_path):
 def test_training_ends_at_the_time_limit_with_the_best_weights_so_far(make, data):
     limited = make(models.BPR, epochs=1_000_000, stopping_step=1_000_000, time_limit=8)
     began = time.monotonic()
-    limited.fit(data.train, lambda: 0.5, Context())
+    limited.fit(data.train, BaselineContext(validate=lambda: 0.5))
     assert time.monotonic() - began < 8 + baseline.GRACE
     facts = limited.facts()
     assert facts["ended_by"] == "time limit" and facts["converged"] is False and facts["epochs"] >= 1

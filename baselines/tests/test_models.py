@@ -9,7 +9,7 @@ from genrec_bench.baselines.popularity import Popularity
 from genrec_bench.core.arrays import Ragged
 from genrec_bench.core.sequences import Queries
 from genrec_bench.host import registry
-from genrec_bench.host.contracts import Context
+from genrec_bench.host.contracts import BaselineContext
 from genrec_bench.protocol.scores import score
 from genrec_bench.runs.record import RunRecord
 
@@ -43,7 +43,7 @@ def test_each_model_trains_and_ranks_every_item(make, data, name):
     cls = registry.load("baseline", name)
     extra = {"s3rec": f"{SHORT},pretrain_epochs=1"}.get(name, SHORT)
     model = make(cls, epochs=1, extra=extra)
-    model.fit(data.train, validation_of(model, data), Context())
+    model.fit(data.train, validation_of(model, data), BaselineContext())
     everything = model.rank(data.queries, k=100)
     assert (np.sort(everything.items, axis=1) == np.arange(data.split.n_items)).all()  # also what nobody ever met
     assert model.facts()["history"][0].keys() >= {"epoch", "loss", "ndcg@10"}
@@ -64,8 +64,8 @@ def test_a_planted_pattern_is_found(make, data, ctx, cls, least):
 @pytest.mark.slow
 def test_popularity_is_the_cores(make, data, ctx):
     theirs, ours = make(models.Pop), Popularity()
-    theirs.fit(data.train, None, ctx)
-    ours.fit(data.train, None, ctx)
+    theirs.fit(data.train, ctx)
+    ours.fit(data.train, ctx)
     assert (theirs.rank(data.queries, k=20).items == ours.rank(data.queries, k=20).items).all()
     assert theirs.facts()["ended_by"] == "closed form" and theirs.facts()["converged"]
 
@@ -73,7 +73,7 @@ def test_popularity_is_the_cores(make, data, ctx):
 @pytest.mark.slow
 def test_without_a_history_a_sequential_model_says_nothing(make, data, ctx):
     model = make(models.GRU4Rec, epochs=1, extra=SHORT)
-    model.fit(data.train, None, ctx)
+    model.fit(data.train, ctx)
     ranking = model.rank(Queries(np.array([0, 1], np.int32), Ragged.of([[], [3]])), k=5)
     assert (ranking.items[0] == -1).all() and (ranking.items[1] >= 0).all()
 

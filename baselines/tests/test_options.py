@@ -191,7 +191,7 @@ def test_data_without_features_is_refused_by_name(planted_file):
 )
 def test_data_that_a_model_cannot_learn_from_is_refused(make, ctx, cls, rows, said):
     with pytest.raises(NeedsMissing, match=said):
-        make(cls).fit(TrainView(Ragged.of(rows), 2), None, ctx)
+        make(cls).fit(TrainView(Ragged.of(rows), 2), ctx)
 
 
 def test_a_model_that_is_trained_gets_the_gpu_that_torch_sees_and_one_that_counts_does_not(monkeypatch):

@@ -29,7 +29,7 @@ from genrec_bench.errors import ConfigError
 from genrec_bench.host.config import later
 from genrec_bench.host.contracts import (
     Backbone,
-    Context,
+    BackboneContext,
     FitReport,
     FixedStart,
 )
@@ -123,10 +123,8 @@ class EncoderDecoder(Backbone):
             return checkpoints.Pieces(checkpoints.read_tokenizer(self.config.tokenizer or self.config.model), size)
         return WordList(self.prompts)
 
-    def fit(self, examples: Examples, ctx: Context) -> FitReport:
+    def fit(self, examples: Examples, ctx: BackboneContext) -> FitReport:
         self._begin(examples.n_tokens, ctx)
-        if ctx.built:
-            ctx.built()
         fast = None
         if self.config.compile:
             ctx.progress.note("torch.compile: the first step takes a minute or more")
@@ -137,7 +135,7 @@ class EncoderDecoder(Backbone):
 
         return fit(self.net, examples, self.config, ctx, loss_of, d_model=self.net.shape.d_model)
 
-    def _begin(self, n_tokens: int, ctx: Context) -> None:
+    def _begin(self, n_tokens: int, ctx: BackboneContext) -> None:
         """The network as it is before the first step."""
         c = self.config
         words = self.vocabulary().size if self.prompts or self.pretrained else 0

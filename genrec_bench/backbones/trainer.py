@@ -24,7 +24,7 @@ from genrec_bench.core.arrays import Int64
 from genrec_bench.core.sequences import Examples, Sources
 from genrec_bench.errors import Diverged
 from genrec_bench.host.config import later
-from genrec_bench.host.contracts import Context, FitReport
+from genrec_bench.host.contracts import BackboneContext, FitReport
 
 # The summed negative log-likelihood of the target tokens of some examples (by number), and how many tokens these are.
 Loss = Callable[[Sources, TargetTrees, Int64], tuple[Tensor, int]]
@@ -87,7 +87,7 @@ def fit(
     network: nn.Module,
     examples: Examples,
     config: TrainingConfig,
-    ctx: Context,
+    ctx: BackboneContext,
     loss_of: Loss,
     *,
     d_model: int,
@@ -209,7 +209,12 @@ class Loop:
     """What has to survive an interruption, and the few steps that change it."""
 
     def __init__(
-        self, network: nn.Module, config: TrainingConfig, ctx: Context, steps: int, tables: Collection[Tensor] = ()
+        self,
+        network: nn.Module,
+        config: TrainingConfig,
+        ctx: BackboneContext,
+        steps: int,
+        tables: Collection[Tensor] = (),
     ) -> None:
         self.network, self.config, self.ctx = network, config, ctx
         self.trained = {name: value for name, value in network.named_parameters() if value.requires_grad}

@@ -5,7 +5,7 @@ One inverse of an items x items matrix in double precision, and nothing to train
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,7 @@ from genrec_bench.core.arrays import Ragged
 from genrec_bench.core.rankings import Ranking
 from genrec_bench.core.sequences import Queries, TrainView
 from genrec_bench.errors import UsageError
-from genrec_bench.host.contracts import Baseline, Context
+from genrec_bench.host.contracts import Baseline, BaselineContext
 
 MOST_ITEMS = 25_000  # 5 GB for the inverse; its time grows with the cube of the number of items
 
@@ -51,7 +51,7 @@ class EASE(Baseline):
     contract = 1
     search_space: Mapping[str, Any] = {"l2": (1.0, 1e4, "log")}
 
-    def fit(self, train: TrainView, validation: Callable[[], float] | None, ctx: Context) -> None:
+    def fit(self, train: TrainView, ctx: BaselineContext) -> None:
         """Solve; nothing is chosen on validation. UsageError for more than `MOST_ITEMS` items, or an l2 too small."""
         n = train.n_items
         if n > MOST_ITEMS:

@@ -7,7 +7,6 @@ system that sees them can look good without having learnt anything. Counts nothi
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,7 +18,7 @@ from genrec_bench.core.arrays import Int64, Ragged, Text
 from genrec_bench.core.rankings import Ranking
 from genrec_bench.core.sequences import Queries, TrainView
 from genrec_bench.errors import NeedsMissing
-from genrec_bench.host.contracts import Baseline, Context
+from genrec_bench.host.contracts import Baseline, BaselineContext
 
 REACH = 200  # guesses go up to the last item's number plus this
 
@@ -46,13 +45,13 @@ class IdCanary(Baseline):
         super().__init__(config)
         raw = self.config.ids == "raw"
         self.needs = frozenset({"item_ids"}) if raw else frozenset()
-        self.alarm = (
+        self.warning = (  # what it means if this baseline beats popularity
             "the raw item ids alone tell what comes next, so a system that sees them may owe its rows to them"
             if raw
             else "the shuffled item numbers alone tell what comes next, which they should not"
         )
 
-    def fit(self, train: TrainView, validation: Callable[[], float] | None, ctx: Context) -> None:
+    def fit(self, train: TrainView, ctx: BaselineContext) -> None:
         """Note the numbers. NeedsMissing for raw ids that are no whole numbers."""
         self.train, self.task = train, ctx.task
         self.number = np.arange(train.n_items) if train.item_ids is None else whole_numbers(train.item_ids)

@@ -6,7 +6,7 @@ counts, and no user beyond the last few items.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from genrec_bench.baselines.lists import blocks, known_items, rank_sparse
 from genrec_bench.core.arrays import Ragged
 from genrec_bench.core.rankings import Ranking
 from genrec_bench.core.sequences import Queries, TrainView
-from genrec_bench.host.contracts import Baseline, Context
+from genrec_bench.host.contracts import Baseline, BaselineContext
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class ItemCounts(Baseline):
         "recency": [[1.0], [1.0, 0.5], [1.0, 0.5, 0.25], [1.0, 0.8, 0.64, 0.512], [1.0, 1.0, 1.0, 1.0, 1.0]],
     }
 
-    def fit(self, train: TrainView, validation: Callable[[], float] | None, ctx: Context) -> None:
+    def fit(self, train: TrainView, ctx: BaselineContext) -> None:
         """Count; nothing is chosen on validation."""
         self.train, self.task = train, ctx.task
         n, values, users = train.n_items, train.sequences.values, train.sequences.rows

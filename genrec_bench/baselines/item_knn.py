@@ -7,7 +7,7 @@ items x items array is ever held.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +23,7 @@ from genrec_bench.baselines.lists import (
 from genrec_bench.core.arrays import Ragged
 from genrec_bench.core.rankings import Ranking
 from genrec_bench.core.sequences import Queries, TrainView
-from genrec_bench.host.contracts import Baseline, Context
+from genrec_bench.host.contracts import Baseline, BaselineContext
 
 ITEMS_AT_ONCE = 512  # whose similarities to all items are held together
 
@@ -52,7 +52,7 @@ class ItemKNN(Baseline):
     contract = 1
     search_space: Mapping[str, Any] = {"neighbours": (10, 1000, "log"), "shrink": (0.0, 200.0)}
 
-    def fit(self, train: TrainView, validation: Callable[[], float] | None, ctx: Context) -> None:
+    def fit(self, train: TrainView, ctx: BaselineContext) -> None:
         """Find every item's neighbours; nothing is chosen on validation."""
         self.train, self.task = train, ctx.task
         met = user_item(train.sequences, train.n_items)

@@ -5,14 +5,12 @@ Needs counts only; knows no codes, no network and no user beyond what must be le
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
 from genrec_bench.core.arrays import PAD, Int64, Ragged
 from genrec_bench.core.rankings import Ranking
 from genrec_bench.core.sequences import Queries, TrainView
-from genrec_bench.host.contracts import Baseline, Context
+from genrec_bench.host.contracts import Baseline, BaselineContext
 
 
 class Popularity(Baseline):
@@ -20,7 +18,7 @@ class Popularity(Baseline):
 
     contract = 1
 
-    def fit(self, train: TrainView, validation: Callable[[], float] | None, ctx: Context) -> None:
+    def fit(self, train: TrainView, ctx: BaselineContext) -> None:
         """Count the training events of every item; nothing is chosen on validation."""
         self.counts = np.bincount(train.sequences.values, minlength=train.n_items)
         self.order = np.lexsort((np.arange(train.n_items), -self.counts))  # ties by item number

@@ -37,7 +37,7 @@ from genrec_bench.core.codes import row_groups
 from genrec_bench.core.progress import Progress
 from genrec_bench.data.synth import Plan, synthetic_train, write_synthetic
 from genrec_bench.errors import GenrecError
-from genrec_bench.host.contracts import Context
+from genrec_bench.host.contracts import IndexerContext
 from genrec_bench.indexers.sci.cooccurrence import Graph, item_graph, meetings
 from genrec_bench.indexers.sci.implicit_graph import hidden_items
 from genrec_bench.indexers.sci.large import large_clusters
@@ -218,7 +218,7 @@ def _index(plan: Plan, how: str) -> dict[str, Any]:
     wall, cpu = time.perf_counter(), time.process_time()
     variant, method = how.split(":")
     config = SpectralConfig(variant=variant, method=method)  # type: ignore[arg-type]
-    index = SpectralIndexer(config).build(train, Context())
+    index = SpectralIndexer(config).build(train, IndexerContext())
     used = {"s": time.perf_counter() - wall, "CPU s": time.process_time() - cpu, "GB": _peak()}
     facts = index.info["graphs"][variant]
     codes = index.items.codes.copy()
@@ -235,12 +235,12 @@ def _index(plan: Plan, how: str) -> dict[str, Any]:
 
 def _read(path: str) -> dict[str, Any]:
     from genrec_bench.data.file import SUFFIXES, FileConfig, FileDataset
-    from genrec_bench.protocol.split import make_split
+    from genrec_bench.protocol.split import split_data
 
     before, here = _peak(), Path(path)
     with threadpool_limits(1):
-        ctx = Context(cache_dir=here.with_suffix(".cache"))  # as every command has one, empty the first time
-        make_split(FileDataset(FileConfig(path=path, format=SUFFIXES[here.suffix])).load(ctx))
+        ctx = IndexerContext(cache_dir=here.with_suffix(".cache"))  # as every command has one, empty the first time
+        split_data(FileDataset(FileConfig(path=path, format=SUFFIXES[here.suffix])).load(ctx))
     return {"more GB": _peak() - before}
 
 

@@ -37,7 +37,7 @@ from genrec_bench.core.arrays import Int64, spread
 from genrec_bench.core.progress import Progress
 from genrec_bench.core.sequences import Examples, Sources
 from genrec_bench.errors import GenrecError
-from genrec_bench.host.contracts import Context
+from genrec_bench.host.contracts import BackboneContext
 from genrec_bench.runs.environment import pick_device
 
 AGAINST = "HF T5, eager, random batches, fp32"
@@ -93,7 +93,7 @@ class OurLoop:
         self.examples, self.precision, self.config = examples, precision, config()
         self.trees = build_trees(examples.targets, examples.target_offsets)
         self.lengths = examples.sources.lengths + self.trees.sizes
-        self.loop = Loop(self.net, self.config, Context(device=self.device), steps)
+        self.loop = Loop(self.net, self.config, BackboneContext(device=self.device), steps)
         self.loss = loss
         self.epoch = self.positions = self.padding = 0
 

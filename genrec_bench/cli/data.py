@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-FLOOR = "popularity"  # a spec needs a system; none of it runs here
+from genrec_bench.errors import ConfigError
 
 
 @click.group(invoke_without_command=True)
@@ -37,16 +37,18 @@ def data(ctx: click.Context, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def info(name: str, settings: tuple[str, ...], data_dir: Path | None, as_json: bool) -> None:
     """Users, items, interactions, density, lengths, time ties, repeats, cold items and fingerprints of a data set."""
-    from genrec_bench.cli.run import build_spec
+    from genrec_bench.cli.run import parse_settings
     from genrec_bench.cli.terminal import print_json, print_table, table
 
-    spec = build_spec({"dataset": name, "baseline": FLOOR}, settings, None, "dataset.min_interactions=5")
+    options = dataset_options(parse_settings(settings, "dataset.min_interactions=5"))
 
     from genrec_bench.cli.progress import RichProgress
+    from genrec_bench.data.loading import load_dataset
     from genrec_bench.data.stats import describe
-    from genrec_bench.runs.loading import load_data
+    from genrec_bench.protocol.split import split_data
 
-    facts = describe(*load_data(spec, data_dir=data_dir, progress=RichProgress()))
+    data = load_dataset(name, data_dir=data_dir, progress=RichProgress(), **options)
+    facts = describe(*split_data(data))
     if as_json:
         print_json(facts)
         return
@@ -86,6 +88,14 @@ def synth(out: Path, truth: Path | None, **sizes: Any) -> None:
     with RichProgress().phase("writing", plan.users, "users") as tick:
         made = write_synthetic(plan, out, truth, tick)
     print(f"{out}: " + ", ".join(f"{count:,} {name}" for name, count in made.items()))
+
+
+def dataset_options(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """`{"dataset.path": ...}` as `{"path": ...}`. ConfigError for an option of anything else."""
+    for key in settings:
+        if not key.startswith("dataset."):
+            raise ConfigError(f"--set {key}: only dataset.* can be set here", part=key.partition(".")[0], key=key)
+    return {key.removeprefix("dataset."): value for key, value in settings.items()}
 
 
 def flatten(facts: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, str]]:

@@ -31,7 +31,7 @@ def recommend(run: Path, user: str, count: int, data_dir: Path | None, as_json: 
     from genrec_bench.errors import RecordError
     from genrec_bench.runs.lists import LISTS_FILE, read_lists
     from genrec_bench.runs.record import RunRecord
-    from genrec_bench.runs.spec import RunSpec
+    from genrec_bench.runs.spec import ResolvedSpec
 
     record = RunRecord.read(run)
     if record.status != "finished":
@@ -43,9 +43,9 @@ def recommend(run: Path, user: str, count: int, data_dir: Path | None, as_json: 
         )
 
     from genrec_bench.cli.progress import RichProgress
-    from genrec_bench.runs.loading import load_data
+    from genrec_bench.runs.inputs import load_data
 
-    spec = RunSpec.from_dict(record.spec)
+    spec = ResolvedSpec.from_dict(record.spec)
     data, split = load_data(spec, data_dir=data_dir, progress=RichProgress())
     titles = titles_of(data)
     columns = ("item", "title") if titles else ("item",)

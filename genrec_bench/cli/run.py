@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from genrec_bench.runs.record import RunRecord
     from genrec_bench.runs.spec import RunSpec
 
-FLOOR = "popularity"
+FLOOR = "genrec-bench:popularity"  # another package's `popularity` does not take its place
 PROFILE = "The backbone's settings by name; `genrec plugins show BACKBONE` lists them.  [default: quick]"
 
 
@@ -64,10 +64,12 @@ def run(
 
     from genrec_bench.cli import results, terminal
     from genrec_bench.cli.progress import RichProgress
+    from genrec_bench.host.sealing import watch
     from genrec_bench.runs import run as runner
     from genrec_bench.runs.folders import run_folder
-    from genrec_bench.runs.spec import RunSpec
+    from genrec_bench.runs.spec import ResolvedSpec
 
+    watch()
     progress = RichProgress()
     where: dict[str, Any] = {"out": out, "device": device, "data_dir": data_dir, "progress": progress}
     record = runner.run(spec, force=force, **where)
@@ -79,8 +81,8 @@ def run(
         try:
             records.append(runner.run(floor_of(record), **where))
         except GenrecError as error:
-            progress.note(f"no {FLOOR} row: {type(error).__name__}: {error}")
-    results.print_records(records, run_folder(out, RunSpec.from_dict(record.spec)))
+            progress.note(f"no popularity row: {type(error).__name__}: {error}")
+    results.print_records(records, run_folder(out, ResolvedSpec.from_dict(record.spec)))
 
 
 def build_spec(

@@ -49,12 +49,12 @@ def score(
     from genrec_bench.cli import results, terminal
     from genrec_bench.cli.progress import RichProgress
     from genrec_bench.cli.run import parse_settings
-    from genrec_bench.runs.external import rescore, spec_of
+    from genrec_bench.runs.external import plan_of, rescore
     from genrec_bench.runs.folders import run_folder
 
-    spec = spec_of(settings=parse_settings(settings, "dataset.path=my.csv"), **told)
-    record = rescore(lists, spec, out=out, data_dir=data_dir, force=force, progress=RichProgress())
+    plan = plan_of(settings=parse_settings(settings, "dataset.path=my.csv"), **told)
+    record = rescore(lists, plan, out=out, data_dir=data_dir, force=force, progress=RichProgress())
     if as_json:
         terminal.print_json(record.to_dict())
     else:
-        results.print_records([record], run_folder(out, spec))
+        results.print_records([record], run_folder(out, plan.spec))

@@ -39,24 +39,24 @@ def suite(file: Path, out: Path, data_dir: Path | None, device: str, dry_run: bo
     baseline = "popularity"
     """
     from genrec_bench.cli.progress import RichProgress
+    from genrec_bench.host.sealing import watch
     from genrec_bench.leaderboard.tables import render
     from genrec_bench.runs.spec import telling_options
     from genrec_bench.runs.suite import read_suite, run_suite
 
-    specs = read_suite(file)
-    options = telling_options([spec.to_dict() for spec in specs])
-    names = [
-        f"{spec.dataset}, {spec.task}, seed {spec.seed}: {spec.system}{told and f' ({told})'}"
-        for spec, told in zip(specs, options, strict=True)
-    ]
+    watch()
+    runs = read_suite(file)
+    options = telling_options([run.describe() for run in runs])
+    names = [f"{run.name}{text and f' ({text})'}" for run, text in zip(runs, options, strict=True)]
     if dry_run:
-        for spec, name in zip(specs, names, strict=True):
-            click.echo(f"{spec.spec_id}  {name}")
+        for run, name in zip(runs, names, strict=True):
+            click.echo(f"{run.resolved.spec_id if run.resolved else 'broken':16}  {name}")
         return
+
     done, failed = [], 0
-    outcomes = run_suite(specs, out=out, device=device, data_dir=data_dir, progress=RichProgress())
+    outcomes = run_suite(runs, out=out, device=device, data_dir=data_dir, progress=RichProgress())
     for number, outcome in enumerate(outcomes, 1):
-        what = f"{number}/{len(specs)} {names[number - 1]}"
+        what = f"{number}/{len(runs)} {names[number - 1]}"
         if outcome.record is None:
             failed += 1
             click.echo(f"{what}: {outcome.error}", err=True)
@@ -66,5 +66,5 @@ def suite(file: Path, out: Path, data_dir: Path | None, device: str, dry_run: bo
             click.echo(f"{what}: {said}", err=True)
     click.echo(render(done, "table", colour=sys.stdout.isatty()), nl=False)
     if failed:
-        click.echo(f"{failed} of {len(specs)} runs failed; the same command tries them again", err=True)
+        click.echo(f"{failed} of {len(runs)} runs failed; the same command tries them again", err=True)
         sys.exit(1)

@@ -64,12 +64,15 @@ def tune(
         show,
         table,
     )
+    from genrec_bench.host.sealing import watch
     from genrec_bench.tuning.ledger import LEDGER_FILE, SCORE, best_first
-    from genrec_bench.tuning.search import system_spec
+    from genrec_bench.tuning.search import plan_of
     from genrec_bench.tuning.search import tune as search
 
     fixed = parse_settings(settings, "backbone.epochs=3")
-    spec = system_spec(system, fixed, **asked)
+    watch()
+    plan = plan_of(system, fixed, **asked)
+    spec = plan.spec
     ledger = ledger or out / LEDGER_FILE
     how: dict[str, Any] = {
         "space": space,
@@ -78,7 +81,7 @@ def tune(
         "device": device,
         "data_dir": data_dir,
     }
-    found = search(spec, trials, progress=RichProgress(), **how)
+    found = search(plan, trials, progress=RichProgress(), **how)
     best = best_first(found)
     if as_json:
         print_json(found)

@@ -23,7 +23,7 @@ from genrec_bench.core.hashing import digest
 from genrec_bench.data.files import sha256
 from genrec_bench.data.prepare import PrepareConfig, prepare
 from genrec_bench.host.config import config_dict
-from genrec_bench.host.contracts import Context
+from genrec_bench.host.contracts import DatasetContext
 
 FORMAT = 1  # of the folder's layout
 PARSER = 1  # raise it when parsing or preparation would give other events for the same file
@@ -31,7 +31,7 @@ MANIFEST = "manifest.json"
 
 
 def load_prepared(
-    ctx: Context, name: str, config: PrepareConfig, files: list[Path], parse: Callable[[], Interactions]
+    ctx: DatasetContext, name: str, config: PrepareConfig, files: list[Path], parse: Callable[[], Interactions]
 ) -> Interactions:
     """The data set `name` under `config`: from the cache in `ctx.cache_dir`, else parsed, prepared and kept there.
 

@@ -11,7 +11,7 @@ from platformdirs import user_cache_path
 
 from genrec_bench.core.progress import Tick
 from genrec_bench.errors import DataError
-from genrec_bench.host.contracts import Context
+from genrec_bench.host.contracts import DatasetContext
 
 PATIENCE = 30  # seconds without an answer before a download is given up
 
@@ -43,7 +43,7 @@ class _Bar:
         pass
 
 
-def download(ctx: Context, url: str, known_hash: str, instead: str) -> Path:
+def download(ctx: DatasetContext, url: str, known_hash: str, instead: str) -> Path:
     """The file at `url`, from the cache folder if it is there already; `known_hash` is `sha256:...` or `md5:...`.
 
     DataError if it cannot be fetched or is not the expected file; `instead` says what a person can do then.

@@ -26,7 +26,7 @@ from genrec_bench.data.tables import (
 )
 from genrec_bench.errors import DataError
 from genrec_bench.host.config import make_config
-from genrec_bench.host.contracts import Context, Dataset
+from genrec_bench.host.contracts import Dataset, DatasetContext
 
 SUFFIXES: dict[str, Format] = {".csv": "csv", ".parquet": "parquet", ".pq": "parquet", ".tsv": "tsv", ".txt": "tsv"}
 
@@ -67,7 +67,7 @@ class FileDataset(Dataset):
         super().__init__(make_config(FileConfig, {}, "dataset") if config is None else config)
         self.offers = self._offers()  # type: ignore[misc]
 
-    def load(self, ctx: Context) -> Interactions:
+    def load(self, ctx: DatasetContext) -> Interactions:
         """The file's events, filtered. DataError, with the line, for anything missing or garbled."""
         self._data_dir = ctx.data_dir
         files = [check_file(self._path)]

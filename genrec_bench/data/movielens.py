@@ -23,7 +23,7 @@ from genrec_bench.data.download import download
 from genrec_bench.data.files import check_file, check_text, fail
 from genrec_bench.data.prepare import PrepareConfig
 from genrec_bench.data.tables import Table, read_table
-from genrec_bench.host.contracts import Context, Dataset
+from genrec_bench.host.contracts import Dataset, DatasetContext
 
 URL = "https://files.grouplens.org/datasets/movielens/ml-100k.zip"
 MD5 = "md5:0e33842e24a9c977be4e0107933c0723"
@@ -48,7 +48,7 @@ class MovieLens100K(Dataset):
     contract = 1
     offers = frozenset({"times", "ratings", "item_titles", "item_features"})
 
-    def load(self, ctx: Context) -> Interactions:
+    def load(self, ctx: DatasetContext) -> Interactions:
         """943 users, 1,682 items, 100,000 events before filtering; `item_features` are the 19 genres.
 
         Looks into the installed recbole package (never importing it), then `ctx.data_dir`, then downloads. DataError
@@ -63,7 +63,7 @@ class MovieLens100K(Dataset):
         return data
 
 
-def _find(ctx: Context) -> Path:
+def _find(ctx: DatasetContext) -> Path:
     """The file of events, of the first source that has one."""
     recbole = find_spec("recbole")
     folders = list(recbole.submodule_search_locations or ()) if recbole else []

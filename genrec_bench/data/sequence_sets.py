@@ -20,7 +20,7 @@ from genrec_bench.data.download import download
 from genrec_bench.data.files import check_file, fail, sha256
 from genrec_bench.data.prepare import PrepareConfig
 from genrec_bench.data.sequences import read_sequences
-from genrec_bench.host.contracts import Context, Dataset
+from genrec_bench.host.contracts import Dataset, DatasetContext
 
 SOURCE = "https://raw.githubusercontent.com/RUCAIBox/CIKM2020-S3Rec/master/data/"
 INSTEAD = "Download it by hand into a folder and give that folder: --data-dir"
@@ -39,7 +39,7 @@ class SequenceSet(Dataset):
     attributes_sha256: ClassVar[str]
     counts: ClassVar[tuple[int, int, int]]  # users, items, interactions
 
-    def load(self, ctx: Context) -> Interactions:
+    def load(self, ctx: DatasetContext) -> Interactions:
         """The sequences in the order of the file, `time=None`; `item_features` are the published attributes.
 
         Reads `ctx.data_dir` where it holds the file, else downloads. A folder without the attributes file gives no
@@ -54,7 +54,7 @@ class SequenceSet(Dataset):
             )
         return load_prepared(ctx, self.name, self.config, files, lambda: self._parse(sequences, attributes))
 
-    def _find(self, ctx: Context) -> tuple[Path, Path | None]:
+    def _find(self, ctx: DatasetContext) -> tuple[Path, Path | None]:
         texts, features = f"{self.file}.txt", f"{self.file}_item2attributes.json"
         if ctx.data_dir is not None and (ctx.data_dir / texts).exists():
             beside = ctx.data_dir / features

@@ -12,7 +12,7 @@ from genrec_bench.core.sequences import Cases, Split
 
 
 def describe(data: Interactions, split: Split) -> dict[str, Any]:
-    """JSON-able facts about `data` as `split` cuts it (both in the same numbering, as `make_split` returns them).
+    """JSON-able facts about `data` as `split` cuts it (both in the same numbering, as `split` returns them).
 
     Shares are fractions of 1. `ties` is None for data without times. `repeats.mask_ceiling` is the share of test cases
     whose target the user has not met before: what no system can exceed under the policy `mask`.

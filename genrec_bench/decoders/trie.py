@@ -21,7 +21,7 @@ from genrec_bench.decoders.csr_trie import Trie
 from genrec_bench.decoders.exact import ExactConfig, ExactDecoder
 from genrec_bench.errors import ConfigError
 from genrec_bench.host.config import later
-from genrec_bench.host.contracts import Backbone, Context
+from genrec_bench.host.contracts import Backbone, DecoderContext
 
 PROVEN = 10  # places that a list has to be certain of, or it is searched again
 MARGIN = 1e-5  # by which the last of them has to beat the bound: equal sums may differ by rounding
@@ -68,7 +68,7 @@ class TrieDecoder(Searching):
             with _told_of_escalation(index, self._exact):
                 self._exact.check_network(backbone, index, source)
 
-    def prepare(self, train: TrainView, ctx: Context) -> None:
+    def prepare(self, train: TrainView, ctx: DecoderContext) -> None:
         self._note = ctx.progress.note
 
     def generate(

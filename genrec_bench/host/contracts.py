@@ -35,30 +35,64 @@ Task = Literal["direct", "sequential"]
 
 
 @dataclass(frozen=True)
-class Context:
-    """What a component may use of its surroundings.
+class DatasetContext:
+    """What a data set may use: where data files are, where parsed copies may be kept, and how to report progress."""
 
-    `folder` is its own checkpoint folder (None: keep nothing), `data_dir` where data files may lie, `cache_dir` where
-    parsed data may be kept. `validate` is given to `Backbone.fit`: it scores the backbone as it is now on validation,
-    with the trie decoder, and returns ndcg@10. `built`, likewise, is to be called once the network exists and before its
-    first step: a decoder may refuse it then (`Decoder.check_network`). `task` is told to baselines only: both tasks share an
-    index.
+    data_dir: Path | None = None
+    cache_dir: Path | None = None
+    progress: Progress = field(default_factory=Quiet)
+
+
+@dataclass(frozen=True)
+class ComponentContext:
+    """What every component that computes may use: the run's seed, its device, and how to report progress.
+
+    `rng` is a stream of random numbers from the seed: what is drawn is gone. Draw from it, or seed a generator of your
+    own with `seed`; a global generator disturbs other components.
     """
 
     seed: int = 0
     device: str = "cpu"
     progress: Progress = field(default_factory=Quiet)
-    folder: Path | None = None
-    data_dir: Path | None = None
-    cache_dir: Path | None = None
-    validate: Callable[[], float] | None = None
-    built: Callable[[], None] | None = None
-    task: Task | None = None
+    rng: np.random.Generator = field(init=False, repr=False, compare=False)
 
-    @property
-    def rng(self) -> np.random.Generator:
-        """A fresh generator from `seed`; the same numbers at every call."""
-        return np.random.default_rng(self.seed)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "rng", np.random.default_rng(self.seed))
+
+
+@dataclass(frozen=True)
+class IndexerContext(ComponentContext):
+    """What an indexer may use. It does not know the task: both tasks share an index."""
+
+
+@dataclass(frozen=True)
+class BackboneContext(ComponentContext):
+    """What a backbone may use while it is trained.
+
+    `folder` is for its own checkpoints (None: keep nothing). `validate()` scores the backbone as it is now on validation
+    by the protocol's decoder, and returns ndcg@10 (None: there is no validation).
+    """
+
+    folder: Path | None = None
+    validate: Callable[[], float] | None = None
+
+
+@dataclass(frozen=True)
+class DecoderContext(ComponentContext):
+    """What a decoder may use while it prepares."""
+
+
+@dataclass(frozen=True)
+class BaselineContext(ComponentContext):
+    """What a baseline may use: the task, a folder of its own (None: keep nothing), and its score on validation.
+
+    `validate()` ranks the validation cases with the baseline as it is now, and returns ndcg@10 with seen items hidden
+    (None: there is no validation).
+    """
+
+    task: Task = "direct"
+    folder: Path | None = None
+    validate: Callable[[], float] | None = None
 
 
 @dataclass(frozen=True)
@@ -102,7 +136,7 @@ class Dataset(Component):
     offers: ClassVar[frozenset[str]] = frozenset()
 
     @abstractmethod
-    def load(self, ctx: Context) -> Interactions:
+    def load(self, ctx: DatasetContext) -> Interactions:
         """Read, check and filter the data. DataError (with path and line) for anything missing or garbled."""
 
 
@@ -110,7 +144,7 @@ class Indexer(Component):
     """Gives every item, and if it can every user, a code."""
 
     @abstractmethod
-    def build(self, train: TrainView, ctx: Context) -> Index:
+    def build(self, train: TrainView, ctx: IndexerContext) -> Index:
         """Codes from the training part. Equal input and `ctx.seed` give the equal index."""
 
 
@@ -171,7 +205,7 @@ class Backbone(Component):
         """How a user becomes source tokens."""
 
     @abstractmethod
-    def fit(self, examples: Examples, ctx: Context) -> FitReport:
+    def fit(self, examples: Examples, ctx: BackboneContext) -> FitReport:
         """Train from scratch (or resume from `ctx.folder`), and end with the best epoch's weights in place."""
 
     @abstractmethod
@@ -236,7 +270,7 @@ class Decoder(Component):
         the longest source in tokens: ConfigError if this decoder cannot search it. A backbone that does not call
         `Context.built` is trained unchecked."""
 
-    def prepare(self, train: TrainView, ctx: Context) -> None:
+    def prepare(self, train: TrainView, ctx: DecoderContext) -> None:
         """Called once, before the first search of a run: a decoder that weighs items may count them in training here."""
 
     @abstractmethod
@@ -254,27 +288,24 @@ class Decoder(Component):
 class Baseline(Component):
     """Ranks items by any means. Never sees a test target.
 
-    In the task `direct` (`ctx.task`) it should go by `queries.user` and what it learnt: generators see no history there,
-    and `queries.history` holds the validation item at the test. `alarm` is what it means if this baseline beats
-    popularity, for one that should not: then the record warns with this sentence. `uses_gpu` says whether it computes
-    on `ctx.device` when that is a GPU: `auto` then finds one. Every other baseline is run and recorded on the CPU,
-    whatever device is asked for.
+    In the task `direct` (`ctx.task`) it goes by `queries.user` and what it learned: generators see no history there, and
+    `queries.history` holds the validation item at test time. `uses_gpu` says whether it computes on `ctx.device` when
+    that is a GPU; `auto` then picks one. Every other baseline runs, and is recorded, on the CPU.
     """
 
     tasks: ClassVar[tuple[Task, ...]] = ("direct", "sequential")
     uses_gpu: ClassVar[bool] = False
-    alarm: str = ""
 
     @abstractmethod
-    def fit(self, train: TrainView, validation: Callable[[], float] | None, ctx: Context) -> None:
-        """Learn from the training part. `validation()` scores the baseline as it is now (ndcg@10, mask)."""
+    def fit(self, train: TrainView, ctx: BaselineContext) -> None:
+        """Learn from the training part."""
 
     @abstractmethod
     def rank(self, queries: Queries, *, k: int, exclude: Ragged | None = None) -> Ranking:
         """The best `k` items per query, fewer where it has no more; never one of `exclude`'s."""
 
     def facts(self) -> Mapping[str, Any]:
-        """What its training was, for the record's `training`: JSON-able; asked once, after `fit`. Empty: nothing to say.
+        """How its training went, for the record's `training`: JSON-able, asked once after `fit`. Empty: nothing to say.
 
         Keys that the record's schema lists (`epochs`, `history`, `converged`, ...) mean what it says; others are free.
         """

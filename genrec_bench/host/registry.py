@@ -29,6 +29,7 @@ from genrec_bench.errors import (
 )
 from genrec_bench.host import docstrings, modules
 
+BUILT_IN = "genrec-bench"
 KINDS = ("dataset", "indexer", "backbone", "decoder", "baseline")
 KNOWN_ELSEWHERE: Mapping[tuple[str, str], str] = {  # (kind, name) -> the distribution to install for it
     **dict.fromkeys([("indexer", "rq-kmeans"), ("indexer", "rq-vae"), ("indexer", "semantic-tree")], "genrec-semantic"),
@@ -135,11 +136,12 @@ def find(kind: str, name: str) -> ComponentInfo:
     """
     owner, colon, plain = name.rpartition(":")
     known = list_components(kind)
-    found = [info for info in known if info.name == plain]
+    candidates = [info for info in known if info.name == plain]
     if colon:
-        found = [info for info in found if _normalised(info.distribution) == _normalised(owner)]
-    if len(found) > 1:
-        owners = tuple(info.distribution for info in found)
+        candidates = [info for info in candidates if _normalised(info.distribution) == _normalised(owner)]
+
+    if len(candidates) > 1:
+        owners = tuple(info.distribution for info in candidates)
         raise ComponentClash(
             f"{' and '.join(owners)} each have {_a(kind)} named {plain!r}. Pick one: '{owners[0]}:{plain}' or "
             f"'{owners[1]}:{plain}'; or uninstall the other.",
@@ -147,9 +149,15 @@ def find(kind: str, name: str) -> ComponentInfo:
             name=name,
             owners=owners,
         )
-    if not found:
+    if not candidates:
         raise _unknown(kind, name, known)
-    return found[0]
+    return candidates[0]
+
+
+def as_built_in(kind: str, name: str) -> str:
+    """`genrec-bench:name` for the name of a built-in, which no other package can take; other names as they are."""
+    names = {info.name for info in list_components(kind) if info.distribution == BUILT_IN}
+    return f"{BUILT_IN}:{name}" if name in names else name
 
 
 def _unknown(kind: str, name: str, known: list[ComponentInfo]) -> UnknownComponent:
@@ -183,6 +191,10 @@ def load(kind: str, name: str) -> type[Any]:
         found: Any = importlib.import_module(module)
         for part in attribute.split("."):
             found = getattr(found, part)
+    except ImportError as error:
+        if (error.name or "").startswith("genrec_bench"):
+            raise _broken(info, f"{error}; plugins import from genrec_bench.api, and nothing else of it") from error
+        raise _broken(info, f"{type(error).__name__}: {error}") from error
     except (Exception, SystemExit) as error:
         raise _broken(info, f"{type(error).__name__}: {error}") from error
     _check_class(info, found)
@@ -194,7 +206,7 @@ def _check_class(info: ComponentInfo, found: Any) -> None:
 
     wanted: type[contracts.Component] = getattr(contracts, info.kind.capitalize())
     if not (isinstance(found, type) and issubclass(found, wanted)):
-        raise _broken(info, f"{info.target} is no subclass of genrec_bench.host.contracts.{wanted.__name__}")
+        raise _broken(info, f"{info.target} is not a subclass of genrec_bench.api.{wanted.__name__}")
     if found.contract != contracts.CONTRACT:
         newer = isinstance(found.contract, int) and found.contract > contracts.CONTRACT
         remedy = "Upgrade genrec-bench" if newer else f"Upgrade {info.distribution}"

@@ -22,7 +22,7 @@ from genrec_bench.core.codes import (
     assign_tokens,
 )
 from genrec_bench.core.sequences import TrainView
-from genrec_bench.host.contracts import Context, Indexer
+from genrec_bench.host.contracts import Indexer, IndexerContext
 from genrec_bench.indexers.sci.cooccurrence import meetings
 from genrec_bench.indexers.sci.graphs import (
     check_method,
@@ -72,7 +72,7 @@ class CollaborativeIndexer(Indexer):
         """The version of METIS where it is asked for, so that another one makes another index."""
         return library_of(self.config.method)
 
-    def build(self, train: TrainView, ctx: Context) -> Index:
+    def build(self, train: TrainView, ctx: IndexerContext) -> Index:
         """Codes of all items. The same input gives the same codes whatever the number of threads."""
         config: CollaborativeConfig = self.config
         graph = items_of(meetings(train), config.method)

@@ -19,7 +19,7 @@ from genrec_bench.core.codes import (
     digits_needed,
 )
 from genrec_bench.core.sequences import TrainView
-from genrec_bench.host.contracts import Context, Indexer
+from genrec_bench.host.contracts import Indexer, IndexerContext
 
 BASE = 64  # two digits for up to 4,096 items or users, three for up to 262,144
 BASES: Mapping[str, Any] = {"base": [8, 16, 32, 64, 128, 256]}  # what a search tries
@@ -43,7 +43,7 @@ class RandomIndexer(Indexer):
     Config = DigitsConfig
     search_space: Mapping[str, Any] = BASES
 
-    def build(self, train: TrainView, ctx: Context) -> Index:
+    def build(self, train: TrainView, ctx: IndexerContext) -> Index:
         """A random permutation of the items' numbers, and one of the users', both from `ctx.seed`."""
         base, rng = self.config.base, ctx.rng
         items = _written(rng.permutation(train.n_items), base)
@@ -61,7 +61,7 @@ class SequentialIndexer(Indexer):
     Config = DigitsConfig
     search_space: Mapping[str, Any] = BASES
 
-    def build(self, train: TrainView, ctx: Context) -> Index:
+    def build(self, train: TrainView, ctx: IndexerContext) -> Index:
         """Uses no randomness: every seed gives the same codes."""
         items = sequential_labels(train, self.config.base)
         info = {"method": "sequential", "base": self.config.base}

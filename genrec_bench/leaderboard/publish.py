@@ -29,7 +29,7 @@ from genrec_bench.leaderboard.standings import Standings, marked, standings
 from genrec_bench.protocol.constants import POLICIES, PROTOCOLS
 from genrec_bench.protocol.ranks import read_ranks
 from genrec_bench.runs.record import RECORD_FILE, RunRecord
-from genrec_bench.runs.spec import RunSpec
+from genrec_bench.runs.spec import ResolvedSpec
 
 RECORDS = "records"
 NOTES = "notes.txt"  # beside the records: what to know of the whole board, a sentence a line
@@ -123,7 +123,7 @@ def check_publishable(record: RunRecord) -> None:
         )
     check_possible(record)
     try:
-        spec = RunSpec.from_dict(record.spec)
+        spec = ResolvedSpec.from_dict(record.spec)
     except UsageError as error:
         raise RecordError(f"{name}: {error}", path=None) from None
     if (spec.spec_id, spec.system_id) != (record.spec_id, record.system_id):

@@ -93,8 +93,8 @@ def measure(
     under the board's own seed, or if the data is not the board's.
     """
     from genrec_bench.protocol.split import leave_one_out
-    from genrec_bench.runs.loading import load_data
-    from genrec_bench.runs.spec import RunSpec
+    from genrec_bench.runs.inputs import load_data
+    from genrec_bench.runs.spec import ResolvedSpec
 
     floors = {record.system_id: record for record in records if record.spec.get("baseline") in FLOORS}
     if not records[0].data.get("tie_users"):
@@ -104,7 +104,7 @@ def measure(
     if not floors:
         raise UsageError(f"{folder}: none of its rows is a floor ({', '.join(FLOORS)}): run and add one first")
     first = next(iter(floors.values()))
-    data, split = load_data(RunSpec.from_dict(first.spec), data_dir=data_dir, progress=progress)
+    data, split = load_data(ResolvedSpec.from_dict(first.spec), data_dir=data_dir, progress=progress)
     found = {"data": data.fingerprint(), "split": split.fingerprint}
     if any(first.fingerprints.get(key) != value for key, value in found.items()):
         raise RecordError(f"{folder}: the data here is not what its records were made from", path=folder)
@@ -126,18 +126,29 @@ def measure(
 
 def _floor(record: RunRecord, data: Any, splits: Mapping[int, Any], tick: Any) -> dict[str, Any]:
     """One floor under every tie seed, as the file holds it."""
-    from genrec_bench.host.contracts import Context
+    from genrec_bench.baselines.ease import EASE
+    from genrec_bench.baselines.item_counts import ItemCounts
+    from genrec_bench.baselines.item_knn import ItemKNN
+    from genrec_bench.baselines.popularity import Popularity
+    from genrec_bench.host.config import make_config
+    from genrec_bench.host.contracts import Baseline, BaselineContext
     from genrec_bench.protocol.constants import LIST_DEPTH
     from genrec_bench.protocol.scores import score
     from genrec_bench.protocol.split import train_view
-    from genrec_bench.runs.loading import component
-    from genrec_bench.runs.spec import RunSpec
+    from genrec_bench.runs.spec import ResolvedSpec
 
-    spec = RunSpec.from_dict(record.spec)
+    spec = ResolvedSpec.from_dict(record.spec)
+    classes: dict[str, type[Baseline]] = {
+        "popularity": Popularity,
+        "item-counts": ItemCounts,
+        "item-knn": ItemKNN,
+        "ease": EASE,
+    }
+    cls, options = classes[str(spec.baseline)], spec.options["baseline"]
     scores: dict[str, list[float]] = {policy: [] for policy in POLICIES}
     for seed, split in splits.items():
-        floor, queries = component(spec, "baseline"), split.queries(split.test)
-        floor.fit(train_view(data, split, floor.needs), None, Context(seed=spec.seed, task=spec.task))  # type: ignore[arg-type]
+        floor, queries = cls(make_config(cls.Config, options, "baseline")), split.queries(split.test)
+        floor.fit(train_view(data, split, floor.needs), BaselineContext(seed=spec.seed, task=spec.task))  # type: ignore[arg-type]
         for policy in POLICIES:
             ranking = floor.rank(queries, k=LIST_DEPTH, exclude=queries.history if policy == "mask" else None)
             metrics, ranks = score(ranking, split.test.target)

@@ -87,7 +87,7 @@ def leave_one_out(data: Interactions, seed: int = TIE_SEED) -> Split:
     return Split(sequences, (counts - 2).astype(np.int32), cases(2), cases(1), data.n_items, PROTOCOL, info)
 
 
-def make_split(data: Interactions, protocol: str = PROTOCOL) -> tuple[Interactions, Split]:
+def split_data(data: Interactions, protocol: str = PROTOCOL) -> tuple[Interactions, Split]:
     """The protocol's numbering and split: the data with its shuffled numbers, and the split written in them."""
     check_protocol(protocol)
     data = shuffle_numbers(data)

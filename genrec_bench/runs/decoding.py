@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,8 +19,8 @@ from genrec_bench.core.sequences import Queries, Sources
 from genrec_bench.errors import Diverged
 from genrec_bench.host.contracts import (
     Backbone,
-    Context,
     Decoder,
+    DecoderContext,
     Template,
 )
 from genrec_bench.host.faults import fault, held_to
@@ -28,10 +30,10 @@ from genrec_bench.protocol.constants import KS, POLICIES
 from genrec_bench.protocol.split import train_view
 from genrec_bench.runs import lists
 from genrec_bench.runs.handover import Watched, check_generations, check_sources
+from genrec_bench.runs.inputs import Inputs
+from genrec_bench.runs.outcome import Stopwatch
+from genrec_bench.runs.plan import Part
 from genrec_bench.runs.throughput import throughput
-
-if TYPE_CHECKING:
-    from genrec_bench.runs.run import Run
 
 BATCH = 64  # users decoded at once, at most
 BATCH_TOKENS = 2**19  # source tokens x beams of a batch at most, padding included: long sources, smaller batches
@@ -56,51 +58,68 @@ class Generator:
 
 
 @dataclass(frozen=True)
-class Searcher:
-    """A decoder and whose it is."""
+class SearchOutcome:
+    """What was emitted, in the order of the queries; seconds per batch; what the decoder counted over all batches."""
 
-    decoder: Decoder
-    info: ComponentInfo
-    counts: Counter[str] = field(default_factory=Counter)  # the decoder's, over all searches
+    generations: Generations
+    seconds: list[float]
+    counts: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Searcher:
+    """A prepared decoder."""
+
+    part: Part[Decoder]
 
     @property
     def precision(self) -> str:
         """The network's number format while it searches."""
-        return str(getattr(self.decoder.config, "precision", "fp32"))
+        return str(getattr(self.part.component.config, "precision", "fp32"))
 
     def search(
         self, generator: Generator, queries: Queries, beams: int, *, exclude: bool, tick: Any = None, warmup: int = 0
-    ) -> tuple[Generations, list[float]]:
-        """Decode all queries in batches of similar source length; the generations in the order asked, and seconds per
-        batch, device synchronised. `exclude`: leave each user's own items out of the search."""
+    ) -> SearchOutcome:
+        """Decode all queries in batches of similar source length.
+
+        `exclude` leaves each user's own items out of the search. The first `warmup` batches are searched once before
+        they are timed. Times are taken with the device synchronised.
+        """
         sources = generator.render(queries)
         batches = batches_of(sources.lengths, beams)
-        warm = batches[:warmup]
+        warmups = batches[:warmup]
+
         parts, seconds = [], []
-        for number, rows in enumerate([*warm, *batches]):
-            batch, own = sources.take(rows), queries.take(rows)
+        counts: Counter[str] = Counter()
+        for number, rows in enumerate([*warmups, *batches]):
+            batch, batch_queries = sources.take(rows), queries.take(rows)
+
             began = time.perf_counter()
-            part = self._generate(generator, batch, own, beams, exclude)
+            part = self._generate(generator, batch, batch_queries, beams, exclude)
             if generator.backbone.device.startswith("cuda"):
                 torch.cuda.synchronize()
-            if number < len(warm):
+            if number < len(warmups):
                 continue
             seconds.append(time.perf_counter() - began)
-            check_generations(self.info, part, own, generator.index, beams, exclude)
+
+            check_generations(self.part.info, part, batch_queries, generator.index, beams, exclude)
             parts.append(part)
-            self.counts.update(self.decoder.counts())
+            counts.update(self.part.component.counts())
             if tick is not None:
                 tick(len(rows))
-        together = Generations.concatenate(parts)
-        return together.take(np.argsort(np.concatenate(batches), kind="stable")), seconds
 
-    def _generate(self, generator: Generator, batch: Sources, own: Queries, beams: int, exclude: bool) -> Generations:
+        by_batch = Generations.concatenate(parts)
+        order = np.argsort(np.concatenate(batches), kind="stable")
+        return SearchOutcome(by_batch.take(order), seconds, counts)
+
+    def _generate(
+        self, generator: Generator, batch: Sources, queries: Queries, beams: int, exclude: bool
+    ) -> Generations:
         backbone: Any = Watched(generator.backbone, generator.info, generator.index.n_tokens)
+        history = queries.history if exclude else None
         try:
-            with held_to(self.info, "generate"):
-                return self.decoder.generate(
-                    backbone, batch, generator.index, beams=beams, exclude=own.history if exclude else None
-                )
+            with self.part.held_to("generate"):
+                return self.part.component.generate(backbone, batch, generator.index, beams=beams, exclude=history)
         except Diverged as error:
             raise fault(generator.info, "finite scores", str(error)) from error
 
@@ -122,7 +141,7 @@ def overlap(
 ) -> dict[str, Any]:
     """Of a sample of users, how many of the ten best of `plain`, in fp32, are among the ten best of `searcher`."""
     some = queries.take(np.unique(np.linspace(0, len(queries) - 1, OVERLAP_USERS).astype(np.int64)))
-    one, other = (each.search(generator, some, beams, exclude=exclude)[0] for each in (searcher, plain))
+    one, other = (each.search(generator, some, beams, exclude=exclude).generations for each in (searcher, plain))
     return {"fp32_overlap@10": shared(one, other), "fp32_overlap_users": len(some)}
 
 
@@ -145,49 +164,89 @@ def _first(found: Generations, k: int) -> list[Counter[tuple[int, ...]]]:
     ]
 
 
-def decode(this: Run, generator: Generator) -> None:
-    """Search the test cases under each history policy; one search serves both where the decoder searches alike."""
-    decoder = _prepared(this, this.component("decoder"))
-    queries = this.split.queries(this.split.test)
-    beams = int(this.spec.beams or 0)
-    excludes = decoder.decoder.excludes_in_search
-    found: dict[str, Generations] = {}
+@dataclass(frozen=True)
+class DecodingOutcome:
+    """Ranked lists by history policy, and the record's sections on validity and throughput."""
+
+    rankings: dict[str, Ranking]
+    validity: dict[str, Any]
+    throughput: dict[str, Any]
+
+
+def decode(
+    inputs: Inputs, decoder: Part[Decoder], generator: Generator, folder: Path, clock: Stopwatch
+) -> DecodingOutcome:
+    """Search the test cases under each history policy; what was emitted goes into `folder`.
+
+    One search serves both policies where the decoder does not leave items out while it searches. The search that serves
+    `mask` is the one that is timed, and the one whose validity is counted.
+    """
+    searcher = _prepared(inputs, decoder)
+    queries = inputs.split.queries(inputs.split.test)
+    beams = int(inputs.spec.beams or 0)
+    excludes = decoder.component.excludes_in_search
+
+    searches: dict[str, SearchOutcome] = {}
     for policy in POLICIES if excludes else POLICIES[:1]:
-        warmup = WARMUP_BATCHES if policy == "mask" else 0
-        with this.phase(f"decode_{policy}"), this.progress.phase(f"decoding ({policy})", len(queries), "users") as tick:
-            found[policy], seconds = decoder.search(
-                generator, queries, beams, exclude=excludes and policy == "mask", tick=tick, warmup=warmup
+        phase = inputs.progress.phase(f"decoding ({policy})", len(queries), "users")
+        with clock(f"decode_{policy}"), phase as tick:
+            searches[policy] = searcher.search(
+                generator,
+                queries,
+                beams,
+                exclude=excludes and policy == "mask",
+                tick=tick,
+                warmup=WARMUP_BATCHES if policy == "mask" else 0,
             )
-        if policy == "mask":
-            this.found["throughput"] = throughput(
-                seconds,
-                len(queries),
-                batch_size=BATCH,
-                beams=beams,
-                batch_tokens=BATCH_TOKENS,
-                precision=decoder.precision,
-                device=this.device,
-                warmup_batches=WARMUP_BATCHES,
-                threads=torch.get_num_threads(),
-                **decoder.counts,
-            )
-            if decoder.precision != "fp32":
-                config = replace(decoder.decoder.config, precision="fp32")
-                plain = _prepared(this, type(decoder.decoder)(config))
-                this.found["throughput"] |= overlap(decoder, plain, generator, queries, beams, exclude=excludes)
-    for policy in POLICIES:
-        this.rankings[policy] = ranking(found.get(policy, found["mask"]), queries, policy, beams)
-    this.found["validity"] = validity.validity(found["mask"], queries.history, KS)
-    lists.write_generations(this.folder / lists.GENERATIONS_FILE, found)
+
+    speed = throughput(
+        searches["mask"].seconds,
+        len(queries),
+        batch_size=BATCH,
+        beams=beams,
+        batch_tokens=BATCH_TOKENS,
+        precision=searcher.precision,
+        device=inputs.device,
+        warmup_batches=WARMUP_BATCHES,
+        threads=torch.get_num_threads(),
+        **searches["mask"].counts,
+    )
+    if searcher.precision != "fp32":
+        speed |= _overlap_with_fp32(inputs, decoder, searcher, generator, queries, beams, exclude=excludes)
+
+    emitted = {policy: search.generations for policy, search in searches.items()}
+    lists.write_generations(folder / lists.GENERATIONS_FILE, emitted)
+    return DecodingOutcome(
+        rankings={policy: ranking(emitted.get(policy, emitted["mask"]), queries, policy, beams) for policy in POLICIES},
+        validity=validity.validity(emitted["mask"], queries.history, KS),
+        throughput=speed,
+    )
 
 
-def _prepared(this: Run, decoder: Decoder) -> Searcher:
-    with this.held("decoder", "prepare"):
-        decoder.prepare(train_view(this.data, this.split), Context(this.spec.seed, this.device, this.progress))
-    return Searcher(decoder, this.info("decoder"))
+def _overlap_with_fp32(
+    inputs: Inputs,
+    decoder: Part[Decoder],
+    searcher: Searcher,
+    generator: Generator,
+    queries: Queries,
+    beams: int,
+    *,
+    exclude: bool,
+) -> dict[str, Any]:
+    """How much of what a search in full precision finds the run's own search finds too."""
+    config = replace(decoder.component.config, precision="fp32")
+    full_precision = Part(decoder.info, type(decoder.component)(config))
+    return overlap(searcher, _prepared(inputs, full_precision), generator, queries, beams, exclude=exclude)
+
+
+def _prepared(inputs: Inputs, decoder: Part[Decoder]) -> Searcher:
+    ctx = DecoderContext(inputs.spec.seed, inputs.device, inputs.progress)
+    with decoder.held_to("prepare"):
+        decoder.component.prepare(train_view(inputs.data, inputs.split), ctx)
+    return Searcher(decoder)
 
 
 def ranking(generations: Generations, queries: Queries, policy: str, beams: int) -> Ranking:
-    """The ranked list of each case: what was generated, without what is no item and, under `mask`, what the user has."""
+    """The ranked list of each case: what was emitted, without what is not an item and, under `mask`, without seen items."""
     exclude = queries.history if policy == "mask" else None
     return validity.ranking_from(generations, depth=beams, exclude=exclude)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,22 +20,19 @@ from genrec_bench.host import registry
 from genrec_bench.protocol import validity
 from genrec_bench.protocol.constants import KS, POLICIES, Policy
 from genrec_bench.runs.external_lists import read_given, warnings
-from genrec_bench.runs.folders import (
-    attempt,
-    locked,
-    open_run_folder,
-    run_folder,
-)
-from genrec_bench.runs.loading import load_data
+from genrec_bench.runs.folders import attempt, locked, open_run_folder, run_folder
+from genrec_bench.runs.inputs import load_inputs
+from genrec_bench.runs.outcome import Outcome
+from genrec_bench.runs.plan import Plan, resolve
 from genrec_bench.runs.record import RESCORED, RunRecord
 from genrec_bench.runs.reuse import still_holds
-from genrec_bench.runs.run import Run, finish, resolve
+from genrec_bench.runs.run import finish
 from genrec_bench.runs.spec import LISTS, RunSpec
 
-ANY_BASELINE = "popularity"  # stands in while the data set's options are resolved: it knows both tasks
+STAND_IN = "genrec-bench:popularity"  # while the data set's options are resolved: it knows both tasks
 
 
-def spec_of(
+def plan_of(
     *,
     name: str,
     dataset: str,
@@ -43,14 +41,15 @@ def spec_of(
     allow_missing: bool = False,
     seed: int = 0,
     settings: Mapping[str, Any] | None = None,
-) -> RunSpec:
-    """The resolved spec of lists made by `name`. The file is no part of it, so that the seeds of one system are one row.
+) -> Plan:
+    """The plan of lists made by `name`. The file is not part of it, so that the seeds of one system are one row.
 
     UsageError for a name that is blank, or that a system which runs here has or could have.
     """
     name = name.strip()
     if not name or not name.isprintable():
         raise UsageError(f"--name {name!r}: say what made the lists, such as 'SASRec (RecTools)'")
+
     baselines = {name for kind, name in registry.KNOWN_ELSEWHERE if kind == "baseline"}
     if name in baselines | {info.name for info in registry.list_components("baseline")}:
         raise UsageError(f"--name {name!r} is a baseline of genrec run: call it '{name} (who made it)'")
@@ -58,52 +57,57 @@ def spec_of(
         raise UsageError(f"--name {name!r} reads like a generator of genrec run: call it '{name} (who made it)'")
     if policy not in POLICIES:
         raise UsageError(f"no policy {policy!r}: {' or '.join(POLICIES)}")
-    spec = resolve(RunSpec(dataset=dataset, task=task, baseline=ANY_BASELINE, seed=seed, set=settings))
-    told = {"name": name, "policy": policy, "allow_missing": allow_missing}
-    return spec.with_(baseline=LISTS, options={"dataset": spec.options["dataset"], "baseline": told})
+
+    plan = resolve(RunSpec(dataset=dataset, task=task, baseline=STAND_IN, seed=seed, set=settings))
+    lists = {"name": name, "policy": policy, "allow_missing": allow_missing}
+    options = {"dataset": plan.spec.options["dataset"], "baseline": lists}
+    return Plan(replace(plan.spec, baseline=LISTS, options=options), plan.dataset, None)
 
 
 def rescore(
     path: Path,
-    spec: RunSpec,
+    plan: Plan,
     *,
     out: Path | str = "runs",
     data_dir: Path | None = None,
     force: bool = False,
     progress: Progress | None = None,
 ) -> RunRecord:
-    """Score the lists in `path` for `spec` (see `spec_of`) and return the record in `out/<spec_id>`.
+    """Score the lists in `path` for `plan` (see `plan_of`) and return the record in `out/<spec_id>`.
 
     The same file scored before is returned as it is. DataError for lists that do not fit the data: then nothing is
     written. OutputError if other lists of that name were scored there, unless `force`.
     """
     progress = progress or Quiet()
-    folder, told = run_folder(Path(out), spec), spec.options["baseline"]
+    spec = plan.spec
+    folder, options = run_folder(Path(out), spec), spec.options["baseline"]
     check_writable(folder, "choose another --out")
-    data, split = load_data(spec, data_dir=data_dir, progress=progress)
-    queries = split.queries(split.test)
-    given = read_given(path, data, queries, told["policy"], told["allow_missing"])
+
+    inputs = load_inputs(plan, data_dir=data_dir, fresh=force, progress=progress)
+    queries = inputs.split.queries(inputs.split.test)
+    given = read_given(path, inputs.data, queries, options["policy"], options["allow_missing"])
     source = digest(path.read_bytes())
+
     with locked(folder):
         earlier = open_run_folder(folder, spec, force=force, progress=progress)
         finished = earlier is not None and earlier.status == "finished"
         if earlier is not None and finished and not force:
             if earlier.fingerprints.get("source") != source:
                 raise OutputError(
-                    f"{folder} holds other lists named {told['name']!r}: give another --name, another --seed, or replace "
-                    "them with --force",
+                    f"{folder} holds other lists named {options['name']!r}: give another --name, another --seed, or "
+                    "replace them with --force",
                     path=folder,
                 )
-            if still_holds(earlier, spec, data, folder, progress):
+            if still_holds(earlier, inputs, folder, progress):
                 return earlier
+
+        outcome = Outcome(
+            rankings=given.rankings,
+            validity=validity.validity_of_ranking(given.rankings["mask"], queries.history, KS),
+            throughput={"users_per_second": None},
+            fingerprints={"source": source},
+            warnings=tuple(warnings(given.lengths, spec.system)),
+            tier=RESCORED,
+        )
         with attempt(folder, spec, keep=finished) as place:
-            this = Run(spec, place, data, split, "cpu", force, progress)
-            this.rankings = dict(given.rankings)
-            this.found = {
-                "tier": RESCORED,
-                "validity": validity.validity_of_ranking(given.rankings["mask"], queries.history, KS),
-                "throughput": {"users_per_second": None},
-                "fingerprints": {"source": source},
-                "warnings": warnings(given.lengths, spec.system),
-            }
-            return finish(this)
+            return finish(inputs, outcome, place, phases={})

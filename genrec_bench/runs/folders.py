@@ -17,18 +17,18 @@ from genrec_bench.core.files import write_json
 from genrec_bench.core.progress import Progress, Quiet
 from genrec_bench.errors import OutputError, RecordError
 from genrec_bench.runs.record import RECORD_FILE, SCHEMA, RunRecord
-from genrec_bench.runs.spec import RunSpec
+from genrec_bench.runs.spec import ResolvedSpec
 
 NEW = ".new"  # inside a finished run's folder: the attempt that is to replace it
 
 
-def run_folder(out: Path, spec: RunSpec) -> Path:
+def run_folder(out: Path, spec: ResolvedSpec) -> Path:
     """Where a resolved spec's run lies: `out/<spec_id>`."""
     return out / spec.spec_id
 
 
 def open_run_folder(
-    folder: Path, spec: RunSpec, *, force: bool = False, progress: Progress | None = None
+    folder: Path, spec: ResolvedSpec, *, force: bool = False, progress: Progress | None = None
 ) -> RunRecord | None:
     """Check that `folder` is free or belongs to `spec`; its record, if it has one. A damaged record counts as none, and
     `progress` says so.
@@ -84,7 +84,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def attempt(folder: Path, spec: RunSpec, *, keep: bool) -> Iterator[Path]:
+def attempt(folder: Path, spec: ResolvedSpec, *, keep: bool) -> Iterator[Path]:
     """A cleared folder for a new attempt at `spec`, with the spec and a `running` record.
 
     With `keep`, `folder` holds a finished run: the attempt works in `folder/.new`, takes the old run's place when it has

@@ -1,4 +1,4 @@
-"""The generator's part of a run: index, training; then `decoding`.
+"""A generator's part of a run: index, training, decoding.
 
 The index and the trained weights are cached, so that decoders are compared on the same weights.
 """
@@ -7,177 +7,192 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from genrec_bench.core.cache import cache_dir, cached
 from genrec_bench.core.codes import Index
 from genrec_bench.core.files import copy_into, folder_digest, write_json
-from genrec_bench.core.hashing import digest
 from genrec_bench.decoders.csr_trie import Trie
-from genrec_bench.host import registry
-from genrec_bench.host.contracts import Backbone, Context, Indexer
+from genrec_bench.decoders.trie import TrieDecoder
+from genrec_bench.host.contracts import Backbone, BackboneContext, Indexer, IndexerContext
 from genrec_bench.indexers.digits import random_user_labels
 from genrec_bench.protocol import scores, validity
 from genrec_bench.protocol.constants import SELECTION, SELECTION_BEAMS
 from genrec_bench.protocol.split import train_view, validation_sample
 from genrec_bench.runs.decoding import Generator, Searcher, decode
-from genrec_bench.runs.environment import library_versions
 from genrec_bench.runs.examples import make_examples
-from genrec_bench.runs.handover import (
-    check_description,
-    check_index,
-    check_plain,
-    check_report,
-    check_template,
-)
-from genrec_bench.runs.loading import fingerprint
-
-if TYPE_CHECKING:
-    from genrec_bench.runs.run import Run
+from genrec_bench.runs.handover import check_description, check_index, check_plain, check_report, check_template
+from genrec_bench.runs.inputs import Inputs
+from genrec_bench.runs.outcome import Outcome, Stopwatch
+from genrec_bench.runs.plan import GeneratorParts, Part, protocol_part
 
 
-def run_generator(this: Run) -> None:
-    """Fill `this.rankings` and the record's sections."""
-    generator, index_folder = make_generator(this)
-    backbone, index = generator.backbone, generator.index
-    weights = train(this, generator)
-    copy_into(index_folder, this.folder / "index")
-    copy_into(weights, this.folder / "weights")
-    this.found["fingerprints"] = {
-        "index": index.fingerprint,
-        "weights": folder_digest(this.folder / "weights" / "backbone"),
-    }
-    this.found["parameters"] = check_description(this.info("backbone"), backbone)
-    decode(this, generator)
+@dataclass(frozen=True)
+class IndexOutcome:
+    """The index of a run, the cache folder it is in, and whether it was read from there."""
+
+    index: Index
+    folder: Path
+    cached: bool
+
+    def describe(self) -> dict[str, Any]:
+        """The record's section on the index."""
+        index = self.index
+        assert index.users is not None
+        return {
+            "n_tokens": index.n_tokens,
+            "width": index.items.width,
+            "user_width": index.users.width,
+            "collision_rate": index.collision_rate,
+            "token_scope": index.token_scope,
+            "cached": self.cached,
+            "info": dict(index.info),
+        }
 
 
-def validate_generator(this: Run) -> float:
-    """Train as a run does, and stop there: the validation score of the kept weights. The test part is not looked at."""
-    generator, _ = make_generator(this)
-    train(this, generator)
-    return validator(this, generator)()
+@dataclass(frozen=True)
+class TrainingOutcome:
+    """How training went, the cache folder of the weights, and whether they were read from there."""
+
+    report: dict[str, Any]
+    folder: Path
+    cached: bool
+
+    def describe(self) -> dict[str, Any]:
+        """The record's section on training."""
+        return {**self.report, "cached": self.cached}
 
 
-def make_generator(this: Run) -> tuple[Generator, Path]:
-    """The untrained generator of this run on its index; and the index's folder."""
-    index, folder = make_index(this)
-    with this.held("decoder", "check"):
-        this.component("decoder").check(index)
-    backbone: Backbone = this.component("backbone")
-    with this.held("backbone", "template"):
-        template = backbone.template(this.spec.task, index)  # type: ignore[arg-type]
-    info = this.info("backbone")
-    return Generator(backbone, check_template(info, template), index, info), folder
+def run_generator(inputs: Inputs, parts: GeneratorParts, folder: Path) -> Outcome:
+    """Index, train and decode; the index, the weights and what was emitted go into the run's `folder`."""
+    clock = Stopwatch()
+    with clock("index"):
+        index = build_index(inputs, parts.indexer)
+
+    generator = make_generator(inputs, parts.backbone, index.index)
+    with clock("fit"):
+        training = train(inputs, parts.backbone, generator)
+
+    copy_into(index.folder, folder / "index")
+    copy_into(training.folder, folder / "weights")
+    parameters = check_description(parts.backbone.info, generator.backbone)
+
+    decoded = decode(inputs, parts.decoder, generator, folder, clock)
+    return Outcome(
+        rankings=decoded.rankings,
+        validity=decoded.validity,
+        throughput=decoded.throughput,
+        phases=clock.seconds,
+        index=index.describe(),
+        training=training.describe(),
+        parameters=parameters,
+        fingerprints={
+            "index": index.index.fingerprint,
+            "weights": folder_digest(folder / "weights" / "backbone"),
+        },
+    )
 
 
-def cache_key(this: Run, *parts: Any) -> str:
-    """What a cached thing depends on, as 24 hex digits: data with all that a component may see of it, seed, engine,
-    versions of the numerical libraries."""
-    data, features = this.data, this.data.item_features
-    seen = ("",) if data.item_titles is None else (np.asarray(data.item_titles),)
-    seen += ("",) if features is None else (features.values, features.offsets)
-    engine = registry.engine_digest()
-    versions = library_versions()
-    return digest(data.fingerprint(), this.split.fingerprint, this.spec.seed, engine, versions, *seen, *parts)[:24]
+def validate_generator(inputs: Inputs, parts: GeneratorParts) -> tuple[float, dict[str, Any]]:
+    """Train as a run does, and stop there: the validation score of the kept weights, and how training went.
+
+    The test part is not looked at.
+    """
+    index = build_index(inputs, parts.indexer)
+    generator = make_generator(inputs, parts.backbone, index.index)
+    training = train(inputs, parts.backbone, generator)
+    return validator(inputs, generator)(), training.describe()
 
 
-def component_key(this: Run, part: str) -> str:
-    """A component's name, code and options, and the content of the files it reads."""
-    info = registry.find(part, getattr(this.spec, part))
-    options = json.dumps(this.spec.options[part], sort_keys=True)
-    files = fingerprint(this.spec, part)
-    return f"{info.distribution}:{info.name} {info.version} {registry.code_digest(info)} {options} {files}".rstrip()
-
-
-def make_index(this: Run) -> tuple[Index, Path]:
-    """The index of the training part, from the cache or built; and its folder."""
-    indexer: Indexer = this.component("indexer")
-    key = cache_key(this, component_key(this, "indexer"), this.device.split(":")[0])
+def build_index(inputs: Inputs, indexer: Part[Indexer]) -> IndexOutcome:
+    """The index of the training part, from the cache or built."""
+    key = inputs.cache_key(inputs.part_key("indexer", indexer), inputs.device.split(":")[0])
     folder = cache_dir() / "index" / key
 
-    def make(target: Path) -> Index:
-        view = train_view(this.data, this.split, indexer.needs)
-        with this.held("indexer", "build"):
-            built = indexer.build(view, Context(this.spec.seed, this.device, this.progress))
-        index = check_index(this.info("indexer"), built, this.data.n_users, this.data.n_items)
+    def build(target: Path) -> Index:
+        view = train_view(inputs.data, inputs.split, indexer.component.needs)
+        ctx = IndexerContext(inputs.spec.seed, inputs.device, inputs.progress)
+        with indexer.held_to("build"):
+            built = indexer.component.build(view, ctx)
+
+        index = check_index(indexer.info, built, inputs.data.n_users, inputs.data.n_items)
         if index.users is None:
-            rng = np.random.default_rng([this.spec.seed, 1])
-            index = index.with_users(random_user_labels(this.data.n_users, rng), "random")
+            rng = np.random.default_rng([inputs.spec.seed, 1])
+            index = index.with_users(random_user_labels(inputs.data.n_users, rng), "random")
+
         index.save(target)
         Trie.build(index.items).save(target, index)
         return index
 
-    with this.phase("index"):
-        index, found = cached(folder, make, Index.load, fresh=this.force, progress=this.progress)
-    index = index if found else replace(index, folder=folder)  # where its trie lies
-    assert index.users is not None
-    this.found["index"] = {
-        "n_tokens": index.n_tokens,
-        "width": index.items.width,
-        "user_width": index.users.width,
-        "collision_rate": index.collision_rate,
-        "token_scope": index.token_scope,
-        "cached": found,
-        "info": dict(index.info),
-    }
-    return index, folder
+    index, from_cache = cached(folder, build, Index.load, fresh=inputs.fresh, progress=inputs.progress)
+    if not from_cache:
+        index = replace(index, folder=folder)  # where its trie is kept
+    return IndexOutcome(index, folder, from_cache)
 
 
-def train(this: Run, generator: Generator) -> Path:
+def make_generator(inputs: Inputs, backbone: Part[Backbone], index: Index) -> Generator:
+    """The backbone, not yet trained, with its template for this task and index."""
+    with backbone.held_to("template"):
+        template = backbone.component.template(inputs.spec.task, index)  # type: ignore[arg-type]
+    return Generator(backbone.component, check_template(backbone.info, template), index, backbone.info)
+
+
+def train(inputs: Inputs, backbone: Part[Backbone], generator: Generator) -> TrainingOutcome:
     """Fit the backbone, or load the weights that this data, index, configuration and seed gave before."""
-    backbone, index = generator.backbone, generator.index
-    key = cache_key(this, index.fingerprint, component_key(this, "backbone"), this.spec.task, this.device.split(":")[0])
+    spec, network = inputs.spec, backbone.component
+    part_key = inputs.part_key("backbone", backbone)
+    key = inputs.cache_key(generator.index.fingerprint, part_key, spec.task, inputs.device.split(":")[0])
     folder = cache_dir() / "weights" / key
-    validate = validator(this, generator)
 
-    def built() -> None:
-        with this.held("decoder", "check_network"):
-            longest = int(generator.render(this.split.queries(this.split.test)).lengths.max(initial=0))
-            this.component("decoder").check_network(backbone, index, longest)
+    def fit(target: Path) -> dict[str, Any]:
+        examples = make_examples(inputs.split.train(), spec.task, generator, target)  # type: ignore[arg-type]
+        validate = validator(inputs, generator)
+        ctx = BackboneContext(spec.seed, inputs.device, inputs.progress, folder=target, validate=validate)
+        with backbone.held_to("fit"):
+            fit_report = network.fit(examples, ctx)
 
-    def make(target: Path) -> dict[str, Any]:
-        examples = make_examples(this.split.train(), this.spec.task, generator, target)  # type: ignore[arg-type]
-        ctx = Context(this.spec.seed, this.device, this.progress, target, validate=validate, built=built)
-        with this.held("backbone", "fit"):
-            told = backbone.fit(examples, ctx)
         report = {
-            **asdict(check_report(this.info("backbone"), told)),
-            "validation_users": len(validation_sample(this.split.validation)),
+            **asdict(check_report(backbone.info, fit_report)),
+            "validation_users": len(validation_sample(inputs.split.validation)),
         }
-        check_plain(this.info("backbone"), "fit report", report)
-        with this.held("backbone", "save"):
-            backbone.save(target / "backbone")
+        check_plain(backbone.info, "fit report", report)
+
+        with backbone.held_to("save"):
+            network.save(target / "backbone")
         write_json(target / "fit.json", report)
         (target / "checkpoint.pt").unlink(missing_ok=True)
-        return dict(json.loads((target / "fit.json").read_text()))
+        return _read_report(target)
 
     def read(source: Path) -> dict[str, Any]:
-        with this.held("backbone", "load"):
-            backbone.load(source / "backbone", this.device)
-        return dict(json.loads((source / "fit.json").read_text()))
+        with backbone.held_to("load"):
+            network.load(source / "backbone", inputs.device)
+        return _read_report(source)
 
-    with this.phase("fit"):
-        report, found = cached(folder, make, read, fresh=this.force, progress=this.progress)
-    if found:
-        built()
-    this.found["training"] = {**report, "cached": found}
-    return folder
+    report, from_cache = cached(folder, fit, read, fresh=inputs.fresh, progress=inputs.progress)
+    return TrainingOutcome(report, folder, from_cache)
 
 
-def validator(this: Run, generator: Generator) -> Callable[[], float]:
-    """What scores a generator as it is now on validation, by the rule that epochs are chosen by."""
-    sample = validation_sample(this.split.validation)
-    queries = this.split.queries(sample)
-    judge = Searcher(registry.load("decoder", "trie")(), registry.find("decoder", "trie"))
+def _read_report(folder: Path) -> dict[str, Any]:
+    return dict(json.loads((folder / "fit.json").read_text()))
+
+
+def validator(inputs: Inputs, generator: Generator) -> Callable[[], float]:
+    """A function that scores the generator as it is now on validation, by the rule that epochs are chosen by.
+
+    The decoder is the protocol's own: a package that registers another `trie` does not move the choice.
+    """
+    sample = validation_sample(inputs.split.validation)
+    queries = inputs.split.queries(sample)
+    searcher = Searcher(protocol_part("decoder", "trie", TrieDecoder()))
 
     def validate() -> float:
-        with this.progress.phase("validating", len(queries), "users") as tick:
-            found, _ = judge.search(generator, queries, SELECTION_BEAMS, exclude=True, tick=tick)
-        ranked = validity.ranking_from(found, depth=SELECTION_BEAMS)
-        return float(scores.score(ranked, sample.target)[0][SELECTION])
+        with inputs.progress.phase("validating", len(queries), "users") as tick:
+            search = searcher.search(generator, queries, SELECTION_BEAMS, exclude=True, tick=tick)
+        ranking = validity.ranking_from(search.generations, depth=SELECTION_BEAMS)
+        return float(scores.score(ranking, sample.target)[0][SELECTION])
 
     return validate

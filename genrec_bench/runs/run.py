@@ -7,9 +7,8 @@ before the data has been read. Knows components by their contracts only.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,160 +16,29 @@ import numpy as np
 
 from genrec_bench.core.arrays import Int32
 from genrec_bench.core.cache import cache_dir
-from genrec_bench.core.events import Interactions
 from genrec_bench.core.files import check_writable
 from genrec_bench.core.progress import Progress, Quiet
-from genrec_bench.core.rankings import Ranking
-from genrec_bench.core.sequences import Split
-from genrec_bench.errors import (
-    DataError,
-    GenrecError,
-    NeedsMissing,
-    RunFailed,
-    UsageError,
-    did_you_mean,
-    lacks_memory,
-)
-from genrec_bench.host import registry
-from genrec_bench.host.config import config_dict, make_config
-from genrec_bench.host.contracts import Component
-from genrec_bench.host.faults import LESS_MEMORY, held_to, sealed
-from genrec_bench.host.registry import ComponentInfo
+from genrec_bench.errors import DataError, GenrecError, RunFailed, lacks_memory
+from genrec_bench.host.faults import LESS_MEMORY
+from genrec_bench.host.sealing import sealed
 from genrec_bench.protocol import scores
-from genrec_bench.protocol.constants import (
-    EXTERNAL_IDS,
-    KS,
-    PROTOCOL,
-    check_protocol,
-)
 from genrec_bench.protocol.ranks import ranks_digest
 from genrec_bench.runs import lists
-from genrec_bench.runs.environment import (
-    cpu_instead_of,
-    environment,
-    peak_memory,
-    pick_device,
-    reset_peak_memory,
-)
-from genrec_bench.runs.folders import (
-    attempt,
-    locked,
-    open_run_folder,
-    run_folder,
-    this_process,
-)
-from genrec_bench.runs.loading import component, describe_data, load_hiding
+from genrec_bench.runs.baseline import run_baseline, validate_baseline
+from genrec_bench.runs.environment import cpu_instead_of, environment, peak_memory, pick_device, reset_peak_memory
+from genrec_bench.runs.folders import attempt, locked, open_run_folder, run_folder, this_process
+from genrec_bench.runs.inputs import Inputs, describe_data, load_inputs
+from genrec_bench.runs.outcome import Outcome
+from genrec_bench.runs.plan import BaselineParts, GeneratorParts, Plan, resolve
 from genrec_bench.runs.record import RunRecord
-from genrec_bench.runs.reuse import components, files_read, still_holds
-from genrec_bench.runs.spec import DEFAULT_BEAMS, PARTS, RunSpec
+from genrec_bench.runs.reuse import files_read, still_holds
+from genrec_bench.runs.spec import ResolvedSpec, RunSpec
 
-DEFAULT_PROFILE, DEFAULT_DECODER = "quick", "trie"
 INLINE_RANKS = 50_000  # more cases than this: ranks go to .npy files beside the record
 
 
-@dataclass
-class Run:
-    """One run under way: what everything needs to know, and what is found out."""
-
-    spec: RunSpec
-    folder: Path
-    data: Interactions
-    split: Split
-    device: str
-    force: bool
-    progress: Progress
-    phases: dict[str, float] = field(default_factory=dict)
-    found: dict[str, Any] = field(default_factory=dict)  # sections of the record
-    rankings: dict[str, Ranking] = field(default_factory=dict)
-
-    @contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        """Time a phase, in seconds of wall clock."""
-        began = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.phases[name] = self.phases.get(name, 0.0) + time.perf_counter() - began
-
-    def component(self, part: str) -> Any:
-        """The component that plays `part`, with its resolved options."""
-        return component(self.spec, part)
-
-    def info(self, part: str) -> ComponentInfo:
-        """Who plays `part`, and who supplied it."""
-        return registry.find(part, getattr(self.spec, part))
-
-    def held(self, part: str, check: str) -> AbstractContextManager[None]:
-        """A component's code runs inside: what goes wrong there is told as its fault, and the data files stay shut."""
-        return held_to(self.info(part), check)
-
-
-def resolve(spec: RunSpec) -> RunSpec:
-    """The spec with every default and every option of every component filled in; checks all that needs no data."""
-    if spec.resolved:
-        return spec
-    check_protocol(spec.protocol or PROTOCOL)
-    spec = _with_defaults(spec)
-    options: dict[str, dict[str, Any]] = {}
-    classes: dict[str, type[Component]] = {}
-    for part in PARTS:
-        name = getattr(spec, part)
-        if name is None:
-            continue
-        classes[part] = cls = registry.load(part, name)
-        given = dict(spec.options.get(part, {}))
-        if part == "backbone":
-            given = {**_profile(cls, name, spec), **given}
-        options[part] = config_dict(make_config(cls.Config, given, part))
-    dataset = classes["dataset"](make_config(classes["dataset"].Config, options["dataset"], "dataset"))
-    resolved = spec.with_(options=options, resolved=True)
-    for part in classes:
-        missing = component(resolved, part).needs - dataset.offers - EXTERNAL_IDS
-        if missing:
-            raise NeedsMissing(
-                f"{part} {getattr(spec, part)!r} needs {', '.join(sorted(missing))}, which data set {spec.dataset!r} "
-                f"does not have: choose another {part}, or another data set",
-                needs=missing,
-            )
-    for part in classes:
-        made = component(resolved, part)
-        with held_to(registry.find(part, getattr(resolved, part)), "ready"):
-            made.ready()
-    return resolved
-
-
-def _with_defaults(spec: RunSpec) -> RunSpec:
-    if spec.baseline is None:
-        beams = DEFAULT_BEAMS if spec.beams is None else spec.beams
-        if beams < max(KS):
-            raise UsageError(
-                f"--beams {beams} cannot fill lists of {max(KS)}: use at least {max(KS)} (default {DEFAULT_BEAMS})"
-            )
-        return spec.with_(
-            task=spec.task or "direct",
-            decoder=spec.decoder or DEFAULT_DECODER,
-            profile=spec.profile or DEFAULT_PROFILE,
-            beams=beams,
-        )
-    tasks = registry.load("baseline", spec.baseline).tasks
-    task = spec.task or ("direct" if "direct" in tasks else tasks[0])
-    if task not in tasks:
-        raise UsageError(f"baseline {spec.baseline!r} knows the task {', '.join(tasks)} only: use --task {tasks[0]}")
-    return spec.with_(task=task)
-
-
-def _profile(cls: Any, name: str, spec: RunSpec) -> Mapping[str, Any]:
-    known = [profile for profile in cls.profiles if "/" not in profile]
-    if spec.profile not in known:
-        hint = did_you_mean(str(spec.profile), known)
-        raise UsageError(
-            f"backbone {name!r} has no profile {spec.profile!r}.{hint} Profiles: {', '.join(known) or 'none'}."
-        )
-    return cls.profile(spec.profile, spec.task)  # type: ignore[no-any-return]
-
-
 def run(
-    spec: RunSpec,
+    spec: RunSpec | ResolvedSpec,
     *,
     out: Path | str = "runs",
     device: str = "auto",
@@ -188,60 +56,71 @@ def run(
     >>> record.metrics["mask"]["ndcg@10"]  # doctest: +SKIP
     """
     progress = progress or Quiet()
-    spec = resolve(spec)
-    device = device_of(spec, device, progress)
-    folder = run_folder(Path(out), spec)
-    earlier = open_run_folder(folder, spec, force=force, progress=progress)
+    plan = resolve(spec)
+    device = device_of(plan, device, progress)
+
+    # Fail before data is read if the results could not be written.
+    folder = run_folder(Path(out), plan.spec)
+    earlier = open_run_folder(folder, plan.spec, force=force, progress=progress)
     if force or earlier is None or earlier.status != "finished":
         check_writable(folder, "choose another --out")
-        if spec.baseline is None:
+        if plan.spec.baseline is None:
             check_writable(cache_dir(), "set GENREC_CACHE to another folder")
+
     began = time.perf_counter()
-    data, split, hidden = load_hiding(spec, data_dir=data_dir, progress=progress)
-    if not force and earlier is not None and still_holds(earlier, spec, data, folder, progress):
+    inputs = load_inputs(plan, data_dir=data_dir, device=device, fresh=force, progress=progress)
+    loading = time.perf_counter() - began
+
+    if not force and earlier is not None and still_holds(earlier, inputs, folder, progress):
         return earlier
-    _check_examples(spec, split)
+    check_examples(plan.spec, inputs)
+
     with locked(folder):
-        earlier = open_run_folder(folder, spec, force=force)  # another process may have finished it meanwhile
-        if not force and earlier is not None and still_holds(earlier, spec, data, folder, Quiet()):
+        # Another process may have finished the run while this one waited for nothing or read data.
+        earlier = open_run_folder(folder, plan.spec, force=force)
+        if not force and earlier is not None and still_holds(earlier, inputs, folder, Quiet()):
             return earlier
+
         finished = earlier is not None and earlier.status == "finished"
-        with attempt(folder, spec, keep=finished) as place:
+        with attempt(folder, plan.spec, keep=finished) as place:
             reset_peak_memory(device)
-            this = Run(spec, place, data, split, device, force, progress)
-            this.phases["data"] = time.perf_counter() - began
-            with sealed(hidden):
-                return _live(this)
+            with sealed(inputs.held_out):
+                return _attempt(inputs, place, loading)
 
 
-def device_of(spec: RunSpec, asked: str, progress: Progress) -> str:
-    """The device that a run of this spec is on: for `auto` a GPU if there is one and the system can use it.
+def device_of(plan: Plan, asked: str, progress: Progress) -> str:
+    """The device that a plan runs on: for `auto` a GPU if there is one and the system can use it.
 
     A baseline that cannot use one stays on the CPU whatever is asked, and that is said; torch is not imported for it.
     DeviceMissing if the device asked for is not there.
     """
-    if spec.baseline is None or registry.load("baseline", spec.baseline).uses_gpu:
+    system = plan.system
+    if isinstance(system, GeneratorParts) or (isinstance(system, BaselineParts) and system.baseline.component.uses_gpu):
         return pick_device(asked)
     if asked not in ("auto", cpu_instead_of(asked)):
-        progress.note(f"baseline {spec.baseline!r} can use the CPU only: --device {asked} is passed over")
+        progress.note(f"baseline {plan.spec.baseline!r} can use the CPU only: --device {asked} is ignored")
     return "cpu"
 
 
-def validate(this: Run) -> float:
-    """Learn as a run does, and stop at the validation score (ndcg@10, mask): what tuning goes by, and all it may see."""
-    _check_examples(this.spec, this.split)
-    if this.spec.baseline is not None:
-        from genrec_bench.runs.baseline import validate_baseline
+def validate(inputs: Inputs, folder: Path) -> tuple[float, dict[str, Any]]:
+    """Learn as a run does, and stop at the validation score (ndcg@10, seen items hidden): all that tuning may see.
 
-        return validate_baseline(this)
-    from genrec_bench.runs.generator import validate_generator
+    Returns the score and how training went. `folder` is for files that a baseline keeps.
+    """
+    check_examples(inputs.spec, inputs)
+    system = inputs.plan.system
+    if isinstance(system, BaselineParts):
+        return validate_baseline(inputs, system, folder)
 
-    return validate_generator(this)
+    from genrec_bench.runs.generator import validate_generator  # here: baselines need no torch
+
+    assert isinstance(system, GeneratorParts)
+    return validate_generator(inputs, system)
 
 
-def _check_examples(spec: RunSpec, split: Split) -> None:
+def check_examples(spec: ResolvedSpec, inputs: Inputs) -> None:
     """DataError if a generator would have nothing to learn from: `sequential` learns a step from one item to the next."""
-    longest = int(split.train_end.max())
+    longest = int(inputs.split.train_end.max())
     if spec.baseline is None and spec.task == "sequential" and longest < 2:
         raise DataError(
             "no training examples: no user has more than one training item, and the task sequential learns steps from "
@@ -250,51 +129,66 @@ def _check_examples(spec: RunSpec, split: Split) -> None:
         )
 
 
-def _live(this: Run) -> RunRecord:
-    """Run it, and write what became of it."""
+def _attempt(inputs: Inputs, folder: Path, loading: float) -> RunRecord:
+    """Run the system and write what became of it: a finished record, or a failed one."""
+    phases = {"data": loading}
     try:
-        if this.spec.baseline is not None:
-            from genrec_bench.runs.baseline import run_baseline
-
-            run_baseline(this)
-        else:
-            from genrec_bench.runs.generator import run_generator
-
-            run_generator(this)
-        return finish(this)
+        outcome = _run_system(inputs, folder)
+        return finish(inputs, outcome, folder, phases)
     except BaseException as error:
         reason = "interrupted" if isinstance(error, KeyboardInterrupt) else f"{type(error).__name__}: {error}"
-        this.found = {key: value for key, value in this.found.items() if key not in ("metrics", "ranks")}
-        with suppress(OSError, TypeError, ValueError):  # a full disk, odd facts: the error itself has to be said
-            _record(this, "failed", reason).write(this.folder)
+        with suppress(OSError, TypeError, ValueError):  # a full disk: the error itself matters more
+            _record(inputs, "failed", phases, reason=reason).write(folder)
+
         if isinstance(error, GenrecError) or not isinstance(error, Exception | KeyboardInterrupt):
             raise
-        again = "the same command starts again" if reason == "interrupted" else "see --debug for the traceback"
-        again = LESS_MEMORY if lacks_memory(error) else again
-        raise RunFailed(f"{reason}; {again} (run folder {this.folder})", reason=reason, folder=this.folder) from error
+        advice = "the same command starts again" if reason == "interrupted" else "see --debug for the traceback"
+        advice = LESS_MEMORY if lacks_memory(error) else advice
+        raise RunFailed(f"{reason}; {advice} (run folder {folder})", reason=reason, folder=folder) from error
 
 
-def finish(this: Run) -> RunRecord:
-    """Score the ranked lists of a run and write its record."""
-    _score(this)
-    record = _record(this, "finished", None).sealed()
-    record.write(this.folder)
+def _run_system(inputs: Inputs, folder: Path) -> Outcome:
+    system = inputs.plan.system
+    if isinstance(system, BaselineParts):
+        return run_baseline(inputs, system, folder)
+
+    from genrec_bench.runs.generator import run_generator  # here: baselines need no torch
+
+    assert isinstance(system, GeneratorParts)
+    return run_generator(inputs, system, folder)
+
+
+def finish(inputs: Inputs, outcome: Outcome, folder: Path, phases: Mapping[str, float]) -> RunRecord:
+    """Score the ranked lists of a run, write them beside the record, and write the record."""
+    cases = inputs.split.test
+    began = time.perf_counter()
+    scored = {policy: scores.score(ranking, cases.target) for policy, ranking in outcome.rankings.items()}
+    users = inputs.data.user_ids[cases.user]
+    lists_digest = lists.write_lists(folder / lists.LISTS_FILE, outcome.rankings, users, inputs.data.item_ids)
+    scoring = time.perf_counter() - began
+
+    ranks = {policy: ranks for policy, (_, ranks) in scored.items()}
+    fingerprints = {**outcome.fingerprints, "lists": lists_digest}
+    if len(cases) > INLINE_RANKS:
+        fingerprints["ranks"] = ranks_digest(ranks)
+
+    record = _record(
+        inputs,
+        "finished",
+        {**phases, **outcome.phases, "score": scoring},
+        fingerprints=fingerprints,
+        metrics={policy: metrics for policy, (metrics, _) in scored.items()},
+        ranks={policy: _store_ranks(folder, policy, ranks) for policy, ranks in ranks.items()},
+        validity=outcome.validity,
+        throughput=outcome.throughput,
+        index=outcome.index,
+        training=outcome.training,
+        parameters=outcome.parameters,
+        warnings=list(outcome.warnings),
+        tier=outcome.tier,
+    ).sealed()
+    record.write(folder)
     return record
-
-
-def _score(this: Run) -> None:
-    """Metrics and ranks of the ranked lists under both policies; the lists themselves go to `lists.parquet`."""
-    cases = this.split.test
-    with this.phase("score"):
-        metrics, ranks = {}, {}
-        for policy in this.rankings:
-            metrics[policy], ranks[policy] = scores.score(this.rankings[policy], cases.target)
-        users = this.data.user_ids[cases.user]
-        stored = lists.write_lists(this.folder / lists.LISTS_FILE, this.rankings, users, this.data.item_ids)
-    this.found["metrics"] = metrics
-    this.found["ranks"] = {policy: _store_ranks(this.folder, policy, found) for policy, found in ranks.items()}
-    beside = {"ranks": ranks_digest(ranks)} if len(cases) > INLINE_RANKS else {}
-    this.found["fingerprints"] = {**this.found.get("fingerprints", {}), "lists": stored, **beside}
 
 
 def _store_ranks(folder: Path, policy: str, ranks: Int32) -> list[int] | str:
@@ -306,26 +200,30 @@ def _store_ranks(folder: Path, policy: str, ranks: Int32) -> list[int] | str:
     return name
 
 
-def _record(this: Run, status: str, reason: str | None) -> RunRecord:
-    found = dict(this.found)
-    fingerprints = {
-        "data": this.data.fingerprint(),
-        "split": this.split.fingerprint,
-        **({"files": files} if status == "finished" and (files := files_read(this.spec)) else {}),
-        **found.pop("fingerprints", {}),
-    }
+def _record(
+    inputs: Inputs,
+    status: str,
+    phases: Mapping[str, float],
+    *,
+    fingerprints: Mapping[str, str] | None = None,
+    **sections: Any,
+) -> RunRecord:
+    spec, data, split = inputs.spec, inputs.data, inputs.split
+    of_data = {"data": data.fingerprint(), "split": split.fingerprint}
+    if status == "finished" and (of_files := files_read(inputs.plan)):
+        of_data["files"] = of_files
+
     return RunRecord(
-        spec=this.spec.to_dict(),
-        spec_id=this.spec.spec_id,
-        system_id=this.spec.system_id,
+        spec=spec.to_dict(),
+        spec_id=spec.spec_id,
+        system_id=spec.system_id,
         status=status,
-        reason=reason,
-        data=describe_data(this.spec, this.data, this.split),
-        phases={name: round(seconds, 4) for name, seconds in this.phases.items()},
-        fingerprints=fingerprints,
-        components=components(this.spec),
-        environment=environment(this.device),
-        memory=peak_memory(this.device),
+        data=describe_data(spec.dataset, data, split),
+        phases={name: round(seconds, 4) for name, seconds in phases.items()},
+        fingerprints={**of_data, **(fingerprints or {})},
+        components=inputs.plan.describe_components(),
+        environment=environment(inputs.device),
+        memory=peak_memory(inputs.device),
         process=this_process(),
-        **found,
+        **sections,
     )

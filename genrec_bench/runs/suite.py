@@ -1,4 +1,4 @@
-"""Suites: a TOML file that asks for many runs, a grid of specs or single ones, and what becomes of each."""
+"""Suites: a TOML file that asks for many runs, a grid of specs or single ones, and what becomes of each run."""
 
 from __future__ import annotations
 
@@ -9,90 +9,105 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from genrec_bench.errors import (
-    BrokenComponent,
-    ComponentFault,
-    ConfigError,
-    GenrecError,
-    UsageError,
-    did_you_mean,
-)
+from genrec_bench.errors import BrokenComponent, ComponentFault, ConfigError, GenrecError, UsageError, did_you_mean
 from genrec_bench.runs.folders import run_folder
+from genrec_bench.runs.plan import resolve
 from genrec_bench.runs.record import RECORD_FILE, RunRecord
-from genrec_bench.runs.run import resolve, run
-from genrec_bench.runs.spec import RunSpec, read_toml
+from genrec_bench.runs.run import run
+from genrec_bench.runs.spec import GENERATOR_PARTS, ResolvedSpec, RunSpec, baseline_name, flat_options, read_toml
 
 SECTIONS = ("all", "grid", "runs")
-AXES = tuple(field.name for field in fields(RunSpec) if field.name not in ("options", "resolved", "set"))
+AXES = tuple(field.name for field in fields(RunSpec) if field.name != "options")
 
 
 @dataclass(frozen=True)
-class Outcome:
+class SuiteRun:
+    """One run that a suite asks for. `resolved` is None where a component of it is broken; then running it says why."""
+
+    asked: RunSpec
+    resolved: ResolvedSpec | None
+
+    @property
+    def name(self) -> str:
+        """Data set, task, seed and system in one line."""
+        spec = self.describe()
+        system = baseline_name(spec) or " / ".join(str(spec.get(part)) for part in GENERATOR_PARTS)
+        return f"{spec['dataset']}, {spec.get('task')}, seed {spec['seed']}: {system}"
+
+    def describe(self) -> dict[str, Any]:
+        """The spec as plain data, resolved if it could be."""
+        return (self.resolved or self.asked).to_dict()
+
+
+@dataclass(frozen=True)
+class SuiteOutcome:
     """What became of one run of a suite. `record` is None where it failed; then `error` says why in one line.
 
     `ran` is False where an earlier run had finished already.
     """
 
-    spec: RunSpec
     record: RunRecord | None
     error: str
     seconds: float
     ran: bool = True
 
 
-def read_suite(path: Path) -> list[RunSpec]:
-    """The resolved specs that a suite file asks for, in its order, each once.
+def read_suite(path: Path) -> list[SuiteRun]:
+    """The runs that a suite file asks for, in its order, each once.
 
     `[all]` holds what every run has in common; `[grid]` (or several `[[grid]]`) lists of values, of which every
     combination runs, options too (`set."backbone.epochs" = [1, 2]`); `[[runs]]` single runs. Keys are those of a run
-    spec, options under `set` (`set."backbone.epochs"`). Everything is resolved here, so that a mistyped name stops a suite
-    before its first run; only specs with a broken component stay as they are, and fail when their turn comes. UsageError
-    or ConfigError names the file.
+    spec, options under `set`. Everything is resolved here, so that a mistyped name stops a suite before its first run;
+    only a run with a broken component fails when its turn comes. UsageError or ConfigError names the file.
     """
     try:
-        asked = read_toml(path)
-        for section in asked:
+        sections = read_toml(path)
+        for section in sections:
             if section not in SECTIONS:
                 raise ConfigError(
                     f"no section {section!r}.{did_you_mean(section, SECTIONS)} Sections: {', '.join(SECTIONS)}.",
                     part="suite",
                     key=section,
                 )
-        common = _tables(asked.get("all", {}), "all")
-        wanted = [values for grid in _tables(asked.get("grid", []), "grid") for values in _product(grid)]
-        wanted += _tables(asked.get("runs", []), "runs")
-        specs = [_resolved(RunSpec.from_dict(_merged(common[0] if common else {}, values))) for values in wanted]
+
+        common = _tables(sections.get("all", {}), "all")
+        tables = [combination for grid in _tables(sections.get("grid", []), "grid") for combination in _product(grid)]
+        tables += _tables(sections.get("runs", []), "runs")
+        specs = [RunSpec.from_dict(_merged(common[0] if common else {}, table)) for table in tables]
+        runs = [SuiteRun(spec, _resolved(spec)) for spec in specs]
     except GenrecError as error:
         raise type(error)(str(error) if str(path) in str(error) else f"{path}: {error}", **error.facts) from None
-    if not specs:
+
+    if not runs:
         raise UsageError(f"{path} asks for no run: give it a [grid] or [[runs]]")
-    return list({spec.spec_id: spec for spec in specs}.values())
+    return list({str(run.describe()): run for run in runs}.values())
 
 
-def _resolved(spec: RunSpec) -> RunSpec:
+def _resolved(spec: RunSpec) -> ResolvedSpec | None:
     try:
-        return resolve(spec)
+        return resolve(spec).spec
     except (BrokenComponent, ComponentFault):
-        return spec
+        return None
 
 
-def run_suite(specs: Sequence[RunSpec], **how: Any) -> Iterator[Outcome]:
-    """Run `specs` one after another; `how` goes to `genrec_bench.run`. A run that fails is told, and the next one runs."""
-    for spec in specs:
-        file = run_folder(Path(how.get("out", "runs")), spec) / RECORD_FILE
-        began, before = time.perf_counter(), _written(file)
+def run_suite(runs: Sequence[SuiteRun], **how: Any) -> Iterator[SuiteOutcome]:
+    """Run `runs` one after another; `how` goes to `genrec_bench.run`. A failure is reported; the suite continues."""
+    for one in runs:
+        file = run_folder(Path(how.get("out", "runs")), one.resolved) / RECORD_FILE if one.resolved else None
+        began, written_before = time.perf_counter(), _written(file)
         try:
-            record, error = run(spec, **how), ""
+            record, error = run(one.asked, **how), ""
         except Exception as failure:  # whatever it is, it is this run's: the next one has not been tried
             record, error = None, f"{type(failure).__name__}: {' '.join(str(failure).split())}"
-        ran = record is None or before is None or _written(file) != before
-        yield Outcome(spec, record, error, time.perf_counter() - began, ran)
+
+        ran = record is None or written_before is None or _written(file) != written_before
+        yield SuiteOutcome(record, error, time.perf_counter() - began, ran)
 
 
-def _written(file: Path) -> int | None:
+def _written(file: Path | None) -> int | None:
     """When a file was written, in nanoseconds; None if there is none."""
     try:
-        return file.stat().st_mtime_ns
+        return file.stat().st_mtime_ns if file else None
     except OSError:
         return None
 
@@ -100,7 +115,7 @@ def _written(file: Path) -> int | None:
 def _tables(value: Any, section: str) -> list[Mapping[str, Any]]:
     tables = list(value) if isinstance(value, list) else [value]
     if not all(isinstance(table, Mapping) for table in tables):
-        raise ConfigError(f"{section} is no table of run spec keys", part="suite", key=section)
+        raise ConfigError(f"{section}: expected a table of run spec keys", part="suite", key=section)
     return tables
 
 
@@ -110,34 +125,25 @@ def _product(grid: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     for key in axes:
         if key not in AXES:
             raise ConfigError(f"a grid has no axis {key!r}.{did_you_mean(key, AXES)}", part="suite", key=key)
-    options = _flat(grid.get("set"))
+
+    options = flat_options(grid.get("set", {}))
     for key, values in (*axes.items(), *((f"set.{key}", values) for key, values in options.items())):
         if not isinstance(values, list) or not values:
             raise ConfigError(f"grid.{key} = {values!r}: expected a list of values", part="suite", key=key)
+
     for combination in itertools.product(*axes.values(), *options.values()):
-        chosen = dict(zip(options, combination[len(axes) :], strict=True))
-        yield {**dict(zip(axes, combination[: len(axes)], strict=True)), **({"set": chosen} if chosen else {})}
+        chosen_axes = dict(zip(axes, combination[: len(axes)], strict=True))
+        chosen_options = dict(zip(options, combination[len(axes) :], strict=True))
+        yield {**chosen_axes, **({"set": chosen_options} if chosen_options else {})}
 
 
-def _merged(common: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """`values` over `common`, options too; a baseline takes only what a baseline has."""
-    together = {**common, **values, "set": {**_flat(common.get("set")), **_flat(values.get("set"))}}
-    if together.get("baseline") is not None:
-        together["set"] = {key: value for key, value in together["set"].items() if key.split(".")[0] in _BASELINE}
+def _merged(common: Mapping[str, Any], table: Mapping[str, Any]) -> dict[str, Any]:
+    """`table` over `common`, options too; a baseline takes from `common` only what a baseline has."""
+    options = {**flat_options(common.get("set", {})), **flat_options(table.get("set", {}))}
+    merged = {**common, **table, "set": options}
+    if merged.get("baseline") is not None:
+        merged["set"] = {key: value for key, value in options.items() if key.split(".")[0] in ("dataset", "baseline")}
         for key in ("profile", "beams"):
-            if key not in values:
-                together.pop(key, None)
-    return together
-
-
-_BASELINE = ("dataset", "baseline")
-
-
-def _flat(settings: Any) -> dict[str, Any]:
-    """`{"backbone": {"epochs": 1}}`, which is how TOML reads an unquoted dot, as `{"backbone.epochs": 1}`."""
-    flat: dict[str, Any] = {}
-    for key, value in (settings or {}).items():
-        flat |= (
-            {f"{key}.{name}": inner for name, inner in value.items()} if isinstance(value, Mapping) else {key: value}
-        )
-    return flat
+            if key not in table:
+                merged.pop(key, None)
+    return merged

@@ -15,12 +15,14 @@ from typing import Any
 
 import numpy as np
 
+from genrec_bench.baselines.id_canary import IdCanary
 from genrec_bench.core.codes import Index
 from genrec_bench.core.events import Interactions
 from genrec_bench.core.progress import Progress
 from genrec_bench.core.rankings import NO_HYPOTHESIS, NOT_AN_ITEM, Ranking
 from genrec_bench.core.sequences import Split
 from genrec_bench.errors import GenrecError, InvalidRanking, RecordError
+from genrec_bench.host.config import make_config
 from genrec_bench.protocol.consistency import contradictions
 from genrec_bench.protocol.ranks import read_ranks
 from genrec_bench.protocol.scores import ceiling, score
@@ -31,11 +33,11 @@ from genrec_bench.protocol.validity import (
     validity_of_ranking,
 )
 from genrec_bench.runs import lists as stored
-from genrec_bench.runs.baseline import alarms
+from genrec_bench.runs.baseline import CANARY, canary_warnings
 from genrec_bench.runs.external_lists import warnings
-from genrec_bench.runs.loading import component, describe_data, load_data
+from genrec_bench.runs.inputs import describe_data, load_data
 from genrec_bench.runs.record import RECORD_FILE, RESCORED, RunRecord
-from genrec_bench.runs.spec import LISTS, RunSpec
+from genrec_bench.runs.spec import LISTS, ResolvedSpec
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ def verify(folder: Path, data_dir: Path | None = None, progress: Progress | None
             path=folder,
         )
     lists = stored.read_lists(folder / stored.LISTS_FILE)
-    spec = RunSpec.from_dict(record.spec)
+    spec = ResolvedSpec.from_dict(record.spec)
     data, split = load_data(spec, data_dir=data_dir, progress=progress)
     checks = [
         _check_spec_file(record, folder),
@@ -90,7 +92,7 @@ def verify(folder: Path, data_dir: Path | None = None, progress: Progress | None
         same("system", record.system_id, spec.system_id),
         same("data", record.fingerprints.get("data"), data.fingerprint()),
         same("split", record.fingerprints.get("split"), split.fingerprint),
-        _same_values("facts of the data", record.data, describe_data(spec, data, split)),
+        _same_values("facts of the data", record.data, describe_data(spec.dataset, data, split)),
         same("policies", sorted(record.policies), sorted(lists)),
         same("tier", record.tier, RESCORED if spec.baseline == LISTS else None),
     ]
@@ -206,22 +208,21 @@ def _check_codes(record: RunRecord, folder: Path) -> list[Check]:
 
 
 def _check_warnings(
-    record: RunRecord, spec: RunSpec, data: Interactions, split: Split, rankings: Mapping[str, Ranking]
+    record: RunRecord, spec: ResolvedSpec, data: Interactions, split: Split, rankings: Mapping[str, Ranking]
 ) -> Check:
-    """What the record warns of, from the lists alone: short or missing ones made elsewhere, a baseline's alarm. The alarm's
-    words are the component's, so without the component nothing is compared, and the check says so."""
+    """What the record warns of, from the lists alone: short or missing lists made elsewhere, a canary that sings."""
+    of_lists = spec.baseline == LISTS
+    policy = record.policies[-1] if of_lists else "mask"  # what was handed in, or what the canary is compared by
+    if policy not in rankings:
+        return Check("warnings", False, f"no lists of policy {policy}")
+
     expected: list[str] = []
-    given = record.policies[-1] if spec.baseline == LISTS else "mask"  # what was handed in, or what an alarm goes by
-    if given not in rankings:
-        return Check("warnings", False, f"no lists of policy {given}")
-    if spec.baseline == LISTS:
-        expected = warnings((rankings[given].items >= 0).sum(axis=1), spec.system)
-    elif spec.baseline is not None:
-        try:
-            alarm = component(spec, "baseline").alarm
-        except GenrecError as error:
-            return Check("warnings", True, f"not compared: {error}")
-        expected = alarms(data, split, spec.system, rankings[given], alarm) if alarm else []
+    if of_lists:
+        expected = warnings((rankings[policy].items >= 0).sum(axis=1), spec.system)
+    elif spec.baseline == CANARY:
+        canary = IdCanary(make_config(IdCanary.Config, spec.options["baseline"], "baseline"))
+        expected = canary_warnings(canary, data, split, spec.system, rankings[policy])
+
     if expected == list(record.warnings):
         return Check("warnings", True, "; ".join(expected) or "none")
     return same("warnings", "; ".join(record.warnings) or "nothing", "; ".join(expected) or "nothing")

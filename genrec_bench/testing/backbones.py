@@ -275,9 +275,8 @@ def no_held_out_data_is_read(subject: Subject) -> None:
     events on disk are."""
     found = []
     for data in (subject.data, subject.data.other_held_out()):
-        with folder() as kept, beside(subject, data) as here:
-            facts = {"data_dir": here, "cache_dir": here / "cache"}
-            this = fit(subject, most=FEW, folder=kept / "backbone", validate=lambda: 0.5, **facts)
+        with folder() as kept, beside(subject, data):
+            this = fit(subject, most=FEW, folder=kept / "backbone", validate=lambda: 0.5)
             found.append(walk(this.backbone, this.template.render(queries_of(subject)), codes_of(this, 3)))
     expect(
         close(*found),

@@ -12,14 +12,13 @@ import numpy as np
 from genrec_bench.core.arrays import Ragged
 from genrec_bench.core.rankings import Ranking
 from genrec_bench.core.sequences import Queries, TrainView
-from genrec_bench.host.contracts import Baseline
+from genrec_bench.host.contracts import Baseline, BaselineContext
 from genrec_bench.testing.held_out import beside
 from genrec_bench.testing.indexers import shown, view_digest
 from genrec_bench.testing.kit import (
     Breach,
     Subject,
     check,
-    context,
     expect,
     folder,
     without_global_randomness,
@@ -30,7 +29,7 @@ TASKS = {"direct", "sequential"}
 TOLERANCE = 1e-4
 
 
-def fitted(subject: Subject, train: TrainView | None = None, seed: int = 0, **facts: Any) -> Baseline:
+def fitted(subject: Subject, train: TrainView | None = None, seed: int = 0) -> Baseline:
     """A fresh baseline, fitted; its validation asks it for lists, as a run's does."""
     baseline: Baseline = subject.make()
     data = subject.data
@@ -42,8 +41,8 @@ def fitted(subject: Subject, train: TrainView | None = None, seed: int = 0, **fa
         return 0.5
 
     with folder() as here:
-        ctx = context(seed, **{"folder": here / "baseline", "task": subject.task, **facts})
-        baseline.fit(shown(subject, data.train if train is None else train), validate, ctx)
+        ctx = BaselineContext(seed, task=subject.task, folder=here / "baseline", validate=validate)
+        baseline.fit(shown(subject, data.train if train is None else train), ctx)
     return baseline
 
 
@@ -168,8 +167,8 @@ def held_out_events_cannot_reach_it(subject: Subject) -> None:
 
 
 def _ranked_beside(subject: Subject, data: Planted, queries: Queries) -> Ranking:
-    with beside(subject, data) as here:
-        baseline = fitted(subject, data.train, data_dir=here, cache_dir=here / "cache")
+    with beside(subject, data):
+        baseline = fitted(subject, data.train)
         return baseline.rank(queries, k=20)
 
 

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from genrec_bench.core.events import Interactions
-from genrec_bench.protocol.split import make_split
+from genrec_bench.host.contracts import DatasetContext
+from genrec_bench.protocol.split import split_data
 from genrec_bench.testing.kit import (
     Subject,
     check,
-    context,
     expect,
     folder,
     without_global_randomness,
@@ -25,7 +25,7 @@ from genrec_bench.testing.options import KNOWN_NEEDS
 
 def load(subject: Subject, cache_dir: Path | None = None) -> Interactions:
     """The data, by a fresh component."""
-    data: Interactions = subject.make().load(context(0, data_dir=subject.data_dir, cache_dir=cache_dir))
+    data: Interactions = subject.make().load(DatasetContext(data_dir=subject.data_dir, cache_dir=cache_dir))
     return data
 
 
@@ -124,7 +124,7 @@ def the_protocol_can_split_it(subject: Subject) -> None:
         f"{short} of {data.n_users} users have fewer than 3 events",
         "Drop such users, and say how many in Interactions.dropped.",
     )
-    make_split(data)
+    split_data(data)
 
 
 @check("dataset")

@@ -17,7 +17,7 @@ from genrec_bench.core.arrays import PAD, Ragged
 from genrec_bench.core.codes import Index
 from genrec_bench.core.rankings import NO_HYPOTHESIS, NOT_AN_ITEM, Generations
 from genrec_bench.core.sequences import TrainView
-from genrec_bench.host.contracts import START, Decoder
+from genrec_bench.host.contracts import START, Decoder, DecoderContext
 from genrec_bench.testing.fakes import (
     PrefixBackbone,
     index_of,
@@ -30,7 +30,6 @@ from genrec_bench.testing.kit import (
     NotApplicable,
     Subject,
     check,
-    context,
     expect,
     without_global_randomness,
 )
@@ -88,7 +87,7 @@ def ready(subject: Subject, n_items: int) -> Decoder:
     rows = [rng.integers(0, n_items, 5).tolist() for _ in range(6)]
     titles = np.array([f"item {number}" for number in range(n_items)])
     view = TrainView(Ragged.of(rows), n_items, titles, Ragged.of([[number % 2] for number in range(n_items)]))
-    decoder.prepare(view, context(0))
+    decoder.prepare(view, DecoderContext())
     return decoder
 
 
@@ -271,9 +270,9 @@ def no_held_out_data_is_read(subject: Subject) -> None:
     whatever the held-out events, on disk and in memory, are."""
     index, found = planted_index(subject), []
     for data in (subject.data, subject.data.other_held_out()):
-        with beside(subject, data) as here:
+        with beside(subject, data):
             decoder: Decoder = subject.make()
-            decoder.prepare(data.train, context(0, data_dir=here, cache_dir=here / "cache"))
+            decoder.prepare(data.train, DecoderContext())
             backbone = StrictBackbone(index.n_tokens)
             found.append(decoder.generate(backbone, sources(USERS), index, beams=20))
     expect(

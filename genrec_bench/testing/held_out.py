@@ -13,8 +13,9 @@ from pathlib import Path
 from unittest import mock
 
 from genrec_bench.errors import ComponentFault
-from genrec_bench.host.faults import READS_HELD_OUT, held_to, sealed
+from genrec_bench.host.faults import READS_HELD_OUT, held_to
 from genrec_bench.host.registry import ComponentInfo
+from genrec_bench.host.sealing import sealed, watch
 from genrec_bench.testing.kit import Breach, Subject, folder
 from genrec_bench.testing.planted_data import Planted
 
@@ -24,6 +25,7 @@ def beside(subject: Subject, data: Planted) -> Iterator[Path]:
     """A folder that holds the data's files with all events: the working folder, and GENREC_DATA, for as long. Breach if
     the component opens one of them inside, also if it makes nothing of it: a run refuses that."""
     info = ComponentInfo(subject.kind, subject.name, subject.distribution or "?", "", "", ())
+    watch()
     with surroundings(data) as here:
         files = frozenset(os.path.realpath(path) for path in here.iterdir())
         try:

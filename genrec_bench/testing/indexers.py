@@ -14,13 +14,13 @@ from genrec_bench.core.codes import CodeTable, Index
 from genrec_bench.core.hashing import digest
 from genrec_bench.core.sequences import TrainView
 from genrec_bench.errors import CodeClash
+from genrec_bench.host.contracts import IndexerContext
 from genrec_bench.protocol.constants import EXTERNAL_IDS
 from genrec_bench.testing.held_out import beside
 from genrec_bench.testing.kit import (
     Breach,
     Subject,
     check,
-    context,
     expect,
     folder,
     without_global_randomness,
@@ -31,7 +31,9 @@ from genrec_bench.testing.planted_data import tiny_views
 def build(subject: Subject, train: TrainView | None = None, seed: int = 0, **facts: Any) -> Index:
     """An index by a fresh indexer."""
     indexer = subject.make()
-    index: Index = indexer.build(shown(subject, subject.data.train if train is None else train), context(seed, **facts))
+    index: Index = indexer.build(
+        shown(subject, subject.data.train if train is None else train), IndexerContext(seed, **facts)
+    )
     return index
 
 
@@ -100,10 +102,10 @@ def the_same_seed_gives_the_same_index(subject: Subject) -> None:
     first = build(subject, seed=3)
     used = subject.make()
     view = shown(subject, subject.data.train)
-    used.build(view, context(1))
+    used.build(view, IndexerContext(1))
     for how, again in (
         ("a fresh indexer", build(subject, seed=3)),
-        ("an indexer used before", used.build(view, context(3))),
+        ("an indexer used before", used.build(view, IndexerContext(3))),
     ):
         expect(
             first.fingerprint == again.fingerprint,
@@ -143,8 +145,8 @@ def held_out_events_cannot_reach_it(subject: Subject) -> None:
     in memory, are."""
     prints = []
     for data in (subject.data, subject.data.other_held_out()):
-        with beside(subject, data) as here:
-            prints.append(build(subject, data.train, data_dir=here, cache_dir=here / "cache").fingerprint)
+        with beside(subject, data):
+            prints.append(build(subject, data.train).fingerprint)
     expect(
         prints[0] == prints[1],
         f"other held-out events gave another index ({prints[0][:8]} and {prints[1][:8]})",

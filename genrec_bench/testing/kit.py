@@ -23,7 +23,7 @@ from genrec_bench.core.hashing import digest
 from genrec_bench.errors import ComponentFault, UsageError
 from genrec_bench.host import registry
 from genrec_bench.host.config import make_config
-from genrec_bench.host.contracts import Context, Task
+from genrec_bench.host.contracts import Task
 from genrec_bench.testing.planted_data import Planted, planted
 
 UNUSUAL_SEED = 987_654_321  # one that no component sets by chance
@@ -198,11 +198,6 @@ def folder() -> Iterator[Path]:
     """A folder that is gone afterwards."""
     with TemporaryDirectory(prefix="genrec-check-") as name:
         yield Path(name)
-
-
-def context(seed: int = 0, **facts: Any) -> Context:
-    """The surroundings a run gives a component, without progress bars."""
-    return Context(seed=seed, **facts)
 
 
 @contextmanager

@@ -22,11 +22,12 @@ from genrec_bench.errors import NeedsMissing
 from genrec_bench.host.contracts import (
     START,
     Backbone,
+    BackboneContext,
     FitReport,
     Task,
     Template,
 )
-from genrec_bench.testing.kit import Breach, Subject, context
+from genrec_bench.testing.kit import Breach, Subject
 
 TASKS: tuple[Task, ...] = ("direct", "sequential")
 BEAMS = 5
@@ -117,7 +118,7 @@ def fit(
     backbone, index = subject.make(), planted_index(subject)
     template = backbone.template(subject.task, index)
     made = examples(subject, template, index, most)
-    report = backbone.fit(made, context(seed, folder=folder, validate=validate, **facts))
+    report = backbone.fit(made, BackboneContext(seed, folder=folder, validate=validate, **facts))
     return Fitted(backbone, template, index, report)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from genrec_bench.core.arrays import Ragged
 from genrec_bench.core.events import Interactions
 from genrec_bench.core.sequences import Queries, Split, TrainView
-from genrec_bench.protocol.split import make_split
+from genrec_bench.protocol.split import split_data
 
 COLD = "never-met"  # the external id of the item without an event
 
@@ -113,7 +113,7 @@ def planted_interactions(
 
 def planted(users: int = 60, groups: int = 4, per_group: int = 12, length: int = 9, seed: int = 0) -> Planted:
     """The data set, split by the protocol."""
-    return Planted(*make_split(planted_interactions(users, groups, per_group, length, seed)))
+    return Planted(*split_data(planted_interactions(users, groups, per_group, length, seed)))
 
 
 def tiny_views() -> dict[str, TrainView]:

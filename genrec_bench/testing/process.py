@@ -141,8 +141,8 @@ def child() -> None:
 
 
 def _subject(request: Mapping[str, Any]) -> Any:
+    from genrec_bench.data.loading import data_folder
     from genrec_bench.host.config import make_config
-    from genrec_bench.runs.loading import data_folder
     from genrec_bench.testing.kit import Subject
 
     kind, name = request["kind"], request["name"]

@@ -10,6 +10,7 @@ import json
 import tempfile
 import time
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,17 +19,12 @@ from genrec_bench.core.files import check_writable
 from genrec_bench.core.hashing import digest
 from genrec_bench.core.progress import Progress, Quiet
 from genrec_bench.errors import NeedsMissing, RecordError, UsageError
-from genrec_bench.host.faults import sealed
+from genrec_bench.host.sealing import sealed
 from genrec_bench.runs.environment import environment
-from genrec_bench.runs.loading import load_hiding
-from genrec_bench.runs.reuse import components
-from genrec_bench.runs.run import (
-    Run,
-    device_of,
-    resolve,
-    validate,
-)
-from genrec_bench.runs.spec import RunSpec
+from genrec_bench.runs.inputs import Inputs, load_inputs
+from genrec_bench.runs.plan import Plan, resolve
+from genrec_bench.runs.run import device_of, validate
+from genrec_bench.runs.spec import ResolvedSpec, RunSpec
 from genrec_bench.tuning.ledger import (
     LEDGER_FILE,
     SCORE,
@@ -50,20 +46,21 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.trial import FrozenTrial
 
-TOLD = ("epochs", "best_epoch", "converged", "ended_by")  # of a trial's training, where it says so
+TRAINING_FACTS = ("epochs", "best_epoch", "converged", "ended_by")  # of a trial's training, where it says so
 
 
-def system_spec(system: str, settings: Mapping[str, Any] | None = None, **asked: Any) -> RunSpec:
-    """The resolved spec of `system`, a baseline's name or `indexer/backbone`; `settings` are options that stay fixed."""
+def plan_of(system: str, settings: Mapping[str, Any] | None = None, **asked: Any) -> Plan:
+    """The plan of `system`, a baseline's name or `indexer/backbone`; `settings` are options that stay fixed."""
     indexer, slash, backbone = (part.strip() for part in system.partition("/"))
     if (slash and not (indexer and backbone)) or "/" in backbone:
         raise UsageError(f"system {system!r}: write a baseline's name, or indexer/backbone such as sci/lightlm")
-    named = {"indexer": indexer, "backbone": backbone} if slash else {"baseline": indexer}
-    return resolve(RunSpec(**named, **{key: value for key, value in asked.items() if value is not None}, set=settings))
+    names = {"indexer": indexer, "backbone": backbone} if slash else {"baseline": indexer}
+    given = {key: value for key, value in asked.items() if value is not None}
+    return resolve(RunSpec(**names, **given, set=settings))
 
 
 def tune(
-    spec: RunSpec,
+    plan: Plan,
     trials: int,
     *,
     space: Iterable[str] = (),
@@ -73,7 +70,7 @@ def tune(
     data_dir: Path | None = None,
     progress: Progress | None = None,
 ) -> list[Trial]:
-    """Search `trials` settings of a resolved spec's options and return all trials of this search, in their order.
+    """Search `trials` settings of a plan's options and return all trials of this search, in their order.
 
     `space` are lines as `search_space` reads them, instead of what the components declare, of which the options `fixed`
     are left as they are. The spec's seed moves the sampler and the training. Trials of the same search that the ledger
@@ -84,28 +81,31 @@ def tune(
     if trials < 1:
         raise UsageError(f"--trials {trials}: a search needs at least one")
     progress, ledger = progress or Quiet(), Path(ledger)
-    device = device_of(spec, device, progress)
-    varied = space_of(spec, space, fixed)
+    device = device_of(plan, device, progress)
+    varied = space_of(plan, space, fixed)
     check_writable(ledger.parent, "choose another --ledger")
-    data, split, hidden = load_hiding(spec, data_dir=data_dir, progress=progress)
-    facts = search_facts(spec, varied, data.fingerprint())
+
+    inputs = load_inputs(plan, data_dir=data_dir, device=device, progress=progress)
+    facts = search_facts(plan.spec, varied, inputs.data.fingerprint())
     search = digest(json.dumps(facts, sort_keys=True))[:16]
-    versions = _versions(spec, device)
+    versions = _versions(plan, device)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+
     with searching(ledger, search, progress):
-        done = {number: trial for number, trial in trials_of(ledger, search).items() if number < trials}
-        if any(trial.get("versions") != versions for trial in done.values()):
+        trials_done = {number: trial for number, trial in trials_of(ledger, search).items() if number < trials}
+        if any(trial.get("versions") != versions for trial in trials_done.values()):
             progress.note(f"some trials in {ledger} were made with other versions or code; they count as they are")
-        _check_told(ledger, search, done.values(), varied)
+        _check_trials(ledger, search, trials_done.values(), varied)
+
         with progress.phase("tuning", trials, "trials") as tick:
-            tick(len(done), _best_note(done.values()))
-            for number in sorted(set(range(trials)) - set(done)):
-                before = [done[each] for each in sorted(done) if each < number]
-                params = suggestion(varied, before, int(digest(spec.seed, number)[:8], 16))
+            tick(len(trials_done), _best_note(trials_done.values()))
+            for number in sorted(set(range(trials)) - set(trials_done)):
+                before = [trials_done[earlier] for earlier in sorted(trials_done) if earlier < number]
+                params = suggestion(varied, before, int(digest(plan.spec.seed, number)[:8], 16))
+
                 began = time.perf_counter()
-                with sealed(hidden):
-                    outcome = _run_trial(spec, params, data, split, device, progress)
-                done[number] = {
+                outcome = _run_trial(inputs, params)
+                trials_done[number] = {
                     "search": search,
                     **facts,
                     "trial": number,
@@ -115,12 +115,13 @@ def tune(
                     "versions": versions,
                     "time": datetime.now(UTC).isoformat(timespec="seconds"),
                 }
-                append(ledger, done[number])
-                tick(1, _best_note(done.values()))
-    return [done[number] for number in sorted(done)]
+                append(ledger, trials_done[number])
+                tick(1, _best_note(trials_done.values()))
+
+    return [trials_done[number] for number in sorted(trials_done)]
 
 
-def search_facts(spec: RunSpec, varied: Space, data: str) -> dict[str, Any]:
+def search_facts(spec: ResolvedSpec, varied: Space, data: str) -> dict[str, Any]:
     """What makes a search this one, as each of its lines tells it: trials with the same facts are one search's."""
     return {
         "system": spec.baseline or f"{spec.indexer}/{spec.backbone}",
@@ -142,16 +143,16 @@ def suggestion(varied: Space, before: Iterable[Trial], seed: int) -> dict[str, A
     study = optuna.create_study(direction="maximize", sampler=sampler, pruner=pruner)
     distributions = {key: _distribution(each) for key, each in varied.items()}
     for trial in before:
-        study.add_trial(_told(trial, varied, distributions))
+        study.add_trial(_as_optuna_trial(trial, varied, distributions))
     asked = study.ask(distributions)
     return {key: _value(varied[key], asked.params[key]) for key in varied}
 
 
-def _check_told(ledger: Path, search: str, done: Iterable[Trial], varied: Space) -> None:
+def _check_trials(ledger: Path, search: str, done: Iterable[Trial], varied: Space) -> None:
     distributions = {key: _distribution(each) for key, each in varied.items()}
     for line in done:
         try:
-            _told(line, varied, distributions)
+            _as_optuna_trial(line, varied, distributions)
         except (KeyError, ValueError) as error:
             raise RecordError(
                 f"{ledger}: trial {line['trial']} of search {search} has parameters outside its space ({error}): its "
@@ -170,48 +171,40 @@ def _optuna() -> Any:
     return optuna
 
 
-def _run_trial(
-    spec: RunSpec,
-    params: Mapping[str, Any],
-    data: Any,
-    split: Any,
-    device: str,
-    progress: Progress,
-) -> dict[str, Any]:
+def _run_trial(inputs: Inputs, params: Mapping[str, Any]) -> dict[str, Any]:
     """The validation score of one setting, or why there is none."""
     try:
-        with tempfile.TemporaryDirectory(prefix="genrec-tune-") as folder:
-            this = Run(with_params(spec, params), Path(folder), data, split, device, False, progress)
-            score = validate(this)
-        fit = this.found.get("training", {})
-        spared = {"cached": bool(fit.get("cached")), "resumed_from": fit.get("resumed_from", 0)}  # not in `seconds`
-        told = {key: fit[key] for key in TOLD if key in fit}
-        return {"status": "finished", "reason": None, SCORE: score, **spared, **told}
+        trial = replace(inputs, plan=with_params(inputs.spec, params))
+        with tempfile.TemporaryDirectory(prefix="genrec-tune-") as folder, sealed(inputs.held_out):
+            score, training = validate(trial, Path(folder))
+        reused = {"cached": bool(training.get("cached")), "resumed_from": training.get("resumed_from", 0)}
+        facts = {key: training[key] for key in TRAINING_FACTS if key in training}
+        return {"status": "finished", "reason": None, SCORE: score, **reused, **facts}
     except Exception as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
-        progress.note(f"a trial failed, the search goes on: {reason}")
+        inputs.progress.note(f"a trial failed, the search goes on: {reason}")
         return {"status": "failed", "reason": reason, SCORE: None, "cached": False, "resumed_from": 0}
 
 
-def with_params(spec: RunSpec, params: Mapping[str, Any]) -> RunSpec:
-    """The resolved spec with some options changed."""
+def with_params(spec: ResolvedSpec, params: Mapping[str, Any]) -> Plan:
+    """The plan of a resolved spec with some options changed."""
     options = {part: dict(values) for part, values in spec.options.items()}
     for key, value in params.items():
         part, _, option = key.partition(".")
         options[part][option] = value
-    return resolve(spec.with_(options=options, resolved=False))
+    return resolve(spec.asked(options=options))
 
 
-def fixed_options(spec: RunSpec, varied: Space) -> dict[str, Any]:
+def fixed_options(spec: ResolvedSpec, varied: Space) -> dict[str, Any]:
     """The options of everything but the decoder that a search leaves as they are, by `part.option`."""
     flat = {f"{part}.{key}": each for part, values in spec.options.items() for key, each in values.items()}
     return {key: each for key, each in flat.items() if key not in varied and not key.startswith("decoder.")}
 
 
-def _versions(spec: RunSpec, device: str) -> dict[str, Any]:
+def _versions(plan: Plan, device: str) -> dict[str, Any]:
     told = environment(device)
     packages = {name: version for name, version in told["packages"].items() if version}
-    code = {part: str(facts["code"])[:16] for part, facts in components(spec).items() if part != "decoder"}
+    code = {part: str(facts["code"])[:16] for part, facts in plan.describe_components().items() if part != "decoder"}
     return {"python": told["python"], **packages, "optuna": _optuna().__version__, "device": device, "code": code}
 
 
@@ -235,7 +228,7 @@ def _value(each: Range | Choice, asked: Any) -> Any:
     return each.values[asked] if isinstance(each, Choice) else asked
 
 
-def _told(line: Trial, varied: Space, distributions: Mapping[str, BaseDistribution]) -> FrozenTrial:
+def _as_optuna_trial(line: Trial, varied: Space, distributions: Mapping[str, BaseDistribution]) -> FrozenTrial:
     """A ledger's trial as Optuna knows it."""
     from optuna.trial import TrialState, create_trial
 

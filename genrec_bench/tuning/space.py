@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from genrec_bench.errors import ConfigError, UsageError, did_you_mean
-from genrec_bench.host import registry
 from genrec_bench.host.config import convert
 from genrec_bench.host.contracts import Component
-from genrec_bench.runs.spec import RunSpec, read_toml
+from genrec_bench.runs.plan import Plan
+from genrec_bench.runs.spec import flat_options, read_toml
 
 TUNED = ("indexer", "backbone", "baseline")  # decoders are compared on the same weights, so they are not tuned
 NOT_UNDERSTOOD = "(not understood)"
@@ -49,8 +49,8 @@ class Choice:
 Space = Mapping[str, Range | Choice]  # by `part.option`
 
 
-def space_of(spec: RunSpec, lines: Iterable[str] = (), fixed: Collection[str] = ()) -> Space:
-    """What to vary of a resolved spec: `lines` (or TOML files of them), or else what its components declare; never `fixed`.
+def space_of(plan: Plan, lines: Iterable[str] = (), fixed: Collection[str] = ()) -> Space:
+    """What to vary of a plan: `lines` (or TOML files of them), or else what its components declare; never `fixed`.
 
     ConfigError or UsageError names the line, the file or the component that cannot be meant, and a system without a space.
     """
@@ -60,22 +60,24 @@ def space_of(spec: RunSpec, lines: Iterable[str] = (), fixed: Collection[str] = 
     for key in given:
         if key in fixed:
             raise ConfigError(f"space {key!r}: --set fixes it: drop one of the two", part="space", key=key)
-    found = given or {key: value for key, value in _declared(spec).items() if key not in fixed}
-    if not found:
-        part = "baseline" if spec.baseline else "backbone"
+
+    varied = given or {key: value for key, value in _declared(plan).items() if key not in fixed}
+    if not varied:
+        spec, part = plan.spec, "baseline" if plan.spec.baseline else "backbone"
         if not spec.options.get(part):
             raise UsageError(f"{spec.system} has no options: there is nothing to tune")
         raise UsageError(f"{spec.system} declares nothing to vary: say what with --space {part}.OPTION={FORMS}")
-    return {key: _parsed(spec, key, value) for key, value in sorted(found.items())}
+    return {key: _parsed(plan, key, value) for key, value in sorted(varied.items())}
 
 
-def _declared(spec: RunSpec) -> dict[str, Any]:
-    found = {}
-    for part in TUNED:
-        if (name := getattr(spec, part)) is not None:
-            declared = registry.load(part, name).search_space
-            found |= {f"{part}.{option}": value for option, value in declared.items()}
-    return found
+def _declared(plan: Plan) -> dict[str, Any]:
+    """What the components declare, by `part.option`."""
+    return {
+        f"{name}.{option}": value
+        for name, part in plan.parts.items()
+        if name in TUNED
+        for option, value in part.component.search_space.items()
+    }
 
 
 def described(cls: type[Component]) -> dict[str, str]:
@@ -101,31 +103,24 @@ def _from_line(line: str) -> dict[str, str]:
 
 def _from_file(path: Path) -> dict[str, Any]:
     """`part.option = "LOW:HIGH:log"` or `part.option = [choices]`; quoted keys or tables alike."""
-    found: dict[str, Any] = {}
-    for part, value in read_toml(path).items():
-        inner = (
-            {f"{part}.{option}": each for option, each in value.items()}
-            if isinstance(value, Mapping)
-            else {part: value}
-        )
-        found |= inner
-    return found
+    return flat_options(read_toml(path))
 
 
-def _parsed(spec: RunSpec, key: str, value: Any) -> Range | Choice:
+def _parsed(plan: Plan, key: str, value: Any) -> Range | Choice:
     part, _, option = key.partition(".")
-    known = spec.options.get(part, {})
-    if part not in TUNED or getattr(spec, part) is None:
-        parts = [each for each in TUNED if getattr(spec, each) is not None]
-        raise ConfigError(f"space {key!r}: what can be tuned here is {', '.join(parts)}", part=part, key=option)
-    if option not in known:
-        hint = did_you_mean(option, known)
+    tunable = [name for name in plan.parts if name in TUNED]
+    if part not in tunable:
+        raise ConfigError(f"space {key!r}: what can be tuned here is {', '.join(tunable)}", part=part, key=option)
+
+    options = plan.spec.options[part]
+    if option not in options:
+        hint = did_you_mean(option, options)
         raise ConfigError(
-            f"space {key!r}: {part} has no option {option!r}.{hint} Its options: {', '.join(known)}.",
+            f"space {key!r}: {part} has no option {option!r}.{hint} Its options: {', '.join(options)}.",
             part=part,
             key=option,
         )
-    hint = typing.get_type_hints(registry.load(part, getattr(spec, part)).Config)[option]
+    hint = typing.get_type_hints(type(plan.parts[part].component).Config)[option]
     try:
         return _range_or_choice(value, hint)
     except ValueError as error:

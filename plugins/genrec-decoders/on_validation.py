@@ -16,16 +16,16 @@ import time
 from pathlib import Path
 
 import numpy as np
+from genrec_bench.runs.loading import load_data
 
 from genrec_bench import RunSpec
 from genrec_bench.core.progress import Quiet
 from genrec_bench.host import registry
 from genrec_bench.host.config import make_config
-from genrec_bench.host.contracts import Backbone, Context, Decoder
+from genrec_bench.host.contracts import Backbone, Decoder, DecoderContext
 from genrec_bench.protocol import scores, validity
 from genrec_bench.protocol.split import train_view
 from genrec_bench.runs.generator import make_index, search, train
-from genrec_bench.runs.loading import load_data
 from genrec_bench.runs.run import Run, resolve
 
 
@@ -58,7 +58,7 @@ def main() -> None:
         options = dict(pair.split("=") for pair in setting.split(",") if pair)
         cls = registry.load("decoder", asked.decoder)
         decoder: Decoder = cls(make_config(cls.Config, options, "decoder"))
-        decoder.prepare(view, Context(spec.seed))
+        decoder.prepare(view, DecoderContext(spec.seed))
         queries = split.queries(cases)
         began = time.process_time()
         found, _ = search(backbone, decoder, template, index, queries, asked.beams, exclude=True)

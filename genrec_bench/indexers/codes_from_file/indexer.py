@@ -22,7 +22,7 @@ from genrec_bench.core.codes import (
 from genrec_bench.core.sequences import TrainView
 from genrec_bench.errors import CodeClash
 from genrec_bench.host.config import make_config
-from genrec_bench.host.contracts import Context, Indexer
+from genrec_bench.host.contracts import Indexer, IndexerContext
 from genrec_bench.indexers.codes_from_file.files import (
     Code,
     CodeFile,
@@ -80,7 +80,7 @@ class CodesIndexer(Indexer):
     def _paths(self) -> list[Path]:
         return [Path(path).expanduser() for path in (self.config.path, self.config.users_path) if path is not None]
 
-    def build(self, train: TrainView, ctx: Context) -> Index:
+    def build(self, train: TrainView, ctx: IndexerContext) -> Index:
         """The codes in the file. DataError, with the line or key, for an item without a code or with another's."""
         config: CodesConfig = self.config
         sides = []
@@ -110,12 +110,12 @@ class CodesIndexer(Indexer):
 class _Side:
     """The codes of all items, or of all users: `rows[i]` is where number `i` stands in the file."""
 
-    def __init__(self, file: CodeFile, ids: Text, what: str, config: CodesConfig, ctx: Context) -> None:
+    def __init__(self, file: CodeFile, ids: Text, what: str, config: CodesConfig, ctx: IndexerContext) -> None:
         self.file, self.what, self.duplicates = file, what, config.duplicates
         self.rows = self._look_up(ids, config, ctx)
         self.codes: list[Code] = [file.codes[row] for row in self.rows]
 
-    def _look_up(self, ids: Text, config: CodesConfig, ctx: Context) -> list[int]:
+    def _look_up(self, ids: Text, config: CodesConfig, ctx: IndexerContext) -> list[int]:
         at = {self._external(row, config.keys): row for row in range(len(self.file.keys))}
         known = ids.tolist()
         strangers = at.keys() - set(known)

@@ -18,7 +18,7 @@ from genrec_bench.core.arrays import Float32, Int32
 from genrec_bench.core.codes import Index, TokenScope, add_suffix
 from genrec_bench.core.progress import Tick
 from genrec_bench.core.sequences import TrainView
-from genrec_bench.host.contracts import Context, Indexer
+from genrec_bench.host.contracts import Indexer, IndexerContext
 from genrec_bench.indexers.gci.lightgcn import Embeddings, train_embeddings
 from genrec_bench.indexers.gci.quantise import (
     POINTS,
@@ -89,7 +89,7 @@ class GraphIndexer(Indexer):
     def ready(self) -> None:
         import_faiss("gci")
 
-    def build(self, train: TrainView, ctx: Context) -> Index:
+    def build(self, train: TrainView, ctx: IndexerContext) -> Index:
         """Codes of all items and users. The same input and seed give the same codes whatever the number of threads.
 
         NeedsMissing if faiss cannot be imported. With a CUDA device and a faiss that can use it, K-Means runs there, and
@@ -134,7 +134,7 @@ class GraphIndexer(Indexer):
             },
         )
 
-    def _labels(self, found: Embeddings, means: KMeans, ctx: Context) -> tuple[Int32, Int32]:
+    def _labels(self, found: Embeddings, means: KMeans, ctx: IndexerContext) -> tuple[Int32, Int32]:
         """Label rows of items and of users; rows that are equal are not told apart yet."""
         sides = [found.users, found.items]
         if self.config.normalise:

@@ -22,7 +22,7 @@ from genrec_bench.core.arrays import (
     spread,
 )
 from genrec_bench.core.sequences import TrainView
-from genrec_bench.host.contracts import Context
+from genrec_bench.host.contracts import IndexerContext
 
 HELD_OUT_USERS = 2_000  # at most: enough to choose an epoch by, few enough to lose little training
 PLACES = 10  # the held-out score is ndcg@10
@@ -48,7 +48,7 @@ class Embeddings:
 
 def train_embeddings(
     train: TrainView,
-    ctx: Context,
+    ctx: IndexerContext,
     *,
     size: int,
     layers: int,

@@ -23,7 +23,7 @@ from genrec_bench.core.codes import (
 )
 from genrec_bench.core.progress import Tick
 from genrec_bench.core.sequences import TrainView
-from genrec_bench.host.contracts import Context, Indexer
+from genrec_bench.host.contracts import Indexer, IndexerContext
 from genrec_bench.indexers.digits import random_user_labels, sequential_labels
 from genrec_bench.indexers.sci.cooccurrence import meetings
 from genrec_bench.indexers.sci.graphs import (
@@ -93,7 +93,7 @@ class SpectralIndexer(Indexer):
         """The version of METIS where it is asked for, so that another one makes another index."""
         return library_of(self.config.method)
 
-    def build(self, train: TrainView, ctx: Context) -> Index:
+    def build(self, train: TrainView, ctx: IndexerContext) -> Index:
         """Codes of all items and users. The same input and seed give the same codes whatever the number of threads."""
         config: SpectralConfig = self.config
         graphs = self._graphs(train)
@@ -134,7 +134,7 @@ class SpectralIndexer(Indexer):
             made["users"] = users_of(met, method)
         return made
 
-    def _grow(self, graph: AnyGraph, ctx: Context, tick: Tick) -> Tree:
+    def _grow(self, graph: AnyGraph, ctx: IndexerContext, tick: Tick) -> Tree:
         config = self.config
         return grow(
             graph,
@@ -146,7 +146,7 @@ class SpectralIndexer(Indexer):
             tick=tick,
         )
 
-    def _labels(self, trees: dict[str, Tree], train: TrainView, ctx: Context) -> tuple[Int32, Int32, float]:
+    def _labels(self, trees: dict[str, Tree], train: TrainView, ctx: IndexerContext) -> tuple[Int32, Int32, float]:
         """Unique label rows of items and of users, and the share of items that needed the suffix."""
         if "joint" in trees:
             labels = trees["joint"].labels
@@ -160,7 +160,7 @@ class SpectralIndexer(Indexer):
         if "users" in trees:
             users, _ = add_suffix(trees["users"].labels)
         else:
-            users = random_user_labels(train.n_users, ctx.rng)
+            users = random_user_labels(train.n_users, np.random.default_rng(ctx.seed))
         return items, users, collisions
 
 

@@ -26,7 +26,7 @@ from genrec_bench.core.sequences import Examples, Sources
 from genrec_bench.errors import ConfigError
 from genrec_bench.host.contracts import (
     Backbone,
-    Context,
+    BackboneContext,
     FitReport,
     Task,
     Template,
@@ -138,13 +138,11 @@ class CausalLM(Backbone):
         opened = bos is not None and tokenizer("a")["input_ids"][:1] == [bos]
         return PromptTemplate(task, index, c.history, Words.of(task, encode, (bos,) if opened else ()))
 
-    def fit(self, examples: Examples, ctx: Context) -> FitReport:
+    def fit(self, examples: Examples, ctx: BackboneContext) -> FitReport:
         with forked(ctx.device):
             torch.manual_seed(ctx.seed)
             self._place(self._new(examples.n_tokens), ctx.device)
         self._fits(int(examples.sources.lengths.max(initial=0)) + examples.targets.shape[1])
-        if ctx.built:
-            ctx.built()
         return fit(self.net, self.layout, examples, self.config, ctx)
 
     def _new(self, n_tokens: int) -> CausalNetwork:

@@ -11,12 +11,14 @@ from genrec_bench.backbones.trainer import TrainingConfig
 from genrec_bench.backbones.trainer import fit as fit_by
 from genrec_bench.core.arrays import Int64
 from genrec_bench.core.sequences import Examples, Sources
-from genrec_bench.host.contracts import Context, FitReport
+from genrec_bench.host.contracts import BackboneContext, FitReport
 from genrec_causal_lm.layouts import Layout
 from genrec_causal_lm.network import CausalNetwork
 
 
-def fit(network: CausalNetwork, layout: Layout, examples: Examples, config: TrainingConfig, ctx: Context) -> FitReport:
+def fit(
+    network: CausalNetwork, layout: Layout, examples: Examples, config: TrainingConfig, ctx: BackboneContext
+) -> FitReport:
     """Train `network` in place and leave it with the weights of its best epoch."""
 
     def loss_of(sources: Sources, trees: TargetTrees, rows: Int64) -> tuple[Tensor, int]:

@@ -10,14 +10,14 @@ from causal_fakes import cycle_examples, small_index
 from genrec_causal_lm.backbone import CausalConfig, CausalLM
 
 from genrec_bench.errors import ConfigError, NeedsMissing
-from genrec_bench.host.contracts import START, Context
+from genrec_bench.host.contracts import START, BackboneContext
 
 TINY = {"layers": 2, "d_model": 32, "heads": 2, "d_ff": 64, "batch_size": 8, "learning_rate": 3e-3, "patience": 0}
 
 
 def fitted(folder=None, validate=None, examples=None, **options):
     backbone = CausalLM(CausalConfig(**{**TINY, "epochs": 4, **options}))
-    report = backbone.fit(examples or cycle_examples(), Context(seed=3, folder=folder, validate=validate))
+    report = backbone.fit(examples or cycle_examples(), BackboneContext(seed=3, folder=folder, validate=validate))
     return backbone, report
 
 

@@ -23,7 +23,7 @@ from genrec_bench.decoders.beam_search import Beam, beam_search, extend
 from genrec_bench.decoders.csr_trie import Trie
 from genrec_bench.decoders.trie import Searching
 from genrec_bench.errors import GenrecError
-from genrec_bench.host.contracts import Backbone, Context
+from genrec_bench.host.contracts import Backbone, DecoderContext
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class DebiasedDecoder(Searching):
         self._counts: Int64 | None = None
         self._weighed: tuple[Trie, Tensor] | None = None
 
-    def prepare(self, train: TrainView, ctx: Context) -> None:
+    def prepare(self, train: TrainView, ctx: DecoderContext) -> None:
         self._counts = np.bincount(train.sequences.values, minlength=train.n_items)
         self._weighed = None
 

@@ -31,7 +31,7 @@ from genrec_bench.decoders.beam_search import (
     extend,
 )
 from genrec_bench.decoders.trie import Searching
-from genrec_bench.host.contracts import Backbone, Context
+from genrec_bench.host.contracts import Backbone, DecoderContext
 
 ODD = np.uint64(0x9E3779B97F4A7C15)  # spreads small numbers over 64 bits
 
@@ -63,7 +63,7 @@ class StochasticDecoder(Searching):
         super().__init__(config)
         self._seed = self.config.seed or 0
 
-    def prepare(self, train: TrainView, ctx: Context) -> None:
+    def prepare(self, train: TrainView, ctx: DecoderContext) -> None:
         if self.config.seed is None:
             self._seed = ctx.seed
 

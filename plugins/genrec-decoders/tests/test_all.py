@@ -12,7 +12,7 @@ from genrec_bench.core.arrays import Ragged
 from genrec_bench.decoders.trie import TrieDecoder
 from genrec_bench.errors import ConfigError
 from genrec_bench.host.config import make_config
-from genrec_bench.host.contracts import Context
+from genrec_bench.host.contracts import DecoderContext
 
 MAKE = {
     "diverse": lambda **options: DiverseDecoder(DiverseConfig(**options)),
@@ -24,7 +24,7 @@ USERS = list(range(7))
 
 def made(name, codes, **options):
     decoder = MAKE[name](**options)
-    decoder.prepare(bought(np.arange(len(codes)) % 5), Context(seed=3))
+    decoder.prepare(bought(np.arange(len(codes)) % 5), DecoderContext(seed=3))
     return decoder
 
 

@@ -9,7 +9,7 @@ from toys import CODES, GRID, FixedLogits, bought, index_of, sources
 from genrec_bench.decoders.csr_trie import Trie
 from genrec_bench.decoders.exact import ExactDecoder
 from genrec_bench.errors import GenrecError
-from genrec_bench.host.contracts import Context
+from genrec_bench.host.contracts import DecoderContext
 from genrec_bench.protocol.validity import certified
 
 USERS = list(range(30))
@@ -18,7 +18,7 @@ COUNTS = np.random.default_rng(0).permutation(len(GRID)) * 3  # all different, o
 
 def decoded(alpha, beams=10, backbone=None):
     decoder = DebiasedDecoder(DebiasedConfig(alpha=alpha))
-    decoder.prepare(bought(COUNTS), Context())
+    decoder.prepare(bought(COUNTS), DecoderContext())
     return decoder.generate(backbone or FixedLogits(), sources(USERS), index_of(GRID), beams=beams)
 
 

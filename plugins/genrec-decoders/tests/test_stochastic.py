@@ -8,7 +8,7 @@ from genrec_decoders.stochastic import StochasticConfig, StochasticDecoder, gumb
 from toys import CODES, GRID, FixedLogits, bought, index_of, sources
 
 from genrec_bench.core.arrays import Ragged
-from genrec_bench.host.contracts import Context
+from genrec_bench.host.contracts import DecoderContext
 from genrec_bench.protocol.validity import validity
 
 DRAWS = 4000
@@ -86,8 +86,8 @@ def test_the_seed_decides_and_comes_from_the_run_unless_it_is_given():
 
     np.testing.assert_array_equal(lists(seed=5), lists(seed=5))
     assert (lists(seed=5) != lists(seed=6)).any()
-    np.testing.assert_array_equal(lists(ctx=Context(seed=5)), lists(seed=5))
-    np.testing.assert_array_equal(lists(ctx=Context(seed=9), seed=5), lists(seed=5))
+    np.testing.assert_array_equal(lists(ctx=DecoderContext(seed=5)), lists(seed=5))
+    np.testing.assert_array_equal(lists(ctx=DecoderContext(seed=9), seed=5), lists(seed=5))
 
 
 def test_a_sample_is_never_certified():

@@ -27,7 +27,7 @@ from genrec_bench.core.codes import (
     digits,
 )
 from genrec_bench.core.sequences import TrainView
-from genrec_bench.host.contracts import Context, Indexer
+from genrec_bench.host.contracts import Indexer, IndexerContext
 from genrec_semantic.content import encode
 from genrec_semantic.options import ContentConfig
 
@@ -60,7 +60,7 @@ class SemanticIndexer(Indexer):
         """SHA-256 of the file of vectors or of the local model, so that a changed one never meets an old index."""
         return self.config.fingerprint()
 
-    def build(self, train: TrainView, ctx: Context) -> Index:
+    def build(self, train: TrainView, ctx: IndexerContext) -> Index:
         """Codes of all items from their content; gives no user codes. NeedsMissing where there is no content."""
         content = encode(train, self.config, ctx)
         rows = content.vectors[content.known]
@@ -92,7 +92,7 @@ class SemanticIndexer(Indexer):
         return getattr(self.config, "token_scope", "level")
 
     @abstractmethod
-    def quantise(self, vectors: Float32, weights: Int64, ctx: Context) -> Quantised:
+    def quantise(self, vectors: Float32, weights: Int64, ctx: IndexerContext) -> Quantised:
         """Labels for distinct vectors `(m, d)`, of which `weights` `(m,)` items each have one."""
 
 

@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_limits
 from genrec_bench.core.arrays import Bool, Float32
 from genrec_bench.core.sequences import TrainView
 from genrec_bench.errors import NeedsMissing
-from genrec_bench.host.contracts import Context
+from genrec_bench.host.contracts import IndexerContext
 from genrec_semantic.options import ContentConfig
 
 NOTHING = 1e-6  # a vector shorter than this says nothing
@@ -33,7 +33,7 @@ class Content:
     facts: dict[str, Any] = field(default_factory=dict)
 
 
-def encode(train: TrainView, config: ContentConfig, ctx: Context) -> Content:
+def encode(train: TrainView, config: ContentConfig, ctx: IndexerContext) -> Content:
     """One vector per item. NeedsMissing, in one line, where the data set lacks what the encoder reads."""
     encoder = config.chosen
     if encoder == "array":

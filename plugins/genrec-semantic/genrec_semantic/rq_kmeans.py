@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from genrec_bench.core.arrays import Float32, Int64
-from genrec_bench.host.contracts import Context
+from genrec_bench.host.contracts import IndexerContext
 from genrec_semantic.coding import Quantised, SemanticIndexer
 from genrec_semantic.kmeans import kmeans, load_faiss
 from genrec_semantic.options import ContentConfig
@@ -46,7 +46,7 @@ class ResidualKmeans(SemanticIndexer):
     method = "rq-kmeans"
     seed_moves = "the starts of K-means"
 
-    def quantise(self, vectors: Float32, weights: Int64, ctx: Context) -> Quantised:
+    def quantise(self, vectors: Float32, weights: Int64, ctx: IndexerContext) -> Quantised:
         """See `SemanticIndexer.quantise`."""
         config: ResidualKmeansConfig = self.config
         version = load_faiss().__version__

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from genrec_bench.core.arrays import Float32, Int64
 from genrec_bench.errors import Diverged
-from genrec_bench.host.contracts import Context
+from genrec_bench.host.contracts import IndexerContext
 from genrec_semantic.coding import Quantised, SemanticIndexer, reconstruction_error
 from genrec_semantic.content import versions
 from genrec_semantic.options import ContentConfig
@@ -77,7 +77,7 @@ class ResidualVae(SemanticIndexer):
     method = "rq-vae"
     seed_moves = "weights, batches, codebook starts"
 
-    def quantise(self, vectors: Float32, weights: Int64, ctx: Context) -> Quantised:
+    def quantise(self, vectors: Float32, weights: Int64, ctx: IndexerContext) -> Quantised:
         """See `SemanticIndexer.quantise`. Diverged if the loss becomes infinite."""
         config: ResidualVaeConfig = self.config
         size = min(config.codebook_size, max(len(vectors), 2))
@@ -102,7 +102,7 @@ class ResidualVae(SemanticIndexer):
 class _Training:
     """One training of one network: its data, optimiser and generator."""
 
-    def __init__(self, net: RqVae, x: Tensor, weights: Int64, config: ResidualVaeConfig, ctx: Context) -> None:
+    def __init__(self, net: RqVae, x: Tensor, weights: Int64, config: ResidualVaeConfig, ctx: IndexerContext) -> None:
         self.net, self.x, self.config, self.ctx = net, x, config, ctx
         self.counts, self.vectors = weights, x.cpu().numpy()
         self.weights = torch.from_numpy(weights.astype(np.float32)).to(x.device)

@@ -13,14 +13,14 @@ import numpy as np
 from genrec_bench.core.arrays import Float32
 from genrec_bench.core.sequences import TrainView
 from genrec_bench.errors import NeedsMissing, UsageError
-from genrec_bench.host.contracts import Context
+from genrec_bench.host.contracts import IndexerContext
 from genrec_semantic.content import versions
 from genrec_semantic.options import ContentConfig
 
 CHUNK = 256  # titles between two ticks of the progress bar
 
 
-def sentence_vectors(train: TrainView, config: ContentConfig, ctx: Context) -> tuple[Float32, dict[str, Any]]:
+def sentence_vectors(train: TrainView, config: ContentConfig, ctx: IndexerContext) -> tuple[Float32, dict[str, Any]]:
     """`(n_items, d)`, zero rows for blank titles; equal titles are encoded once and get equal vectors.
 
     A network's output may differ in its last bits between thread counts and devices, and codes with it: to pin codes,

@@ -13,7 +13,7 @@ import numpy as np
 
 from genrec_bench.core.arrays import PAD, Float32, Int64
 from genrec_bench.core.codes import TokenScope
-from genrec_bench.host.contracts import Context
+from genrec_bench.host.contracts import IndexerContext
 from genrec_semantic.coding import Quantised, SemanticIndexer
 from genrec_semantic.kmeans import kmeans, load_faiss
 from genrec_semantic.options import ContentConfig
@@ -47,7 +47,7 @@ class SemanticTree(SemanticIndexer):
     method = "semantic-tree"
     seed_moves = "the starts of K-means"
 
-    def quantise(self, vectors: Float32, weights: Int64, ctx: Context) -> Quantised:
+    def quantise(self, vectors: Float32, weights: Int64, ctx: IndexerContext) -> Quantised:
         """See `SemanticIndexer.quantise`. A cluster of equal vectors is a leaf, whatever its size."""
         config: SemanticTreeConfig = self.config
         version, rng = load_faiss().__version__, ctx.rng

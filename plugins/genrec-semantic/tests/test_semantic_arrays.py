@@ -11,7 +11,7 @@ from safetensors.numpy import save_file
 from semantic_data import films, purity, with_ids
 
 from genrec_bench.errors import DataError, NeedsMissing
-from genrec_bench.host.contracts import Context
+from genrec_bench.host.contracts import IndexerContext
 
 VECTORS = np.arange(1, 25, dtype=np.float32).reshape(8, 3)
 NUMBERS = np.array([10, 9, 2, 30, 4, 5, 60, 7])  # external ids, as texts in another order than as numbers
@@ -65,7 +65,7 @@ def test_rows_without_ids_are_the_items_in_the_order_of_their_numbers(tmp_path):
 def test_items_that_the_file_lacks_are_counted_and_get_codes_without_meaning(tmp_path):
     ids = np.array([*NUMBERS[:6].tolist(), 777, 778, 779])
     path = npz(tmp_path / "a.npz", ids, np.concatenate([VECTORS, VECTORS[:1]]))
-    index = ResidualKmeans(ResidualKmeansConfig(array=str(path), levels=2)).build(catalogue(), Context())
+    index = ResidualKmeans(ResidualKmeansConfig(array=str(path), levels=2)).build(catalogue(), IndexerContext())
     facts = index.info["content"]
     assert (facts["items_not_in_file"], facts["rows_not_in_catalogue"], facts["without_content"]) == (2, 3, 2)
     assert len(index.items) == 8
@@ -77,7 +77,7 @@ def test_vectors_of_a_file_decide_the_codes(tmp_path):
     rng = np.random.default_rng(0)
     vectors = rng.normal(size=(4, 5))[topic] + rng.normal(size=(len(topic), 5)) * 0.01
     path = npz(tmp_path / "a.npz", view.item_ids, vectors)
-    index = ResidualKmeans(ResidualKmeansConfig(array=str(path), codebook_size=4)).build(view, Context())
+    index = ResidualKmeans(ResidualKmeansConfig(array=str(path), codebook_size=4)).build(view, IndexerContext())
     assert purity(index.items.codes[:, 0], topic) == 1
 
 

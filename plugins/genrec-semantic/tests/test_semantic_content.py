@@ -9,11 +9,11 @@ from semantic_data import films
 
 from genrec_bench.core.arrays import Ragged
 from genrec_bench.errors import ConfigError, NeedsMissing
-from genrec_bench.host.contracts import Context
+from genrec_bench.host.contracts import IndexerContext
 
 
 def content(view, **options):
-    return encode(view, ContentConfig(**options), Context())
+    return encode(view, ContentConfig(**options), IndexerContext())
 
 
 @pytest.mark.parametrize("fields", ["titles", "features", "both", "auto"])

@@ -16,7 +16,7 @@ from genrec_bench.core.codes import add_suffix
 from genrec_bench.errors import ConfigError, NeedsMissing
 from genrec_bench.host import registry
 from genrec_bench.host.config import describe_config, make_config
-from genrec_bench.host.contracts import Context
+from genrec_bench.host.contracts import IndexerContext
 
 SMALL = {
     ResidualKmeans: {"levels": 2, "codebook_size": 8, "dimensions": 16},
@@ -37,7 +37,7 @@ ALL = pytest.mark.parametrize("cls", list(SMALL), ids=lambda cls: cls.method)
 
 def build(cls, view, seed=0, **options):
     config = make_config(cls.Config, {**SMALL[cls], **options}, "indexer")
-    return cls(config).build(view, Context(seed=seed))
+    return cls(config).build(view, IndexerContext(seed=seed))
 
 
 @ALL

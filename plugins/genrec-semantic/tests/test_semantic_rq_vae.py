@@ -8,7 +8,7 @@ from genrec_semantic.rq_vae_net import RqVae
 from semantic_data import films
 
 from genrec_bench.errors import Diverged
-from genrec_bench.host.contracts import Context
+from genrec_bench.host.contracts import IndexerContext
 
 WIDTH = 12
 
@@ -23,7 +23,7 @@ def vectors(n=300, seed=0):
 def quantise(x, **options):
     small = {"levels": 2, "codebook_size": 32, "latent": 8, "hidden": (32,), "epochs": 40, "batch_size": 64}
     config = ResidualVaeConfig(**{**small, **options})
-    return ResidualVae(config).quantise(x, np.ones(len(x), np.int64), Context())
+    return ResidualVae(config).quantise(x, np.ones(len(x), np.int64), IndexerContext())
 
 
 def dead(found):
@@ -64,7 +64,7 @@ def test_a_loss_without_end_is_one_line():
 
 def test_more_codes_than_items_are_cut_to_the_items():
     view, _ = films(per_topic=2)
-    index = ResidualVae(ResidualVaeConfig(epochs=2, levels=2)).build(view, Context())
+    index = ResidualVae(ResidualVaeConfig(epochs=2, levels=2)).build(view, IndexerContext())
     assert index.info["codebook_size"] <= 8 and len(index.items) == 8
 
 

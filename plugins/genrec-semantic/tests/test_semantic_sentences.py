@@ -10,7 +10,7 @@ from genrec_semantic.rq_kmeans import ResidualKmeans, ResidualKmeansConfig
 from semantic_data import WORDS, films
 
 from genrec_bench.errors import NeedsMissing, UsageError
-from genrec_bench.host.contracts import Context
+from genrec_bench.host.contracts import IndexerContext
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def test_equal_titles_get_equal_vectors_and_a_blank_one_none(model):
     view, _ = films(per_topic=5)
     titles = view.item_titles.copy()
     titles[[0, 7]], titles[3] = "rocket violin", "  "
-    content = encode(films(per_topic=5, item_titles=titles)[0], ContentConfig(model=model), Context())
+    content = encode(films(per_topic=5, item_titles=titles)[0], ContentConfig(model=model), IndexerContext())
     assert content.vectors.shape == (20, 16) and np.array_equal(content.vectors[0], content.vectors[7])
     assert not np.allclose(content.vectors[0], content.vectors[1], atol=1e-3)
     assert content.facts["without_content"] == 1 and content.facts["fields"] == "titles"
@@ -56,7 +56,7 @@ def test_equal_titles_get_equal_vectors_and_a_blank_one_none(model):
 def test_codes_come_from_a_local_model_and_change_with_its_weights(model):
     view, _ = films(per_topic=5)
     indexer = ResidualKmeans(ResidualKmeansConfig(model=model, codebook_size=4))
-    first, again = indexer.build(view, Context()), indexer.build(view, Context())
+    first, again = indexer.build(view, IndexerContext()), indexer.build(view, IndexerContext())
     assert first.fingerprint == again.fingerprint
     assert first.info["content"]["versions"]["sentence-transformers"]
     assert len(indexer.fingerprint()) == 64
@@ -65,7 +65,7 @@ def test_codes_come_from_a_local_model_and_change_with_its_weights(model):
 def test_a_set_without_titles_is_told_so():
     view, _ = films(item_titles=None)
     with pytest.raises(NeedsMissing, match=r"reads item titles, .* use encoder=tfidf for attributes"):
-        encode(view, ContentConfig(model="some/model"), Context())
+        encode(view, ContentConfig(model="some/model"), IndexerContext())
 
 
 def test_a_model_that_cannot_be_fetched_is_one_line(monkeypatch):
@@ -78,7 +78,7 @@ def test_a_model_that_cannot_be_fetched_is_one_line(monkeypatch):
     with pytest.raises(
         UsageError, match="'some/model' is no folder here and cannot be fetched: give the folder"
     ) as caught:
-        encode(films()[0], ContentConfig(model="some/model"), Context())
+        encode(films()[0], ContentConfig(model="some/model"), IndexerContext())
     assert "\n" not in str(caught.value) and isinstance(caught.value.__cause__, OSError)
 
 
@@ -86,10 +86,10 @@ def test_a_folder_that_holds_no_model_is_one_line(tmp_path):
     pytest.importorskip("sentence_transformers")
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(UsageError, match="cannot be read: give the folder of a SentenceTransformer"):
-        encode(films()[0], ContentConfig(model=str(tmp_path)), Context())
+        encode(films()[0], ContentConfig(model=str(tmp_path)), IndexerContext())
 
 
 def test_without_the_package_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "sentence_transformers", None)
     with pytest.raises(NeedsMissing, match=r"pip install 'genrec-semantic\[text\]', or use encoder=tfidf"):
-        encode(films()[0], ContentConfig(model="some/model"), Context())
+        encode(films()[0], ContentConfig(model="some/model"), IndexerContext())

@@ -1,0 +1,117 @@
+"""What the phases of a run work with: the plan, its data and split, the machine. Nobody writes on it."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from genrec_bench.core.cache import cache_dir
+from genrec_bench.core.events import Interactions
+from genrec_bench.core.hashing import digest
+from genrec_bench.core.progress import Progress, Quiet
+from genrec_bench.core.sequences import Split
+from genrec_bench.data.loading import data_folder, load_dataset, load_interactions
+from genrec_bench.host import registry
+from genrec_bench.host.sealing import opened_by
+from genrec_bench.protocol import split as protocol
+from genrec_bench.protocol.scores import ceiling
+from genrec_bench.runs.environment import library_versions
+from genrec_bench.runs.plan import Part, Plan
+from genrec_bench.runs.spec import ResolvedSpec
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The inputs of one run. `fresh` says that nothing may come from the cache; `held_out` are the files to seal."""
+
+    plan: Plan
+    data: Interactions
+    split: Split
+    held_out: frozenset[str]
+    device: str = "cpu"
+    fresh: bool = False
+    progress: Progress = field(default_factory=Quiet)
+
+    @property
+    def spec(self) -> ResolvedSpec:
+        """The plan's resolved spec."""
+        return self.plan.spec
+
+    def cache_key(self, *more: Any) -> str:
+        """What a cached result depends on, as 24 hex digits.
+
+        That is the data with all that a component may see of it, the split, the seed, this package's code and the
+        versions of the numerical libraries, and `more`.
+        """
+        titles, features = self.data.item_titles, self.data.item_features
+        visible = ("",) if titles is None else (np.asarray(titles),)
+        visible += ("",) if features is None else (features.values, features.offsets)
+        return digest(
+            self.data.fingerprint(),
+            self.split.fingerprint,
+            self.spec.seed,
+            registry.engine_digest(),
+            library_versions(),
+            *visible,
+            *more,
+        )[:24]
+
+    def part_key(self, name: str, part: Part[Any]) -> str:
+        """A component's name, code and options, and the content of the files it reads."""
+        info = part.info
+        options = json.dumps(dict(self.spec.options[name]), sort_keys=True)
+        code = registry.code_digest(info)
+        return f"{info.distribution}:{info.name} {info.version} {code} {options} {part.fingerprint}".rstrip()
+
+
+def load_inputs(
+    plan: Plan,
+    *,
+    data_dir: Path | None = None,
+    device: str = "cpu",
+    fresh: bool = False,
+    progress: Progress | None = None,
+) -> Inputs:
+    """Load and split the data of a plan. What was read meanwhile holds test interactions, and so do all parsed copies."""
+    progress = progress or Quiet()
+    dataset, folder = plan.dataset, data_folder(data_dir)
+
+    def load() -> Interactions:
+        return load_interactions(dataset.info, dataset.component, data_dir=folder, progress=progress)
+
+    data, files = opened_by(load)
+    data, split = protocol.split_data(data, plan.spec.protocol)
+    parsed_copies = f"{(cache_dir() / 'data').resolve()}{os.sep}"
+    return Inputs(plan, data, split, files | {parsed_copies}, device, fresh, progress)
+
+
+def load_data(
+    spec: ResolvedSpec, *, data_dir: Path | None = None, progress: Progress | None = None
+) -> tuple[Interactions, Split]:
+    """The data and split of a resolved spec, for those who run no system on it."""
+    data = load_dataset(spec.dataset, data_dir=data_dir, progress=progress, **spec.options["dataset"])
+    return protocol.split_data(data, spec.protocol)
+
+
+def describe_data(name: str, data: Interactions, split: Split) -> dict[str, Any]:
+    """The record's section on the data.
+
+    Counts, users whose cut falls on a tie of timestamps, and the highest hit rate that lists without seen items can
+    reach.
+    """
+    return {
+        "name": name,
+        "users": data.n_users,
+        "items": data.n_items,
+        "interactions": len(data),
+        "tie_users": split.info.get("tie_users"),
+        "mask_ceiling": ceiling(split.queries(split.test), split.test.target),
+        "test_cases": len(split.test),
+        "validation_cases": len(split.validation),
+        "dropped": dict(data.dropped),
+    }

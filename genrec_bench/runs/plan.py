@@ -1,0 +1,203 @@
+"""From a spec to a plan: every component of a run, found, checked and built once.
+
+Everything that can fail cheaply fails here: names, options, needs, missing libraries and files. Reads no data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from genrec_bench import __version__
+from genrec_bench.errors import NeedsMissing, UsageError, did_you_mean
+from genrec_bench.host import registry
+from genrec_bench.host.config import config_dict, make_config
+from genrec_bench.host.contracts import Backbone, Baseline, Component, Dataset, Decoder, Indexer
+from genrec_bench.host.faults import held_to
+from genrec_bench.host.registry import ComponentInfo
+from genrec_bench.protocol.constants import EXTERNAL_IDS, KS, PROTOCOL, check_protocol
+from genrec_bench.runs.spec import GENERATOR_PARTS, ResolvedSpec, RunSpec
+
+C = TypeVar("C", bound=Component)
+
+DEFAULT_TASK = "direct"
+DEFAULT_PROFILE = "quick"
+DEFAULT_DECODER = "genrec-bench:trie"  # another package's `trie` does not take its place
+DEFAULT_BEAMS = 50
+
+
+@dataclass(frozen=True)
+class Part(Generic[C]):
+    """A component that plays a part in a run, and who supplied it."""
+
+    info: ComponentInfo
+    component: C
+
+    def held_to(self, check: str) -> AbstractContextManager[None]:
+        """The component's code runs inside: what goes wrong there is reported as its fault."""
+        return held_to(self.info, check)
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the files that the component reads besides the data set; empty if it reads none."""
+        with self.held_to("fingerprint"):
+            return str(self.component.fingerprint())
+
+
+@dataclass(frozen=True)
+class GeneratorParts:
+    """The components of a generator."""
+
+    indexer: Part[Indexer]
+    backbone: Part[Backbone]
+    decoder: Part[Decoder]
+
+
+@dataclass(frozen=True)
+class BaselineParts:
+    """The component of a baseline."""
+
+    baseline: Part[Baseline]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A resolved spec with its components. `system` is None for lists made elsewhere."""
+
+    spec: ResolvedSpec
+    dataset: Part[Dataset]
+    system: GeneratorParts | BaselineParts | None
+
+    @property
+    def parts(self) -> dict[str, Part[Any]]:
+        """All parts by name, the data set first."""
+        return {"dataset": self.dataset, **(vars(self.system) if self.system else {})}
+
+    def describe_components(self) -> dict[str, Any]:
+        """Who supplied each component, as a record has it: name, distribution, version, and a digest of the code."""
+        return {
+            name: {
+                "name": part.info.name,
+                "distribution": part.info.distribution,
+                "version": part.info.version,
+                "code": registry.code_digest(part.info),
+            }
+            for name, part in self.parts.items()
+        }
+
+
+def resolve(spec: RunSpec | ResolvedSpec) -> Plan:
+    """The plan of a spec, with every default and every option filled in.
+
+    Raises what names, options and missing libraries give rise to (UnknownComponent, ConfigError, NeedsMissing, ...).
+    """
+    asked = spec.asked() if isinstance(spec, ResolvedSpec) else spec
+    check_protocol(asked.protocol)
+    names = _names(asked)
+    if isinstance(spec, ResolvedSpec):  # there a bare name is a built-in's wherever one has it
+        names = {part: registry.as_built_in(part, name) for part, name in names.items()}
+
+    infos = {part: registry.find(part, name) for part, name in names.items()}
+    classes = {part: registry.load(part, name) for part, name in names.items()}
+    settled = _settled(asked, classes)
+    configs = _configs(asked, classes, settled)
+    parts = {part: _built(infos[part], classes[part], configs[part]) for part in infos}
+
+    _check_needs(asked.dataset, parts)
+    for part in parts.values():
+        with part.held_to("ready"):
+            part.component.ready()
+
+    resolved = ResolvedSpec(
+        dataset=_resolved_name(infos["dataset"], names["dataset"]),
+        protocol=asked.protocol or PROTOCOL,
+        seed=asked.seed,
+        options={part: config_dict(config) for part, config in configs.items()},
+        **{part: _resolved_name(info, names[part]) for part, info in infos.items() if part != "dataset"},
+        **settled,
+    )
+    dataset = parts.pop("dataset")
+    return Plan(resolved, dataset, BaselineParts(**parts) if asked.baseline is not None else GeneratorParts(**parts))
+
+
+def protocol_part(kind: str, name: str, component: C) -> Part[C]:
+    """A part that the protocol itself needs, built from this package's own class: never looked up by name."""
+    owner = registry.BUILT_IN
+    target = f"{type(component).__module__}:{type(component).__qualname__}"
+    return Part(ComponentInfo(kind, name, owner, __version__, target, (owner,)), component)
+
+
+def _names(asked: RunSpec) -> dict[str, str]:
+    """The name of the component that plays each part."""
+    if asked.baseline is not None:
+        return {"dataset": asked.dataset, "baseline": asked.baseline}
+    names = {part: getattr(asked, part) for part in GENERATOR_PARTS}
+    return {"dataset": asked.dataset, **names, "decoder": asked.decoder or DEFAULT_DECODER}
+
+
+def _resolved_name(info: ComponentInfo, name: str) -> str:
+    """A built-in's plain name, however it was asked for: one component, one name in records."""
+    return info.name if info.distribution == registry.BUILT_IN else name
+
+
+def _settled(asked: RunSpec, classes: Mapping[str, Any]) -> dict[str, Any]:
+    """The task, and a generator's profile and beams."""
+    if asked.baseline is not None:
+        tasks = classes["baseline"].tasks
+        task = asked.task or (DEFAULT_TASK if DEFAULT_TASK in tasks else tasks[0])
+        if task not in tasks:
+            raise UsageError(
+                f"baseline {asked.baseline!r} knows the task {', '.join(tasks)} only: use --task {tasks[0]}"
+            )
+        return {"task": task}
+
+    beams = DEFAULT_BEAMS if asked.beams is None else asked.beams
+    if beams < max(KS):
+        raise UsageError(
+            f"--beams {beams} cannot fill lists of {max(KS)}: use at least {max(KS)} (default {DEFAULT_BEAMS})"
+        )
+    return {"task": asked.task or DEFAULT_TASK, "profile": asked.profile or DEFAULT_PROFILE, "beams": beams}
+
+
+def _configs(asked: RunSpec, classes: Mapping[str, Any], settled: Mapping[str, Any]) -> dict[str, Any]:
+    """Each part's options: what was asked, over a backbone's profile, over the defaults."""
+    configs = {}
+    for part, cls in classes.items():
+        options = dict(asked.options.get(part, {}))
+        if part == "backbone":
+            options = {**_profile(cls, str(asked.backbone), settled), **options}
+        configs[part] = make_config(cls.Config, options, part)
+    return configs
+
+
+def _profile(cls: Any, name: str, settled: Mapping[str, Any]) -> Mapping[str, Any]:
+    profile = settled["profile"]
+    known = [known for known in cls.profiles if "/" not in known]
+    if profile not in known:
+        hint = did_you_mean(profile, known)
+        raise UsageError(f"backbone {name!r} has no profile {profile!r}.{hint} Profiles: {', '.join(known) or 'none'}.")
+    return cls.profile(profile, settled["task"])  # type: ignore[no-any-return]
+
+
+def _built(info: ComponentInfo, cls: Any, config: Any) -> Part[Any]:
+    with held_to(info, "construction"):
+        return Part(info, cls(config))
+
+
+def _check_needs(dataset: str, parts: Mapping[str, Part[Any]]) -> None:
+    """NeedsMissing if a component needs what the data set does not offer."""
+    offers = parts["dataset"].component.offers | EXTERNAL_IDS
+    for part, name, needs in _needs(parts):
+        if missing := needs - offers:
+            raise NeedsMissing(
+                f"{part} {name!r} needs {', '.join(sorted(missing))}, which data set {dataset!r} "
+                f"does not have: choose another {part}, or another data set",
+                needs=missing,
+            )
+
+
+def _needs(parts: Mapping[str, Part[Any]]) -> Iterator[tuple[str, str, frozenset[str]]]:
+    for part, played in parts.items():
+        yield part, played.info.name, frozenset(played.component.needs)
