@@ -9,7 +9,7 @@ import math
 import resource
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -289,7 +289,12 @@ def test_a_baselines_short_lists_stay_short(go, tmp_path, monkeypatch) -> None:
 # Seeds.
 
 
-def test_the_seed_of_a_run_reaches_the_indexer_and_the_codes_of_users(go, tmp_path, monkeypatch) -> None:
+def indexes(go, tmp_path) -> list[Index]:
+    """The index of two runs that differ in the seed."""
+    return [Index.load(folder_of(tmp_path, go(seed=seed, set=BARELY)) / "index") for seed in (3, 4)]
+
+
+def test_the_seed_of_a_run_reaches_the_indexer(go, tmp_path, monkeypatch) -> None:
     seeds = []
 
     def build(self, train, ctx, honest=RandomIndexer.build):
@@ -297,9 +302,18 @@ def test_the_seed_of_a_run_reaches_the_indexer_and_the_codes_of_users(go, tmp_pa
         return honest(self, train, ctx)
 
     monkeypatch.setattr(RandomIndexer, "build", build)
-    first, second = (Index.load(folder_of(tmp_path, go(seed=seed, set=BARELY)) / "index") for seed in (3, 4))
+    first, second = indexes(go, tmp_path)
     assert seeds == [3, 4]
     assert first.items.codes.tolist() != second.items.codes.tolist()
+
+
+def test_the_seed_of_a_run_moves_the_labels_of_users_whom_the_indexer_gives_none(go, tmp_path, monkeypatch) -> None:
+    def build(self, train, ctx, honest=RandomIndexer.build):
+        return replace(honest(self, train, replace(ctx, seed=0)), users=None)
+
+    monkeypatch.setattr(RandomIndexer, "build", build)
+    first, second = indexes(go, tmp_path)
+    assert first.items.codes.tolist() == second.items.codes.tolist()
     assert first.users.codes.tolist() != second.users.codes.tolist()
 
 
