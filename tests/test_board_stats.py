@@ -12,6 +12,7 @@ from genrec_bench.protocol.statistics import (
     SEED,
     detectable,
     differences,
+    gains,
     holm,
     p_value,
 )
@@ -113,3 +114,40 @@ def test_what_can_be_detected_shrinks_with_more_users() -> None:
     few, many = (detectable(np.tile(GOOD, (1, n)), [np.tile(WORSE, (1, n))]) for n in (1, 4))
     assert few / many == pytest.approx(2, rel=0.02)
     assert detectable(GOOD, []) is None
+
+
+def test_a_gain_is_ndcg_at_ten_in_millionths_summed_over_seeds() -> None:
+    ranks = np.arange(25)[None]
+    expected = [round(1e6 / np.log2(rank + 1)) if 1 <= rank <= 10 else 0 for rank in range(25)]
+    assert gains(ranks).tolist() == expected
+    assert gains(np.concatenate([ranks, ranks])).tolist() == [2 * gain for gain in expected]
+
+
+@pytest.mark.parametrize("k", [5, 10, 20])
+def test_every_interval_is_that_of_its_own_depth(k: int) -> None:
+    drawn = {name: intervals(np.where(GOOD == 1, rank, 0)) for name, rank in (("last", k), ("beyond", k + 1))}
+    low, high = drawn["last"][f"hit@{k}"]
+    assert 0 < low < 0.25 < high
+    assert drawn["beyond"][f"hit@{k}"] == (0.0, 0.0)
+    assert drawn["last"][f"ndcg@{k}"] == pytest.approx((low / np.log2(k + 1), high / np.log2(k + 1)))
+
+
+def test_the_draws_of_intervals_and_tests_are_pinned() -> None:
+    a, b = some_ranks(3, 100), some_ranks(2, 100, 1)
+    assert intervals(a)["ndcg@10"] == pytest.approx((0.0263277966413694, 0.0723123863333568), abs=1e-12)
+    assert p_value(a, b) == 0.0811918808119188
+
+
+def test_what_can_be_detected_is_the_formula_of_a_paired_comparison() -> None:
+    def ndcg(ranks: np.ndarray) -> np.ndarray:
+        inside = (ranks > 0) & (ranks <= 10)
+        return np.where(inside, 1 / np.log2(np.where(inside, ranks, 1) + 1), 0).mean(axis=0)
+
+    reference, others = some_ranks(2, 90), [some_ranks(3, 90, seed) for seed in range(1, 6)]
+    smallest = []
+    for other in others:
+        apart = ndcg(reference) - ndcg(other)
+        error = apart.std(ddof=1) / np.sqrt(90)
+        smallest.append((1.959964 + 0.841621) * error / ndcg(reference).mean())
+    assert detectable(reference, others) == pytest.approx(np.median(smallest), rel=1e-5)
+    assert detectable(np.zeros((1, 9), np.int64), [reference[:, :9]]) is None
