@@ -49,14 +49,25 @@ def test_intervals_do_not_depend_on_what_stands_beside() -> None:
     assert intervals_of(systems[::-1])[::-1] == intervals_of(systems)
 
 
+def p_of_every_sign(a: np.ndarray, b: np.ndarray) -> float:
+    """The p-value by drawing one sign per user that differs, all flips at once."""
+    nonzero = differences(a, b)[differences(a, b) != 0]
+    flipped = np.random.default_rng(SEED).random((FLIPS, len(nonzero))) < 0.5
+    sums = nonzero.sum() - 2 * (flipped * nonzero).sum(axis=1)
+    extreme = (np.abs(sums) >= abs(nonzero.sum())).sum()
+    return (1 + extreme) / (1 + FLIPS)
+
+
 @pytest.mark.parametrize("users", [3, 60, 700])
 def test_p_values_are_those_of_drawing_every_sign(users: int) -> None:
     a, b = some_ranks(2, users), some_ranks(1, users, 1)
-    told = differences(a, b)
-    odd = told[told != 0]
-    flipped = np.random.default_rng(SEED).random((FLIPS, len(odd))) < 0.5
-    extreme = (np.abs(odd.sum() - 2 * (flipped * odd).sum(axis=1)) >= abs(odd.sum())).sum()
-    assert p_value(a, b) == (1 + extreme) / (1 + FLIPS)
+    assert p_value(a, b) == p_of_every_sign(a, b)
+
+
+def test_p_values_of_more_users_than_are_drawn_for_at_least() -> None:
+    a, b = np.ones((1, 1025), np.int64), np.full((1, 1025), 2)
+    a[0, ::2], b[0, ::2] = 2, 1  # every user differs, one more in favour of b
+    assert p_value(a, b) == p_of_every_sign(a, b)
 
 
 def test_users_without_a_hit_have_an_interval_of_zero() -> None:

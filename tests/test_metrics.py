@@ -74,6 +74,13 @@ def test_a_tie_counts_from_its_last_place() -> None:
     assert target_ranks(lists, targets(7), "optimistic").tolist() == [2]
 
 
+def test_the_last_of_a_tie_in_the_middle_of_a_list_counts_from_its_first_place_for_an_optimist() -> None:
+    lists = ranking([[4, 7, 2, 9]], [[3.0, 2.0, 2.0, 1.0]], depth=10)
+    assert target_ranks(lists, targets(2)).tolist() == [3]
+    assert target_ranks(lists, targets(2), "optimistic").tolist() == [2]
+    assert target_ranks(lists, targets(2)).dtype == np.int32
+
+
 def test_a_tie_that_touches_the_end_of_a_full_list_may_go_on_beyond_it() -> None:
     lists = ranking([[4, 7, 2]], [[3.0, 2.0, 2.0]], depth=3)
     assert target_ranks(lists, targets(7)).tolist() == [0]

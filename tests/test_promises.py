@@ -286,6 +286,16 @@ def test_a_baselines_short_lists_stay_short(go, tmp_path, monkeypatch) -> None:
     assert record.validity["emitted"] == 3 * 60
 
 
+def test_lists_are_scored_at_five_ten_and_twenty(go) -> None:
+    record = go(baseline="popularity")
+    keys = {f"{name}@{k}" for name in ("hit", "ndcg", "mrr") for k in (5, 10, 20)}
+    assert {policy: set(metrics) for policy, metrics in record.metrics.items()} == {
+        "mask": keys | {"tie_gap"},
+        "keep": keys | {"tie_gap"},
+    }
+    assert {key for key in record.validity if key.startswith("fill")} == {"fill@5", "fill@10", "fill@20"}
+
+
 # Seeds.
 
 
