@@ -123,9 +123,9 @@ def test_empty_places_have_no_score() -> None:
 
 def certain_of(items: list[int], scores: list[float], bound: float, k: int = 3) -> bool:
     """Whether the first `k` of one list are certain; negative items are no good."""
-    found = generations([items], [scores])
-    found = Generations(found.tokens, found.scores, found.items, np.array([bound], np.float32))
-    (sure,) = certified(found, found.items >= 0, k)
+    generated = generations([items], [scores])
+    generated = Generations(generated.tokens, generated.scores, generated.items, np.array([bound], np.float32))
+    (sure,) = certified(generated, generated.items >= 0, k)
     return bool(sure)
 
 
@@ -152,9 +152,9 @@ def test_a_certified_place_has_to_beat_the_bound_by_more_than_rounding() -> None
 
 def test_validity_certifies_the_first_ten_of_what_is_good() -> None:
     def share(items: list[int], bounds: list[float]) -> float:
-        found = generations([items] * len(bounds))
-        found = Generations(found.tokens, found.scores, found.items, np.array(bounds, np.float32))
-        return validity(found, Ragged.of([[3]] * len(bounds)))["certified@10"]
+        generated = generations([items] * len(bounds))
+        generated = Generations(generated.tokens, generated.scores, generated.items, np.array(bounds, np.float32))
+        return validity(generated, Ragged.of([[3]] * len(bounds)))["certified@10"]
 
     fresh = [*range(10, 21)]  # eleven hypotheses with scores 0, -1, ... -10
     assert share(fresh, [-9.5, -8.5, -11.0, -20.0]) == 0.75
@@ -162,25 +162,25 @@ def test_validity_certifies_the_first_ten_of_what_is_good() -> None:
 
 
 def test_no_cases_have_no_shares() -> None:
-    found = generations([[1, 2]])
-    told = validity(found.take(np.arange(0)), Ragged.empty(0))
-    assert told["certified@10"] is told["fill@5"] is told["hallucination_rate"] is None
-    assert told["emitted"] == 0
+    generated = generations([[1, 2]])
+    counts = validity(generated.take(np.arange(0)), Ragged.empty(0))
+    assert counts["certified@10"] is counts["fill@5"] is counts["hallucination_rate"] is None
+    assert counts["emitted"] == 0
 
 
 def test_an_empty_ranking_has_no_share_of_seen_items() -> None:
     lists = Ranking(np.array([[-1, -1]], np.int32), np.full((1, 2), -np.inf, np.float32), 2)
-    told = validity_of_ranking(lists, Ragged.of([[1]]))
-    assert told["seen_rate"] is None
-    assert told["emitted"] == told["fill@5"] == 0
+    counts = validity_of_ranking(lists, Ragged.of([[1]]))
+    assert counts["seen_rate"] is None
+    assert counts["emitted"] == counts["fill@5"] == 0
 
 
 def test_item_zero_is_an_item_and_the_counts_of_a_ranking_are_named() -> None:
     lists = Ranking(np.array([[0, 1, 2]], np.int32), np.array([[3, 2, 1]], np.float32), 3)
-    told = validity_of_ranking(lists, Ragged.of([[2]]))
-    assert told["emitted"] == 3
-    assert told["fill@5"] == 2 / 5
-    assert told["dropped"] == {"non_items": None, "duplicates": None, "seen": 1}
+    counts = validity_of_ranking(lists, Ragged.of([[2]]))
+    assert counts["emitted"] == 3
+    assert counts["fill@5"] == 2 / 5
+    assert counts["dropped"] == {"non_items": None, "duplicates": None, "seen": 1}
 
 
 def test_lists_without_places_contain_nothing() -> None:
