@@ -7,9 +7,11 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+SCORE := { mutants[$$4]++; mutants["all"]++; alive = $$6 != "killed" && $$6 != "timeout"; survived[$$4] += alive; survived["all"] += alive } \
+  END { for (file in mutants) print file, mutants[file], "mutants,", survived[file] + 0, "survived" | "sort" }
 PARTS := baselines plugins/genrec-causal-lm plugins/genrec-decoders plugins/genrec-semantic
 
-.PHONY: bench demo test test-all check format clean
+.PHONY: bench demo test test-all check mutants format clean
 
 demo: $(VENV)/.demo
 	$(BIN)/genrec run --indexer sci --backbone lightlm
@@ -34,12 +36,18 @@ check: $(VENV)/.check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# Changes the protocol's code in many small ways, each alone, and counts those that no test notices (docs/reliability.md).
+mutants: $(VENV)/.mutants
+	rm -rf mutants
+	OMP_NUM_THREADS=1 $(BIN)/mutmut run --max-children 2
+	@$(BIN)/mutmut results --all true | awk -F '[. :]+' '$(SCORE)'
+
 format: $(VENV)/.check
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) mutants build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -59,6 +67,10 @@ $(VENV)/.test: $(VENV)/.demo $(PARTS:%=%/pyproject.toml)
 # What the slow tests need on top: an encoder of texts.
 $(VENV)/.test-all: $(VENV)/.test
 	$(PIP) -e "./plugins/genrec-semantic[text]"
+	@touch $@
+
+$(VENV)/.mutants: $(VENV)/.test
+	$(PIP) -e ".[cpu,test,mutants]"
 	@touch $@
 
 $(VENV)/.check: $(VENV)/bin/python pyproject.toml constraints.txt

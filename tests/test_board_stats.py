@@ -12,6 +12,7 @@ from genrec_bench.protocol.statistics import (
     SEED,
     detectable,
     differences,
+    gains,
     holm,
     p_value,
 )
@@ -48,14 +49,25 @@ def test_intervals_do_not_depend_on_what_stands_beside() -> None:
     assert intervals_of(systems[::-1])[::-1] == intervals_of(systems)
 
 
+def p_of_every_sign(a: np.ndarray, b: np.ndarray) -> float:
+    """The p-value by drawing one sign per user that differs, all flips at once."""
+    nonzero = differences(a, b)[differences(a, b) != 0]
+    flipped = np.random.default_rng(SEED).random((FLIPS, len(nonzero))) < 0.5
+    sums = nonzero.sum() - 2 * (flipped * nonzero).sum(axis=1)
+    extreme = (np.abs(sums) >= abs(nonzero.sum())).sum()
+    return (1 + extreme) / (1 + FLIPS)
+
+
 @pytest.mark.parametrize("users", [3, 60, 700])
 def test_p_values_are_those_of_drawing_every_sign(users: int) -> None:
     a, b = some_ranks(2, users), some_ranks(1, users, 1)
-    told = differences(a, b)
-    odd = told[told != 0]
-    flipped = np.random.default_rng(SEED).random((FLIPS, len(odd))) < 0.5
-    extreme = (np.abs(odd.sum() - 2 * (flipped * odd).sum(axis=1)) >= abs(odd.sum())).sum()
-    assert p_value(a, b) == (1 + extreme) / (1 + FLIPS)
+    assert p_value(a, b) == p_of_every_sign(a, b)
+
+
+def test_p_values_of_more_users_than_are_drawn_for_at_least() -> None:
+    a, b = np.ones((1, 1025), np.int64), np.full((1, 1025), 2)
+    a[0, ::2], b[0, ::2] = 2, 1  # every user differs, one more in favour of b
+    assert p_value(a, b) == p_of_every_sign(a, b)
 
 
 def test_users_without_a_hit_have_an_interval_of_zero() -> None:
@@ -113,3 +125,40 @@ def test_what_can_be_detected_shrinks_with_more_users() -> None:
     few, many = (detectable(np.tile(GOOD, (1, n)), [np.tile(WORSE, (1, n))]) for n in (1, 4))
     assert few / many == pytest.approx(2, rel=0.02)
     assert detectable(GOOD, []) is None
+
+
+def test_a_gain_is_ndcg_at_ten_in_millionths_summed_over_seeds() -> None:
+    ranks = np.arange(25)[None]
+    expected = [round(1e6 / np.log2(rank + 1)) if 1 <= rank <= 10 else 0 for rank in range(25)]
+    assert gains(ranks).tolist() == expected
+    assert gains(np.concatenate([ranks, ranks])).tolist() == [2 * gain for gain in expected]
+
+
+@pytest.mark.parametrize("k", [5, 10, 20])
+def test_every_interval_is_that_of_its_own_depth(k: int) -> None:
+    drawn = {name: intervals(np.where(GOOD == 1, rank, 0)) for name, rank in (("last", k), ("beyond", k + 1))}
+    low, high = drawn["last"][f"hit@{k}"]
+    assert 0 < low < 0.25 < high
+    assert drawn["beyond"][f"hit@{k}"] == (0.0, 0.0)
+    assert drawn["last"][f"ndcg@{k}"] == pytest.approx((low / np.log2(k + 1), high / np.log2(k + 1)))
+
+
+def test_the_draws_of_intervals_and_tests_are_pinned() -> None:
+    a, b = some_ranks(3, 100), some_ranks(2, 100, 1)
+    assert intervals(a)["ndcg@10"] == pytest.approx((0.0263277966413694, 0.0723123863333568), abs=1e-12)
+    assert p_value(a, b) == 0.0811918808119188
+
+
+def test_what_can_be_detected_is_the_formula_of_a_paired_comparison() -> None:
+    def ndcg(ranks: np.ndarray) -> np.ndarray:
+        inside = (ranks > 0) & (ranks <= 10)
+        return np.where(inside, 1 / np.log2(np.where(inside, ranks, 1) + 1), 0).mean(axis=0)
+
+    reference, others = some_ranks(2, 90), [some_ranks(3, 90, seed) for seed in range(1, 6)]
+    smallest = []
+    for other in others:
+        apart = ndcg(reference) - ndcg(other)
+        error = apart.std(ddof=1) / np.sqrt(90)
+        smallest.append((1.959964 + 0.841621) * error / ndcg(reference).mean())
+    assert detectable(reference, others) == pytest.approx(np.median(smallest), rel=1e-5)
+    assert detectable(np.zeros((1, 9), np.int64), [reference[:, :9]]) is None

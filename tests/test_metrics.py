@@ -16,7 +16,7 @@ from genrec_bench.core.rankings import Ranking
 from genrec_bench.core.sequences import Queries
 from genrec_bench.errors import InvalidRanking, RecordError
 from genrec_bench.protocol.consistency import contradictions
-from genrec_bench.protocol.ranks import read_ranks, target_ranks
+from genrec_bench.protocol.ranks import ranks_digest, read_ranks, target_ranks
 from genrec_bench.protocol.scores import ceiling, from_ranks, score
 
 
@@ -72,6 +72,13 @@ def test_a_tie_counts_from_its_last_place() -> None:
     lists = ranking([[4, 7, 2, 9]], [[3.0, 2.0, 2.0, 1.0]], depth=10)
     assert target_ranks(lists, targets(7)).tolist() == [3]
     assert target_ranks(lists, targets(7), "optimistic").tolist() == [2]
+
+
+def test_the_last_of_a_tie_in_the_middle_of_a_list_counts_from_its_first_place_for_an_optimist() -> None:
+    lists = ranking([[4, 7, 2, 9]], [[3.0, 2.0, 2.0, 1.0]], depth=10)
+    assert target_ranks(lists, targets(2)).tolist() == [3]
+    assert target_ranks(lists, targets(2), "optimistic").tolist() == [2]
+    assert target_ranks(lists, targets(2)).dtype == np.int32
 
 
 def test_a_tie_that_touches_the_end_of_a_full_list_may_go_on_beyond_it() -> None:
@@ -196,3 +203,46 @@ def test_a_bad_sidecar_is_refused_by_name(tmp_path, name: str) -> None:
     folder = tmp_path / "run" if name.startswith("..") else tmp_path
     with pytest.raises(RecordError, match=name.replace(".", r"\.")):
         read_ranks(name, folder)
+
+
+def test_score_takes_other_depths() -> None:
+    metrics, _ = score(ranking([[4, 7, 2]], [[3.0, 2.0, 1.0]], depth=5), targets(7), ks=(1, 3))
+    assert set(metrics) == {"hit@1", "ndcg@1", "mrr@1", "hit@3", "ndcg@3", "mrr@3", "tie_gap"}
+    assert (metrics["hit@1"], metrics["hit@3"]) == (0, 1)
+
+
+ROUNDING = 1e-9  # what somebody else's arithmetic may be off by
+
+
+@pytest.mark.parametrize("key", ["ndcg@5", "mrr@5", "hit@5"])
+def test_a_rounding_error_is_no_contradiction_and_twice_as_much_is(key: str) -> None:
+    zeros = from_ranks([0, 0])
+    assert contradictions({**zeros, key: ROUNDING}, [0, 0], 2, 0.0) == []
+    assert contradictions({**zeros, key: 2 * ROUNDING}, None, 2, 0.0)
+    assert contradictions({**zeros, key: 2 * ROUNDING}, [0, 0], 2)
+
+
+def test_contradictions_name_what_is_missing_and_the_wrong_rank() -> None:
+    metrics = from_ranks([1, 2])
+    assert contradictions({**metrics, "hit@5": None, "mrr@20": None}, [1, 2], 2) == ["no hit@5, mrr@20"]
+    assert contradictions(metrics, [2, -1], 2) == ["a rank of -1: ranks count from 1, 0 is absent"]
+
+
+def test_the_digest_of_ranks_depends_on_policies_and_ranks_alone() -> None:
+    digest = "5c24e8e4a9a8eb8d175700b8a2a1cabf9c5892ab3ca5d6c0b2da9665b5d0bfc4"
+    assert ranks_digest({"mask": [1, 0], "keep": [2, 3]}) == digest
+    assert ranks_digest({"keep": np.array([2, 3], np.int64), "mask": np.array([1, 0], np.int32)}) == digest
+    assert ranks_digest({"mask": [1, 0], "keep": [2, 4]}) != digest
+
+
+@pytest.mark.parametrize("ranks", [np.array([0.5, 1]), np.array([[1, 2]]), np.array(["1"]), np.array([None])])
+def test_a_sidecar_that_is_no_row_of_whole_numbers_is_refused(tmp_path, ranks: np.ndarray) -> None:
+    np.save(tmp_path / "ranks.npy", ranks)
+    with pytest.raises(RecordError, match="no readable ranks"):
+        read_ranks("ranks.npy", tmp_path)
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.uint8])
+def test_a_sidecar_may_hold_whole_numbers_of_any_size(tmp_path, kind: type) -> None:
+    np.save(tmp_path / "ranks.npy", np.array([3, 0], kind))
+    assert read_ranks("ranks.npy", tmp_path) == [3, 0]

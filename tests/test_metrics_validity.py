@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from genrec_bench.core.arrays import Ragged
 from genrec_bench.core.rankings import Generations, Ranking
 from genrec_bench.protocol.validity import (
+    certified,
     contained,
     ranking_from,
     repeated,
@@ -112,3 +113,75 @@ def test_contained_looks_into_the_own_row_only() -> None:
 
 def test_repeated_marks_all_but_the_first_of_an_item() -> None:
     assert repeated(np.array([[3, -1, 3, -1, 3]], np.int32)).tolist() == [[False, False, True, False, True]]
+
+
+def test_empty_places_have_no_score() -> None:
+    lists = ranking_from(generations([[5, -1, -2]]), depth=3)
+    assert lists.scores.tolist() == [[0.0, -np.inf, -np.inf]]
+    assert (lists.scores.dtype, lists.items.dtype) == (np.float32, np.int32)
+
+
+def certain_of(items: list[int], scores: list[float], bound: float, k: int = 3) -> bool:
+    """Whether the first `k` of one list are certain; negative items are no good."""
+    generated = generations([items], [scores])
+    generated = Generations(generated.tokens, generated.scores, generated.items, np.array([bound], np.float32))
+    (sure,) = certified(generated, generated.items >= 0, k)
+    return bool(sure)
+
+
+def test_a_list_is_certified_once_its_last_place_is_above_what_was_discarded() -> None:
+    scores = [-1.0, -2.0, -3.0, -4.0]
+    assert certain_of([7, 8, 9, 6], scores, bound=-3.5)
+    assert not certain_of([7, 8, 9, 6], scores, bound=-2.5)
+    assert not certain_of([7, -1, 9, 6], scores, bound=-3.5)  # now the third good one is the last
+    assert certain_of([7, 8, 9], scores[:3], bound=-3.5)
+
+
+def test_a_list_that_is_too_short_is_certified_only_if_nothing_was_discarded() -> None:
+    assert not certain_of([7, 8], [-1.0, -2.0], bound=-50.0)
+    assert not certain_of([7, -1, -1], [-1.0, -2.0, -3.0], bound=-50.0)
+    assert certain_of([7, 8], [-1.0, -2.0], bound=-np.inf)
+    assert certain_of([7, -1, -1], [-1.0, -2.0, -3.0], bound=-np.inf)
+
+
+def test_a_certified_place_has_to_beat_the_bound_by_more_than_rounding() -> None:
+    bound, margin = np.float32(-2), np.float32(1e-5)
+    for third, sure in ((bound, False), (bound + margin, False), (bound + 2 * margin, True)):
+        assert certain_of([7, 8, 9], [0.0, -1.0, float(third)], float(bound)) is sure
+
+
+def test_validity_certifies_the_first_ten_of_what_is_good() -> None:
+    def share(items: list[int], bounds: list[float]) -> float:
+        generated = generations([items] * len(bounds))
+        generated = Generations(generated.tokens, generated.scores, generated.items, np.array(bounds, np.float32))
+        return validity(generated, Ragged.of([[3]] * len(bounds)))["certified@10"]
+
+    fresh = [*range(10, 21)]  # eleven hypotheses with scores 0, -1, ... -10
+    assert share(fresh, [-9.5, -8.5, -11.0, -20.0]) == 0.75
+    assert share([3, *fresh[:10]], [-9.5, -8.5, -11.0, -20.0]) == 0.5  # the user has item 3: the tenth is one further
+
+
+def test_no_cases_have_no_shares() -> None:
+    generated = generations([[1, 2]])
+    counts = validity(generated.take(np.arange(0)), Ragged.empty(0))
+    assert counts["certified@10"] is counts["fill@5"] is counts["hallucination_rate"] is None
+    assert counts["emitted"] == 0
+
+
+def test_an_empty_ranking_has_no_share_of_seen_items() -> None:
+    lists = Ranking(np.array([[-1, -1]], np.int32), np.full((1, 2), -np.inf, np.float32), 2)
+    counts = validity_of_ranking(lists, Ragged.of([[1]]))
+    assert counts["seen_rate"] is None
+    assert counts["emitted"] == counts["fill@5"] == 0
+
+
+def test_item_zero_is_an_item_and_the_counts_of_a_ranking_are_named() -> None:
+    lists = Ranking(np.array([[0, 1, 2]], np.int32), np.array([[3, 2, 1]], np.float32), 3)
+    counts = validity_of_ranking(lists, Ragged.of([[2]]))
+    assert counts["emitted"] == 3
+    assert counts["fill@5"] == 2 / 5
+    assert counts["dropped"] == {"non_items": None, "duplicates": None, "seen": 1}
+
+
+def test_lists_without_places_contain_nothing() -> None:
+    assert contained(np.zeros((2, 0), np.int32), Ragged.of([[1], [2]])).shape == (2, 0)
