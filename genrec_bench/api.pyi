@@ -58,6 +58,7 @@ from .errors import DeviceMissing as DeviceMissing
 from .errors import Diverged as Diverged
 from .errors import GenrecError as GenrecError
 from .errors import NeedsMissing as NeedsMissing
+from .errors import OutputError as OutputError
 from .errors import UsageError as UsageError
 from .errors import did_you_mean as did_you_mean
 from .host.contracts import START as START

@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 
-from genrec_bench.bench import synthetic
 from genrec_bench.core.sequences import Sources
+from genrec_bench.testing import synthetic
 
 INDEX = synthetic.catalogue(900)
 SIZES = {"layers": 2, "d_model": 32, "heads": 2, "d_ff": 8}

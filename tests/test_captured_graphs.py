@@ -9,13 +9,13 @@ from small_searches import INDEX, SIZES, assert_same, batch_of, network
 from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from genrec_bench.bench import synthetic
 from genrec_bench.core.arrays import Ragged
 from genrec_bench.decoders import captured
 from genrec_bench.decoders.beam_search import packed
 from genrec_bench.decoders.captured import Bucket, Program
 from genrec_bench.decoders.csr_trie import Trie
 from genrec_bench.decoders.trie import TrieConfig, TrieDecoder
+from genrec_bench.testing import synthetic
 
 
 class OnItsDevice(TorchDispatchMode):

@@ -424,11 +424,11 @@ def test_light_commands_import_nothing_heavy(words):
     assert done.stderr.splitlines()[-1] == "0 []"
 
 
-def test_help_imports_no_command_and_not_even_numpy_or_rich():
+def test_help_imports_no_command_and_neither_numpy_nor_rich():
     code = (
         "import sys; from genrec_bench.cli.main import cli\n"
         "try: cli.main(['--help'])\n"
-        "except SystemExit: print([name for name in ('numpy', 'rich', 'genrec_bench.host.registry', 'genrec_bench.cli.run') "
+        "except SystemExit: print([name for name in ('numpy', 'rich', 'genrec_bench.cli.run', 'genrec_speed') "
         "if name in sys.modules], file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -444,7 +444,7 @@ def test_every_command_and_option_has_a_line_of_help():
                 yield from walk(command.get_command(ctx, name))
 
     found = list(walk(cli))
-    assert {"run", "bench", "add"} <= {command.name for command in found}
+    assert {"run", "info", "add"} <= {command.name for command in found}
     for command in found:
         assert command.help
         for option in command.params:

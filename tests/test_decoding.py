@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from small_runs import spec_for
 
 from genrec_bench import run
-from genrec_bench.bench import synthetic
 from genrec_bench.cli.results import conditions
 from genrec_bench.core.arrays import Ragged
 from genrec_bench.core.codes import CodeTable, Index
@@ -20,6 +19,7 @@ from genrec_bench.errors import ConfigError
 from genrec_bench.host.config import make_config
 from genrec_bench.runs import decoding
 from genrec_bench.runs.decoding import batches_of
+from genrec_bench.testing import synthetic
 
 EVERY = {"trie": TrieDecoder, "filter": FilterDecoder, "exact": ExactDecoder}
 CUBE = [[a, b, c] for a in range(5) for b in range(5) for c in range(5)]

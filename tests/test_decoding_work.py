@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from genrec_bench.bench import synthetic
 from genrec_bench.decoders.exact import ExactDecoder
 from genrec_bench.decoders.trie import TrieDecoder
+from genrec_bench.testing import synthetic
 
 LAYERS, USERS, BEAMS, SOURCE = 2, 3, 6, 12
 WIDTH = 4

@@ -16,7 +16,6 @@ from small_runs import spec_for
 from genrec_bench import run
 from genrec_bench.backbones import encoder_decoder
 from genrec_bench.backbones.lightlm import LightLM
-from genrec_bench.bench import synthetic
 from genrec_bench.core.arrays import Ragged
 from genrec_bench.core.rankings import NO_HYPOTHESIS
 from genrec_bench.decoders import exact
@@ -31,6 +30,7 @@ from genrec_bench.decoders.trie import TrieDecoder
 from genrec_bench.errors import ConfigError, UsageError
 from genrec_bench.host.config import make_config
 from genrec_bench.protocol.validity import CERTAIN, ranking_from, validity
+from genrec_bench.testing import synthetic
 
 users_lists = st.lists(st.integers(0, 99), min_size=1, max_size=3)
 

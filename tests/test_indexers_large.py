@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+from clustered_data import Plan, clustered_train
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import normalized_mutual_info_score
@@ -13,7 +14,6 @@ from sklearn.metrics import normalized_mutual_info_score
 from genrec_bench.core.arrays import Ragged
 from genrec_bench.core.progress import Quiet
 from genrec_bench.core.sequences import TrainView
-from genrec_bench.data.synth import Plan, synthetic_train
 from genrec_bench.errors import NeedsMissing
 from genrec_bench.host.contracts import IndexerContext
 from genrec_bench.indexers.collaborative import CollaborativeConfig, CollaborativeIndexer
@@ -83,9 +83,9 @@ def test_balance_gives_the_three_blocks_equal_weight_here_too():
 
 
 def test_everything_is_held_in_32_bits():
-    graph = hidden_joint(meetings(synthetic_train(PLAN))).take(np.arange(900))
+    graph = hidden_joint(meetings(clustered_train(PLAN))).take(np.arange(900))
     assert graph.links is None  # users only, so far
-    graph = hidden_joint(meetings(synthetic_train(PLAN))).take(np.arange(1500, 2500))
+    graph = hidden_joint(meetings(clustered_train(PLAN))).take(np.arange(1500, 2500))
     for matrix in (graph.reach, graph.links):
         assert [part.dtype for part in (matrix.data, matrix.indices, matrix.indptr)] == [np.float32, np.int32, np.int32]
 
@@ -115,7 +115,7 @@ def test_popular_nodes_are_not_everybodys_neighbour():
 def test_planted_clusters_are_found(method, form):
     if method == "metis":
         pytest.importorskip("pymetis")
-    graph = FORMS[form][0](meetings(synthetic_train(PLAN)))
+    graph = FORMS[form][0](meetings(clustered_train(PLAN)))
     clusters = 16 if form == "joint" else 8  # raw blocks: users and items hardly share a cluster
     how, labels = large_clusters(graph, clusters, method, rng())
     found = labels[-PLAN.items :]
@@ -123,13 +123,13 @@ def test_planted_clusters_are_found(method, form):
 
 
 def test_the_randomised_clusters_are_nearly_those_of_converged_eigenvectors():
-    met = meetings(synthetic_train(PLAN))
+    met = meetings(clustered_train(PLAN))
     exact = spectral_clusters(item_graph(met), 8, "dense", rng())
     assert normalized_mutual_info_score(exact, large_clusters(hidden_items(met), 8, "randomised", rng())[1]) > 0.97
 
 
 def test_a_hidden_graph_too_small_for_the_randomised_method_is_split_exactly():
-    met = meetings(synthetic_train(Plan(users=100, items=40, clusters=4)))
+    met = meetings(clustered_train(Plan(users=100, items=40, clusters=4)))
     how, labels = large_clusters(hidden_items(met), 4, "randomised", rng())
     assert how == "dense" and (labels == spectral_clusters(item_graph(met), 4, "dense", rng())).all()
 
@@ -141,13 +141,13 @@ def grown(graph, **options):
 
 
 def test_clusters_are_split_again_and_the_way_is_counted():
-    tree = grown(hidden_items(meetings(synthetic_train(PLAN))))
+    tree = grown(hidden_items(meetings(clustered_train(PLAN))))
     leaves = np.unique(tree.labels, axis=0, return_counts=True)[1]
     assert leaves.max() <= 50 and tree.splits["randomised"] > 1 and tree.splits["sparse"] == 0
 
 
 def test_nodes_without_edges_get_clusters_of_their_own():
-    train = synthetic_train(PLAN)
+    train = clustered_train(PLAN)
     graph = hidden_items(meetings(TrainView(train.sequences, PLAN.items + 30)))
     tree = grown(graph)
     first, alone = tree.labels[:, 0], graph.degrees == 0
@@ -162,7 +162,7 @@ def test_metis_never_sees_fewer_nodes_than_parts(monkeypatch):
         return np.arange(graph.shape[0]) % clusters
 
     monkeypatch.setattr(large, "metis_clusters", cut)
-    tree = grown(hidden_items(meetings(synthetic_train(PLAN))), method="metis", leaf_size=1)
+    tree = grown(hidden_items(meetings(clustered_train(PLAN))), method="metis", leaf_size=1)
     assert len(seen) > 10 and all(nodes > clusters for nodes, clusters in seen) and tree.splits["single"] > 0
 
 
@@ -174,7 +174,7 @@ def test_the_version_of_pymetis_is_part_of_an_index_made_by_it():
 
 def test_metis_makes_even_clusters():
     pytest.importorskip("pymetis")
-    sizes = np.bincount(large_clusters(hidden_items(meetings(synthetic_train(PLAN))), 8, "metis", rng())[1])
+    sizes = np.bincount(large_clusters(hidden_items(meetings(clustered_train(PLAN))), 8, "metis", rng())[1])
     assert len(sizes) == 8 and sizes.max() <= 1.1 * sizes.mean()
 
 
@@ -191,7 +191,7 @@ def test_without_pymetis_the_line_names_the_extra_before_data_is_read(monkeypatc
 
 @pytest.mark.parametrize("variant", ["joint", "separate", "items", "users"])
 def test_auto_is_randomised_above_a_size_and_the_record_says_so(variant, monkeypatch):
-    train = synthetic_train(Plan(users=400, items=300, clusters=4))
+    train = clustered_train(Plan(users=400, items=300, clusters=4))
     small = SpectralIndexer(SpectralConfig(variant=variant, clusters=8)).build(train, IndexerContext())
     monkeypatch.setattr(cooccurrence, "LARGE_NODES", 200)
     index = SpectralIndexer(SpectralConfig(variant=variant, clusters=8)).build(train, IndexerContext())
@@ -204,13 +204,13 @@ def test_auto_is_randomised_above_a_size_and_the_record_says_so(variant, monkeyp
 
 def test_auto_is_randomised_where_edges_would_not_fit(monkeypatch):
     monkeypatch.setattr(cooccurrence, "MAX_ENTRIES", 500)
-    train = synthetic_train(Plan(users=100, items=80, clusters=2))
+    train = clustered_train(Plan(users=100, items=80, clusters=2))
     index = CollaborativeIndexer(CollaborativeConfig(leaf_size=20)).build(train, IndexerContext())
     assert index.info["graphs"]["items"]["method"].startswith("randomised")
 
 
 def test_equal_seeds_give_equal_codes():
-    train = synthetic_train(Plan(users=400, items=300, clusters=4))
+    train = clustered_train(Plan(users=400, items=300, clusters=4))
     indexer = SpectralIndexer(SpectralConfig(method="randomised", clusters=8))
     one, two, other = (indexer.build(train, IndexerContext(seed=seed)).fingerprint for seed in (0, 0, 1))
     assert one == two != other

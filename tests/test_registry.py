@@ -92,12 +92,12 @@ def test_a_plugin_is_listed_with_version_and_first_sentence_and_is_not_imported(
         ('@print\nclass Good(int, metaclass=type):\n    """Made."""\n    x: int = 3', "Made."),
         ("class Good:\n    text = 'no docstring'", ""),
         ("class Good:\n    text = 'no docstring'\n    print.__doc__ = 'its own'", ""),
-        ('def Good():\n    """No class."""', ""),
+        ('def Good():\n    """A function."""', "A function."),
         ("class Good:\n    '\\d: a warning to whoever imports it'", r"\d: a warning to whoever imports it"),
     ],
 )
 @pytest.mark.filterwarnings("error")
-def test_the_description_is_the_docstring_of_the_class_and_nothing_else(plugin, source, said):
+def test_the_description_is_the_docstring_and_nothing_else(plugin, source, said):
     plugin("acme", {"mine": "acme_one:Good"}, {"acme_one.py": source})
     (info,) = [info for info in registry.list_components("indexer") if info.distribution == "acme"]
     assert (info.description, info.status) == (said, "ok")

@@ -1,4 +1,4 @@
-"""`genrec data`: which data sets there are, what is in one, and synthetic ones of any size."""
+"""`genrec data`: which data sets there are, and what is in one."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from typing import Any
 
 import click
 
+from genrec_bench.cli.commands import Group
 from genrec_bench.errors import ConfigError
 
 
-@click.group(invoke_without_command=True)
+@click.group(cls=Group, invoke_without_command=True)
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
 @click.pass_context
 def data(ctx: click.Context, as_json: bool) -> None:
-    """List the data sets; `genrec data info NAME` describes one, `genrec data synth` makes one."""
+    """List the data sets; `genrec data info NAME` describes one."""
     if ctx.invoked_subcommand is not None:
         return
     from genrec_bench.cli.terminal import print_json, print_table, table
@@ -57,37 +58,6 @@ def info(name: str, settings: tuple[str, ...], data_dir: Path | None, as_json: b
     for key, value in flatten(facts):
         made.add_row(key, value)
     print_table(made, title=name)
-
-
-@data.command(short_help="Write synthetic interactions with planted clusters.")
-@click.option("--users", type=int, required=True, metavar="N", help="Users.")
-@click.option("--items", type=int, required=True, metavar="M", help="Items.")
-@click.option("--clusters", type=int, required=True, metavar="C", help="Planted clusters of users and items.")
-@click.option(
-    "--mean-length", type=float, default=10, show_default=True, metavar="L", help="Events per user, 3 or more."
-)
-@click.option(
-    "--loyalty", type=float, default=0.8, show_default=True, metavar="S", help="Share of events in the own cluster."
-)
-@click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="Equal seeds make equal data.")
-@click.option(
-    "--out", type=click.Path(path_type=Path), required=True, metavar="FILE", help="The Parquet file to write."
-)
-@click.option("--truth", type=click.Path(path_type=Path), metavar="FILE", help="Also write each item's cluster there.")
-def synth(out: Path, truth: Path | None, **sizes: Any) -> None:
-    """Write synthetic interactions, for tests of scale, in the format that `--dataset file` reads.
-
-    \b
-    genrec data synth --users 100000 --items 20000 --clusters 50 --out synth.parquet
-    genrec data info file --set dataset.path=synth.parquet --set dataset.format=parquet
-    """
-    from genrec_bench.cli.progress import RichProgress
-    from genrec_bench.data.synth import Plan, write_synthetic
-
-    plan = Plan(**sizes)
-    with RichProgress().phase("writing", plan.users, "users") as tick:
-        made = write_synthetic(plan, out, truth, tick)
-    print(f"{out}: " + ", ".join(f"{count:,} {name}" for name, count in made.items()))
 
 
 def dataset_options(settings: Mapping[str, Any]) -> dict[str, Any]:

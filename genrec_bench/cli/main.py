@@ -12,13 +12,14 @@ import re
 import signal
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Any, NoReturn
 
 import click
 
 from genrec_bench import __version__
+from genrec_bench.cli.commands import Group, installed, spoken
 from genrec_bench.errors import GenrecError
 
 COMMANDS = {  # in the order of --help; the module of each is imported when it is asked for
@@ -31,28 +32,34 @@ COMMANDS = {  # in the order of --help; the module of each is imported when it i
     "verify": "Score a run's stored lists again and compare.",
     "score": "Score ranked lists that were made elsewhere.",
     "tune": "Search options of a system on validation.",
-    "bench": "Measure the toolkit's speed against the usual ways.",
 }
+GROUPS = ("data", "plugins")  # those of them that other distributions can add commands to
 
 
-class Genrec(click.Group):
-    """A click group whose errors are one line each on stderr. `--debug` counts wherever it stands.
+class Genrec(Group):
+    """The group of all commands. Errors are one line each on stderr; `--debug` may come at any place.
 
     Commands are imported when they are called: `genrec --help` imports none.
     """
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
+    prefix = ""
 
-    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+    def built_ins(self) -> Mapping[str, str]:
+        return COMMANDS
+
+    def built_in(self, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
         command: click.Command = getattr(import_module(f"genrec_bench.cli.{name}"), name)
         return command
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+    def ignored(self) -> dict[str, str]:
+        misplaced = {
+            spoken(info.name): f"{info.distribution} {info.version}: no group {group!r} takes commands"
+            for info in installed()
+            if (group := info.name.rpartition(".")[0]) and group not in GROUPS
+        }
+        return super().ignored() | misplaced
 
     def main(self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any) -> NoReturn:
         given = list(sys.argv[1:] if args is None else args)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from genrec_bench.cli.commands import Group
 from genrec_bench.cli.plugins_check import check
 from genrec_bench.cli.plugins_new import new
 from genrec_bench.host.registry import KINDS
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from genrec_bench.host.registry import ComponentInfo
 
 
-@click.group(invoke_without_command=True)
+@click.group(cls=Group, invoke_without_command=True)
 @click.option("--kind", type=click.Choice(KINDS), help="Only these.")
 @click.option("--check", "checked", is_flag=True, help="Load each in a process of its own and report what fails.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")

@@ -1,7 +1,8 @@
-"""What a module's source says of a class, without importing it."""
+"""What a module's source says of a class or function, without importing it."""
 
 from __future__ import annotations
 
+import ast
 import re
 import warnings
 from collections.abc import Iterator
@@ -29,11 +30,17 @@ def describe(module: str, attribute: str) -> str:
         raise NotThere(f"syntax error in {path.name}{line}: {reason}") from None
     except OSError as error:
         raise NotThere(f"{path} cannot be read: {error.strerror}") from None
+
     name = attribute.split(".")[0]
     made = next((each for each in _classes(code) if each.co_name == name), None)
     if made is not None:
         return _first_line(_docstring(made))
-    if not _binds(path.read_bytes(), name):
+
+    tree = _tree(path)
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef) and node.name == name:
+            return _first_line(ast.get_docstring(node) or "")
+    if not _binds(tree, name):
         raise NotThere(f"module {module!r} has no {attribute!r}")
     return ""
 
@@ -44,6 +51,13 @@ def _code(path: Path, changed: int) -> CodeType:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of somebody else's code
         return compile(path.read_bytes(), str(path), "exec", dont_inherit=True, optimize=0)
+
+
+def _tree(path: Path) -> ast.Module:
+    """The syntax tree: slower, needed for what is not a class."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return ast.parse(path.read_bytes())
 
 
 def _classes(code: CodeType) -> Iterator[CodeType]:
@@ -69,11 +83,9 @@ def _first_line(docstring: str) -> str:
     return re.split(r"(?<=\.) (?=[A-Z])", paragraph, maxsplit=1)[0]
 
 
-def _binds(source: bytes, name: str) -> bool:
+def _binds(tree: ast.Module, name: str) -> bool:
     """Whether a module may have that name by other means than a class statement (an import, an assignment)."""
-    import ast  # here: most components are classes of their module
-
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom | ast.Import):
             if any(alias.name == "*" or (alias.asname or alias.name).split(".")[0] == name for alias in node.names):
                 return True

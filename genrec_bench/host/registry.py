@@ -31,6 +31,7 @@ from genrec_bench.host import docstrings, modules
 
 BUILT_IN = "genrec-bench"
 KINDS = ("dataset", "indexer", "backbone", "decoder", "baseline")
+COMMAND = "command"  # no component, but registered in the same way: a command of `genrec`
 KNOWN_ELSEWHERE: Mapping[tuple[str, str], str] = {  # (kind, name) -> the distribution to install for it
     **dict.fromkeys([("indexer", "rq-kmeans"), ("indexer", "rq-vae"), ("indexer", "semantic-tree")], "genrec-semantic"),
     ("backbone", "causal-lm"): "genrec-causal-lm",
@@ -39,11 +40,10 @@ KNOWN_ELSEWHERE: Mapping[tuple[str, str], str] = {  # (kind, name) -> the distri
         "bert4rec", "bpr", "caser", "core", "fdsa", "gru4rec", "hgn", "itemknn", "lightgcn", "multivae", "narm", "neumf",
         "recbole-ease", "recbole-pop", "s3rec", "sasrec", "sasrec-bpr", "sgl", "simplex", "srgnn",
     )},
+    **dict.fromkeys([(COMMAND, "bench"), (COMMAND, "data.synth")], "genrec-speed"),
 }  # fmt: skip
-FOLDERS = {"genrec-baselines": "./baselines"}  # in a clone, where it is not ./plugins/NAME
-CANNOT_MOVE_A_NUMBER = {
-    "genrec_bench": ("bench", "cli", "leaderboard", "testing")
-}  # sub-packages outside the code digest
+FOLDERS = {"genrec-baselines": "./baselines", "genrec-speed": "./benchmarks"}  # in a clone, if not ./plugins/NAME
+CANNOT_MOVE_A_NUMBER = {"genrec_bench": ("cli", "leaderboard", "testing")}  # sub-packages outside the code digest
 CHECK_SECONDS = 120
 
 
@@ -120,7 +120,7 @@ def _registered(kind: str, installed: tuple[tuple[str, int], ...]) -> list[Compo
 def _entry_points(installed: tuple[tuple[str, int], ...]) -> dict[str, list[EntryPoint]]:
     """Those of each kind, found at once: finding any reads a file of every distribution."""
     found = entry_points()
-    return {kind: list(found.select(group=f"genrec_bench.{kind}s")) for kind in KINDS}
+    return {kind: list(found.select(group=f"genrec_bench.{kind}s")) for kind in (*KINDS, COMMAND)}
 
 
 @lru_cache(maxsize=64)  # name and version are parsed from a file, and every component of a distribution asks
@@ -167,14 +167,22 @@ def _unknown(kind: str, name: str, known: list[ComponentInfo]) -> UnknownCompone
     hint = "" if elsewhere else did_you_mean(name, names)
     said = f"no {kind} named {name!r}.{hint}"
     if elsewhere:
-        folder = FOLDERS.get(elsewhere, f"./plugins/{elsewhere}")
-        said += f" It comes with {elsewhere}: in a clone of genrec_bench, pip install {folder}."
+        said += f" {where_to_get(kind, plain)}"
     elif owner and not any(_normalised(info.distribution) == _normalised(owner) for info in known):
         said += f" No installed distribution {owner!r} has {_a(kind)}: is it installed?"
     listing = f"  `genrec plugins --kind {kind}` lists all {len(known)}."
     if not hint and not elsewhere:
         said += f" There are: {', '.join(names)}."
     return UnknownComponent(said + listing, kind=kind, name=name, known=tuple(names))
+
+
+def where_to_get(kind: str, name: str) -> str:
+    """Which distribution has that name and how to install it, as a sentence; empty if no known one does."""
+    distribution = KNOWN_ELSEWHERE.get((kind, name))
+    if distribution is None:
+        return ""
+    folder = FOLDERS.get(distribution, f"./plugins/{distribution}")
+    return f"It comes with {distribution}: in a clone of genrec_bench, pip install {folder}."
 
 
 def load(kind: str, name: str) -> type[Any]:
@@ -184,21 +192,28 @@ def load(kind: str, name: str) -> type[Any]:
     written for another contract number; and what `find` raises.
     """
     info = find(kind, name)
+    component: type[Any] = import_target(info)
+    _check_class(info, component)
+    return component
+
+
+def import_target(info: ComponentInfo) -> Any:
+    """What the entry point names, imported. BrokenComponent (its own cause chained) if that fails."""
     module, _, attribute = info.target.partition(":")
     if not module or not attribute:
-        raise _broken(info, f"entry point {info.target!r} is not of the form module:Class")
+        raise broken(info, f"entry point {info.target!r} is not of the form module:Class")
+
     try:
-        found: Any = importlib.import_module(module)
-        for part in attribute.split("."):
-            found = getattr(found, part)
+        target: Any = importlib.import_module(module)
+        for name in attribute.split("."):
+            target = getattr(target, name)
     except ImportError as error:
         if (error.name or "").startswith("genrec_bench"):
-            raise _broken(info, f"{error}; plugins import from genrec_bench.api, and nothing else of it") from error
-        raise _broken(info, f"{type(error).__name__}: {error}") from error
+            raise broken(info, f"{error}; plugins import from genrec_bench.api, and nothing else of it") from error
+        raise broken(info, f"{type(error).__name__}: {error}") from error
     except (Exception, SystemExit) as error:
-        raise _broken(info, f"{type(error).__name__}: {error}") from error
-    _check_class(info, found)
-    return found  # type: ignore[no-any-return]
+        raise broken(info, f"{type(error).__name__}: {error}") from error
+    return target
 
 
 def _check_class(info: ComponentInfo, found: Any) -> None:
@@ -206,7 +221,7 @@ def _check_class(info: ComponentInfo, found: Any) -> None:
 
     wanted: type[contracts.Component] = getattr(contracts, info.kind.capitalize())
     if not (isinstance(found, type) and issubclass(found, wanted)):
-        raise _broken(info, f"{info.target} is not a subclass of genrec_bench.api.{wanted.__name__}")
+        raise broken(info, f"{info.target} is not a subclass of genrec_bench.api.{wanted.__name__}")
     if found.contract != contracts.CONTRACT:
         newer = isinstance(found.contract, int) and found.contract > contracts.CONTRACT
         remedy = "Upgrade genrec-bench" if newer else f"Upgrade {info.distribution}"
@@ -221,14 +236,15 @@ def _check_class(info: ComponentInfo, found: Any) -> None:
         )
     if inspect.isabstract(found):
         missing = ", ".join(sorted(found.__abstractmethods__))
-        raise _broken(info, f"{info.target} does not implement {missing}")
+        raise broken(info, f"{info.target} does not implement {missing}")
     if not isinstance(found.needs, (set, frozenset, property)):
-        raise _broken(info, f"{info.target}.needs is no set: {found.needs!r:.60}")
+        raise broken(info, f"{info.target}.needs is no set: {found.needs!r:.60}")
     if not (isinstance(found.Config, type) and dataclasses.is_dataclass(found.Config)):
-        raise _broken(info, f"{info.target}.Config is no dataclass")
+        raise broken(info, f"{info.target}.Config is no dataclass")
 
 
-def _broken(info: ComponentInfo, why: str) -> BrokenComponent:
+def broken(info: ComponentInfo, why: str) -> BrokenComponent:
+    """The error that says why a component or command cannot be loaded."""
     return BrokenComponent(
         f"{info.kind} {info.name!r} ({info.distribution} {info.version}) cannot be loaded: {why}. "
         f"Reinstall or upgrade {info.distribution}; --debug shows where it failed.",
@@ -248,7 +264,7 @@ def code_digest(info: ComponentInfo) -> str:
     try:
         return modules.digest_package(package, without=CANNOT_MOVE_A_NUMBER.get(package, ()))
     except modules.NotThere as error:
-        raise _broken(info, str(error)) from error
+        raise broken(info, str(error)) from error
 
 
 def engine_digest() -> str:

@@ -1,14 +1,14 @@
-"""Synthetic data: what was planted can be found again, equal plans give equal files, and bad sizes are one line."""
+"""Synthetic data: planted clusters are in it, equal plans give equal files, and bad sizes are one line."""
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
+from genrec_speed import synth
+from genrec_speed.synth import Plan, synthetic_train, write_synthetic
 
 from genrec_bench.cli.main import cli
-from genrec_bench.data import synth
 from genrec_bench.data.file import FileConfig, FileDataset
-from genrec_bench.data.synth import Plan, synthetic_train, write_synthetic
 from genrec_bench.errors import OutputError, UsageError
 from genrec_bench.host.contracts import DatasetContext
 from genrec_bench.protocol.split import split_data
@@ -29,7 +29,7 @@ def test_users_stay_in_their_cluster_as_often_as_planned(loyalty, low, high):
     assert low <= np.mean(shares) <= high
 
 
-def test_every_user_has_the_events_that_a_split_needs_and_the_mean_is_kept():
+def test_every_user_has_the_interactions_that_the_split_needs_and_the_mean_is_kept():
     lengths = synthetic_train(Plan(users=4000, items=10, clusters=2, mean_length=7)).sequences.lengths
     assert lengths.min() >= 3 and lengths.mean() == pytest.approx(7, abs=0.2)
 
@@ -39,12 +39,12 @@ def test_some_items_are_popular():
     assert counts[-10:].sum() > 0.25 * counts.sum()
 
 
-def test_the_file_is_what_the_file_data_set_reads_and_holds_the_events_made_in_memory(tmp_path, monkeypatch):
+def test_the_file_data_set_reads_the_same_interactions_as_are_made_in_memory(tmp_path, monkeypatch):
     monkeypatch.setattr(synth, "BLOCK", 20)
-    told = write_synthetic(SMALL, tmp_path / "synth.parquet")
+    counts = write_synthetic(SMALL, tmp_path / "synth.parquet")
     dataset = FileDataset(FileConfig(path=str(tmp_path / "synth.parquet"), format="parquet"))
     data, split = split_data(dataset.load(DatasetContext()))
-    assert told == {"users": split.n_users, "items": split.n_items, "interactions": len(data)}
+    assert counts == {"users": split.n_users, "items": split.n_items, "interactions": len(data)}
     number = {int(name): at for at, name in enumerate(data.user_ids)}
     expected = synthetic_train(SMALL).sequences
     for user in range(50):
@@ -58,7 +58,7 @@ def test_equal_plans_make_equal_files_and_seeds_others(tmp_path):
     assert a == b and a != c
 
 
-def test_the_planted_clusters_can_be_kept_beside(tmp_path):
+def test_the_planted_clusters_can_be_written_too(tmp_path):
     write_synthetic(SMALL, tmp_path / "events", tmp_path / "truth")
     assert pq.read_table(tmp_path / "truth")["cluster"].to_numpy().tolist() == SMALL.item_clusters.tolist()
 
@@ -67,20 +67,20 @@ def test_the_planted_clusters_can_be_kept_beside(tmp_path):
     ("sizes", "said"),
     [
         ({"users": 0}, "users must be from 1"),
-        ({"items": 3}, "4 clusters need as many items at least, not 3"),
+        ({"items": 3}, "4 clusters need at least as many items, not 3"),
         ({"clusters": 0}, "clusters must be from 1"),
-        ({"mean_length": 2}, "a split needs 3 events per user"),
+        ({"mean_length": 2}, "the split needs 3 interactions per user"),
         ({"mean_length": float("nan")}, "not nan"),
-        ({"loyalty": 1.5}, "a share from 0 to 1"),
+        ({"loyalty": 1.5}, "must be a share from 0 to 1"),
         ({"seed": -1}, "seed must be 0 or more"),
     ],
 )
-def test_a_plan_that_makes_no_data_is_refused(sizes, said):
+def test_an_impossible_plan_is_refused(sizes, said):
     with pytest.raises(UsageError, match=said):
         Plan(**{"users": 50, "items": 30, "clusters": 4, **sizes})
 
 
-def test_events_and_clusters_are_two_files(tmp_path):
+def test_interactions_and_clusters_are_two_files(tmp_path):
     with pytest.raises(OutputError, match="a file each"):
         write_synthetic(Plan(50, 30, 4), tmp_path / "a.parquet", tmp_path / "." / "a.parquet")
     (tmp_path / "here").symlink_to(tmp_path)
@@ -90,10 +90,10 @@ def test_events_and_clusters_are_two_files(tmp_path):
 
 
 def test_an_existing_file_is_never_replaced(tmp_path):
-    (tmp_path / "mine").write_text("mine")
+    (tmp_path / "file").write_text("file")
     with pytest.raises(OutputError, match="exists already"):
-        write_synthetic(SMALL, tmp_path / "synth", tmp_path / "mine")
-    assert [file.name for file in tmp_path.iterdir()] == ["mine"]
+        write_synthetic(SMALL, tmp_path / "synth", tmp_path / "file")
+    assert [file.name for file in tmp_path.iterdir()] == ["file"]
 
 
 def test_folders_are_created(tmp_path):
@@ -101,12 +101,12 @@ def test_folders_are_created(tmp_path):
     assert (tmp_path / "a" / "synth").is_file() and (tmp_path / "b" / "truth").is_file()
 
 
-@pytest.mark.parametrize(("out", "truth"), [("mine/synth", None), ("synth", "mine/truth")])
-def test_a_folder_that_cannot_be_is_named_before_anything_is_written(tmp_path, out, truth):
-    (tmp_path / "mine").write_text("a file")
-    with pytest.raises(OutputError, match=r"mine/(synth|truth) cannot be written"):
+@pytest.mark.parametrize(("out", "truth"), [("file/synth", None), ("synth", "file/truth")])
+def test_a_folder_that_cannot_be_created_is_named_before_anything_is_written(tmp_path, out, truth):
+    (tmp_path / "file").write_text("a file")
+    with pytest.raises(OutputError, match=r"file/(synth|truth) cannot be written"):
         write_synthetic(SMALL, tmp_path / out, truth and tmp_path / truth)
-    assert [file.name for file in tmp_path.iterdir()] == ["mine"]
+    assert [file.name for file in tmp_path.iterdir()] == ["file"]
 
 
 def test_an_interrupted_file_leaves_nothing_behind(tmp_path):

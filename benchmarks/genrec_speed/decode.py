@@ -1,9 +1,9 @@
-"""How fast lists are decoded: this package against Hugging Face transformers, on the same weights, inputs and codes.
+"""How fast lists are decoded, against Hugging Face transformers on the same weights, inputs and codes.
 
-Every case finds the batch size that suits each side, shows that at these sizes both give the same ranked lists (`exact`:
-that its items have the scores that their network gives them, and no item of their beam's lists is better at that place), and
-is an error otherwise; then both run, in turn.
-Random weights: what is measured is the search, not what it finds.
+Every case finds the batch size that suits each side, and shows that at these sizes both give the same ranked lists; then
+both run in turn. It is an error if the lists differ. For `exact`, items must have the scores that the peer's network gives
+them, and no position of the peer's beam may be better.
+The weights are random: what is measured is the search, not what it finds.
 """
 
 from __future__ import annotations
@@ -16,32 +16,18 @@ from typing import Any, Literal
 
 import numpy as np
 
-from genrec_bench.bench import hf, peers, synthetic
-from genrec_bench.bench.agreement import (
-    TIE,
-    Agreement,
-    ListsDiffer,
-    compare,
-    insist,
-)
-from genrec_bench.bench.profile import computing, profile, profile_kernels
-from genrec_bench.bench.results import (
-    Grid,
-    Result,
-    Row,
-    conditions,
-)
-from genrec_bench.bench.timing import ROUNDS, interleaved, synchroniser
-from genrec_bench.core.codes import Index
-from genrec_bench.core.progress import Progress
-from genrec_bench.core.rankings import Generations
-from genrec_bench.decoders.exact import ExactDecoder
+from genrec_bench.api import Decoder, ExactDecoder, Generations, Index, Progress, TrieDecoder
 from genrec_bench.decoders.filter import FilterDecoder
-from genrec_bench.decoders.trie import TrieConfig, TrieDecoder
-from genrec_bench.host.contracts import Decoder
+from genrec_bench.decoders.trie import TrieConfig
 from genrec_bench.protocol.validity import certified
 from genrec_bench.runs.decoding import shared
 from genrec_bench.runs.environment import pick_device
+from genrec_bench.testing import synthetic
+from genrec_speed import hf, peers
+from genrec_speed.agreement import TIE, Agreement, ListsDiffer, compare, require_same
+from genrec_speed.profile import computing, profile, profile_kernels
+from genrec_speed.results import Grid, Result, Row, conditions
+from genrec_speed.timing import ROUNDS, interleaved, synchroniser
 
 ITEMS = 12_000
 TOP = 10
@@ -56,7 +42,7 @@ DECODERS: dict[str, type[Decoder]] = {"trie": TrieDecoder, "exact": ExactDecoder
 
 @dataclass(frozen=True)
 class Case:
-    """One comparison: how many users of how many source tokens, searched with how many beams by whom."""
+    """One comparison: the number of users, beams and source tokens, and who searches."""
 
     users: int
     beams: int
@@ -112,7 +98,7 @@ class Lab:
 
     index: Index
     ours: Any
-    theirs: Any
+    peer: Any
     device: str
     decoders: dict[str, Decoder] = field(default_factory=lambda: {name: cls() for name, cls in DECODERS.items()})
 
@@ -132,38 +118,45 @@ class Lab:
         backbone = synthetic.network(index.n_tokens, device, **sizes)
         return cls(index, backbone, peers.as_transformers(backbone.net), device)
 
-    def we(self, case: Case, batch: int) -> Generations:
-        """Our lists, `batch` users at a time."""
+    def our_lists(self, case: Case, batch: int) -> Generations:
+        """Our lists, decoded `batch` users at a time."""
         sources = synthetic.sources(self.index, case.users, case.source)
         decoder, rows = self.decoders[case.decoder], np.arange(case.users)
         parts = [
-            decoder.generate(self.ours, sources.take(rows[at : at + batch]), self.index, beams=case.beams)
-            for at in range(0, case.users, batch)
+            decoder.generate(self.ours, sources.take(rows[start : start + batch]), self.index, beams=case.beams)
+            for start in range(0, case.users, batch)
         ]
         return Generations.concatenate(parts)
 
-    def they(self, case: Case, batch: int, scores: bool = False) -> tuple[Any, Any]:
-        """Their lists, `batch` users at a time: tokens (users, beams, width), and scores if asked for."""
-        ids, mask = peers.padded(synthetic.sources(self.index, case.users, case.source), self.device)
+    def peer_lists(self, case: Case, batch: int, scores: bool = False) -> tuple[Any, Any]:
+        """The peer's lists, decoded `batch` users at a time: tokens (users, beams, width), and scores if asked for."""
+        ids, mask = self.inputs(case)
         how = {**self.constraint[case.peer], "scores": scores}
         parts = [
             peers.generate(
-                self.theirs, (ids[at : at + batch], mask[at : at + batch]), case.beams, self.index.items.width, **how
+                self.peer,
+                (ids[start : start + batch], mask[start : start + batch]),
+                case.beams,
+                self.index.items.width,
+                **how,
             )
-            for at in range(0, case.users, batch)
+            for start in range(0, case.users, batch)
         ]
         tokens = np.concatenate([part[0] for part in parts])
         if case.peer == "free":
             self.filtered(tokens)
         return tokens, np.concatenate([part[1] for part in parts]) if scores else None
 
-    def their_scores(self, case: Case, tokens: Any) -> Any:
-        """What their network scores our codes (users, places, width)."""
-        inputs = peers.padded(synthetic.sources(self.index, case.users, case.source), self.device)
-        return peers.scores_of(self.theirs, inputs, tokens)
+    def peer_scores(self, case: Case, tokens: Any) -> Any:
+        """The scores that the peer's network gives our codes (users, positions, width)."""
+        return peers.scores_of(self.peer, self.inputs(case), tokens)
+
+    def inputs(self, case: Case) -> tuple[Any, Any]:
+        """`input_ids` and `attention_mask` of a case's users, for the peer."""
+        return hf.padded(synthetic.sources(self.index, case.users, case.source), self.device)
 
     def filtered(self, tokens: Any) -> list[list[int]]:
-        """Each user's items among the codes (users, beams, width), best first: what is no item is dropped."""
+        """Each user's items among the codes (users, beams, width), best first; codes of no item are dropped."""
         return [[self.item_of[code] for code in map(tuple, codes) if code in self.item_of] for codes in tokens.tolist()]
 
 
@@ -172,9 +165,10 @@ def run(grid: Grid, progress: Progress) -> Result:
     hf.transformers()
     device = pick_device("auto")
     cases = (GPU if device.startswith("cuda") else CPU)[grid]
-    rows, agreements = [], []
     with progress.phase("building the network", None):
         lab = Lab.build(synthetic.catalogue(ITEMS), device)
+
+    rows, agreements = [], []
     with progress.phase("decode", len(cases), "cases") as tick:
         for case in cases:
             row, agreement = measure(lab, case)
@@ -182,20 +176,22 @@ def run(grid: Grid, progress: Progress) -> Result:
             if case.decoder == "trie" and case.peer == "prefix":
                 agreements.append(agreement)
             tick(1, case.name)
+
     rows += [identical(agreements), reduced(lab, cases[0])]
     if device.startswith("cuda"):
         rows += captured(lab, cases[0], progress)
     else:
         rows += profiles(lab, cases)
-    told = {"items": ITEMS, "code tokens": lab.index.items.width, "vocabulary": lab.index.n_tokens}
+
+    sizes = {"items": ITEMS, "code tokens": lab.index.items.width, "vocabulary": lab.index.n_tokens}
     network = f"{lab.ours.size()}, random weights"
-    return Result("decode", grid, tuple(rows), conditions(device, precision="fp32", network=network, **told))
+    return Result("decode", grid, tuple(rows), conditions(device, precision="fp32", network=network, **sizes))
 
 
 def profiles(lab: Lab, cases: Sequence[Case]) -> list[Row]:
-    """Where our time goes in the cases of goals 1 and 2, at one batch; and how many operators a GPU captures."""
+    """Where our time goes in the cases of goals 1 and 2, in one batch; and how many operators a GPU captures."""
     rows = [
-        profile(case.name, partial(lab.we, case, case.users), partial(lab.they, case, 1), case.users)
+        profile(case.name, partial(lab.our_lists, case, case.users), partial(lab.peer_lists, case, 1), case.users)
         for case in cases
         if case.goal in ("1a", "1b", "2")
     ]
@@ -203,7 +199,7 @@ def profiles(lab: Lab, cases: Sequence[Case]) -> list[Row]:
 
 
 def fixed_shapes(lab: Lab, case: Case) -> Row:
-    """The number of operators in one batch of the search that a GPU captures (goal 10b), counted here, where each is run."""
+    """The number of operators in one batch of the search that a GPU captures (goal 10b), counted as they run here."""
     sources = synthetic.sources(lab.index, case.users, case.source)
     decoder = TrieDecoder(TrieConfig(capture="on"))
     search = partial(decoder.generate, lab.ours, sources, lab.index, beams=case.beams)
@@ -213,52 +209,42 @@ def fixed_shapes(lab: Lab, case: Case) -> Row:
 
 def identical(agreements: list[Agreement]) -> Row:
     """Goal 6: the share of all users whose whole lists were the same."""
-    same = np.concatenate([found.same for found in agreements])
-    equal = np.concatenate([found.equal for found in agreements])
-    details = {"lists": len(same), "without any tie %": 100 * float(equal.mean())}
-    tied = 100 * float(np.mean([found.tied for found in agreements]))
+    same = np.concatenate([agreement.same for agreement in agreements])
+    equal = np.concatenate([agreement.equal for agreement in agreements])
+    tied = 100 * float(np.mean([agreement.tied for agreement in agreements]))
+    details = {"lists": len(same), "without any tie %": 100 * float(equal.mean()), "ties %": tied}
     name = f"lists identical, all places, ties within {TIE:g} excepted"
-    return Row(name, AGAINST["prefix"], 100 * float(same.mean()), "%", goal="6", details={**details, "ties %": tied})
+    return Row(name, AGAINST["prefix"], 100 * float(same.mean()), "%", goal="6", details=details)
 
 
 def reduced(lab: Lab, case: Case) -> Row:
-    """The bf16 mode: how much of the first ten it shares with fp32, and what that buys."""
-    sources = synthetic.sources(lab.index, case.users, case.source)
+    """Decoding in bf16: how much of the first ten it shares with fp32, and how much faster it is."""
     decoders = {precision: TrieDecoder(TrieConfig(precision=precision)) for precision in ("fp32", "bf16")}
-    sides = {
-        name: lambda decoder=decoder: decoder.generate(lab.ours, sources, lab.index, beams=case.beams)
-        for name, decoder in decoders.items()
-    }
-    alike = shared(sides["bf16"](), sides["fp32"](), TOP)
-    assert alike is not None
+    sides = searches(lab, case, decoders)
+    overlap = shared(sides["bf16"](), sides["fp32"](), TOP)
+    assert overlap is not None
+
     ratio, low, high = interleaved(sides, rounds=ROUNDS, synchronise=synchroniser(lab.device)).ratio("fp32", "bf16")
     details = {"bf16 speed x": ratio, "from x": low, "to x": high, "lists": case.users, "rounds": ROUNDS}
-    return Row(
-        f"{case.name}, bf16: overlap@{TOP}",
-        "the same in fp32",
-        100 * alike,
-        "%",
-        details=details,
-    )
+    return Row(f"{case.name}, bf16: overlap@{TOP}", "the same in fp32", 100 * overlap, "%", details=details)
 
 
 def captured(lab: Lab, case: Case, progress: Progress) -> list[Row]:
-    """Goal 10b: one replay of a batch's captured search, beside the search with its copies and the one without capture.
-    ListsDiffer unless both find the same; no row where this device captures nothing."""
-    sources = synthetic.sources(lab.index, case.users, case.source)
+    """Goal 10b: one replay of a captured batch, beside the whole search with and without capture.
+
+    ListsDiffer unless both searches find the same. No row if this device cannot capture.
+    """
     on, off = TrieDecoder(TrieConfig(capture="on")), TrieDecoder(TrieConfig(capture="off"))
-    sides = {
-        name: lambda decoder=decoder: decoder.generate(lab.ours, sources, lab.index, beams=case.beams)
-        for name, decoder in (("captured", on), ("without", off))
-    }
-    found, plain = (side() for side in sides.values())
+    sides = searches(lab, case, {"captured": on, "without": off})
+    lists, plain = (side() for side in sides.values())
     if on.programs.broken:
         progress.note(on.programs.broken)
         return []
-    insist(case.name, compare(found.tokens, found.scores, plain.tokens, plain.scores))
+    require_same(case.name, compare(lists.tokens, lists.scores, plain.tokens, plain.scores))
+
     (program,) = on.programs.kept.values()
     times = interleaved({"replay": program.replay, **sides}, synchronise=synchroniser(lab.device))
-    milliseconds = [1e3 * each for each in times.seconds["replay"]]
+    milliseconds = [1e3 * seconds for seconds in times.seconds["replay"]]
     details = {
         "with copies ms": 1e3 * times.median("captured"),
         "without capture ms": 1e3 * times.median("without"),
@@ -269,24 +255,38 @@ def captured(lab: Lab, case: Case, progress: Progress) -> list[Row]:
     return [row, *profile_kernels(f"{case.name}, one captured batch", program.replay)]
 
 
+def searches(lab: Lab, case: Case, decoders: dict[str, TrieDecoder]) -> dict[str, Callable[[], Generations]]:
+    """One search of a case by each decoder."""
+    sources = synthetic.sources(lab.index, case.users, case.source)
+    return {
+        name: partial(decoder.generate, lab.ours, sources, lab.index, beams=case.beams)
+        for name, decoder in decoders.items()
+    }
+
+
 def measure(lab: Lab, case: Case) -> tuple[Row, Agreement]:
-    """One case: the batch sizes chosen, the lists of just these compared, the rounds timed. ListsDiffer if the lists do."""
+    """One case: batch sizes are chosen, their lists compared, their rounds timed. ListsDiffer if the lists differ."""
     sizes = sorted({size for size in (1, 2, 4, 8, 16) if size < case.users} | {case.users}, reverse=True)
-    ours, theirs = quickest(lambda size: lab.we(case, size), sizes), quickest(lambda size: lab.they(case, size), sizes)
-    found = lab.we(case, ours)
-    agreement = agree(case, found, *lab.they(case, theirs, scores=True), told=partial(lab.their_scores, case))
-    sides = {"theirs": lambda: lab.they(case, theirs), "ours": lambda: lab.we(case, ours)}
+    our_batch = quickest(lambda size: lab.our_lists(case, size), sizes)
+    peer_batch = quickest(lambda size: lab.peer_lists(case, size), sizes)
+
+    lists = lab.our_lists(case, our_batch)
+    tokens, scores = lab.peer_lists(case, peer_batch, scores=True)
+    agreement = agree(case, lists, tokens, scores, partial(lab.peer_scores, case))
+
+    sides = {"peer": lambda: lab.peer_lists(case, peer_batch), "ours": lambda: lab.our_lists(case, our_batch)}
     times = interleaved(sides, rounds=case.rounds, warmups=0, synchronise=synchroniser(lab.device))
-    ratio, low, high = times.ratio("theirs", "ours")
+    ratio, low, high = times.ratio("peer", "ours")
     details = {
         "ours ms/user": 1e3 * times.median("ours") / case.users,
-        "theirs ms/user": 1e3 * times.median("theirs") / case.users,
-        "batch": f"{ours} / {theirs}",
+        "theirs ms/user": 1e3 * times.median("peer") / case.users,
+        "batch": f"{our_batch} / {peer_batch}",
         "rounds": case.rounds,
         "same lists %": agreement.share,
         "ties %": 100 * agreement.tied,
-        f"certified@{TOP} %": 100 * float(certified(found, found.items >= 0, TOP).mean()),
+        f"certified@{TOP} %": 100 * float(certified(lists, lists.items >= 0, TOP).mean()),
     }
+
     counts = lab.decoders[case.decoder].counts()
     if counts.get("captured_batches"):
         details["captured"] = "yes"
@@ -296,7 +296,7 @@ def measure(lab: Lab, case: Case) -> tuple[Row, Agreement]:
 
 
 def quickest(side: Callable[[int], Any], sizes: list[int]) -> int:
-    """The batch size that `side` is fastest with, after an untimed run; the best two are tried again."""
+    """The batch size at which `side` is fastest, after an untimed run; the best two are tried again."""
     side(sizes[0])
     if len(sizes) == 1:
         return sizes[0]
@@ -311,16 +311,20 @@ def quickest(side: Callable[[int], Any], sizes: list[int]) -> int:
     return min(best, key=lambda size: min(first[size], seconds(size)))
 
 
-def agree(case: Case, found: Generations, tokens: Any, scores: Any, told: Callable[[Any], Any]) -> Agreement:
-    """The agreement of both sides. A beam's lists have to be the same; `exact` has to be at least as good at every one of
-    the first places, which is what a beam that lost nothing would be, by scores that `told`, their network, gives its codes."""
+def agree(case: Case, lists: Generations, tokens: Any, scores: Any, peer_scores: Callable[[Any], Any]) -> Agreement:
+    """The agreement of our lists with the peer's tokens and scores. ListsDiffer if they do not agree.
+
+    A beam's lists must be the same. `exact` must be at least as good at each of the first ten positions, as a beam that
+    lost nothing would be; `peer_scores` gives the scores of our codes by the peer's network.
+    """
     if case.decoder != "exact":
-        return insist(case.name, compare(found.tokens, found.scores, tokens, scores))
-    codes, ours, theirs = found.tokens[:, :TOP], found.scores[:, :TOP], scores[:, :TOP]
-    if not (np.abs(ours - told(codes)) <= TIE).all():
-        raise ListsDiffer(f"{case.name}: the exact ranking gives items other scores than their network", case=case.name)
-    if any(len(np.unique(each, axis=0)) < len(each) for each in codes):
+        return require_same(case.name, compare(lists.tokens, lists.scores, tokens, scores))
+
+    codes, our_top, peer_top = lists.tokens[:, :TOP], lists.scores[:, :TOP], scores[:, :TOP]
+    if not (np.abs(our_top - peer_scores(codes)) <= TIE).all():
+        raise ListsDiffer(f"{case.name}: the exact ranking gives items other scores than the network", case=case.name)
+    if any(len(np.unique(user_codes, axis=0)) < len(user_codes) for user_codes in codes):
         raise ListsDiffer(f"{case.name}: the exact ranking lists an item twice", case=case.name)
-    if not (ours >= theirs - TIE).all():
+    if not (our_top >= peer_top - TIE).all():
         raise ListsDiffer(f"{case.name}: a beam found better items than the exact ranking", case=case.name)
-    return compare(codes, ours, tokens[:, :TOP], theirs)
+    return compare(codes, our_top, tokens[:, :TOP], peer_top)

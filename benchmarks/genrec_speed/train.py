@@ -1,9 +1,9 @@
 """How fast our training loop is against the usual one (`usual`), on the same examples and from the same weights.
 
 First both take some steps on the same batches: unless their losses agree, no time is printed. Then each passes over all
-examples in its own way, ours in batches of similar length, a user's targets as one tree; the usual one in random batches,
-one sequence per target, as many a step as make it quicker. Data is made in memory: users stay in a cluster of items,
-with the lengths of real data sets.
+examples in its own way. Ours takes batches of similar length, and a user's targets as one tree. The usual loop takes
+random batches and one sequence per target, at the batch size that makes it quicker. Data is drawn in memory: users keep
+to one cluster of items, and lengths are those of real data sets.
 """
 
 from __future__ import annotations
@@ -15,30 +15,25 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from genrec_bench.api import (
+    BackboneContext,
+    Examples,
+    GenrecError,
+    Int64,
+    Progress,
+    Sources,
+    TrainingConfig,
+    build_trees,
+)
 from genrec_bench.backbones.batches import TreeLoss, batch_loss, compiled
 from genrec_bench.backbones.t5 import T5, T5Shape
-from genrec_bench.backbones.target_trees import build_trees
-from genrec_bench.backbones.trainer import Loop, TrainingConfig, epoch_batches, resolve_precision
-from genrec_bench.bench.profile import computing, profile
-from genrec_bench.bench.results import (
-    Grid,
-    Result,
-    Row,
-    conditions,
-)
-from genrec_bench.bench.timing import (
-    ROUNDS,
-    WARMUPS,
-    interleaved,
-    synchroniser,
-)
-from genrec_bench.bench.usual import UsualLoop
-from genrec_bench.core.arrays import Int64, spread
-from genrec_bench.core.progress import Progress
-from genrec_bench.core.sequences import Examples, Sources
-from genrec_bench.errors import GenrecError
-from genrec_bench.host.contracts import BackboneContext
+from genrec_bench.backbones.trainer import Loop, epoch_batches, resolve_precision
+from genrec_bench.core.arrays import spread
 from genrec_bench.runs.environment import pick_device
+from genrec_speed.profile import computing, profile
+from genrec_speed.results import Grid, Result, Row, conditions
+from genrec_speed.timing import ROUNDS, WARMUPS, interleaved, synchroniser
+from genrec_speed.usual import UsualLoop
 
 AGAINST = "HF T5, eager, random batches, fp32"
 TOLERANCE = {"fp32": 1e-3, "bf16": 3e-2}  # relative, of the mean loss of a token, at every step
@@ -50,12 +45,12 @@ CLUSTERS, GROUPS, MEMBERS = 32, 8, 32  # an item's code is one token of each
 
 
 class CurvesDiffer(GenrecError):
-    """Two loops lost differently on the same examples, so their times may not be compared (`ours`, `theirs`)."""
+    """Two loops had different losses on the same examples, so their times may not be compared (`ours`, `peer`)."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """What is trained on: a name, examples, and the goal that fp32 is measured for."""
+    """Training examples with a name, and the goal that fp32 is measured for."""
 
     name: str
     examples: Examples
@@ -63,11 +58,12 @@ class Case:
 
 
 def run(grid: Grid, progress: Progress) -> Result:
-    """fp32 everywhere, bf16 where the device has it, compiled on a GPU; `full` has the paper's sizes and more examples."""
+    """fp32 always, bf16 if the device has it, compiled on a GPU; `full` has the paper's sizes and more examples."""
     device = pick_device("auto")
     sizes, count = (SMALL, 256) if grid == "small" else (FULL, 1024)
-    rows = []
     cases = planted_cases(count)
+
+    rows = []
     with progress.phase("train", len(cases), "cases") as tick:
         for case in cases:
             rows += measure(case, sizes, device)
@@ -84,21 +80,24 @@ def config(batch_size: int = 32) -> TrainingConfig:
 
 
 class OurLoop:
-    """Our training of a copy of `net`. `loss`: the compiled one, if it is to be."""
+    """Our training of a copy of `net`, with a compiled `loss` if one is given.
+
+    `positions` counts the source tokens fed so far, `padding` those of them that were padding.
+    """
 
     def __init__(self, net: T5, examples: Examples, steps: int, precision: str, loss: TreeLoss | None = None) -> None:
         self.device = next(net.parameters()).device.type
         self.net = T5(net.shape).to(self.device).train()
         self.net.load_state_dict(net.state_dict())
-        self.examples, self.precision, self.config = examples, precision, config()
+
+        self.examples, self.precision, self.config, self.loss = examples, precision, config(), loss
         self.trees = build_trees(examples.targets, examples.target_offsets)
         self.lengths = examples.sources.lengths + self.trees.sizes
         self.loop = Loop(self.net, self.config, BackboneContext(device=self.device), steps)
-        self.loss = loss
         self.epoch = self.positions = self.padding = 0
 
     def batches(self) -> list[Int64]:
-        """The next epoch's."""
+        """The batches of the next epoch."""
         self.epoch += 1
         return list(epoch_batches(self.lengths, self.config, 0, self.epoch))
 
@@ -108,40 +107,46 @@ class OurLoop:
             self.step(rows)
 
     def step(self, rows: Int64) -> torch.Tensor:
-        """Learn from some sources with all their targets; the mean loss of a target token, for which nothing has waited."""
+        """Learn from some sources with all their targets; the mean loss of a target token, not yet waited for."""
         with torch.autocast(self.device, torch.bfloat16, enabled=self.precision == "bf16"):
             loss, tokens = batch_loss(self.net, self.examples.sources, self.trees, rows, self.device, self.loss)
         self.loop.step(loss / tokens)
+
         lengths = self.examples.sources.lengths[rows]
-        self.positions += len(rows) * int(lengths.max())
-        self.padding += len(rows) * int(lengths.max()) - int(lengths.sum())
+        positions = len(rows) * int(lengths.max())
+        self.positions += positions
+        self.padding += positions - int(lengths.sum())
         return loss.detach() / tokens
 
 
 def measure(case: Case, sizes: dict[str, int], device: str = "cpu", rounds: int = ROUNDS) -> list[Row]:
-    """The rows of one case, after both loops were shown to lose alike. CurvesDiffer otherwise."""
+    """The rows of one case. CurvesDiffer unless both loops have the same losses."""
     torch.manual_seed(0)
     net = network(case, sizes, device)
-    has = resolve_precision("auto", device, net.shape.d_model) == "bf16"
-    precisions = ("fp32", "bf16") if has else ("fp32",)
+    has_bf16 = resolve_precision("auto", device, net.shape.d_model) == "bf16"
+    precisions = ("fp32", "bf16") if has_bf16 else ("fp32",)
     for precision in precisions:
-        insist(case, curves(net, case.examples, precision), precision)
-    steps = (rounds + WARMUPS + 4) * len(case.examples.targets)  # a bound: the rate has not fallen to 0 before the end
+        require_equal(case, curves(net, case.examples, precision), precision)
+
+    # More steps than are taken, so that the learning rate does not fall to 0 before the end.
+    steps = (rounds + WARMUPS + 4) * len(case.examples.targets)
     usual = UsualLoop(net, case.examples, config(), steps)
     ours = {precision: OurLoop(net, case.examples, steps, precision) for precision in precisions}
+
     rng, pairs = np.random.default_rng(0), np.arange(len(case.examples.targets))
     batch = quickest_batch(case, lambda size: usual.pass_over(pairs, size, rng))
     sides: dict[str, Callable[[], None]] = {"usual": lambda: usual.pass_over(pairs, batch, rng)}
     sides |= {precision: loop.pass_over for precision, loop in ours.items()}
-    told = interleaved(sides, rounds=rounds, synchronise=synchroniser(device))
+    times = interleaved(sides, rounds=rounds, synchronise=synchroniser(device))
+
     rows = []
     for precision, loop in ours.items():
-        ratio, low, high = told.ratio("usual", precision)
-        wanted = case.goal if device == "cpu" else None
-        goal = wanted if precision == "fp32" else wanted and "7b"
+        ratio, low, high = times.ratio("usual", precision)
+        fp32_goal = case.goal if device == "cpu" else None
+        goal = fp32_goal if precision == "fp32" else fp32_goal and "7b"
         details = {
-            "targets/s": len(pairs) / told.median(precision),
-            "targets/s, usual": len(pairs) / told.median("usual"),
+            "targets/s": len(pairs) / times.median(precision),
+            "targets/s, usual": len(pairs) / times.median("usual"),
             "targets a step": config().batch_size * len(pairs) // len(case.examples),
             "targets a step, usual": batch,
             "% padding": 100 * loop.padding / loop.positions,
@@ -154,7 +159,7 @@ def measure(case: Case, sizes: dict[str, int], device: str = "cpu", rounds: int 
 
 
 def quickest_batch(case: Case, pass_over: Callable[[int], None]) -> int:
-    """With how many targets a step the usual loop is quicker: our number of sources, or as many targets as these have."""
+    """The number of targets a step at which the usual loop is quicker: as many as our sources, or as their targets."""
     size = config().batch_size
     seconds = {}
     for batch in sorted({size, size * len(case.examples.targets) // len(case.examples)}):
@@ -168,31 +173,35 @@ def quickest_batch(case: Case, pass_over: Callable[[int], None]) -> int:
 def compare_compiled(
     case: Case, sizes: dict[str, int], device: str, progress: Progress, rounds: int = ROUNDS
 ) -> list[Row]:
-    """Goal 10c: our loop with `torch.compile` against the same without, in the precision that training takes by itself,
-    after both were shown to lose alike. No row where nothing can be compiled."""
+    """Goal 10c: our loop with `torch.compile` against the same without, in the precision that `auto` chooses.
+
+    CurvesDiffer unless both have the same losses. No row if nothing can be compiled.
+    """
     net = network(case, sizes, device)
-    precision, failed = resolve_precision("auto", device, net.shape.d_model), list[str]()
+    precision, failures = resolve_precision("auto", device, net.shape.d_model), list[str]()
     steps = (rounds + WARMUPS + 1) * len(case.examples.targets)
-    sides = {
+    loops = {
         name: OurLoop(net, case.examples, steps, precision, loss)
-        for name, loss in (("with", compiled(failed.append)), ("without", None))
+        for name, loss in (("with", compiled(failures.append)), ("without", None))
     }
-    batches = sides["with"].batches()[:CHECKED]
-    fast, plain = ([float(loop.step(rows)) for rows in batches] for loop in sides.values())
-    insist(case, (fast, plain), precision)
-    passes = {name: loop.pass_over for name, loop in sides.items()}
-    told = interleaved(passes, rounds=rounds, synchronise=synchroniser(device))
-    if failed:
-        progress.note(failed[0])
+    batches = loops["with"].batches()[:CHECKED]
+    fast, plain = ([float(loop.step(rows)) for rows in batches] for loop in loops.values())
+    require_equal(case, (fast, plain), precision)
+
+    passes = {name: loop.pass_over for name, loop in loops.items()}
+    times = interleaved(passes, rounds=rounds, synchronise=synchroniser(device))
+    if failures:
+        progress.note(failures[0])
         return []
-    ratio, low, high = told.ratio("without", "with")
+
+    ratio, low, high = times.ratio("without", "with")
     targets = len(case.examples.targets)
-    details = {"targets/s": targets / told.median("with"), "targets/s, without": targets / told.median("without")}
+    details = {"targets/s": targets / times.median("with"), "targets/s, without": targets / times.median("without")}
     return [Row(f"{case.name}, {precision}, compiled", "ours without compile", ratio, "x", low, high, "10c", details)]
 
 
 def operators_of_a_step(case: Case, sizes: dict[str, int], device: str) -> Row:
-    """How many operators one of our steps is in fp32, forwards, backwards and the optimiser; the batch's size changes none."""
+    """The number of operators of one of our steps in fp32: forward, backward and optimiser, at any batch size."""
     loop = OurLoop(network(case, sizes, device), case.examples, CHECKED, "fp32")
     first, second, *_ = loop.batches()
     loop.step(first)  # what is built once is not counted
@@ -207,30 +216,30 @@ def network(case: Case, sizes: dict[str, int], device: str) -> T5:
 def curves(net: T5, examples: Examples, precision: str) -> tuple[list[float], list[float]]:
     """The losses of both loops over the same examples, step by step."""
     ours, usual = OurLoop(net, examples, 4 * CHECKED, precision), UsualLoop(net, examples, config(), 4 * CHECKED)
-    batches = ours.batches()
-    batches = [batches[number % len(batches)] for number in range(CHECKED)]
+    epoch = ours.batches()
+    batches = [epoch[step % len(epoch)] for step in range(CHECKED)]
     offsets = examples.target_offsets
     pairs = [np.concatenate([np.arange(offsets[row], offsets[row + 1]) for row in rows]) for rows in batches]
-    return [float(ours.step(rows)) for rows in batches], [float(usual.step(each)) for each in pairs]
+    return [float(ours.step(rows)) for rows in batches], [float(usual.step(numbers)) for numbers in pairs]
 
 
-def insist(case: Case, told: tuple[list[float], list[float]], precision: str) -> None:
+def require_equal(case: Case, losses: tuple[list[float], list[float]], precision: str) -> None:
     """CurvesDiffer unless both curves are equal within the precision's tolerance."""
-    ours, theirs = told
-    if not np.allclose(ours, theirs, rtol=TOLERANCE[precision], atol=0):
+    ours, peer = losses
+    if not np.allclose(ours, peer, rtol=TOLERANCE[precision], atol=0):
         raise CurvesDiffer(
-            f"{case.name}, {precision}: on the same examples the losses are {ours} and {theirs}; no time is printed for "
+            f"{case.name}, {precision}: on the same examples the losses are {ours} and {peer}; no time is printed for "
             "loops that learn differently",
             ours=ours,
-            theirs=theirs,
+            peer=peer,
         )
 
 
 def planted_cases(count: int) -> list[Case]:
-    """`sequential` with short and with long histories, and `direct`: as many targets as fit the time."""
+    """`sequential` with short and with long histories, and `direct`, with as many targets as the time allows."""
     rng = np.random.default_rng(0)
-    short = 2 + rng.geometric(0.2, count)  # Amazon Beauty without the held-out events: 3 and more, 7 on average
-    long = 17 + rng.geometric(0.01, count)  # ML-100K: 18 and more, about a hundred on average
+    short = 2 + rng.geometric(0.2, count)  # as Amazon Beauty without held-out items: 3 and more, 7 on average
+    long = 17 + rng.geometric(0.01, count)  # as ML-100K: 18 and more, about a hundred on average
     return [
         Case("sequential, histories of Beauty's lengths", sequential(short, count, rng), "7a"),
         Case("sequential, histories of ML-100K's lengths", sequential(long, count // 2, rng)),
@@ -239,7 +248,7 @@ def planted_cases(count: int) -> list[Case]:
 
 
 def planted(lengths: Int64, rng: np.random.Generator) -> tuple[Int64, Int64]:
-    """Codes (events, 3) of users who stay in one cluster, and where each user's events begin."""
+    """Codes (interactions, 3) of users who keep to one cluster, and the offsets of the users' interactions."""
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     cluster = np.repeat(rng.integers(CLUSTERS, size=len(lengths)), lengths)
     group = CLUSTERS + rng.integers(GROUPS, size=offsets[-1])
@@ -248,22 +257,23 @@ def planted(lengths: Int64, rng: np.random.Generator) -> tuple[Int64, Int64]:
 
 
 def sequential(lengths: Int64, count: int, rng: np.random.Generator) -> Examples:
-    """`count` of the users' events as targets, each after at most `SHOWN` events before it."""
+    """`count` of the users' interactions as targets, each after at most `SHOWN` interactions before it."""
     codes, offsets = planted(lengths, rng)
     first = np.repeat(offsets[:-1], lengths)
-    events = rng.permutation(np.flatnonzero(np.arange(len(codes)) > first))[:count]
-    begin = np.maximum(first[events], events - SHOWN)
-    shown = np.concatenate([[0], np.cumsum(events - begin)])
-    sources = sources_of(codes[spread(begin, shown)], shown)
-    targets = codes[events].astype(np.int32)
-    return Examples(sources, targets, np.arange(len(events) + 1), CLUSTERS + GROUPS + MEMBERS)
+    chosen = rng.permutation(np.flatnonzero(np.arange(len(codes)) > first))[:count]
+
+    begin = np.maximum(first[chosen], chosen - SHOWN)
+    history_offsets = np.concatenate([[0], np.cumsum(chosen - begin)])
+    sources = sources_of(codes[spread(begin, history_offsets)], history_offsets)
+    targets = codes[chosen].astype(np.int32)
+    return Examples(sources, targets, np.arange(len(chosen) + 1), CLUSTERS + GROUPS + MEMBERS)
 
 
 def direct(users: int, rng: np.random.Generator) -> Examples:
-    """`users` users with `SHOWN` targets each, shown by a code of their own: three tokens."""
+    """`users` users with `SHOWN` targets each; a user's source is a code of three tokens."""
     codes, offsets = planted(np.full(users, SHOWN), rng)
-    own = np.stack([codes[offsets[:-1], 0], *(CLUSTERS + rng.integers(GROUPS, size=(2, users)))], axis=1)
-    sources = sources_of(own, np.arange(users + 1))
+    user_codes = np.stack([codes[offsets[:-1], 0], *(CLUSTERS + rng.integers(GROUPS, size=(2, users)))], axis=1)
+    sources = sources_of(user_codes, np.arange(users + 1))
     return Examples(sources, codes.astype(np.int32), offsets, CLUSTERS + GROUPS + MEMBERS)
 
 

@@ -1,10 +1,9 @@
-"""The profile of a benchmark: the arithmetic is counted, the shares are parts of one whole, nothing is printed beside it."""
+"""The profile of a benchmark: arithmetic is counted, shares add up, and nothing else is printed."""
 
 import pytest
 import torch
-
-from genrec_bench.bench import profile as profiling
-from genrec_bench.bench.profile import (
+from genrec_speed import profile as profiling
+from genrec_speed.profile import (
     computing,
     gflop,
     operators,
@@ -48,13 +47,13 @@ def test_shares_are_those_of_the_operators_and_make_one_whole(capfd):
 
 
 def test_kernels_are_sorted_by_their_names(monkeypatch):
-    told = {
+    launched = {
         "sm80_xmma_gemm_f32f32_f32f32_f32_tn": (60.0, 2),
         "void cublasLt::splitKreduce_kernel<32>": (10.0, 1),
         "fmha_cutlassF_f32_aligned_64x64_rf_sm80": (20.0, 4),
         "void at::native::vectorized_elementwise_kernel": (10.0, 5),
     }
-    monkeypatch.setattr(profiling, "kernels", lambda side: told)
+    monkeypatch.setattr(profiling, "kernels", lambda side: launched)
     (row,) = profile_kernels("case", lambda: None)
     assert row.value == 70
     assert row.details == {"attention %": 20, "all else %": 10, "kernels": 12, "ms in kernels": 0.1}

@@ -1,6 +1,6 @@
-"""Fair timing: warm-up, then the sides in turn, round by round, and ratios within each round.
+"""Fair timing: a warm-up, then the sides in turn, round by round, and the ratio of each round.
 
-Timings of a shared machine wander by tens of per cent within minutes; two sides timed within one round wander together.
+The speed of a shared machine changes by tens of per cent within minutes. It changes for both sides of a round alike.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ WARMUPS = 2
 
 @dataclass(frozen=True)
 class Timings:
-    """Seconds of each side, by round."""
+    """The seconds of each side, by round."""
 
     seconds: Mapping[str, tuple[float, ...]]
 
@@ -26,9 +26,9 @@ class Timings:
         return statistics.median(self.seconds[side])
 
     def ratio(self, slow: str, fast: str) -> tuple[float, float, float]:
-        """How many times faster `fast` is than `slow`: median, least and most of the ratios per round."""
-        told = [a / b for a, b in zip(self.seconds[slow], self.seconds[fast], strict=True)]
-        return statistics.median(told), min(told), max(told)
+        """How many times faster `fast` is than `slow`: the median, least and greatest ratio of a round."""
+        ratios = [a / b for a, b in zip(self.seconds[slow], self.seconds[fast], strict=True)]
+        return statistics.median(ratios), min(ratios), max(ratios)
 
 
 def interleaved(
@@ -39,13 +39,14 @@ def interleaved(
     synchronise: Callable[[], None] = lambda: None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Timings:
-    """Run every side `warmups` times untimed, then `rounds` rounds of each side once, in turn (A-B-A-B).
+    """Run every side `warmups` times untimed, then `rounds` rounds of each side in turn (A-B-A-B).
 
-    `synchronise` waits for the device, before a side starts and before its clock stops.
+    `synchronise` waits for the device: before a side starts and before its clock stops.
     """
     for _ in range(warmups):
         for side in sides.values():
             side()
+
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(rounds):
         for name, side in sides.items():
@@ -54,13 +55,14 @@ def interleaved(
             side()
             synchronise()
             seconds[name].append(clock() - began)
-    return Timings({name: tuple(each) for name, each in seconds.items()})
+    return Timings({name: tuple(values) for name, values in seconds.items()})
 
 
 def synchroniser(device: str) -> Callable[[], None]:
-    """Waits for a GPU, where `device` is one."""
+    """A function that waits for the GPU if `device` is one, and does nothing otherwise."""
     if not device.startswith("cuda"):
         return lambda: None
+
     import torch
 
     return torch.cuda.synchronize

@@ -5,11 +5,11 @@ import builtins
 import numpy as np
 import pytest
 import torch
+from genrec_speed import train
 
 from genrec_bench.backbones.batches import tree_loss
 from genrec_bench.backbones.t5 import T5, T5Shape
 from genrec_bench.backbones.target_trees import build_trees
-from genrec_bench.bench import train
 from genrec_bench.core.progress import Quiet
 from genrec_bench.errors import NeedsMissing
 
@@ -25,23 +25,23 @@ def network(case):
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_the_loss_curve_equals_the_usual_loops(case):
     pytest.importorskip("transformers")
-    ours, theirs = train.curves(network(case), case.examples, "fp32")
+    ours, usual = train.curves(network(case), case.examples, "fp32")
     assert len(ours) == train.CHECKED and ours[-1] < ours[0]
-    np.testing.assert_allclose(ours, theirs, rtol=1e-4)
+    np.testing.assert_allclose(ours, usual, rtol=1e-4)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_in_bf16_the_loss_curve_is_within_the_tolerance_of_the_usual_loops_in_fp32(case):
     pytest.importorskip("transformers")
-    ours, theirs = train.curves(network(case), case.examples, "bf16")
+    ours, usual = train.curves(network(case), case.examples, "bf16")
     assert ours != train.curves(network(case), case.examples, "fp32")[0]  # it did run in bf16
-    train.insist(case, (ours, theirs), "bf16")
+    train.require_equal(case, (ours, usual), "bf16")
 
 
 def test_a_step_is_as_many_operators_whatever_the_size_of_its_batch():
     few, many = (train.planted_cases(count)[0] for count in (40, 64))  # batches of 8 and of 32 after the first
-    told = {train.operators_of_a_step(case, TINY, "cpu").value for case in (few, many)}
-    assert len(told) == 1 and 450 < told.pop() <= 510  # 501 with torch 2.13: more is a step that got longer
+    counts = {train.operators_of_a_step(case, TINY, "cpu").value for case in (few, many)}
+    assert len(counts) == 1 and 450 < counts.pop() <= 510  # 501 with torch 2.13: more is a longer step
 
 
 def test_loops_that_learn_differently_get_no_time(monkeypatch):
@@ -55,11 +55,11 @@ def test_loops_that_learn_differently_get_no_time(monkeypatch):
 def test_both_loops_pass_over_every_target_and_the_rows_say_how_fast(monkeypatch):
     pytest.importorskip("transformers")
     monkeypatch.setattr(train, "resolve_precision", lambda *_: "fp32")
-    row, where = train.measure(CASES[0], TINY, rounds=1)
+    row, profile = train.measure(CASES[0], TINY, rounds=1)
     assert row.case == "sequential, histories of Beauty's lengths, fp32" and row.goal == "7a"
     assert {"targets/s", "targets/s, usual", "% padding, usual"} < set(row.details)
     assert row.details["targets a step"] == row.details["targets a step, usual"] == 32
-    assert 0 < where.details["GFLOP/target"] < where.details["GFLOP/target, theirs"]  # less padding
+    assert 0 < profile.details["GFLOP/target"] < profile.details["GFLOP/target, theirs"]  # less padding
 
 
 def test_trees_of_targets_need_a_fraction_of_the_decoder_positions_of_sequences():
@@ -80,7 +80,7 @@ def test_without_transformers_the_extra_to_install_is_named(monkeypatch):
         return real(name, *rest, **more)
 
     monkeypatch.setattr(builtins, "__import__", missing)
-    with pytest.raises(NeedsMissing, match=r"pip install 'genrec-bench\[pretrained\]'"):
+    with pytest.raises(NeedsMissing, match=r"pip install './benchmarks\[peers\]'"):
         train.curves(network(CASES[0]), CASES[0].examples, "fp32")
 
 
@@ -106,7 +106,7 @@ def test_a_compiled_loop_that_learns_differently_gets_no_time(monkeypatch):
         train.compare_compiled(CASES[0], TINY, "cpu", Quiet(), rounds=1)
 
 
-def test_where_nothing_compiles_there_is_a_note_and_no_row(monkeypatch):
+def test_a_device_that_cannot_compile_gives_a_note_and_no_row(monkeypatch):
     def refuses(*_, **__):
         raise RuntimeError("no compiler here")
 

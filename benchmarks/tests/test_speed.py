@@ -1,16 +1,18 @@
-"""Benchmarks: fair rounds, goals that can fail, results that survive JSON, and a report that says what it does not know."""
+"""Benchmarks: rounds are fair, goals can fail, results survive JSON, and a report shows what was not measured."""
 
 import json
+import subprocess
+import sys
 from itertools import count
 from pathlib import Path
 from subprocess import CalledProcessError
 
 import pytest
 from click.testing import CliRunner
-
-from genrec_bench.bench import startup
-from genrec_bench.bench.goals import GOALS
-from genrec_bench.bench.report import (
+from genrec_speed import startup
+from genrec_speed.cli import NAMES, show
+from genrec_speed.goals import GOALS
+from genrec_speed.report import (
     BEGIN,
     END,
     goals_table,
@@ -18,15 +20,16 @@ from genrec_bench.bench.report import (
     read_results,
     report,
 )
-from genrec_bench.bench.results import Result, Row, conditions
-from genrec_bench.bench.timing import interleaved
+from genrec_speed.results import Result, Row, conditions
+from genrec_speed.timing import interleaved
+
 from genrec_bench.cli import terminal
-from genrec_bench.cli.bench import NAMES, _show
 from genrec_bench.cli.main import cli
 from genrec_bench.core.progress import Quiet
 from genrec_bench.errors import UsageError
 
-RESULTS = Path(__file__).resolve().parents[1] / "benchmarks" / "results"
+RESULTS = Path(__file__).resolve().parents[1] / "results"
+DOCUMENT = RESULTS.parents[1] / "docs" / "performance.md"
 
 
 def test_sides_take_turns_after_their_warm_up_and_ratios_are_per_round():
@@ -34,9 +37,10 @@ def test_sides_take_turns_after_their_warm_up_and_ratios_are_per_round():
     ticks = count()
     times = iter([0, 4, 4, 5, 5, 11, 11, 14])  # 4 against 1, then 6 against 3
     sides = {"slow": lambda: ran.append("slow"), "fast": lambda: ran.append("fast")}
-    told = interleaved(sides, rounds=2, warmups=1, synchronise=lambda: next(ticks), clock=lambda: next(times))
+    timings = interleaved(sides, rounds=2, warmups=1, synchronise=lambda: next(ticks), clock=lambda: next(times))
     assert ran == ["slow", "fast"] * 3
-    assert told.seconds == {"slow": (4, 6), "fast": (1, 3)} and told.ratio("slow", "fast") == (3.0, 2.0, 4.0)
+    assert timings.seconds == {"slow": (4, 6), "fast": (1, 3)}
+    assert timings.ratio("slow", "fast") == (3.0, 2.0, 4.0)
     assert next(ticks) == 8
 
 
@@ -62,9 +66,9 @@ def test_a_result_survives_json(result, tmp_path):
     assert read_results(tmp_path) == [result]
 
 
-def test_a_file_that_is_no_result_is_named(tmp_path):
+def test_a_file_that_is_not_a_result_is_named(tmp_path):
     (tmp_path / "other.json").write_text('{"rows": []}')
-    with pytest.raises(UsageError, match=r"other\.json is no result"):
+    with pytest.raises(UsageError, match=r"other\.json is not a result"):
         read_results(tmp_path)
 
 
@@ -83,16 +87,16 @@ def test_a_file_that_is_no_result_is_named(tmp_path):
     ],
 )
 def test_a_result_of_other_types_is_named(result, tmp_path, change):
-    told = result.to_dict()
-    rows = [{**told["rows"][0], **row} for row in change.get("rows", told["rows"])]
-    (tmp_path / "odd.json").write_text(json.dumps({**told, **change, "rows": rows}))
-    with pytest.raises(UsageError, match=r"odd\.json is no result"):
+    data = result.to_dict()
+    rows = [{**data["rows"][0], **row} for row in change.get("rows", data["rows"])]
+    (tmp_path / "odd.json").write_text(json.dumps({**data, **change, "rows": rows}))
+    with pytest.raises(UsageError, match=r"odd\.json is not a result"):
         read_results(tmp_path)
 
 
 def test_a_folder_that_is_called_like_a_result_is_named(tmp_path):
     (tmp_path / "y.json").mkdir()
-    with pytest.raises(UsageError, match=r"y\.json is no result"):
+    with pytest.raises(UsageError, match=r"y\.json is not a result"):
         read_results(tmp_path)
 
 
@@ -112,7 +116,7 @@ def test_a_folder_without_results_makes_no_report(tmp_path):
         (["report"], "needs --results"),
     ],
 )
-def test_what_cannot_be_is_refused_before_anything_is_measured(words, said, tmp_path, monkeypatch):
+def test_a_wrong_request_is_refused_before_anything_is_measured(words, said, tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     (tmp_path / "nowhere").symlink_to(tmp_path / "not" / "there")
     monkeypatch.setattr(startup, "run", lambda *_: pytest.fail("it was measured"))
@@ -121,22 +125,22 @@ def test_what_cannot_be_is_refused_before_anything_is_measured(words, said, tmp_
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
-def test_a_result_that_cannot_be_written_is_shown_all_the_same(result, monkeypatch):
+def test_a_result_that_cannot_be_written_is_printed(result, monkeypatch):
     monkeypatch.setattr(startup, "run", lambda *_: result)
     done = CliRunner().invoke(cli, ["bench", "startup", "--out", "/dev/full"])
     assert "7.25x" in done.stdout and done.exit_code
     assert done.stderr.splitlines() == [
-        "OutputError: cannot write /dev/full: No space left on device; the result stands above"
+        "OutputError: cannot write /dev/full: No space left on device; the result is printed above"
     ]
 
 
-def test_a_page_that_is_no_text_is_named_and_left_alone(result, tmp_path):
+def test_a_document_that_is_not_text_is_named_and_left_alone(result, tmp_path):
     (tmp_path / "results").mkdir()
     (tmp_path / "results" / "a.json").write_text(json.dumps(result.to_dict()))
     page = tmp_path / "page.md"
     page.write_bytes(b"\xff\xfe")
     done = CliRunner().invoke(cli, ["bench", "report", "--results", str(tmp_path / "results"), "--into", str(page)])
-    assert done.exit_code and f"{page} is no UTF-8 text" in "".join(done.stderr.splitlines())
+    assert done.exit_code and f"{page} is not UTF-8 text" in "".join(done.stderr.splitlines())
     assert page.read_bytes() == b"\xff\xfe"
 
 
@@ -144,13 +148,13 @@ def test_a_screen_gets_a_table_that_fits_and_a_file_gets_markdown(result, monkey
     monkeypatch.setattr(startup, "run", lambda *_: result)
     assert CliRunner().invoke(cli, ["bench", "startup"]).stdout.startswith("### `genrec bench decode")
     monkeypatch.setattr(terminal, "PIPED_WIDTH", 100)
-    _show(result)
+    show(result)
     lines = capsys.readouterr().out.splitlines()
     head = next(line for line in lines if "against" in line)
     assert max(map(len, lines[: lines.index(head) + 3])) <= 100 and "1a: ≥ 6x yes" in "".join(lines)
 
 
-def test_the_report_prints_what_was_measured_beside_the_goal_and_a_dash_for_the_rest(result):
+def test_the_report_prints_measurements_beside_their_goals_and_a_dash_for_the_rest(result):
     lines = goals_table(result.rows).splitlines()
     assert lines[2].endswith("| ≥ 6x | 7.25x | yes |") and lines[3].endswith("| ≥ 2.5x | – | – |")  # noqa: RUF001
     text = report([result])
@@ -161,16 +165,16 @@ def test_a_missed_goal_says_so():
     assert "| 5.5x | **no** |" in goals_table([Row("a", "HF", 5.5, "x", goal="1a")])
 
 
-def test_the_report_replaces_what_stands_between_the_markers(result):
+def test_the_report_replaces_the_text_between_the_markers(result):
     text = put_into(f"before\n{BEGIN}\nold\n{END}\nafter\n", report([result]))
     assert text.startswith("before\n") and text.endswith("\nafter\n") and "old" not in text and "7.25x" in text
     with pytest.raises(UsageError, match="no place for the report"):
         put_into("nothing", "new")
 
 
-@pytest.mark.skipif(not RESULTS.is_dir(), reason="this is no checkout: no benchmarks/ beside tests/")
+@pytest.mark.skipif(not DOCUMENT.is_file(), reason="not a clone of genrec_bench: there is no docs/performance.md")
 def test_the_document_prints_the_committed_results():
-    document = (RESULTS.parents[1] / "docs" / "performance.md").read_text(encoding="utf-8")
+    document = DOCUMENT.read_text(encoding="utf-8")
     assert put_into(document, report(read_results(RESULTS))) == document, (
         "`genrec bench report --into docs/performance.md`"
     )
@@ -186,3 +190,14 @@ def test_startup_counts_the_time_of_the_command_alone(monkeypatch):
 def test_a_command_that_fails_has_no_time(tmp_path):
     with pytest.raises(CalledProcessError):
         startup.cpu_seconds(["leaderboard"], tmp_path)
+
+
+def test_help_lists_both_commands_and_imports_neither_this_nor_torch():
+    code = (
+        "import sys; from genrec_bench.cli.main import cli\n"
+        "try: cli.main(sys.argv[1:])\n"
+        "except SystemExit: print([name for name in ('torch', 'genrec_speed') if name in sys.modules], file=sys.stderr)"
+    )
+    for words, line in ((["--help"], "bench  "), (["data", "--help"], "synth  ")):
+        done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=True)
+        assert line in done.stdout and done.stderr == "[]\n"
