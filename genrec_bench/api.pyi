@@ -50,6 +50,10 @@ from .decoders.csr_trie import Trie as Trie
 from .decoders.exact import ExactDecoder as ExactDecoder
 from .decoders.trie import TrieDecoder as TrieDecoder
 
+# Data sets.
+from .data.loading import load_dataset as load_dataset
+from .protocol.split import split_data as split_data
+from .protocol.split import train_view as train_view
 # Errors.
 from .errors import CodeClash as CodeClash
 from .errors import ConfigError as ConfigError
