@@ -7,15 +7,15 @@ whose `ctx.validate()` it is asked for after every epoch, and test targets are n
 from __future__ import annotations
 
 import ast
-import math
 import os
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
+from pydantic import NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic.dataclasses import dataclass
 
 from genrec_baselines import settings
 from genrec_baselines.process import Worker
@@ -62,25 +62,21 @@ BRIDGES_OWN = frozenset(  # what the bridge sets: another value would be another
 class Config:
     """Options of every RecBole model. An option that is not given comes from `settings`, and else from RecBole."""
 
-    epochs: int | None = None  # passes over the training part, at most
-    stopping_step: int | None = None  # validations without progress before training stops
-    learning_rate: float | None = None  # of Adam
-    embedding_size: int | None = None  # numbers per user and item
-    train_batch_size: int | None = None  # training examples per step
-    time_limit: float = 3600.0  # seconds of training; then the best weights so far are kept, marked not converged
-    memory_limit_mb: int | None = None  # of the worker process, in MB (10^6 bytes); beyond it the run fails
+    epochs: PositiveInt | None = None  # passes over the training part, at most
+    stopping_step: NonNegativeInt | None = None  # validations without progress before training stops
+    learning_rate: PositiveFloat | None = None  # of Adam
+    embedding_size: PositiveInt | None = None  # numbers per user and item
+    train_batch_size: PositiveInt | None = None  # training examples per step
+    time_limit: PositiveFloat = 3600.0  # seconds of training; the best weights so far are kept, marked not converged
+    memory_limit_mb: PositiveInt | None = None  # of the worker process, in MB (10^6 bytes); beyond it the run fails
     python: str | None = None  # interpreter that has RecBole; none: the one that runs this
     settings: Literal["auto", "none"] = "auto"  # parameters kept for known data sets, or RecBole's own defaults
     extra: tuple[str, ...] = ()  # any RecBole parameters, name=value,name=value
 
-    def __post_init__(self) -> None:
-        for name in ("epochs", "learning_rate", "embedding_size", "train_batch_size", "time_limit", "memory_limit_mb"):
-            value = getattr(self, name)
-            if value is not None and not (value > 0 and math.isfinite(value)):
-                raise ValueError(f"{name} = {value}: must be above 0")
-        if self.stopping_step is not None and self.stopping_step < 0:
-            raise ValueError(f"stopping_step = {self.stopping_step}: must not be negative")
+    @model_validator(mode="after")
+    def _extra_is_understood(self) -> Self:
         parse_extra(self.extra)
+        return self
 
 
 class RecBoleBaseline(Baseline):

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
 import torch
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic.dataclasses import dataclass
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -26,13 +28,13 @@ from genrec_bench.backbones.trainer import TrainingConfig, fit, forked
 from genrec_bench.core.arrays import Int64
 from genrec_bench.core.sequences import Examples, Sources
 from genrec_bench.errors import ConfigError
-from genrec_bench.host.config import later
 from genrec_bench.host.contracts import (
     Backbone,
     BackboneContext,
     FitReport,
     FixedStart,
 )
+from genrec_bench.host.ranges import Share
 
 WORD_ROWS = 512  # whole-word embeddings, as in P5
 
@@ -41,33 +43,25 @@ WORD_ROWS = 512  # whole-word embeddings, as in P5
 class EncoderDecoderConfig(TrainingConfig):
     """Sizes, start and training. The defaults are T5-small's."""
 
-    layers: int = 6  # encoder layers, and as many decoder layers
-    d_model: int = 512
-    heads: int = 8
-    d_kv: int = 0  # numbers per head; 0 = d_model / heads
-    d_ff: int = 2048  # feed-forward width
-    dropout: float = 0.1
-    history: int = 20  # items shown in the sequential task
+    layers: PositiveInt = 6  # encoder layers, and as many decoder layers
+    d_model: PositiveInt = 512
+    heads: PositiveInt = 8
+    d_kv: NonNegativeInt = 0  # numbers per head; 0 = d_model / heads
+    d_ff: PositiveInt = 2048  # feed-forward width
+    dropout: Share = 0.1
+    history: Annotated[int, Field(ge=1, le=WORD_ROWS)] = 20  # items shown in the sequential task
     word_embedding: bool = False  # add an embedding of the whole word's (or code's) place to each of its tokens
     init: Literal["scratch", "pretrained"] = "scratch"  # random weights | those of a T5 checkpoint
     model: str = "google-t5/t5-small"  # the checkpoint: a local folder or a Hugging Face name
     tokenizer: str = ""  # the checkpoint's tokenizer, likewise; empty = the model's own
     score_vocab: Literal["codes", "full"] = "codes"  # softmax over the code tokens | over prompt words and pieces too
-    compile: bool = later(False)  # train by torch.compile: for GPUs and long trainings; a note where it does not work
+    compile: bool = False  # train by torch.compile: for GPUs and long trainings; a note where it does not work
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in ("layers", "d_model", "heads", "d_ff", "history"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1")
-        if self.history > WORD_ROWS:
-            raise ValueError(f"history must be at most {WORD_ROWS}")
-        if self.d_kv < 0:
-            raise ValueError("d_kv must not be negative")
+    @model_validator(mode="after")
+    def _heads_divide_the_width(self) -> Self:
         if not self.d_kv and self.d_model % self.heads:
             raise ValueError(f"d_model {self.d_model} is not a multiple of heads {self.heads}")
-        if not 0 <= self.dropout < 1:
-            raise ValueError("dropout is a share, from 0 to below 1")
+        return self
 
 
 class EncoderDecoder(Backbone):

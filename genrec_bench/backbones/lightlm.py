@@ -10,8 +10,10 @@ end token, and code tokens are tokens of their own instead of pieces of numbers.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Literal
+
+from pydantic import PositiveInt
+from pydantic.dataclasses import dataclass
 
 from genrec_bench.backbones.encoder_decoder import EncoderDecoder, EncoderDecoderConfig
 from genrec_bench.backbones.templates import IdTemplate, PromptTemplate
@@ -28,7 +30,7 @@ PROMPTS: Mapping[str, str] = {
 class LightLMConfig(EncoderDecoderConfig):
     """Sizes and training of LightLM. The defaults are those of the paper's network."""
 
-    d_ff: int = 16  # feed-forward width: the narrow part
+    d_ff: PositiveInt = 16  # feed-forward width: the narrow part
     word_embedding: bool = True  # add an embedding of the whole code's place to each of its tokens
     init: Literal["scratch", "t5-small"] = "scratch"  # random weights | the checkpoint's attention, norms, embeddings
 

@@ -9,8 +9,9 @@ items, and only the two recommendation tasks of this benchmark are trained, not 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Literal
+
+from pydantic.dataclasses import dataclass
 
 from genrec_bench.backbones.encoder_decoder import EncoderDecoder, EncoderDecoderConfig
 from genrec_bench.backbones.t5_small import TINY, T5Small
@@ -45,9 +46,7 @@ class P5Config(EncoderDecoderConfig):
     """T5-small's sizes, and which prompt evaluation uses."""
 
     word_embedding: bool = True  # add an embedding of the whole word's (or code's) place to each of its tokens
-    prompt: Literal["seen", "unseen"] = (
-        "seen"  # in validation and test: the first prompt of training | one it never saw
-    )
+    prompt: Literal["seen", "unseen"] = "seen"  # evaluate with the first prompt of training | one it never saw
 
 
 class P5(EncoderDecoder):

@@ -10,12 +10,13 @@ import math
 import os
 from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from genrec_bench.backbones.optimiser import AdamW
@@ -23,8 +24,8 @@ from genrec_bench.backbones.target_trees import TargetTrees, build_trees, latest
 from genrec_bench.core.arrays import Int64
 from genrec_bench.core.sequences import Examples, Sources
 from genrec_bench.errors import Diverged
-from genrec_bench.host.config import later
 from genrec_bench.host.contracts import BackboneContext, FitReport
+from genrec_bench.host.ranges import Share
 
 # The summed negative log-likelihood of the target tokens of some examples (by number), and how many tokens these are.
 Loss = Callable[[Sources, TargetTrees, Int64], tuple[Tensor, int]]
@@ -170,39 +171,19 @@ def _stir(seed: int, epoch: int) -> int:
 class TrainingConfig:
     """Options of training, common to the built-in backbones."""
 
-    epochs: int = 30  # at most
-    batch_size: int = 64  # sources per step, at most
-    token_budget: int = later(
-        0
-    )  # tokens per step, source and target, padding counted, at most; 0 = whatever the sources have
-    learning_rate: float = 1e-3  # peak
-    weight_decay: float = 0.01  # on matrices; norms, biases and embeddings are not decayed
-    warmup: float = 0.05  # share of the steps
-    clip: float = 1.0  # gradient norm
-    patience: int = 5  # validations without improvement before training stops; 0 = never
-    validate_every: int = 1  # epochs
-    examples_per_epoch: int = 0  # sources sampled per epoch; 0 = all
-    latest_targets: int = 0  # targets of a source that are learned: its last ones (`direct` has many); 0 = all
-    averaging: float = (
-        0.0  # decay per step of a running mean of the weights, which is what is validated and kept; 0 = off
-    )
-    precision: str = "auto"  # fp32, bf16 (autocast), auto = bf16 where it is faster (see `resolve_precision`)
-
-    def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "validate_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1")
-        for name in ("learning_rate", "clip"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be above 0")
-        for name in ("patience", "token_budget", "examples_per_epoch", "latest_targets", "weight_decay"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must not be negative")
-        for name in ("warmup", "averaging"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name} is a share, from 0 to below 1")
-        if self.precision not in ("auto", "fp32", "bf16"):
-            raise ValueError("precision is auto, fp32 or bf16")
+    epochs: PositiveInt = 30  # at most
+    batch_size: PositiveInt = 64  # sources per step, at most
+    token_budget: NonNegativeInt = 0  # tokens per step, source, target and padding, at most; 0 = whatever they have
+    learning_rate: PositiveFloat = 1e-3  # peak
+    weight_decay: NonNegativeFloat = 0.01  # on matrices; norms, biases and embeddings are not decayed
+    warmup: Share = 0.05  # share of the steps
+    clip: PositiveFloat = 1.0  # gradient norm
+    patience: NonNegativeInt = 5  # validations without improvement before training stops; 0 = never
+    validate_every: PositiveInt = 1  # epochs
+    examples_per_epoch: NonNegativeInt = 0  # sources sampled per epoch; 0 = all
+    latest_targets: NonNegativeInt = 0  # learn only a source's last targets (`direct` has many); 0 = all
+    averaging: Share = 0.0  # decay per step of a mean of the weights, which is validated and kept; 0 = off
+    precision: Literal["auto", "fp32", "bf16"] = "auto"  # bf16 (autocast); auto = bf16 where it is faster
 
 
 class Loop:

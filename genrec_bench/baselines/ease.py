@@ -6,10 +6,11 @@ One inverse of an items x items matrix in double precision, and nothing to train
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from pydantic import PositiveFloat
+from pydantic.dataclasses import dataclass
 from scipy.linalg import lapack
 
 from genrec_bench.baselines.lists import (
@@ -31,11 +32,7 @@ MOST_ITEMS = 25_000  # 5 GB for the inverse; its time grows with the cube of the
 class Config:
     """Options of EASE."""
 
-    l2: float = 250.0  # the paper's lambda: added to the diagonal of the items' co-occurrence counts
-
-    def __post_init__(self) -> None:
-        if self.l2 <= 0:
-            raise ValueError("l2 is above 0")
+    l2: PositiveFloat = 250.0  # the paper's lambda: added to the diagonal of the items' co-occurrence counts
 
 
 class EASE(Baseline):

@@ -7,10 +7,10 @@ system that sees them can look good without having learnt anything. Counts nothi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from pydantic.dataclasses import dataclass
 from scipy import sparse
 
 from genrec_bench.baselines.lists import blocks, known_items, rank_sparse

@@ -7,10 +7,11 @@ counts, and no user beyond the last few items.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import Field, NonNegativeFloat
+from pydantic.dataclasses import dataclass
 from scipy import sparse
 
 from genrec_bench.baselines.lists import blocks, known_items, rank_sparse
@@ -19,19 +20,17 @@ from genrec_bench.core.rankings import Ranking
 from genrec_bench.core.sequences import Queries, TrainView
 from genrec_bench.host.contracts import Baseline, BaselineContext
 
+Weights = Annotated[tuple[NonNegativeFloat, ...], Field(min_length=1)]
+
 
 @dataclass(frozen=True)
 class Config:
     """Options of the counts; the defaults were chosen once by hand, not tuned."""
 
-    after: float = 1.0  # weight of an item that came right after
-    before: float = 0.5  # of one that came right before
-    skip: float = 0.5  # of one that came two steps after
-    recency: tuple[float, ...] = (1.0, 0.5, 0.25)  # weights of a user's last items, the latest first
-
-    def __post_init__(self) -> None:
-        if min(self.after, self.before, self.skip, *self.recency) < 0 or not self.recency:
-            raise ValueError("weights are at least 0, and recency has at least one")
+    after: NonNegativeFloat = 1.0  # weight of an item that came right after
+    before: NonNegativeFloat = 0.5  # of one that came right before
+    skip: NonNegativeFloat = 0.5  # of one that came two steps after
+    recency: Weights = (1.0, 0.5, 0.25)  # weights of a user's last items, the latest first
 
 
 class ItemCounts(Baseline):

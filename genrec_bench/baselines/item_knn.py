@@ -8,10 +8,11 @@ items x items array is ever held.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from pydantic import NonNegativeFloat, PositiveInt
+from pydantic.dataclasses import dataclass
 from scipy import sparse
 
 from genrec_bench.baselines.lists import (
@@ -32,12 +33,8 @@ ITEMS_AT_ONCE = 512  # whose similarities to all items are held together
 class Config:
     """Options of the neighbourhoods; the defaults did well on validation of ml-100k and beauty, sequential."""
 
-    neighbours: int = 200  # most similar items kept of each item
-    shrink: float = 50.0  # added to the cosine's denominator: few common users are little evidence
-
-    def __post_init__(self) -> None:
-        if self.neighbours < 1 or self.shrink < 0:
-            raise ValueError("neighbours is at least 1, shrink at least 0")
+    neighbours: PositiveInt = 200  # most similar items kept of each item
+    shrink: NonNegativeFloat = 50.0  # added to the cosine's denominator: few common users are little evidence
 
 
 class ItemKNN(Baseline):

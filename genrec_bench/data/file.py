@@ -5,11 +5,13 @@ Knows formats and column names; the protocol decides the rest. Every fault is na
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
+from pydantic import model_validator
+from pydantic.dataclasses import dataclass
 
 from genrec_bench.core.arrays import Int32, Int64, Text
 from genrec_bench.core.events import Interactions
@@ -46,13 +48,14 @@ class FileConfig(PrepareConfig):
     items_id_column: str = "item_id"
     items_title_column: str = "title"
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    @model_validator(mode="after")
+    def _columns_have_one_purpose(self) -> Self:
         if self.format == "sequence" and (self.time_column or self.rating_column):
             raise ValueError("a sequence file has no columns, so time_column and rating_column mean nothing")
         named = [name for name in (self.user_column, self.item_column, self.time_column, self.rating_column) if name]
         if len(set(named)) != len(named):
             raise ValueError(f"one column is named for two purposes: {', '.join(named)}")
+        return self
 
 
 class FileDataset(Dataset):

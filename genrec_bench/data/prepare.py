@@ -6,10 +6,12 @@ Knows arrays, not files: what it is given is already parsed. Everything left out
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
+from pydantic import NonNegativeInt
+from pydantic.dataclasses import dataclass
 
 from genrec_bench.core.arrays import Bool, Int32, Int64
 from genrec_bench.core.events import Interactions
@@ -21,15 +23,11 @@ from genrec_bench.protocol.constants import MIN_EVENTS
 class PrepareConfig:
     """Options that every data set has."""
 
-    min_interactions: int = 0  # k-core: users and items with fewer events leave, until none is left to leave
+    min_interactions: NonNegativeInt = 0  # k-core: users and items with fewer events leave, until none is left to leave
     min_rating: float | None = None  # events rated lower leave; none: all stay
     short_users: Literal["drop", "error"] = (
         "drop"  # users with fewer than 3 events after filtering: left out, or refused
     )
-
-    def __post_init__(self) -> None:
-        if self.min_interactions < 0:
-            raise ValueError(f"min_interactions = {self.min_interactions} is negative; 0 keeps everyone")
 
 
 def prepare(data: Interactions, config: PrepareConfig) -> Interactions:

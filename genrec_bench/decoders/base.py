@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import torch
+from pydantic.dataclasses import dataclass
 
 from genrec_bench.core.arrays import PAD
 from genrec_bench.core.codes import Index
 from genrec_bench.core.rankings import NO_HYPOTHESIS, Generations
 from genrec_bench.decoders.csr_trie import Trie
-from genrec_bench.host.config import later
 from genrec_bench.host.contracts import Backbone, Decoder
 
 
@@ -21,13 +20,7 @@ from genrec_bench.host.contracts import Backbone, Decoder
 class SearchConfig:
     """Options of every search."""
 
-    precision: Literal["fp32", "bf16"] = later(
-        "fp32"
-    )  # of the network while it searches; bf16 finds slightly other lists, and is slow on processors without AVX-512
-
-    def __post_init__(self) -> None:
-        if self.precision not in ("fp32", "bf16"):
-            raise ValueError("precision is fp32 or bf16")
+    precision: Literal["fp32", "bf16"] = "fp32"  # of the network; bf16: slightly other lists, slow without AVX-512
 
 
 class Searching(Decoder):

@@ -7,11 +7,12 @@ catalogue. Scores are those of the beam search (`genrec_bench.decoders.beam_sear
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+from pydantic import PositiveInt
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from genrec_bench.core.arrays import (
@@ -37,12 +38,7 @@ COPIES = 3  # of a chunk's (users, nodes, tokens) float32 array alive at once: l
 class ExactConfig(SearchConfig):
     """Options of the exact decoder."""
 
-    memory_mb: int = 1024  # bound on the walk and the network's states of hypotheses, in 10^6 bytes
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.memory_mb < 1:
-            raise ValueError("memory_mb must be at least 1")
+    memory_mb: PositiveInt = 1024  # bound on the walk and the network's states of hypotheses, in 10^6 bytes
 
 
 class ExactDecoder(Searching):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+from pydantic.dataclasses import dataclass
 
 from genrec_bench.core.arrays import Bool, Ragged
 from genrec_bench.core.codes import Index
@@ -20,7 +20,6 @@ from genrec_bench.decoders.captured import CaptureFailed, Programs
 from genrec_bench.decoders.csr_trie import Trie
 from genrec_bench.decoders.exact import ExactConfig, ExactDecoder
 from genrec_bench.errors import ConfigError
-from genrec_bench.host.config import later
 from genrec_bench.host.contracts import Backbone, DecoderContext
 
 PROVEN = 10  # places that a list has to be certain of, or it is searched again
@@ -31,15 +30,8 @@ MARGIN = 1e-5  # by which the last of them has to beat the bound: equal sums may
 class TrieConfig(SearchConfig):
     """Options of the trie decoder."""
 
-    escalate: bool = later(False)  # search users again with `exact`, where the first ten places are not proven
-    capture: Literal["auto", "on", "off"] = later(
-        "auto"
-    )  # searches in fixed shapes, on a GPU as CUDA graphs; auto: on a GPU, where the backbone can
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.capture not in ("auto", "on", "off"):
-            raise ValueError("capture is auto, on or off")
+    escalate: bool = False  # search users again with `exact`, where the first ten places are not proven
+    capture: Literal["auto", "on", "off"] = "auto"  # fixed shapes, on a GPU as CUDA graphs; auto: on a GPU, if it can
 
 
 class TrieDecoder(Searching):

@@ -7,10 +7,11 @@ them: items only, larger leaves, and tokens that mean one cluster each. Knows no
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from pydantic import PositiveInt
+from pydantic.dataclasses import dataclass
 from threadpoolctl import threadpool_limits
 
 from genrec_bench.core.arrays import PAD, Int32
@@ -23,6 +24,7 @@ from genrec_bench.core.codes import (
 )
 from genrec_bench.core.sequences import TrainView
 from genrec_bench.host.contracts import Indexer, IndexerContext
+from genrec_bench.host.ranges import TwoOrMore
 from genrec_bench.indexers.sci.cooccurrence import meetings
 from genrec_bench.indexers.sci.graphs import (
     check_method,
@@ -37,20 +39,13 @@ from genrec_bench.indexers.sci.tree import grow
 
 @dataclass(frozen=True)
 class CollaborativeConfig:
-    """Options of collaborative indexing; the defaults are those of the released script. ValueError for impossible sizes."""
+    """Options of collaborative indexing; the defaults are those of the released script."""
 
-    clusters: int = 20  # clusters per split
-    leaf_size: int = 500  # stop splitting at this many items; a leaf's members are numbered
-    max_levels: int = 8  # levels of clusters at most, before the number in the leaf
-    method: Method = (
-        "auto"  # dense up to 1,500 nodes, sparse above, randomised for graphs above 100,000 | always that one
-    )
+    clusters: TwoOrMore = 20  # clusters per split
+    leaf_size: PositiveInt = 500  # stop splitting at this many items; a leaf's members are numbered
+    max_levels: PositiveInt = 8  # levels of clusters at most, before the number in the leaf
+    method: Method = "auto"  # dense up to 1,500 nodes, sparse up to 100,000, then randomised | always that one
     token_scope: TokenScope = "path"  # which equal cluster labels are one token: below one path, of one level, anywhere
-
-    def __post_init__(self) -> None:
-        for name, least in (("clusters", 2), ("leaf_size", 1), ("max_levels", 1)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be at least {least}, not {getattr(self, name)}")
 
 
 class CollaborativeIndexer(Indexer):

@@ -6,10 +6,10 @@ The floor every other indexer has to beat. Knows nothing of co-occurrence, title
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from pydantic.dataclasses import dataclass
 
 from genrec_bench.core.arrays import Int32, Int64
 from genrec_bench.core.codes import (
@@ -20,6 +20,7 @@ from genrec_bench.core.codes import (
 )
 from genrec_bench.core.sequences import TrainView
 from genrec_bench.host.contracts import Indexer, IndexerContext
+from genrec_bench.host.ranges import TwoOrMore
 
 BASE = 64  # two digits for up to 4,096 items or users, three for up to 262,144
 BASES: Mapping[str, Any] = {"base": [8, 16, 32, 64, 128, 256]}  # what a search tries
@@ -27,14 +28,10 @@ BASES: Mapping[str, Any] = {"base": [8, 16, 32, 64, 128, 256]}  # what a search 
 
 @dataclass(frozen=True)
 class DigitsConfig:
-    """Options of codes made of digits. ValueError for a base below 2."""
+    """Options of codes made of digits."""
 
-    base: int = BASE  # different digits; fewer make longer codes
+    base: TwoOrMore = BASE  # different digits; fewer make longer codes
     token_scope: TokenScope = "level"  # which equal digits are one token: of one level, anywhere, or below one path
-
-    def __post_init__(self) -> None:
-        if self.base < 2:
-            raise ValueError(f"base must be at least 2, not {self.base}")
 
 
 class RandomIndexer(Indexer):

@@ -6,11 +6,12 @@ whether they hold what was learnt from held-out events is for whoever made them 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
+from pydantic import Field, model_validator
+from pydantic.dataclasses import dataclass
 
 from genrec_bench.core.arrays import PAD, Int32, Text
 from genrec_bench.core.codes import (
@@ -41,7 +42,7 @@ SHIFT: dict[Keys, int] = {"external": 0, "zero-based": 1, "one-based": -1}  # fr
 class CodesConfig:
     """Where the codes are and how to read them."""
 
-    path: str  # the items' codes: .json, .csv, .npy, .npz or .pt
+    path: Annotated[str, Field(min_length=1)]  # the items' codes: .json, .csv, .npy, .npz or .pt
     format: Format = "auto"  # auto: by the suffix
     keys: Keys = "external"  # keys and row numbers are: the ids | the ids less one (LETTER, LightLM) | the ids plus one
     duplicates: Duplicates = "refuse"  # items that share a code: an error | told apart by a suffix level
@@ -50,11 +51,11 @@ class CodesConfig:
     shared_alphabet: bool = False  # with users_path: a token that users and items spell alike is one token
     token_scope: TokenScope = "level"  # which equal tokens are one: of one level, anywhere, or below one path
 
-    def __post_init__(self) -> None:
-        if not self.path:
-            raise ValueError("path is empty: give the file with the items' codes")
+    @model_validator(mode="after")
+    def _an_alphabet_is_shared_by_two(self) -> Self:
         if self.shared_alphabet and self.users_path is None:
             raise ValueError("shared_alphabet needs users_path: there are no user codes to share with")
+        return self
 
 
 class CodesIndexer(Indexer):

@@ -8,10 +8,11 @@ in, codes out.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic.dataclasses import dataclass
 from threadpoolctl import threadpool_limits
 
 from genrec_bench.core.arrays import Float32, Int32
@@ -19,6 +20,7 @@ from genrec_bench.core.codes import Index, TokenScope, add_suffix
 from genrec_bench.core.progress import Tick
 from genrec_bench.core.sequences import TrainView
 from genrec_bench.host.contracts import Indexer, IndexerContext
+from genrec_bench.host.ranges import TwoOrMore
 from genrec_bench.indexers.gci.lightgcn import Embeddings, train_embeddings
 from genrec_bench.indexers.gci.quantise import (
     POINTS,
@@ -35,38 +37,32 @@ Quantiser = Literal["product", "residual", "hierarchical"]
 
 @dataclass(frozen=True)
 class GraphConfig:
-    """Options of GCI. ValueError for sizes that make no codes."""
+    """Options of GCI."""
 
     variant: Variant = "joint"  # codebooks of users and items: one for both | one each
     quantiser: Quantiser = "product"  # a codebook per slice of the embedding | per residual | recursive clusters
-    levels: int = 4  # product, residual: code tokens before the suffix level; product needs a divisor of embedding_size
-    codebook_size: int = 32  # product, residual: codewords per level
-    clusters: int = 20  # hierarchical: clusters per split
-    leaf_size: int = 100  # hierarchical: stop splitting at this many nodes
-    max_levels: int = 8  # hierarchical: levels of clusters at most, before the suffix level
+    levels: PositiveInt = 4  # product, residual: tokens before the suffix level; product: a divisor of embedding_size
+    codebook_size: TwoOrMore = 32  # product, residual: codewords per level
+    clusters: TwoOrMore = 20  # hierarchical: clusters per split
+    leaf_size: PositiveInt = 100  # hierarchical: stop splitting at this many nodes
+    max_levels: PositiveInt = 8  # hierarchical: levels of clusters at most, before the suffix level
     normalise: bool = True  # scale every embedding to length 1 first, so that popularity does not decide the cluster
-    embedding_size: int = 64  # numbers per user and item
-    layers: int = 3  # steps of propagation through the graph
-    epochs: int = 100  # passes over the training events at most
-    patience: int = 10  # stop after this many epochs without a better held-out score
-    learning_rate: float = 0.01  # Adam's
-    batch_size: int = 8192  # training events per step
-    weight_decay: float = 1e-4  # pull of the embeddings in a batch towards zero
+    embedding_size: PositiveInt = 64  # numbers per user and item
+    layers: NonNegativeInt = 3  # steps of propagation through the graph
+    epochs: PositiveInt = 100  # passes over the training events at most
+    patience: PositiveInt = 10  # stop after this many epochs without a better held-out score
+    learning_rate: PositiveFloat = 0.01  # Adam's
+    batch_size: PositiveInt = 8192  # training events per step
+    weight_decay: NonNegativeFloat = 1e-4  # pull of the embeddings in a batch towards zero
     token_scope: TokenScope = "level"  # which equal labels are one token: of one level, anywhere, or below one path
 
-    def __post_init__(self) -> None:
-        least = dict.fromkeys(
-            ("levels", "leaf_size", "max_levels", "embedding_size", "epochs", "patience", "batch_size"), 1
-        )
-        for name, low in {**least, "codebook_size": 2, "clusters": 2, "layers": 0}.items():
-            if getattr(self, name) < low:
-                raise ValueError(f"{name} must be at least {low}, not {getattr(self, name)}")
-        if self.learning_rate <= 0 or self.weight_decay < 0:
-            raise ValueError("learning_rate must be above 0, and weight_decay not below")
+    @model_validator(mode="after")
+    def _slices_are_equal(self) -> Self:
         if self.quantiser == "product" and self.embedding_size % self.levels:
             raise ValueError(
                 f"embedding_size {self.embedding_size} cannot be cut into {self.levels} equal slices (levels)"
             )
+        return self
 
 
 class GraphIndexer(Indexer):

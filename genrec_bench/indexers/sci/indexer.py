@@ -8,10 +8,11 @@ codes out.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
+from pydantic import PositiveInt, model_validator
+from pydantic.dataclasses import dataclass
 from threadpoolctl import threadpool_limits
 
 from genrec_bench.core.arrays import Int32
@@ -24,6 +25,7 @@ from genrec_bench.core.codes import (
 from genrec_bench.core.progress import Tick
 from genrec_bench.core.sequences import TrainView
 from genrec_bench.host.contracts import Indexer, IndexerContext
+from genrec_bench.host.ranges import TwoOrMore
 from genrec_bench.indexers.digits import random_user_labels, sequential_labels
 from genrec_bench.indexers.sci.cooccurrence import meetings
 from genrec_bench.indexers.sci.graphs import (
@@ -43,24 +45,21 @@ Variant = Literal["joint", "separate", "items", "users"]
 
 @dataclass(frozen=True)
 class SpectralConfig:
-    """Options of SCI; the defaults are the paper's. ValueError for sizes that cannot be split."""
+    """Options of SCI; the defaults are the paper's."""
 
     variant: Variant = "joint"  # one graph of users and items | one each | items only | users only
-    clusters: int = 50  # clusters per split
-    leaf_size: int = 100  # stop splitting at this many nodes
-    max_levels: int = 8  # levels of clusters at most, before the suffix level
+    clusters: TwoOrMore = 50  # clusters per split
+    leaf_size: PositiveInt = 100  # stop splitting at this many nodes
+    max_levels: PositiveInt = 8  # levels of clusters at most, before the suffix level
     balance: bool = False  # joint: scale the user and item blocks to the weight of the user-item block
-    method: Method = (
-        "auto"  # dense up to 1,500 nodes, sparse above, randomised for graphs above 100,000 | always that one
-    )
+    method: Method = "auto"  # dense up to 1,500 nodes, sparse up to 100,000, then randomised | always that one
     token_scope: TokenScope = "level"  # which equal labels are one token: of one level, anywhere, or below one path
 
-    def __post_init__(self) -> None:
-        for name, least in (("clusters", 2), ("leaf_size", 1), ("max_levels", 1)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be at least {least}, not {getattr(self, name)}")
+    @model_validator(mode="after")
+    def _only_one_graph_is_balanced(self) -> Self:
         if self.balance and self.variant != "joint":
             raise ValueError(f"balance needs variant=joint: {self.variant!r} has one block per graph")
+        return self
 
 
 class SpectralIndexer(Indexer):

@@ -10,11 +10,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import torch
+from pydantic import NonNegativeInt, PositiveInt, model_validator
+from pydantic.dataclasses import dataclass
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import AutoConfig
@@ -31,6 +32,7 @@ from genrec_bench.host.contracts import (
     Task,
     Template,
 )
+from genrec_bench.host.ranges import Share
 from genrec_causal_lm import network as networks
 from genrec_causal_lm.layouts import LAYOUTS, Layout, choose
 from genrec_causal_lm.network import CausalNetwork
@@ -42,46 +44,35 @@ from genrec_causal_lm.training import fit
 class CausalConfig(TrainingConfig):
     """Which network, how it is trained, and what it is shown."""
 
-    epochs: int = 20  # at most
-    batch_size: int = 32  # sources per step
-    model: str = (
-        ""  # folder or hub name of a causal LM in transformers' format; empty = from scratch, with the sizes below
-    )
+    epochs: PositiveInt = 20  # at most
+    batch_size: PositiveInt = 32  # sources per step
+    model: str = ""  # folder or hub name of a causal LM of transformers; empty = from scratch, with the sizes below
     architecture: Literal["llama", "gpt2"] = "llama"  # from scratch only, like the next five
-    layers: int = 4
-    d_model: int = 128
-    heads: int = 4
-    d_ff: int = 256  # feed-forward width
-    dropout: float = 0.0  # llama has it on attention weights alone
-    history: int = 20  # items shown in the sequential task
+    layers: PositiveInt = 4
+    d_model: PositiveInt = 128
+    heads: PositiveInt = 4
+    d_ff: PositiveInt = 256  # feed-forward width
+    dropout: Share = 0.0  # llama has it on attention weights alone
+    history: PositiveInt = 20  # items shown in the sequential task
     prompt: Literal["words", "ids"] = "words"  # words: a short text around the codes, for checkpoints; ids: codes alone
     layout: Literal["auto", "tree", "rows"] = "auto"  # beams in one sequence (faster), or a row each; auto tries it out
-    lora_rank: int = 0  # rank of the adapters; 0 = train the whole network
+    lora_rank: NonNegativeInt = 0  # rank of the adapters; 0 = train the whole network
     lora_alpha: float = 16.0  # adapters count lora_alpha / lora_rank
-    lora_dropout: float = 0.0
-    lora_targets: tuple[
-        str, ...
-    ] = ()  # names of the matrices that get adapters, e.g. q_proj,v_proj; empty = all linear
+    lora_dropout: Share = 0.0
+    lora_targets: tuple[str, ...] = ()  # matrices that get adapters, e.g. q_proj,v_proj; empty = all linear
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in ("layers", "d_model", "heads", "d_ff", "history"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1")
+    @model_validator(mode="after")
+    def _sizes_and_adapters_fit_the_network(self) -> Self:
         if self.d_model % self.heads:
             raise ValueError(f"d_model {self.d_model} is not a multiple of heads {self.heads}")
         if self.architecture == "llama" and self.d_model // self.heads % 2:
             raise ValueError(f"d_model / heads must be even for llama, not {self.d_model // self.heads}")
-        for name in ("dropout", "lora_dropout"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name} is a share, from 0 to below 1")
-        if self.lora_rank < 0:
-            raise ValueError("lora_rank must not be negative")
         if self.lora_rank and not self.model:
             raise ValueError("lora_rank adapts a pretrained network: give model, or set lora_rank to 0")
         path = networks.local(self.model)
         if path.startswith((".", "/")) and not Path(path).is_dir():
             raise ValueError(f"model {self.model!r} is no folder; model= (empty) trains a small network from scratch")
+        return self
 
 
 class CausalLM(Backbone):

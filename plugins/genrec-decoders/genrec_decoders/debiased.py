@@ -7,12 +7,13 @@ the training part only.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
+from pydantic import NonNegativeFloat
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from genrec_bench.core.arrays import Int64, Ragged
@@ -30,11 +31,7 @@ from genrec_bench.host.contracts import Backbone, DecoderContext
 class DebiasedConfig:
     """Options of the debiased decoder."""
 
-    alpha: float = 0.25  # how much of log(1 + training events) is taken from an item's log-probability; 0 is `trie`
-
-    def __post_init__(self) -> None:
-        if self.alpha < 0:
-            raise ValueError("alpha must not be negative")
+    alpha: NonNegativeFloat = 0.25  # weight of log(1 + training events), taken from the log-probability; 0 is `trie`
 
 
 class DebiasedDecoder(Searching):

@@ -11,10 +11,12 @@ as many hypotheses as it has items, an item one, so that no place is spent twice
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from functools import partial
 
 import torch
+from pydantic import NonNegativeFloat, PositiveInt
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 from torch.nn.functional import pad
 
@@ -38,14 +40,8 @@ from genrec_bench.host.contracts import Backbone
 class DiverseConfig:
     """Options of the diverse decoder."""
 
-    groups: int = 5  # groups the beams are divided among, as evenly as it goes; 1 is the decoder `trie`
-    penalty: float = 2.0  # taken from a continuation's log-probability (natural) per earlier hypothesis on its prefix
-
-    def __post_init__(self) -> None:
-        if self.groups < 1:
-            raise ValueError("groups must be at least 1")
-        if self.penalty < 0:
-            raise ValueError("penalty must not be negative")
+    groups: PositiveInt = 5  # groups the beams are divided among, as evenly as it goes; 1 is the decoder `trie`
+    penalty: NonNegativeFloat = 2.0  # taken from a log-probability (natural) per earlier hypothesis on its prefix
 
 
 class DiverseDecoder(Searching):

@@ -10,13 +10,15 @@ renormalised over the children that lead to an item that may be recommended.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import PositiveFloat
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from genrec_bench.core.arrays import Ragged
@@ -40,12 +42,8 @@ ODD = np.uint64(0x9E3779B97F4A7C15)  # spreads small numbers over 64 bits
 class StochasticConfig:
     """Options of the stochastic decoder."""
 
-    temperature: float = 1.0  # log-probabilities are divided by it: below 1 towards the best items, above 1 away
+    temperature: PositiveFloat = 1.0  # divides log-probabilities: below 1 towards the best items, above 1 away
     seed: int | None = None  # of the noise; none: the run's seed
-
-    def __post_init__(self) -> None:
-        if self.temperature <= 0:
-            raise ValueError("temperature must be above 0")
 
 
 class StochasticDecoder(Searching):

@@ -6,9 +6,11 @@ Knows which options go together; nothing of how a vector is made.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
+
+from pydantic import PositiveInt, model_validator
+from pydantic.dataclasses import dataclass
 
 Encoder = Literal["auto", "tfidf", "sentence-transformers", "array"]
 Fields = Literal["auto", "titles", "features", "both"]
@@ -21,14 +23,13 @@ class ContentConfig:
 
     encoder: Encoder = "auto"  # auto: array where a file is given, sentence-transformers where a model is, else tfidf
     fields: Fields = "auto"  # what is read; auto: all there is (tfidf) or the titles (sentence-transformers)
-    dimensions: int = 64  # tfidf: length of the vectors after the truncated SVD
+    dimensions: PositiveInt = 64  # tfidf: length of the vectors after the truncated SVD
     model: str = ""  # sentence-transformers: a local folder, or a name on the model hub
     array: str = ""  # array: a file of item vectors, .npz, .npy, .safetensors or .parquet
     normalise: bool = True  # scale every vector to length 1
 
-    def __post_init__(self) -> None:
-        if self.dimensions < 1:
-            raise ValueError(f"dimensions must be at least 1, not {self.dimensions}")
+    @model_validator(mode="after")
+    def _the_encoder_has_its_input(self) -> Self:
         encoder = self.chosen
         for option, owner in (("model", "sentence-transformers"), ("array", "array")):
             if getattr(self, option) and encoder != owner:
@@ -48,6 +49,7 @@ class ContentConfig:
             if not path.is_file():
                 where = "" if path.is_absolute() else f" (counted from {Path.cwd()})"
                 raise ValueError(f"array = {self.array!r}: no such file{where}")
+        return self
 
     @property
     def chosen(self) -> str:

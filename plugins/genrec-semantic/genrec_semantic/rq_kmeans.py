@@ -6,13 +6,15 @@ Knows vectors; nothing of where they come from.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from pydantic import PositiveInt
+from pydantic.dataclasses import dataclass
 
 from genrec_bench.core.arrays import Float32, Int64
 from genrec_bench.host.contracts import IndexerContext
+from genrec_bench.host.ranges import TwoOrMore
 from genrec_semantic.coding import Quantised, SemanticIndexer
 from genrec_semantic.kmeans import kmeans, load_faiss
 from genrec_semantic.options import ContentConfig
@@ -20,17 +22,11 @@ from genrec_semantic.options import ContentConfig
 
 @dataclass(frozen=True)
 class ResidualKmeansConfig(ContentConfig):
-    """Options of residual K-means. ValueError for sizes that make no code."""
+    """Options of residual K-means."""
 
-    levels: int = 3  # codes of an item, before the suffix
-    codebook_size: int = 256  # centroids of each level
-    iterations: int = 50  # of Lloyd's algorithm, per level
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name, least in (("levels", 1), ("codebook_size", 2), ("iterations", 1)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be at least {least}, not {getattr(self, name)}")
+    levels: PositiveInt = 3  # codes of an item, before the suffix
+    codebook_size: TwoOrMore = 256  # centroids of each level
+    iterations: PositiveInt = 50  # of Lloyd's algorithm, per level
 
 
 class ResidualKmeans(SemanticIndexer):

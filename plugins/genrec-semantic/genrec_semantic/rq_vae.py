@@ -10,11 +10,12 @@ import copy
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic.dataclasses import dataclass
 from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 from torch import Tensor
@@ -22,6 +23,7 @@ from torch import Tensor
 from genrec_bench.core.arrays import Float32, Int64
 from genrec_bench.errors import Diverged
 from genrec_bench.host.contracts import IndexerContext
+from genrec_bench.host.ranges import TwoOrMore
 from genrec_semantic.coding import Quantised, SemanticIndexer, reconstruction_error
 from genrec_semantic.content import versions
 from genrec_semantic.options import ContentConfig
@@ -33,30 +35,19 @@ GAIN = 1e-3  # an epoch is better if it lowers the error by this share
 
 @dataclass(frozen=True)
 class ResidualVaeConfig(ContentConfig):
-    """Options of the RQ-VAE. ValueError for sizes that make no code."""
+    """Options of the RQ-VAE."""
 
-    levels: int = 3  # codes of an item, before the suffix
-    codebook_size: int = 256  # codes of each level
-    latent: int = 32  # numbers in the bottleneck, and in each code's vector
-    hidden: tuple[int, ...] = (256, 128)  # widths of the encoder's layers; the decoder has them in reverse
-    commitment: float = 0.25  # weight of the pull of the encoder's output towards its codes
-    epochs: int = 200  # passes over the distinct item vectors, at most
-    patience: int = 30  # stop after this many epochs that did not lower the reconstruction error
-    batch_size: int = 256  # item vectors per step
-    learning_rate: float = 1e-3  # AdamW's at the start; it falls to zero along a half cosine
+    levels: PositiveInt = 3  # codes of an item, before the suffix
+    codebook_size: TwoOrMore = 256  # codes of each level
+    latent: PositiveInt = 32  # numbers in the bottleneck, and in each code's vector
+    hidden: tuple[PositiveInt, ...] = (256, 128)  # widths of the encoder's layers; the decoder has them in reverse
+    commitment: NonNegativeFloat = 0.25  # weight of the pull of the encoder's output towards its codes
+    epochs: PositiveInt = 200  # passes over the distinct item vectors, at most
+    patience: PositiveInt = 30  # stop after this many epochs that did not lower the reconstruction error
+    batch_size: PositiveInt = 256  # item vectors per step
+    learning_rate: PositiveFloat = 1e-3  # AdamW's at the start; it falls to zero along a half cosine
     kmeans_init: bool = True  # start the codebooks from K-means of the encoder's output, not at random
     revive: bool = True  # after each epoch, re-draw codes that no item chose from what their level is given
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        whole = ("levels", "latent", "epochs", "patience", "batch_size")
-        for name, least in (*((name, 1) for name in whole), ("codebook_size", 2)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be at least {least}, not {getattr(self, name)}")
-        if any(width < 1 for width in self.hidden):
-            raise ValueError(f"hidden must be positive widths, not {self.hidden}")
-        if self.learning_rate <= 0 or self.commitment < 0:
-            raise ValueError("learning_rate must be positive and commitment not negative")
 
 
 class ResidualVae(SemanticIndexer):

@@ -6,14 +6,16 @@ The content twin of `sci`: the same kind of tree, grown on what items are instea
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from pydantic import PositiveInt
+from pydantic.dataclasses import dataclass
 
 from genrec_bench.core.arrays import PAD, Float32, Int64
 from genrec_bench.core.codes import TokenScope
 from genrec_bench.host.contracts import IndexerContext
+from genrec_bench.host.ranges import TwoOrMore
 from genrec_semantic.coding import Quantised, SemanticIndexer
 from genrec_semantic.kmeans import kmeans, load_faiss
 from genrec_semantic.options import ContentConfig
@@ -21,19 +23,13 @@ from genrec_semantic.options import ContentConfig
 
 @dataclass(frozen=True)
 class SemanticTreeConfig(ContentConfig):
-    """Options of the tree; the defaults are DSI's. ValueError for sizes that cannot be split."""
+    """Options of the tree; the defaults are DSI's."""
 
-    clusters: int = 10  # clusters per split
-    leaf_size: int = 100  # stop splitting at this many items
-    max_levels: int = 8  # levels of clusters at most, before the suffix level
-    iterations: int = 50  # of Lloyd's algorithm, per split
+    clusters: TwoOrMore = 10  # clusters per split
+    leaf_size: PositiveInt = 100  # stop splitting at this many items
+    max_levels: PositiveInt = 8  # levels of clusters at most, before the suffix level
+    iterations: PositiveInt = 50  # of Lloyd's algorithm, per split
     token_scope: TokenScope = "level"  # which equal labels are one token: of one level, anywhere, or below one path
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name, least in (("clusters", 2), ("leaf_size", 1), ("max_levels", 1), ("iterations", 1)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be at least {least}, not {getattr(self, name)}")
 
 
 class SemanticTree(SemanticIndexer):
