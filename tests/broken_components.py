@@ -5,11 +5,13 @@
 
 import os
 from collections import defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from pydantic import Field, PositiveInt
+from pydantic.dataclasses import dataclass
 
 from genrec_bench.baselines.popularity import Popularity
 from genrec_bench.core.codes import Index
@@ -39,14 +41,17 @@ class Thawed:
 
 
 @dataclass(frozen=True)
+class HoldsAList:
+    """A configuration that is frozen while its value is not."""
+
+    sizes: list[int] = Field(default_factory=lambda: [3])
+
+
+@dataclass(frozen=True)
 class BadDefaults:
     """A configuration whose defaults are refused."""
 
-    size: int = 0
-
-    def __post_init__(self):
-        if self.size < 1:
-            raise ValueError("size must be at least 1")
+    size: PositiveInt = 0
 
 
 def rebuilt(index, **changes):
@@ -66,6 +71,11 @@ class Changeable(SequentialIndexer):
 
     def __init__(self, config=None):
         super().__init__(Thawed() if config is None else config)
+
+
+@fails("indexer", "options_are_frozen_and_have_defaults")
+class KeepsAList(SequentialIndexer):
+    Config = HoldsAList
 
 
 @fails("indexer", "options_are_frozen_and_have_defaults")

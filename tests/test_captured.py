@@ -22,7 +22,6 @@ from genrec_bench.decoders.captured import Bucket, Programs, eager
 from genrec_bench.decoders.csr_trie import Trie
 from genrec_bench.decoders.trie import TrieConfig, TrieDecoder
 from genrec_bench.errors import ComponentFault
-from genrec_bench.host.config import config_dict
 from genrec_bench.host.contracts import Backbone, DecoderContext
 from genrec_bench.host.registry import find
 from genrec_bench.runs.handover import Watched
@@ -245,12 +244,8 @@ def test_nothing_is_captured_on_a_cpu_unless_asked_for(monkeypatch, capture):
     assert decoder.counts() == {}
 
 
-def test_the_default_leaves_resolved_options_as_they_were():
-    assert "capture" not in config_dict(TrieConfig()) and config_dict(TrieConfig(capture="on"))["capture"] == "on"
-
-
 def test_another_word_is_refused():
-    with pytest.raises(ValueError, match="auto, on or off"):
+    with pytest.raises(ValueError, match="'auto', 'on' or 'off'"):
         TrieConfig(capture="sometimes")
 
 

@@ -1,17 +1,9 @@
 """What may be asked: a spec that could not be run, or written to a record, is refused where it is made."""
 
-from dataclasses import dataclass
-
 import pytest
 
 from genrec_bench import RunSpec
 from genrec_bench.errors import UsageError
-from genrec_bench.host.config import (
-    config_dict,
-    describe_config,
-    later,
-    make_config,
-)
 
 SYSTEM = {"indexer": "random", "backbone": "lightlm"}
 
@@ -46,15 +38,3 @@ def test_options_that_are_no_table_of_names_are_refused(options):
 def test_a_spec_read_from_data_is_checked_alike(seed):
     with pytest.raises(UsageError, match="spec: seed"):
         RunSpec.from_dict({**SYSTEM, "seed": seed})
-
-
-def test_an_option_that_came_later_is_no_part_of_a_spec_until_it_is_set():
-    @dataclass(frozen=True)
-    class Config:
-        size: int = 4
-        escalate: bool = later(False)  # search again
-
-    assert config_dict(make_config(Config, {}, "decoder")) == {"size": 4}
-    assert config_dict(make_config(Config, {"escalate": "false"}, "decoder")) == {"size": 4}
-    assert config_dict(make_config(Config, {"escalate": "true"}, "decoder")) == {"size": 4, "escalate": True}
-    assert [option["default"] for option in describe_config(Config)] == ["4", "False"]
