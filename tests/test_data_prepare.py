@@ -107,5 +107,5 @@ def test_titles_and_features_follow_their_items():
 
 
 def test_a_negative_minimum_is_refused():
-    with pytest.raises(ConfigError, match="min_interactions = -1 is negative"):
+    with pytest.raises(ConfigError, match="min_interactions = '-1': must be at least 0"):
         make_config(PrepareConfig, {"min_interactions": "-1"}, "dataset")

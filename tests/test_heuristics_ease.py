@@ -66,5 +66,5 @@ def test_equations_without_a_solution_in_double_precision_are_refused_in_one_lin
 
 
 def test_l2_is_above_zero() -> None:
-    with pytest.raises(ConfigError, match="l2 is above 0"):
+    with pytest.raises(ConfigError, match="l2 = 0: must be above 0"):
         make_config(Config, {"l2": 0}, "baseline")

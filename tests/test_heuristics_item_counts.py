@@ -61,5 +61,5 @@ def test_weights_are_options() -> None:
     counts = counted([[0, 1, 2]], after=2, before=0, skip=0).counts.toarray()
     assert counts[:3, :3].tolist() == [[0, 2, 0], [0, 0, 2], [0, 0, 0]]
     assert make_config(Config, {"recency": "1,0.1"}, "baseline").recency == (1.0, 0.1)
-    with pytest.raises(ConfigError, match="weights are at least 0"):
+    with pytest.raises(ConfigError, match="skip = -1: must be at least 0"):
         make_config(Config, {"skip": -1}, "baseline")

@@ -58,5 +58,5 @@ def test_items_without_common_users_are_not_listed() -> None:
 
 
 def test_options_out_of_range_are_refused() -> None:
-    with pytest.raises(ConfigError, match="neighbours is at least 1"):
+    with pytest.raises(ConfigError, match="neighbours = 0: must be above 0"):
         make_config(Config, {"neighbours": 0}, "baseline")

@@ -253,7 +253,7 @@ def test_a_missing_file_says_where_a_relative_path_counts_from():
     ("values", "why"),
     [
         ({}, r"indexer.path must be given: --set indexer.path="),
-        ({"path": ""}, "path is empty"),
+        ({"path": ""}, "indexer.path = '': string should have at least 1 character"),
         ({"path": "x", "keys": "zero-base"}, "Did you mean 'zero-based'"),
         ({"path": "x", "shared_alphabet": "yes"}, "shared_alphabet needs users_path"),
     ],

@@ -141,9 +141,9 @@ def test_progress_counts_items():
 @pytest.mark.parametrize(
     ("values", "why"),
     [
-        ({"clusters": "1"}, "clusters must be at least 2, not 1"),
-        ({"leaf_size": "0"}, "leaf_size must be at least 1, not 0"),
-        ({"max_levels": "0"}, "max_levels must be at least 1, not 0"),
+        ({"clusters": "1"}, "clusters = '1': must be at least 2"),
+        ({"leaf_size": "0"}, "leaf_size = '0': must be above 0"),
+        ({"max_levels": "0"}, "max_levels = '0': must be above 0"),
         ({"balance": "true"}, "indexer has no option 'balance'"),
     ],
 )

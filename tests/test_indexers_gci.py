@@ -213,10 +213,10 @@ def test_the_gpu_is_used_only_where_the_device_and_faiss_have_one():
 @pytest.mark.parametrize(
     ("values", "why"),
     [
-        ({"codebook_size": "1"}, "codebook_size must be at least 2, not 1"),
-        ({"levels": "0"}, "levels must be at least 1, not 0"),
-        ({"epochs": "0"}, "epochs must be at least 1, not 0"),
-        ({"learning_rate": "0"}, "learning_rate must be above 0"),
+        ({"codebook_size": "1"}, "codebook_size = '1': must be at least 2"),
+        ({"levels": "0"}, "levels = '0': must be above 0"),
+        ({"epochs": "0"}, "epochs = '0': must be above 0"),
+        ({"learning_rate": "0"}, "learning_rate = '0': must be above 0"),
         ({"levels": "3"}, "embedding_size 64 cannot be cut into 3 equal slices"),
         ({"quantiser": "produkt"}, "Did you mean 'product'"),
         ({"variant": "items"}, "expected one of joint, separate"),

@@ -79,7 +79,7 @@ def test_random_user_labels_complete_an_index_without_user_codes():
 
 
 def test_a_base_that_cannot_count_is_a_configuration_error():
-    with pytest.raises(ConfigError, match="base must be at least 2, not 1"):
+    with pytest.raises(ConfigError, match="base = '1': must be at least 2"):
         make_config(DigitsConfig, {"base": "1"}, "indexer")
 
 

@@ -262,9 +262,9 @@ def test_the_record_can_tell_how_the_codes_were_made():
 @pytest.mark.parametrize(
     ("values", "why"),
     [
-        ({"clusters": "1"}, "clusters must be at least 2, not 1"),
-        ({"leaf_size": "0"}, "leaf_size must be at least 1, not 0"),
-        ({"max_levels": "0"}, "max_levels must be at least 1, not 0"),
+        ({"clusters": "1"}, "clusters = '1': must be at least 2"),
+        ({"leaf_size": "0"}, "leaf_size = '0': must be above 0"),
+        ({"max_levels": "0"}, "max_levels = '0': must be above 0"),
         ({"variant": "items", "balance": "true"}, "balance needs variant=joint"),
         ({"variant": "itemz"}, "Did you mean 'items'"),
     ],

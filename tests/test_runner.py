@@ -201,7 +201,7 @@ def test_a_crash_leaves_a_failed_record_with_its_reason(go, monkeypatch, tmp_pat
         ({"indexer": "scii"}, UnknownComponent, "Did you mean 'sci'"),
         ({"set": {"backbone.epoch": 3}}, ConfigError, "Did you mean 'epochs'"),
         ({"set": {"backbone.epochs": "many"}}, ConfigError, "expected a whole number"),
-        ({"set": {"backbone.epochs": 0}}, ConfigError, "at least 1"),
+        ({"set": {"backbone.epochs": 0}}, ConfigError, "must be above 0"),
         ({"set": {"backbone.learning_rate": "inf"}}, ConfigError, "finite"),
         ({"set": {"backbone.weight_decay": "nan"}}, ConfigError, "finite"),
         ({"set": {"indxer.base": 3}}, ConfigError, "Did you mean 'indexer'"),

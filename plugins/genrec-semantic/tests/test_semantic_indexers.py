@@ -151,13 +151,13 @@ def test_it_is_registered_and_every_option_explains_itself(cls):
 @pytest.mark.parametrize(
     ("cls", "options", "said"),
     [
-        (ResidualKmeans, {"levels": 0}, "levels must be at least 1, not 0"),
-        (ResidualKmeans, {"codebook_size": 1}, "codebook_size must be at least 2"),
-        (ResidualVae, {"patience": 0}, "patience must be at least 1"),
-        (ResidualVae, {"learning_rate": 0}, "learning_rate must be positive"),
-        (ResidualVae, {"hidden": (0,)}, "hidden must be positive widths"),
-        (SemanticTree, {"clusters": 1}, "clusters must be at least 2"),
-        (SemanticTree, {"dimensions": 0}, "dimensions must be at least 1"),
+        (ResidualKmeans, {"levels": 0}, "levels = 0: must be above 0"),
+        (ResidualKmeans, {"codebook_size": 1}, "codebook_size = 1: must be at least 2"),
+        (ResidualVae, {"patience": 0}, "patience = 0: must be above 0"),
+        (ResidualVae, {"learning_rate": 0}, "learning_rate = 0: must be above 0"),
+        (ResidualVae, {"hidden": (0,)}, r"hidden = \(0,\): must be above 0"),
+        (SemanticTree, {"clusters": 1}, "clusters = 1: must be at least 2"),
+        (SemanticTree, {"dimensions": 0}, "dimensions = 0: must be above 0"),
         (SemanticTree, {"encoder": "word2vec"}, "expected one of auto, tfidf"),
     ],
 )
