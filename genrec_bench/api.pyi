@@ -1,4 +1,3 @@
-# What each kind of component is.
 # What backbones are made of.
 from .backbones.hf_t5 import local_files as local_files
 from .backbones.target_trees import TargetTrees as TargetTrees
@@ -65,6 +64,13 @@ from .errors import NeedsMissing as NeedsMissing
 from .errors import OutputError as OutputError
 from .errors import UsageError as UsageError
 from .errors import did_you_mean as did_you_mean
+
+# Options, which are pydantic dataclasses.
+from .host.config import config_dict as config_dict
+from .host.config import describe_config as describe_config
+from .host.config import make_config as make_config
+
+# What each kind of component is.
 from .host.contracts import START as START
 from .host.contracts import Backbone as Backbone
 from .host.contracts import BackboneContext as BackboneContext
@@ -79,3 +85,7 @@ from .host.contracts import Indexer as Indexer
 from .host.contracts import IndexerContext as IndexerContext
 from .host.contracts import Task as Task
 from .host.contracts import Template as Template
+
+# Ranges of options, beside pydantic's own.
+from .host.ranges import Share as Share
+from .host.ranges import TwoOrMore as TwoOrMore
