@@ -38,6 +38,9 @@ from .core.sequences import Queries as Queries
 from .core.sequences import Sources as Sources
 from .core.sequences import TrainView as TrainView
 
+# Data sets.
+from .data.loading import load_dataset as load_dataset
+
 # What decoders are made of.
 from .decoders.base import SearchConfig as SearchConfig
 from .decoders.base import Searching as Searching
@@ -49,10 +52,6 @@ from .decoders.csr_trie import Trie as Trie
 from .decoders.exact import ExactDecoder as ExactDecoder
 from .decoders.trie import TrieDecoder as TrieDecoder
 
-# Data sets.
-from .data.loading import load_dataset as load_dataset
-from .protocol.split import split_data as split_data
-from .protocol.split import train_view as train_view
 # Errors.
 from .errors import CodeClash as CodeClash
 from .errors import ConfigError as ConfigError
@@ -89,3 +88,5 @@ from .host.contracts import Template as Template
 # Ranges of options, beside pydantic's own.
 from .host.ranges import Share as Share
 from .host.ranges import TwoOrMore as TwoOrMore
+from .protocol.split import split_data as split_data
+from .protocol.split import train_view as train_view

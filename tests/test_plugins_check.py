@@ -14,7 +14,8 @@ MODULE = '''
     import os
     import sys
     import time
-    from dataclasses import dataclass
+
+    from pydantic.dataclasses import dataclass
 
     from genrec_bench.indexers.digits import SequentialIndexer
 

@@ -41,17 +41,16 @@ FILES = {
     "acme_indexers/backwards.py": '''
         """Numbers, from the last item to the first."""
 
-        from dataclasses import dataclass
-
         import numpy as np
+        from pydantic.dataclasses import dataclass
 
         from genrec_bench.api import Index, digits, digits_needed
-        from genrec_bench.api import Indexer
+        from genrec_bench.api import Indexer, TwoOrMore
 
 
         @dataclass(frozen=True)
         class BackwardsConfig:
-            base: int = 4  # digits run from 0 to base - 1
+            base: TwoOrMore = 4  # digits run from 0 to base - 1
 
 
         class Backwards(Indexer):
