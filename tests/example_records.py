@@ -11,18 +11,19 @@ from typing import Any
 from genrec_bench.protocol.constants import PROTOCOL
 from genrec_bench.protocol.scores import from_ranks
 from genrec_bench.runs.record import RunRecord
-from genrec_bench.runs.spec import ResolvedSpec
+from genrec_bench.runs.spec import PARTS, Options, ResolvedSpec
 
 RANKS = (1, 3, 0, 12, 2, 0, 0, 1, 7, 0)
 
 
-def generator_spec(seed: int = 0, **changes: Any) -> ResolvedSpec:
+def generator_spec(seed: int = 0, options: Options | None = None, **changes: Any) -> ResolvedSpec:
+    """A small spec; `options` are those of the parts that are given, the other parts have none."""
     spec = ResolvedSpec(
         dataset="ml-100k",
         task="direct",
         protocol=PROTOCOL,
         seed=seed,
-        options={"dataset": {}, "indexer": {}, "backbone": {"layers": 2}, "decoder": {}},
+        options={part: (options or {"backbone": {"layers": 2}}).get(part, {}) for part in PARTS[:-1]},
         indexer="sci",
         backbone="lightlm",
         decoder="trie",

@@ -32,7 +32,7 @@ from genrec_bench.decoders.trie import TrieDecoder
 from genrec_bench.indexers.digits import RandomIndexer
 from genrec_bench.leaderboard.standings import standings
 from genrec_bench.protocol.constants import SELECTION_BEAMS
-from genrec_bench.protocol.split import make_split, validation_sample
+from genrec_bench.protocol.split import split_data, validation_sample
 from genrec_bench.runs.environment import peak_memory
 from genrec_bench.runs.lists import read_generations, read_lists
 from genrec_bench.testing import planted_interactions, planted_lines
@@ -79,7 +79,7 @@ def split_of(lines: Sequence[str]) -> tuple[Interactions, Split]:
     items = [item for row in rows for item in row[1:]]
     user_ids, user = np.unique(users, return_inverse=True)
     item_ids, item = np.unique(items, return_inverse=True)
-    return make_split(Interactions(user.astype(np.int32), item.astype(np.int32), None, user_ids, item_ids))
+    return split_data(Interactions(user.astype(np.int32), item.astype(np.int32), None, user_ids, item_ids))
 
 
 def best_first(items: Sequence[int], left_out: Sequence[int] = ()) -> list[int]:
@@ -99,7 +99,7 @@ def test_the_split_of_movielens_is_the_published_one(movielens, tmp_path) -> Non
 def test_the_split_of_the_planted_data_with_equal_times_is_pinned() -> None:
     planted = planted_interactions()
     times = planted.time // 4  # three or four events at once: the tie rule orders them
-    data, split = make_split(
+    data, split = split_data(
         Interactions(planted.user, planted.item, times, planted.user_ids, planted.item_ids, planted.rating)
     )
     assert split.info["tie_users"] == 60
@@ -170,9 +170,9 @@ def test_a_baseline_is_validated_on_the_protocols_2000_users_without_what_they_h
         asked.append((queries, k, exclude))
         return honest(self, queries, k=k, exclude=exclude)
 
-    def fit(self, train, validation, ctx, honest=Popularity.fit):
-        honest(self, train, validation, ctx)
-        validation()
+    def fit(self, train, ctx, honest=Popularity.fit):
+        honest(self, train, ctx)
+        ctx.validate()
 
     monkeypatch.setattr(Popularity, "rank", rank)
     monkeypatch.setattr(Popularity, "fit", fit)

@@ -12,7 +12,7 @@ from genrec_bench.errors import DataError, UsageError
 from genrec_bench.protocol.constants import check_protocol
 from genrec_bench.protocol.split import (
     leave_one_out,
-    make_split,
+    split_data,
     order_events,
     shuffle_numbers,
     train_view,
@@ -92,7 +92,7 @@ def test_a_user_without_an_event_and_data_without_any_are_refused() -> None:
 
 
 def test_external_ids_are_given_to_those_who_need_them_alone() -> None:
-    data, split = make_split(described())
+    data, split = split_data(described())
     plain = train_view(data, split)
     assert (plain.item_ids, plain.user_ids) == (None, None)
     assert plain.item_titles is data.item_titles and plain.item_features is data.item_features

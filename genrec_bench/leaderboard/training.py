@@ -85,7 +85,7 @@ def train_seconds(records: Sequence[RunRecord]) -> dict[str, float | None]:
     fingerprint) on a machine of the same description; None if there is none, or if a training went on from a checkpoint.
     """
     timed: dict[tuple[str, ...], float] = {}
-    for record in records:
+    for record in sorted(records, key=lambda record: str(record.environment.get("time"))):  # the latest counts
         if (whole := _whole(record)) is not None and (key := _trained(record)):
             timed[key] = whole
     return {record.spec_id: _seconds(record, timed) for record in records}
