@@ -12,7 +12,7 @@ from example_records import baseline_spec, finished, generator_spec
 
 from genrec_bench.cli.main import cli
 from genrec_bench.errors import RecordError
-from genrec_bench.leaderboard.issues import FILE, Issue, read
+from genrec_bench.leaderboard.known_issues import FILE, Issue, read
 from genrec_bench.leaderboard.publish import add, build
 from genrec_bench.runs.record import RunRecord
 
@@ -115,19 +115,19 @@ def test_a_run_that_does_not_tell_its_day_may_have_the_issue() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("[[issue", "is no readable TOML"),
-        ("[issues]\na = 1\n", "holds [[issue]] entries and nothing else"),
-        (ENTRY, "issue slow-sci: rows says which rows it affects, and there is no condition"),
-        (ENTRY + "rows = {}\n", "there is no condition"),
+        ("[[issue", "cannot read known-issues.toml as TOML"),
+        ("[issues]\na = 1\n", "may hold only [[issue]] entries"),
+        (ENTRY, "issue slow-sci: rows must say which rows it affects"),
+        (ENTRY + "rows = {}\n", "give at least one condition"),
         (ENTRY + 'rows = { indexr = "sci" }\n', "no condition 'indexr'. Did you mean 'indexer'?"),
         (ENTRY + 'row = { indexer = "sci" }\n', "no key 'row'. Did you mean 'rows'?"),
         (ENTRY + "rows = { indexer = 3 }\n", "rows.indexer is a name, or a list of names"),
         (ENTRY + "rows = { options = { backbone = { layers = 2 } } }\n", "rows.options has quoted keys"),
-        (ENTRY + "rows = { versions = { numpy = 2 } }\n", "rows.versions is a version"),
+        (ENTRY + "rows = { versions = { numpy = 2 } }\n", "rows.versions gives a version"),
         (ENTRY + 'rows = { versions = "2.0" }\n', "rows.versions is a table"),
         (ENTRY + 'rows = { indexer = "sci" }\nsince = "soon"\n', "since is a day without quotes"),
         (ENTRY + 'rows = { indexer = "sci" }\nsince = 2026-02-02\nuntil = 2026-01-01\n', "until is before since"),
-        (ENTRY.replace("slow-sci", "Slow SCI") + 'rows = { indexer = "sci" }\n', "an id is small letters"),
+        (ENTRY.replace("slow-sci", "Slow SCI") + 'rows = { indexer = "sci" }\n', "write an id in small letters"),
         (ENTRY.replace('what = "It counts twice"', "") + 'rows = { indexer = "sci" }\n', "what is missing"),
         (ENTRY.replace("It counts twice", " ") + 'rows = { indexer = "sci" }\n', "what is missing"),
         (2 * (ENTRY + 'rows = { indexer = "sci" }\n'), "two issues are called 'slow-sci'"),

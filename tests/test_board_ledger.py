@@ -12,8 +12,8 @@ from click.testing import CliRunner
 from example_records import baseline_spec, finished
 
 from genrec_bench.cli.main import cli
-from genrec_bench.leaderboard.ledger import FILE
 from genrec_bench.leaderboard.publish import add, build
+from genrec_bench.tuning.ledger import LEDGER_FILE as FILE
 
 BOARD = Path("loo-full-1", "direct", "ml-100k")
 
@@ -94,8 +94,8 @@ def test_lists_made_elsewhere_have_an_unknown_budget(tmp_path) -> None:
         (trials(3)[1:], "trial 0 of search a1 is missing"),
         (trials(3) + trials(1), "trial 0 of search a1 is there twice"),
         (trials(3, status="skipped"), "line 1: no trial of a ledger"),
-        (trials(3, system=None), "line 1: no trial of `genrec tune`"),
-        (trials(3, fixed={"dataset.path": "/home/me/data.csv"}), "names a place on its machine"),
+        (trials(3, system=None), "line 1: not a trial of `genrec tune`"),
+        (trials(3, fixed={"dataset.path": "/home/me/data.csv"}), "names a path that exists on its machine only"),
     ],
 )
 def test_a_ledger_that_does_not_hold_is_left_out_and_named(root, told, said) -> None:

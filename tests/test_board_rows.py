@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 from example_records import RANKS, baseline_spec, finished, generator_spec
 
-from genrec_bench.leaderboard.page import page
-from genrec_bench.leaderboard.pages import readme, table
-from genrec_bench.leaderboard.scatter import (
+from genrec_bench.leaderboard.renderers.data import board_csv as table
+from genrec_bench.leaderboard.renderers.html import page
+from genrec_bench.leaderboard.renderers.markdown import readme
+from genrec_bench.leaderboard.renderers.scatter import (
     BOTTOM,
     FEW,
     HEIGHT,
@@ -57,11 +58,11 @@ def test_a_row_shows_all_that_it_promises(made) -> None:
     """Profile and size, seeds, mean and spread, hit and ndcg at 5, 10 and 20, hallucination, fill, users/s, parameters,
     training seconds, hardware, distance to item-counts, tier."""
     mine = rows(readme([made]))["sci / lightlm / trie"]
-    (line,) = (line for line in made.lines if line.row.system == "sci / lightlm / trie")
+    (row,) = (row for row in made.rows if row.system == "sci / lightlm / trie")
     for key in (f"{name}@{k}" for name in ("hit", "ndcg") for k in (5, 10, 20)):
-        assert mine[key] == f"{line.row.metrics[key]:.4f} ±{line.row.sd[key]:.4f}", key
-    assert line.distance is not None
-    assert mine["vs item-counts"].lstrip("~") == f"{line.distance:+.0%}"
+        assert mine[key] == f"{row.metrics[key]:.4f} ±{row.sd[key]:.4f}", key
+    assert row.distance is not None
+    assert mine["vs item-counts"].lstrip("~") == f"{row.distance:+.0%}"
     shown = {"size": "tiny 2+2x64/16", "seeds": "2*", "halluc.": "12.50%", "fill@10": "90.0%", "users/s": "123"}
     shown |= {"params": "1,234", "train s": "12.5", "on": "[1]", "tier": "reproduced", "standing": "unranked"}
     assert shown.items() <= mine.items()

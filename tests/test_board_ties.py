@@ -1,4 +1,4 @@
-"""The floors of a board under other orders of equal timestamps: measured, kept, shown, and never a row."""
+"""Baselines of a board under other orders of equal timestamps: measured, kept, shown, and never a row."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from genrec_bench.leaderboard.tie_orders import FILE, SEEDS
 from genrec_bench.runs import run as runner
 
 BOARD = Path("boards", "loo-full-1", "direct", "file")
-FLOORS = ("popularity", "item-counts")
+BASELINES = ("popularity", "item-counts")
 
 
 def genrec(*words: object):
@@ -37,11 +37,11 @@ def events(days: int) -> str:
 
 
 def fill(days: int) -> None:
-    """A board of two floors, run on data in the current folder."""
+    """A board of two baselines, run on data in the current folder."""
     Path("events.csv").write_text(events(days))
     columns = {"user_column": "who", "item_column": "what", "time_column": "day"}
     settings = {"path": "events.csv", "format": "csv", **columns}
-    for name in FLOORS:
+    for name in BASELINES:
         asked = {f"dataset.{key}": value for key, value in settings.items()}
         runner.run(RunSpec(dataset="file", task="direct", baseline=name, set=asked), out="runs")
     add([Path("runs")], Path("boards"), pytest.fail, check=False)
@@ -67,21 +67,21 @@ def test_the_first_order_is_the_boards_own_and_the_others_are_other_splits(board
     assert measured["tie_seeds"] == list(SEEDS) == [0, 1, 2, 3, 4]
     assert measured["splits"][0] == records[0]["fingerprints"]["split"] and len(set(measured["splits"])) == 5
     assert measured["moved"][0] == 0 < min(measured["moved"][1:])
-    for floor in measured["floors"]:
-        (record,) = (record for record in records if record["system_id"] == floor["system_id"])
-        for policy, scores in floor["ndcg@10"].items():
+    for baseline in measured["baselines"]:
+        (record,) = (record for record in records if record["system_id"] == baseline["system_id"])
+        for policy, scores in baseline["ndcg@10"].items():
             assert scores[0] == record["metrics"][policy]["ndcg@10"] and len(scores) == 5
 
 
 def test_other_orders_are_no_rows_and_leave_no_records(board) -> None:
-    assert len(list((board / "records").iterdir())) == len(FLOORS)
+    assert len(list((board / "records").iterdir())) == len(BASELINES)
     assert (board / "table.csv").read_text().count("popularity") == 2  # one row per history policy
-    assert len(list(Path("runs").iterdir())) == len(FLOORS)
+    assert len(list(Path("runs").iterdir())) == len(BASELINES)
 
 
 def test_a_board_shows_the_table_with_its_range(board) -> None:
-    (floor,) = (each for each in told(board)["floors"] if each["system"] == "popularity")
-    scores = floor["ndcg@10"]["mask"]
+    (baseline,) = (each for each in told(board)["baselines"] if each["system"] == "popularity")
+    scores = baseline["ndcg@10"]["mask"]
     cells = [*(f"{score:.4f}" for score in scores), f"{min(scores):.4f} to {max(scores):.4f}"]
     assert f"| popularity | {' | '.join(cells)} |" in (board / "README.md").read_text()
     html = (board / "index.html").read_text()
@@ -108,16 +108,16 @@ def test_a_board_that_nobody_measured_says_so(board) -> None:
         (("fingerprints", "data"), "0" * 64, "is of other data, another split or another task"),
         (("splits",), ["0" * 64] * 5, "is of other data, another split or another task"),
         (("task",), "sequential", "is of other data, another split or another task"),
-        (("floors", 0, "system_id"), "f" * 16, "has no such row on the board"),
-        (("floors", 0, "ndcg@10", "mask"), [0.5] * 5, "says 0.500000 for popularity under tie seed 0"),
-        (("floors", 0, "ndcg@10", "mask"), [0.5] * 4, "is not what `genrec leaderboard ties` writes"),
-        (("floors", 0, "ndcg@10"), {}, "is not what `genrec leaderboard ties` writes"),
+        (("baselines", 0, "system_id"), "f" * 16, "has no such row on the board"),
+        (("baselines", 0, "ndcg@10", "mask"), [0.5] * 5, "says 0.500000 for popularity under tie seed 0"),
+        (("baselines", 0, "ndcg@10", "mask"), [0.5] * 4, "is not what `genrec leaderboard ties` writes"),
+        (("baselines", 0, "ndcg@10"), {}, "is not what `genrec leaderboard ties` writes"),
         (("tie_seeds",), [1, 0, 2, 3, 4], "is not what `genrec leaderboard ties` writes"),
         (("moved",), ["a"] * 5, "is not what `genrec leaderboard ties` writes"),
-        (("floors",), 3, "is not what `genrec leaderboard ties` writes"),
+        (("baselines",), 3, "is not what `genrec leaderboard ties` writes"),
     ],
 )
-def test_a_yardstick_of_something_else_is_left_out_and_named(board, keys, value, said) -> None:
+def test_tie_orders_of_something_else_are_left_out_and_named(board, keys, value, said) -> None:
     values = inner = told(board)
     for key in keys[:-1]:
         inner = inner[key]
@@ -135,26 +135,26 @@ def test_other_data_than_the_boards_is_not_measured(board) -> None:
     assert done.exit_code == 1 and "the data here is not what its records were made from" in done.stderr
 
 
-def test_a_floor_that_does_not_come_out_again_is_not_measured(board, monkeypatch) -> None:
+def test_a_baseline_that_does_not_reproduce_its_row_is_not_measured(board, monkeypatch) -> None:
     from genrec_bench.baselines.popularity import Popularity
 
     rank = Popularity.rank
     monkeypatch.setattr(Popularity, "rank", lambda self, queries, **how: rank(self, queries, **{**how, "k": 3}))
     done = genrec("ties", "boards")
-    assert done.exit_code == 1 and "popularity does not come out as its row on the board says" in done.stderr
+    assert done.exit_code == 1 and "popularity does not reproduce its row on the board" in done.stderr
 
 
 def test_data_whose_events_never_tie_has_one_order_and_says_so(tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     fill(days=6)
     done = genrec("ties", "boards")
-    assert done.exit_code == 2 and "no two events of a user tie" in done.stderr and not (BOARD / FILE).exists()
+    assert done.exit_code == 2 and "no two interactions of a user tie" in done.stderr and not (BOARD / FILE).exists()
     build(Path("boards"), pytest.fail)
     assert "No two events of a user tie" in (BOARD / "README.md").read_text()
 
 
-def test_a_board_without_a_floor_cannot_be_measured(tmp_path) -> None:
+def test_a_board_without_such_a_baseline_cannot_be_measured(tmp_path) -> None:
     finished(baseline_spec(baseline="bpr"), parameters={}).write(tmp_path / "run")
     add([tmp_path / "run"], tmp_path / "boards", pytest.fail, check=False)
     done = genrec("ties", tmp_path / "boards")
-    assert done.exit_code == 2 and "none of its rows is a floor" in done.stderr
+    assert done.exit_code == 2 and "it has no row of popularity" in done.stderr

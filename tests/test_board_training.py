@@ -9,16 +9,17 @@ from typing import Any
 import pytest
 from example_records import baseline_spec, finished, generator_spec
 
-from genrec_bench.leaderboard.page import page
-from genrec_bench.leaderboard.pages import readme, table
-from genrec_bench.leaderboard.standings import standings
-from genrec_bench.leaderboard.tables import render
-from genrec_bench.leaderboard.training import (
+from genrec_bench.leaderboard.facts import (
     all_converged,
     converged,
     ending,
     train_seconds,
 )
+from genrec_bench.leaderboard.renderers import render
+from genrec_bench.leaderboard.renderers.data import board_csv as table
+from genrec_bench.leaderboard.renderers.html import page
+from genrec_bench.leaderboard.renderers.markdown import readme
+from genrec_bench.leaderboard.standings import standings
 from genrec_bench.runs.record import RunRecord
 
 ORDER = [{"epoch": epoch, "loss": 1.0, "validation": 0.1} for epoch in range(1, 31)]
@@ -109,7 +110,7 @@ def shared(decoder: str, seed: int = 0, cached: bool = True, seconds: float = 0.
 def test_decoders_that_share_a_training_show_its_seconds() -> None:
     records = [shared("trie", cached=False, seconds=90.0), shared("filter"), shared("exact")]
     assert list(train_seconds(records).values()) == [90.0, 90.0, 90.0]
-    assert {line.row.train_seconds for line in standings(records, "mask").lines} == {90.0}
+    assert {row.train_seconds for row in standings(records, "mask").rows} == {90.0}
 
 
 @pytest.mark.parametrize(
@@ -130,5 +131,5 @@ def test_a_training_that_went_on_from_a_checkpoint_was_not_timed_whole() -> None
 
 
 def test_parameters_that_a_baseline_tells_are_shown_but_not_those_of_a_closed_form() -> None:
-    lines = standings([model("early stop"), model("closed form", name="itemknn")], "mask").lines
-    assert {line.row.system: line.row.parameters for line in lines} == {"bpr": 1000.0, "itemknn": None}
+    rows = standings([model("early stop"), model("closed form", name="itemknn")], "mask").rows
+    assert {row.system: row.parameters for row in rows} == {"bpr": 1000.0, "itemknn": None}

@@ -20,12 +20,12 @@ from example_records import RANKS, baseline_spec, edit, failed, finished, genera
 from genrec_bench.cli.main import cli
 from genrec_bench.cli.run import build_spec, run
 from genrec_bench.errors import RecordError
-from genrec_bench.leaderboard.excerpt import excerpt
-from genrec_bench.leaderboard.pages import readme
+from genrec_bench.leaderboard.facts import command
 from genrec_bench.leaderboard.publish import add, build
-from genrec_bench.leaderboard.scatter import legend, scatter
-from genrec_bench.leaderboard.standings import standings, tier_of
-from genrec_bench.leaderboard.texts import command
+from genrec_bench.leaderboard.renderers.markdown import excerpt, readme
+from genrec_bench.leaderboard.renderers.scatter import legend, scatter
+from genrec_bench.leaderboard.rows import tier_of
+from genrec_bench.leaderboard.standings import standings
 from genrec_bench.protocol.ranks import ranks_digest
 from genrec_bench.runs.record import RESCORED, RunRecord
 from genrec_bench.runs.spec import LISTS
@@ -92,8 +92,8 @@ def test_mandatory_rows_that_nobody_has_run_are_dashes(board) -> None:
 def test_numbers_are_computed_from_the_ranks_not_read(tmp_path) -> None:
     record = floor(ranks=RANKS * MANY)
     nudged = {policy: {**values, "ndcg@10": values["ndcg@10"] + 5e-10} for policy, values in record.metrics.items()}
-    (line,) = standings([replace(record, metrics=nudged)], "mask").lines
-    assert line.row.metrics["ndcg@10"] == record.metrics["mask"]["ndcg@10"]
+    (row,) = standings([replace(record, metrics=nudged)], "mask").rows
+    assert row.metrics["ndcg@10"] == record.metrics["mask"]["ndcg@10"]
 
 
 def test_a_copied_record_holds_its_ranks_and_not_who_made_it(tmp_path) -> None:
@@ -116,7 +116,7 @@ def test_a_copied_record_holds_its_ranks_and_not_who_made_it(tmp_path) -> None:
         (["data", "mask_ceiling"], 0.1, "above the reachable ceiling"),
         (["spec", "protocol"], "loo-full/9", "ran under protocol loo-full/9"),
         (["spec", "seed"], 7, "it was edited"),
-        (["warnings"], ["weights of /home/me/weights.bin"], "names a place on its machine"),
+        (["warnings"], ["weights of /home/me/weights.bin"], "names a path that exists on its machine only"),
     ],
 )
 def test_a_run_that_no_board_can_show_is_not_added_and_named(tmp_path, keys, value, said) -> None:
@@ -168,13 +168,13 @@ def test_a_record_that_was_edited_on_the_board_has_no_row_and_no_run_joins_it(bo
 
 
 def test_seeds_of_several_versions_are_told(tmp_path) -> None:
-    from genrec_bench.leaderboard.texts import notes
+    from genrec_bench.leaderboard.conditions import of_board
 
     said = "The seeds of 1 rows ran on more than one version"
     others = {part: {**found, "code": "f" * 64} for part, found in finished().components.items()}
     for components, told in ((finished().components, False), (others, True)):
         made = standings([finished(), finished(generator_spec(seed=1), components=components), floor()], "mask")
-        assert any(note.startswith(said) for note in notes(made)) == told
+        assert any(note.startswith(said) for note in of_board(made)) == told
 
 
 def test_a_run_whose_lists_do_not_give_its_numbers_is_not_added(tmp_path, go) -> None:
@@ -186,7 +186,7 @@ def test_a_run_whose_lists_do_not_give_its_numbers_is_not_added(tmp_path, go) ->
     edit(place, "ranks", "mask", value=ranks)
     edit(place, "metrics", "mask", value={**record.metrics["mask"], **from_ranks(ranks)})
     done = genrec("add", place, "--to", tmp_path / "boards")
-    assert done.exit_code == 1 and "does not hold when scored again" in done.stderr
+    assert done.exit_code == 1 and "differs when scored again" in done.stderr
 
 
 def test_a_run_on_other_data_cannot_join_a_board(board, tmp_path) -> None:
@@ -294,7 +294,7 @@ def five(name: str, ranks) -> list[RunRecord]:
 
 
 def standing(*records: RunRecord) -> dict[str, str]:
-    return {line.row.system: line.standing for line in standings(records, "mask").lines}
+    return {row.system: row.standing for row in standings(records, "mask").rows}
 
 
 def test_a_row_has_the_lowest_tier_of_its_records_and_a_run_of_ours_is_reproduced() -> None:
@@ -323,11 +323,11 @@ def test_rows_that_cannot_be_told_from_the_first_are_tied() -> None:
 
 def test_the_distance_to_counting_is_relative_and_says_whether_it_may_be_chance() -> None:
     records = [floor(ranks=RANKS * MANY), floor("ease", BETTER * MANY), floor("popularity", (*RANKS[1:], 1) * MANY)]
-    lines = {line.row.system: line for line in standings(records, "mask").lines}
+    rows = {row.system: row for row in standings(records, "mask").rows}
     level = records[0].metrics["mask"]["ndcg@10"]
-    assert lines["ease"].distance == pytest.approx(records[1].metrics["mask"]["ndcg@10"] / level - 1)
-    assert lines["ease"].separable and not lines["popularity"].separable
-    assert lines["item-counts"].distance is None
+    assert rows["ease"].distance == pytest.approx(records[1].metrics["mask"]["ndcg@10"] / level - 1)
+    assert rows["ease"].separable and not rows["popularity"].separable
+    assert rows["item-counts"].distance is None
 
 
 OWN = {"after": 1.0, "before": 0.5, "skip": 0.5, "recency": [1.0, 0.5, 0.25]}
@@ -341,12 +341,12 @@ def counts(ranks, **options) -> RunRecord:
 @pytest.mark.parametrize("tuned", [BETTER, (0,) * 9 + (20,)])
 def test_distances_are_measured_from_item_counts_as_it_comes_not_from_a_tuned_one(tuned) -> None:
     own, other = counts(RANKS), counts(tuned, before=0.123456, recency=[1.0, 1.0])
-    lines = standings([other, own, floor("popularity", BETTER)], "mask").lines
+    rows = standings([other, own, floor("popularity", BETTER)], "mask").rows
     level = own.metrics["mask"]["ndcg@10"]
-    assert {line.row.system_id for line in lines if line.distance is None} == {own.system_id}
-    for line in lines:
-        if line.distance is not None:
-            assert line.distance == pytest.approx(line.row.metrics["ndcg@10"] / level - 1)
+    assert {row.system_id for row in rows if row.distance is None} == {own.system_id}
+    for row in rows:
+        if row.distance is not None:
+            assert row.distance == pytest.approx(row.metrics["ndcg@10"] / level - 1)
     top = excerpt(standings([other, own], "mask"), 3)
     assert "| item-counts (before=0.1235, recency=[1,1]) |" in top
     assert "| item-counts (before=0.5, recency=[1,0.5,0.25]) |" in top
@@ -363,8 +363,8 @@ def test_a_name_from_elsewhere_is_shown_as_it_is_and_runs_no_mandatory_row() -> 
 
 
 def test_options_that_four_digits_do_not_tell_apart_are_printed_whole() -> None:
-    lines = standings([counts(RANKS, before=0.300001), counts(RANKS, before=0.300002)], "mask").lines
-    assert {line.row.options for line in lines} == {"baseline.before=0.300001", "baseline.before=0.300002"}
+    rows = standings([counts(RANKS, before=0.300001), counts(RANKS, before=0.300002)], "mask").rows
+    assert {row.options for row in rows} == {"baseline.before=0.300001", "baseline.before=0.300002"}
 
 
 @pytest.mark.skipif(not ROOT.is_dir(), reason="this is no checkout: no leaderboards/ beside tests/")

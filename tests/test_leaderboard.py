@@ -15,7 +15,8 @@ import pytest
 from example_records import RANKS, baseline, edit, failed, finished, generator_spec
 
 from genrec_bench.errors import RecordError, UsageError
-from genrec_bench.leaderboard.tables import collect, render, unfinished
+from genrec_bench.leaderboard.records import collect, unfinished
+from genrec_bench.leaderboard.renderers import render
 from genrec_bench.protocol.ranks import ranks_digest
 from genrec_bench.protocol.scores import from_ranks
 
@@ -90,9 +91,9 @@ def test_every_data_set_and_task_has_a_table_of_its_own() -> None:
     text = render(records, "md")
     titles = [line for line in text.splitlines() if line.startswith("###")]
     assert titles == [
-        "### ml-100k, direct, loo-full/1, policy mask",
-        "### ml-100k, sequential, loo-full/1, policy mask",
-        "### toys, direct, loo-full/1, policy mask",
+        "### ml-100k, direct task, loo-full/1, policy mask",
+        "### ml-100k, sequential task, loo-full/1, policy mask",
+        "### toys, direct task, loo-full/1, policy mask",
     ]
 
 
@@ -252,7 +253,7 @@ def test_what_is_no_run_is_named(tmp_path, name: str) -> None:
 
 def test_reading_records_needs_no_heavy_library() -> None:
     code = (
-        "import sys; from genrec_bench.leaderboard.tables import render; render([]);"
+        "import sys; from genrec_bench.leaderboard.renderers import render; render([]);"
         "print([name for name in ('torch', 'scipy', 'pandas', 'pyarrow', 'sklearn') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

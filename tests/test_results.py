@@ -18,5 +18,5 @@ def test_a_training_that_did_not_converge_is_told_and_its_parameters_are_counted
     spec = baseline_spec(baseline="bpr", options={"baseline": {"time_limit": 30.0}})
     print_records([finished(spec, parameters={}, training=training)], Path("runs/x"))
     told = capsys.readouterr().out
-    assert "2.50M" in told
+    assert "2,500,000" in told
     assert ("bpr: not converged, training ended by time limit after 30 s" in told) == (ended_by == "time limit")

@@ -1,4 +1,4 @@
-"""`genrec leaderboard`: records in, tables out; and the boards that are kept in a folder."""
+"""`genrec leaderboard`: records in, tables out; and published boards in a folder."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class TablesOrBoards(click.Group):
-    """A group whose first word need not be a command: then it is a run, and tables are printed."""
+    """A group whose first word may be a run instead of a command: then it prints tables."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if not args or args[0] not in (*self.commands, "-h", "--help"):
@@ -26,20 +26,20 @@ class TablesOrBoards(click.Group):
 
 @click.group(cls=TablesOrBoards)
 def leaderboard() -> None:
-    """Tables from run records, and the boards that are kept in a folder.
+    """Tables from run records, and published boards in a folder.
 
     \b
-    genrec leaderboard RUNS...                      # tables, on the screen
-    genrec leaderboard add RUNS... --to FOLDER      # keep their records
-    genrec leaderboard build FOLDER                 # write the kept boards
-    genrec leaderboard ties FOLDER                  # their floors under other orders of equal timestamps
+    genrec leaderboard RUNS...                      # print tables
+    genrec leaderboard add RUNS... --to FOLDER      # copy records into boards
+    genrec leaderboard build FOLDER                 # write the boards' pages
+    genrec leaderboard ties FOLDER                  # baselines under other orders of equal timestamps
 
-    A run folder that is called like a command is given as ./build.
+    Write ./build for a run folder that has the name of a command.
     """
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # others would spin while NumPy is loaded, for nothing
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # more would only spin while NumPy loads
 
 
-@leaderboard.command(short_help="Print tables; this is what happens without a command.")
+@leaderboard.command(short_help="Print tables; the default command.")
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUNS...")
 @click.option(
     "--format",
@@ -47,22 +47,23 @@ def leaderboard() -> None:
     type=click.Choice(["table", "md", "csv", "json"]),
     default="table",
     show_default=True,
-    help="How to write it.",
+    help="How to print it.",
 )
 @click.option(
     "--policy",
     type=click.Choice(["mask", "keep"]),
     default="mask",
     show_default=True,
-    help="Whether what a user already has is masked from the lists.",
+    help="Whether seen items are hidden from the lists (mask) or kept (keep).",
 )
 def tables(runs: tuple[Path, ...], form: str, policy: str) -> None:
     """One table per data set, task and protocol, from run folders (or folders of run folders).
 
-    A record that cannot be read, or that no honest run can have written, is named on stderr and left out; exit code 1 if
+    Records that cannot be read, or that no honest run can have written, are left out and named on stderr; exit code 1 if
     none is left.
     """
-    from genrec_bench.leaderboard.tables import collect, render
+    from genrec_bench.leaderboard.records import collect
+    from genrec_bench.leaderboard.renderers import render
 
     refused: list[RecordError] = []
     records = collect(list(runs), refused.append)
@@ -75,38 +76,40 @@ def tables(runs: tuple[Path, ...], form: str, policy: str) -> None:
     click.echo(render(records, form, policy, colour=screen, width=width), nl=False)
 
 
-@leaderboard.command(short_help="Copy the records of runs into kept boards.")
+@leaderboard.command(short_help="Copy the records of runs into boards.")
 @click.argument("runs", nargs=-1, type=click.Path(path_type=Path), metavar="RUNS...")
 @click.option(
-    "--to", "root", required=True, type=click.Path(path_type=Path), metavar="FOLDER", help="Where boards lie."
+    "--to", "root", required=True, type=click.Path(path_type=Path), metavar="FOLDER", help="Folder of the boards."
 )
 @click.option("--verify/--no-verify", default=True, help="Score each run again from its stored lists first.")
 @click.option(
     "--ledger",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="What `genrec tune` wrote: its trials go to the boards that they belong to.",
+    help="A ledger of `genrec tune`: each trial goes to the board that it belongs to.",
 )
 def add(runs: tuple[Path, ...], root: Path, verify: bool, ledger: Path | None) -> None:
     """Copy the records of RUNS (run folders, or folders of them) to FOLDER/<protocol>/<task>/<dataset>/records.
 
-    A run that failed, ran under another protocol, was edited (its digest does not hold), or does not hold when scored
-    again is named on stderr and not copied; exit code 1 if there is one. Needs the data set, unless --no-verify.
+    A run that failed, ran under another protocol, was edited (its digest does not match), or differs when scored again
+    is named on stderr and not copied; exit code 1 if there is one. Needs the data set, unless --no-verify.
     `genrec leaderboard build FOLDER` comes next.
     """
-    from genrec_bench.leaderboard.publish import add as copy
-    from genrec_bench.leaderboard.publish import add_ledger
+    from genrec_bench.leaderboard import publish
 
     if not runs and ledger is None:
         raise click.UsageError("nothing to add: give RUNS, a --ledger, or both")
 
-    def both(refuse: Callable[[RecordError], None]) -> list[Path]:
-        return copy(runs, root, refuse, check=verify) + ([] if ledger is None else add_ledger(ledger, root))
+    def add_all(refuse: Callable[[RecordError], None]) -> list[Path]:
+        files = publish.add(runs, root, refuse, check=verify)
+        if ledger is not None:
+            files += publish.add_ledger(ledger, root)
+        return files
 
-    _report("not added", both)
+    _report("not added", add_all)
 
 
-@leaderboard.command(short_help="Write kept boards from their records.")
+@leaderboard.command(short_help="Write boards from their records.")
 @click.argument("root", type=click.Path(path_type=Path), metavar="FOLDER")
 @click.option(
     "--into",
@@ -114,40 +117,40 @@ def add(runs: tuple[Path, ...], root: Path, verify: bool, ledger: Path | None) -
     multiple=True,
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     metavar="DOCUMENT",
-    help="Also renew the tops of boards that this Markdown file shows between <!-- board NAME ROWS --> and "
-    "<!-- end of board -->.",
+    help="A Markdown file that shows tops of boards between <!-- board NAME ROWS --> and <!-- end of board -->: renew "
+    "them too.",
 )
 def build(root: Path, documents: tuple[Path, ...]) -> None:
     """Write README.md, table.csv and index.html of every board under FOLDER from the records beside them.
 
-    The same records give the same bytes. A record that was edited (its digest does not hold), or that no honest run can
-    have written, is named on stderr and on its board, and left out; exit code 1 if there is one.
+    The same records give the same bytes. A record that was edited (its digest does not match), or that no honest run can
+    have written, is left out and named on stderr and on its board; exit code 1 if there is one.
     """
-    from genrec_bench.leaderboard.publish import build as write
+    from genrec_bench.leaderboard import publish
 
-    _report("not shown", lambda refuse: write(root, refuse, documents))
+    _report("not shown", lambda refuse: publish.build(root, refuse, documents))
 
 
-@leaderboard.command(short_help="Measure the floors of kept boards under other tie orders.")
+@leaderboard.command(short_help="Measure baselines of boards under other tie orders.")
 @click.argument("root", type=click.Path(path_type=Path), metavar="FOLDER")
-@click.option("--data-dir", type=click.Path(path_type=Path), metavar="DIR", help="Where data files lie.")
+@click.option("--data-dir", type=click.Path(path_type=Path), metavar="DIR", help="Folder of data files.")
 def ties(root: Path, data_dir: Path | None) -> None:
-    """Rank the floors of every board under FOLDER again under five orders of equal timestamps, and write yardstick.json.
+    """Rank baselines of every board under FOLDER under five orders of equal timestamps, and write tie-orders.json.
 
-    Which of several events at one time is held out is a matter of a hash's seed, 0 on boards. The other orders are no
-    rows: they show how far a number depends on that choice. Boards whose events do not tie are passed over. Needs the
-    data set; `genrec leaderboard build FOLDER` comes next.
+    Of several interactions at one time, a hash with a seed chooses which is held out; on boards the seed is 0. The other
+    orders never become rows: they show how far a number depends on that choice. Boards without ties are skipped. Needs
+    the data set; `genrec leaderboard build FOLDER` comes next.
     """
     from genrec_bench.cli.progress import RichProgress
-    from genrec_bench.leaderboard.publish import measure_ties
+    from genrec_bench.leaderboard import publish
 
-    _report("not measured", lambda refuse: measure_ties(root, refuse, data_dir, RichProgress()))
+    _report("not measured", lambda refuse: publish.measure_ties(root, refuse, data_dir, RichProgress()))
 
 
-def _report(what: str, make: Callable[[Callable[[RecordError], None]], list[Path]]) -> None:
-    """Print the paths that `make` gives, and what it refuses to stderr; then the exit code is 1."""
+def _report(what: str, work: Callable[[Callable[[RecordError], None]], list[Path]]) -> None:
+    """Print the paths that `work` gives, and on stderr what it refuses; then the exit code is 1."""
     refused: list[RecordError] = []
-    for path in make(refused.append):
+    for path in work(refused.append):
         click.echo(path)
     for error in refused:
         click.echo(f"{what}: {error}", err=True)

@@ -6,95 +6,103 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genrec_bench.cli.terminal import (
-    console,
-    print_table,
-    show,
-    table,
+from genrec_bench.cli.terminal import console, print_table, table
+from genrec_bench.leaderboard.columns import (
+    ACCURACY,
+    COLUMNS,
+    VALIDITY_AND_SPEED,
 )
-from genrec_bench.leaderboard.training import (
+from genrec_bench.leaderboard.facts import (
     NO,
     NOT_CONVERGED,
     converged,
     ending,
-    parameters,
+    train_seconds,
 )
+from genrec_bench.leaderboard.rows import Row, row_of
+from genrec_bench.protocol.constants import POLICIES
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from genrec_bench.runs.record import RunRecord
 
-POLICIES = ("mask", "keep")
-METRICS = ("hit@5", "ndcg@5", "hit@10", "ndcg@10", "hit@20", "ndcg@20")
-
 
 def print_records(records: Sequence[RunRecord], folder: Path) -> None:
     """Print the tables of some runs of one data set, task and protocol, and the folder of the first."""
-    asked = records[0].spec
+    spec = records[0].spec
+    seconds = train_seconds(records)
+    rows = [[row_of([record], policy, seconds) for policy in POLICIES] for record in records]
+
     print_table(
-        accuracy(records),
-        title=f"{asked['dataset']}, {asked['task']} task, {asked['protocol']}, seed {asked.get('seed', 0)}",
-        caption="had: what a user already has is masked from every list, or kept\n",
+        accuracy(rows),
+        title=f"{spec['dataset']}, {spec['task']} task, {spec['protocol']}, seed {spec.get('seed', 0)}",
+        caption=f"seen: {COLUMNS['seen'].meaning}\n",
     )
-    print_table(validity_and_speed(records), caption="\n".join(filter(None, map(conditions, records))))
-    for warning in (warning for record in records for warning in record.warnings):
-        console().print(f"warning: {warning}", style="bold red", soft_wrap=True)
-    for record in records:
-        if converged(record) == NO:
-            told = f"{record.system}: {NOT_CONVERGED}, training ended by {ending(record)}"
-            console().print(told, style="bold red", soft_wrap=True)
+    print_table(
+        validity_and_speed([masked for masked, _ in rows]),
+        caption="\n".join(filter(None, map(conditions, records))),
+    )
+    for line in alarms(records):
+        console().print(line, style="bold red", soft_wrap=True)
     console().print(f"\nrun folder: {folder}", soft_wrap=True)
 
 
-def accuracy(records: Sequence[RunRecord]) -> Table:
-    """A row per run and history policy."""
-    made = table("system", "had", *(f">{name}" for name in METRICS))
-    for record in records:
-        for at, policy in enumerate(POLICIES):
-            scores = record.metrics.get(policy) or {}
-            name = "" if at else record.system
-            made.add_row(name, policy, *(show(scores.get(metric), ".4f") for metric in METRICS))
-    return made
+def accuracy(rows: Sequence[Sequence[Row]]) -> Table:
+    """A line per run and history policy; `rows` holds those of one run together."""
+    scores = _table(ACCURACY)
+    for run in rows:
+        for at, row in enumerate(run):
+            system, *cells = _cells(row, ACCURACY)
+            scores.add_row("" if at else system, *cells)
+    return scores
 
 
-def validity_and_speed(records: Sequence[RunRecord]) -> Table:
-    """A row per run."""
-    made = table("system", ">halluc.", ">fill@10", ">users/s", ">params", "profile", "size")
-    for record in records:
-        made.add_row(
-            record.system,
-            show(record.validity.get("hallucination_rate"), ".2%"),
-            show(record.validity.get("fill@10"), ".1%"),
-            show(record.throughput.get("users_per_second"), ",.0f"),
-            show(parameters(record), millions),
-            show(record.spec.get("profile")),
-            show(record.parameters.get("size") or None),
-        )
-    return made
+def validity_and_speed(rows: Sequence[Row]) -> Table:
+    """A line per run."""
+    rates = _table(VALIDITY_AND_SPEED)
+    for row in rows:
+        rates.add_row(*_cells(row, VALIDITY_AND_SPEED))
+    return rates
 
 
-def millions(count: int) -> str:
-    """`1.23M`."""
-    return f"{count / 1e6:,.2f}M"
+def _table(keys: Sequence[str]) -> Table:
+    columns = [COLUMNS[key] for key in keys]
+    return table(*(column.title if column.words else f">{column.title}" for column in columns))
+
+
+def _cells(row: Row, keys: Sequence[str]) -> list[str]:
+    return [COLUMNS[key].show(row) for key in keys]
+
+
+def alarms(records: Sequence[RunRecord]) -> list[str]:
+    """What the records warn of, and which trainings did not converge."""
+    lines = [f"warning: {warning}" for record in records for warning in record.warnings]
+    lines += [
+        f"{record.system}: {NOT_CONVERGED}, training ended by {ending(record)}"
+        for record in records
+        if converged(record) == NO
+    ]
+    return lines
 
 
 def conditions(record: RunRecord) -> str:
-    """What the numbers of a row were measured under, as far as the record tells; nothing of lists made elsewhere."""
-    told = record.throughput
+    """What the numbers of a row were measured under, as far as the record says; nothing for lists made elsewhere."""
+    throughput = record.throughput
+    threads = throughput.get("threads")
     facts = [
-        told.get("device"),
-        told.get("threads") and f"{told['threads']} thread{'s' if told['threads'] > 1 else ''}",
-        told.get("batch_size") and f"batches of {told['batch_size']} users",
-        told.get("beams") and f"{told['beams']} beams",
-        told.get("precision"),
-        _overlap(told),
+        throughput.get("device"),
+        threads and f"{threads} thread{'s' if threads > 1 else ''}",
+        throughput.get("batch_size") and f"batches of {throughput['batch_size']} users",
+        throughput.get("beams") and f"{throughput['beams']} beams",
+        throughput.get("precision"),
+        _overlap(throughput),
     ]
     known = ", ".join(str(fact) for fact in facts if fact)
     return f"{record.system}: {known}" if known else ""
 
 
-def _overlap(told: Mapping[str, Any]) -> str | None:
+def _overlap(throughput: Mapping[str, Any]) -> str | None:
     """How a search in another precision than fp32 compares with one in fp32."""
-    share = told.get("fp32_overlap@10")
+    share = throughput.get("fp32_overlap@10")
     return None if share is None else f"{share:.1%} of the first ten in fp32 are found"

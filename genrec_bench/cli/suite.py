@@ -40,7 +40,7 @@ def suite(file: Path, out: Path, data_dir: Path | None, device: str, dry_run: bo
     """
     from genrec_bench.cli.progress import RichProgress
     from genrec_bench.host.sealing import watch
-    from genrec_bench.leaderboard.tables import render
+    from genrec_bench.leaderboard.renderers import render
     from genrec_bench.runs.spec import telling_options
     from genrec_bench.runs.suite import read_suite, run_suite
 

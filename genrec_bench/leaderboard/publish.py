@@ -1,145 +1,44 @@
-"""Boards in a folder: takes records in, and writes README.md, table.csv and index.html from what lies in `records/`.
+"""Boards in a folder: takes records in, and writes README.md, table.csv and index.html from what lies beside them.
 
-`leaderboards/<protocol>/<task>/<dataset>/`; the slash of a protocol's id becomes a hyphen. Beside `records/` may lie
-`notes.txt`, for people: each line stands among the board's conditions; and `yardstick.json`, the floors under other tie
-orders; `ledger.jsonl`, the trials of `genrec tune`. Beside the protocols may lie `known-issues.toml`. Knows nothing of tables.
+A board is `leaderboards/<protocol>/<task>/<dataset>/`; the slash of a protocol's id becomes a hyphen. Beside its `records/`
+may lie `notes.txt` (people's remarks, a sentence a line, printed among the conditions), `tie-orders.json` (baselines under
+other orders of equal timestamps) and `ledger.jsonl` (the trials of `genrec tune`). Beside the protocols may lie
+`known-issues.toml`. Knows nothing of how boards look.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
 from genrec_bench.core.files import write_json
 from genrec_bench.core.progress import Progress
 from genrec_bench.errors import RecordError, UsageError
-from genrec_bench.leaderboard import issues, ledger, tie_orders
-from genrec_bench.leaderboard.excerpt import renew
-from genrec_bench.leaderboard.pages import FILES, front_page
+from genrec_bench.leaderboard import known_issues, tie_orders, tuning_budget
+from genrec_bench.leaderboard.facts import name_of
 from genrec_bench.leaderboard.records import (
+    Refuse,
     check_intact,
     check_possible,
     collect,
-    name_of,
-    places,
+    machine_paths,
+    with_ranks,
 )
 from genrec_bench.leaderboard.rows import BOARD_BEAMS, dataset_key
 from genrec_bench.leaderboard.standings import Standings, marked, standings
 from genrec_bench.protocol.constants import POLICIES, PROTOCOLS
-from genrec_bench.protocol.ranks import read_ranks
 from genrec_bench.runs.record import RECORD_FILE, RunRecord
 from genrec_bench.runs.spec import ResolvedSpec
 
 RECORDS = "records"
-NOTES = "notes.txt"  # beside the records: what to know of the whole board, a sentence a line
-
-Refuse = Callable[[RecordError], None]
+NOTES = "notes.txt"
 
 
 def board_folder(root: Path, record: RunRecord) -> Path:
     """Where a record's board lies."""
-    return (
-        root / str(record.spec["protocol"]).replace("/", "-") / str(record.spec["task"]) / str(record.spec["dataset"])
-    )
-
-
-def add(runs: Iterable[Path], root: Path, refuse: Refuse, check: bool = True) -> list[Path]:
-    """Copy the records of `runs` (run folders, or folders of them) into the boards under `root`, ranks inside.
-
-    Unless `check` is off, each run is scored again from its stored lists first. What no board can show is handed to
-    `refuse`. The host and process that wrote a record stay behind. The files written, or that were there already.
-    """
-    added = []
-    for path in runs:
-        for folder in _runs(path):
-            try:
-                added.append(_add(folder, root, check))
-            except RecordError as error:
-                refuse(error)
-    return added
-
-
-def _runs(path: Path) -> list[Path]:
-    """The run folders that a path means; a path that means none is handed on as it is."""
-    if (path / RECORD_FILE).exists() or path.is_file():
-        return [path]
-    return sorted(file.parent for file in path.glob(f"*/{RECORD_FILE}")) or [path]
-
-
-def _add(path: Path, root: Path, check: bool) -> Path:
-    (record,) = collect([path])
-    check_publishable(record)
-    if check:
-        _check_lists(record, path)
-    record = replace(record, process={})
-    if place := next(places(record.to_dict()), None):
-        raise RecordError(f"{name_of(record)} names a place on its machine, which nobody else has: {place}", path=path)
-    folder = board_folder(root, record) / RECORDS
-    file = folder / f"{record.spec_id}.json"
-    for other in sorted(folder.glob("*.json")):
-        theirs = RunRecord.read(other)
-        if other == file:
-            check_intact(theirs, file)
-        if other == file and (theirs.metrics, theirs.ranks) != (record.metrics, record.ranks):
-            raise RecordError(
-                f"{name_of(record)} is on the board with other numbers: remove {file} first, and say why", path=path
-            )
-        for key in ("data", "split"):
-            if theirs.fingerprints.get(key) != record.fingerprints.get(key):
-                raise RecordError(
-                    f"{name_of(record)} ran on other data ({key}) than the board in {folder.parent}: it cannot join it",
-                    path=path,
-                )
-        if dataset_key(theirs) != dataset_key(record):
-            raise RecordError(
-                f"{name_of(record)} has other options of the data set than the board in {folder.parent}: it cannot join it",
-                path=path,
-            )
-    if not file.exists():
-        write_json(file, record.sealed().to_dict())
-    return file
-
-
-def add_ledger(path: Path, root: Path) -> list[Path]:
-    """Append the trials in the ledger `path` to the ledgers of the boards under `root`; the files written.
-
-    RecordError, and nothing is written, for a ledger that does not hold, or trials of which there is no board.
-    """
-    first = {folder: next(iter(sorted((folder / RECORDS).glob("*.json")))) for folder in board_folders(root)}
-    return ledger.add(path, {folder: RunRecord.read(file) for folder, file in first.items()})
-
-
-def check_publishable(record: RunRecord) -> None:
-    """RecordError naming the run if no board may show it: unfinished, another protocol, impossible, edited, too narrow."""
-    name = name_of(record)
-    if record.status != "finished":
-        why = f" ({record.reason})" if record.reason else ""
-        raise RecordError(f"{name} is {record.status}{why}: only a finished run has a row", path=None)
-    if record.spec.get("protocol") not in PROTOCOLS:
-        raise RecordError(
-            f"{name} ran under protocol {record.spec.get('protocol')}, this version has {', '.join(PROTOCOLS)}",
-            path=None,
-        )
-    check_possible(record)
-    try:
-        spec = ResolvedSpec.from_dict(record.spec)
-    except UsageError as error:
-        raise RecordError(f"{name}: {error}", path=None) from None
-    if (spec.spec_id, spec.system_id) != (record.spec_id, record.system_id):
-        raise RecordError(f"{name}: its spec has another id ({spec.spec_id}): it was edited; run it again", path=None)
-    beams = record.spec.get("beams")
-    if beams is not None and beams < BOARD_BEAMS:
-        raise RecordError(f"{name} has {beams} beams, a board needs {BOARD_BEAMS}", path=None)
-
-
-def _check_lists(record: RunRecord, path: Path) -> None:
-    """RecordError unless the run's stored lists give the record's numbers."""
-    from genrec_bench.runs.verify import verify
-
-    wrong = [f"{check.name} ({check.detail})" for check in verify(path).checks if not check.ok]
-    if wrong:
-        raise RecordError(f"{name_of(record)} does not hold when scored again: {'; '.join(wrong)}", path=path)
+    protocol = str(record.spec["protocol"]).replace("/", "-")
+    return root / protocol / str(record.spec["task"]) / str(record.spec["dataset"])
 
 
 def board_folders(root: Path) -> list[Path]:
@@ -150,80 +49,124 @@ def board_folders(root: Path) -> list[Path]:
     return folders
 
 
-def build(root: Path, refuse: Refuse, documents: Iterable[Path] = ()) -> list[Path]:
-    """Write every board under `root` anew, and the list of boards `root/README.md`; the folders of the boards.
+# --- records in -------------------------------------------------------------------------------------------------------
 
-    `documents` are Markdown files that show the tops of boards (`genrec_bench.leaderboard.excerpt`); they are renewed.
 
-    A record that no board can show is handed to `refuse`, named on its board and left out. UsageError if there are no
-    boards; RecordError for a board whose runs ran on different data, or a registry of known issues that cannot be read.
+def add(runs: Iterable[Path], root: Path, refuse: Refuse, check: bool = True) -> list[Path]:
+    """Copy the records of `runs` (run folders, or folders of them) into the boards under `root`, ranks inside.
+
+    Unless `check` is off, each run is first scored again from its stored lists. What no board can show is handed to
+    `refuse`. The host and process that wrote a record are left out. Returns the files written, or already there.
     """
-    folders = board_folders(root)
-    made = []
-    boards = [(folder, read_board(folder, refuse)) for folder in folders]
-    for folder, policies in boards:
-        if policies:
-            made.append((folder.relative_to(root).as_posix(), policies[0]))
-            for name, page in FILES.items():
-                (folder / name).write_text(page(policies), encoding="utf-8", newline="\n")
-    if root not in folders:
-        (root / "README.md").write_text(front_page(made), encoding="utf-8", newline="\n")
-    for document in documents:
-        text = renew(document.read_text(encoding="utf-8"), dict(made))
-        document.write_text(text, encoding="utf-8", newline="\n")
-    return [root / name for name, _ in made]
+    added = []
+    for path in runs:
+        for folder in _run_folders(path):
+            try:
+                added.append(_add(folder, root, check))
+            except RecordError as error:
+                refuse(error)
+    return added
 
 
-def read_board(folder: Path, refuse: Refuse) -> list[Standings]:
-    """The board in `folder` under each history policy, the default one first; empty if no record can be shown."""
-    refused: list[str] = []
+def _run_folders(path: Path) -> list[Path]:
+    """The run folders that a path means; a path that means none is handed on as it is, to be refused by name."""
+    if (path / RECORD_FILE).exists() or path.is_file():
+        return [path]
+    return sorted(file.parent for file in path.glob(f"*/{RECORD_FILE}")) or [path]
 
-    def leave_out(error: RecordError) -> None:
-        refused.append(str(error))
-        refuse(error)
 
-    records = read_records(folder, leave_out)
-    if not records:
-        return []
-    made = [replace(standings(records, policy), remarks=_remarks(folder)) for policy in POLICIES]
-    known = issues.read(folder.resolve().parents[2])  # beside the protocols
-    made = [marked(each, known) for each in made]
+def _add(path: Path, root: Path, check: bool) -> Path:
+    (record,) = collect([path])
+    check_publishable(record)
+    if check:
+        _check_lists(record, path)
+
+    record = replace(record, process={})
+    if machine_path := next(machine_paths(record.to_dict()), None):
+        raise RecordError(f"{name_of(record)} names a path that exists on its machine only: {machine_path}", path=path)
+
+    folder = board_folder(root, record) / RECORDS
+    file = folder / f"{record.spec_id}.json"
+    for present in sorted(folder.glob("*.json")):
+        _check_fits(record, path, present, replaces=present == file)
+    if not file.exists():
+        write_json(file, record.sealed().to_dict())
+    return file
+
+
+def _check_fits(record: RunRecord, path: Path, file: Path, replaces: bool) -> None:
+    """RecordError unless a record fits one that is already on its board; `replaces` says that both are of one run."""
+    present, board = RunRecord.read(file), file.parent.parent
+    if replaces:
+        check_intact(present, file)
+        if (present.metrics, present.ranks) != (record.metrics, record.ranks):
+            raise RecordError(
+                f"{name_of(record)} is on the board with other numbers: remove {file} first, and say why", path=path
+            )
+    for key in ("data", "split"):
+        if present.fingerprints.get(key) != record.fingerprints.get(key):
+            raise RecordError(
+                f"{name_of(record)} ran on other data ({key}) than the board in {board}: it cannot join it", path=path
+            )
+    if dataset_key(present) != dataset_key(record):
+        raise RecordError(
+            f"{name_of(record)} has other options of the data set than the board in {board}: it cannot join it",
+            path=path,
+        )
+
+
+def check_publishable(record: RunRecord) -> None:
+    """RecordError naming the run if no board may show it: unfinished, another protocol, impossible, edited, too narrow."""
+    name = name_of(record)
+    if record.status != "finished":
+        reason = f" ({record.reason})" if record.reason else ""
+        raise RecordError(f"{name} is {record.status}{reason}: only a finished run has a row", path=None)
+    if record.spec.get("protocol") not in PROTOCOLS:
+        raise RecordError(
+            f"{name} ran under protocol {record.spec.get('protocol')}, this version has {', '.join(PROTOCOLS)}",
+            path=None,
+        )
+    check_possible(record)
+
     try:
-        ties = [tie_orders.read(folder, each.board) for each in made]
-        made = [replace(each, ties=found) for each, found in zip(made, ties, strict=True)]
-    except RecordError as error:
-        leave_out(error)
-    try:
-        budget = ledger.read(folder, records[0])
-        made = [replace(each, tuning=tuple(ledger.told(budget, records))) for each in made]
-    except RecordError as error:
-        leave_out(error)
-    return [replace(each, board=replace(each.board, refused=(*each.board.refused, *refused))) for each in made]
+        spec = ResolvedSpec.from_dict(record.spec)
+    except UsageError as error:
+        raise RecordError(f"{name}: {error}", path=None) from None
+    if (spec.spec_id, spec.system_id) != (record.spec_id, record.system_id):
+        raise RecordError(f"{name}: its spec has another id ({spec.spec_id}): it was edited; run it again", path=None)
+
+    beams = record.spec.get("beams")
+    if beams is not None and beams < BOARD_BEAMS:
+        raise RecordError(f"{name} has {beams} beams, a board needs {BOARD_BEAMS}", path=None)
 
 
-def read_records(folder: Path, refuse: Refuse) -> list[RunRecord]:
-    """The records of the board in `folder`, ranks inside; what it cannot show is handed to `refuse`."""
-    records = []
-    for file in sorted((folder / RECORDS).glob("*.json")):
-        try:
-            records.append(_read(file, folder))
-        except RecordError as error:
-            refuse(RecordError(f"{file.name}: {str(error).replace(f'{file.parent}/', '')}", path=file))
-    return records
+def _check_lists(record: RunRecord, path: Path) -> None:
+    """RecordError unless the run's stored lists give the record's numbers."""
+    from genrec_bench.runs.verify import verify
+
+    differences = [f"{check.name} ({check.detail})" for check in verify(path).checks if not check.ok]
+    if differences:
+        raise RecordError(f"{name_of(record)} differs when scored again: {'; '.join(differences)}", path=path)
 
 
-def _remarks(folder: Path) -> tuple[str, ...]:
-    notes = folder / NOTES
-    lines = notes.read_text(encoding="utf-8").splitlines() if notes.exists() else []
-    return tuple(line.strip() for line in lines if line.strip())
+def add_ledger(path: Path, root: Path) -> list[Path]:
+    """Append the trials in the ledger `path` to the ledgers of the boards under `root`; the files written.
+
+    RecordError, and nothing is written, for a ledger that fails a check, or trials that belong to no board.
+    """
+    boards = {}
+    for folder in board_folders(root):
+        first = min((folder / RECORDS).glob("*.json"))
+        boards[folder] = RunRecord.read(first)
+    return tuning_budget.add(path, boards)
 
 
 def measure_ties(
     root: Path, refuse: Refuse, data_dir: Path | None = None, progress: Progress | None = None
 ) -> list[Path]:
-    """Measure the floors of every board under `root` (or of the board `root`) under other tie orders: `yardstick.json`.
+    """Measure baselines of every board under `root` (or of the board `root`) under other tie orders: `tie-orders.json`.
 
-    A board whose events do not tie is handed to `refuse` where it is the only one, and passed over among others.
+    A board whose interactions do not tie is handed to `refuse` where it is the only one, and skipped among others.
     """
     folders, written = board_folders(root), []
     for folder in folders:
@@ -237,15 +180,99 @@ def measure_ties(
     return written
 
 
+# --- boards out -------------------------------------------------------------------------------------------------------
+
+
+def build(root: Path, refuse: Refuse, documents: Iterable[Path] = ()) -> list[Path]:
+    """Write every board under `root` anew, and the list of boards `root/README.md`; the folders of the boards.
+
+    `documents` are Markdown files that show the tops of boards (`renderers.markdown.renew`); they are renewed. A record
+    that no board can show is handed to `refuse`, named on its board and left out. UsageError if there are no boards;
+    RecordError for a board whose runs ran on different data, or a registry of known issues that cannot be read.
+    """
+    from genrec_bench.leaderboard.renderers import data, html, markdown
+
+    folders = board_folders(root)
+    boards = {folder: policies for folder in folders if (policies := read_board(folder, refuse))}
+    for folder, policies in boards.items():
+        _write(folder / "README.md", markdown.readme(policies))
+        _write(folder / "table.csv", data.board_csv(policies))
+        _write(folder / "index.html", html.page(policies))
+
+    by_name = {folder.relative_to(root).as_posix(): policies[0] for folder, policies in boards.items()}
+    if root not in folders:
+        _write(root / "README.md", markdown.front_page(by_name))
+    for document in documents:
+        _write(document, markdown.renew(document.read_text(encoding="utf-8"), by_name))
+    return list(boards)
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8", newline="\n")
+
+
+def read_board(folder: Path, refuse: Refuse) -> list[Standings]:
+    """The board in `folder` under each history policy, the default one first; empty if no record can be shown."""
+    refused: list[str] = []
+
+    def leave_out(error: RecordError) -> None:
+        refused.append(str(error))
+        refuse(error)
+
+    records = read_records(folder, leave_out)
+    if not records:
+        return []
+
+    issues = known_issues.read(folder.resolve().parents[2])  # beside the protocols
+    remarks = _remarks(folder)
+    policies = [replace(marked(standings(records, policy), issues), remarks=remarks) for policy in POLICIES]
+    for addition in (_with_ties, _with_tuning):
+        try:
+            policies = addition(policies, folder, records)
+        except RecordError as error:
+            leave_out(error)
+    return [replace(each, board=replace(each.board, refused=(*each.board.refused, *refused))) for each in policies]
+
+
+def _with_ties(policies: list[Standings], folder: Path, records: list[RunRecord]) -> list[Standings]:
+    """The board with what lies beside it on tie orders."""
+    return [replace(standing, ties=tie_orders.read(folder, standing.board)) for standing in policies]
+
+
+def _with_tuning(policies: list[Standings], folder: Path, records: list[RunRecord]) -> list[Standings]:
+    """The board with what lies beside it on tuning."""
+    budget = tuning_budget.read(folder, records[0])
+    sentences = tuple(tuning_budget.sentences(budget, records))
+    return [replace(standing, tuning=sentences) for standing in policies]
+
+
+def read_records(folder: Path, refuse: Refuse) -> list[RunRecord]:
+    """The records of the board in `folder`, ranks inside; what it cannot show is handed to `refuse`."""
+    records = []
+    for file in sorted((folder / RECORDS).glob("*.json")):
+        try:
+            records.append(_read(file, folder))
+        except RecordError as error:
+            refuse(RecordError(f"{file.name}: {str(error).replace(f'{file.parent}/', '')}", path=file))
+    return records
+
+
 def _read(file: Path, folder: Path) -> RunRecord:
-    record = RunRecord.read(file)
-    ranks = {policy: read_ranks(record.ranks.get(policy), file.parent) for policy in record.policies}
-    check_publishable(replace(record, ranks=ranks))
-    check_intact(record, file)
-    record = replace(record, ranks=ranks)
+    stored = RunRecord.read(file)
+    record = with_ranks(stored, file.parent)
+    check_publishable(record)
+    check_intact(stored, file)
+
     if file.stem != record.spec_id:
         raise RecordError(f"{name_of(record)} lies under another name, so it may count twice: remove it", path=file)
     place = board_folder(Path(), record)
     if folder.resolve().parts[-len(place.parts) :] != place.parts:
         raise RecordError(f"{name_of(record)} belongs to the board {place.as_posix()}, not to this one", path=file)
     return record
+
+
+def _remarks(folder: Path) -> tuple[str, ...]:
+    """What people noted of a board, a sentence each."""
+    notes = folder / NOTES
+    lines = notes.read_text(encoding="utf-8").splitlines() if notes.exists() else []
+    return tuple(line.strip() for line in lines if line.strip())

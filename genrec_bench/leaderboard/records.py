@@ -1,4 +1,4 @@
-"""Finds run records on disk and refuses those that no honest run can have written. Knows nothing of how tables look."""
+"""Finds run records on disk and refuses those that no honest run can have written. Knows nothing of tables."""
 
 from __future__ import annotations
 
@@ -11,45 +11,57 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from genrec_bench.core.hashing import digest
 from genrec_bench.errors import RecordError
+from genrec_bench.leaderboard.facts import name_of
 from genrec_bench.protocol.ranks import ranks_digest, read_ranks
 from genrec_bench.runs.record import RECORD_FILE, RunRecord, contradictions_of
 
-PLACE = re.compile(r"(?<![\w.)])(?:~?/(?:[\w.@+-]+/)+[\w.@+-]*|[A-Za-z]:\\\w)")  # a path of somebody's machine
+MACHINE_PATH = re.compile(r"(?<![\w.)])(?:~?/(?:[\w.@+-]+/)+[\w.@+-]*|[A-Za-z]:\\\w)")
 Refuse = Callable[[RecordError], None]
 
 
 def collect(paths: Iterable[Path | str], refuse: Refuse | None = None) -> list[RunRecord]:
     """The records under `paths`: run folders, record files, or folders of run folders; unfinished runs included.
 
-    Ranks in a sidecar file are read into the record. A run found twice (a copy with the same numbers) counts once.
-    RecordError names the file that cannot be read or is impossible, and the path without any run; with `refuse`, it is
-    handed there and the others are read. RecordError in any case for two records of one run that disagree.
+    Ranks in a sidecar file are read into the record. A copy of a run with the same numbers counts once.
+    RecordError names a file that cannot be read or is impossible, and a path without any run; with `refuse`, the error
+    is handed there and reading continues. Two records of one run that disagree always raise RecordError.
     """
-    read = []
-    for path in _all_files(paths, refuse):
+    records = []
+    for path in _record_files(paths, refuse):
         with _refusing(refuse):
-            read.append((path, _read(path)))
-    found: dict[str, tuple[Path, RunRecord]] = {}
-    for path, record in read:
-        first, earlier = found.get(record.spec_id, (path, record))
+            records.append((path, _read(path)))
+
+    by_run: dict[str, tuple[Path, RunRecord]] = {}
+    for path, record in records:
+        first, earlier = by_run.get(record.spec_id, (path, record))
         if earlier.status == record.status == "finished" and _numbers(earlier) != _numbers(record):
             raise RecordError(
                 f"{first} and {path} are records of one run ({record.spec_id}) with different numbers: give one of them",
                 path=path,
             )
-        if record.status == "finished" or record.spec_id not in found:
-            found[record.spec_id] = (path, record)
-    return [record for _, record in found.values()]
+        if record.status == "finished" or record.spec_id not in by_run:
+            by_run[record.spec_id] = (path, record)
+    return [record for _, record in by_run.values()]
 
 
-def _all_files(paths: Iterable[Path | str], refuse: Refuse | None) -> list[Path]:
+def _record_files(paths: Iterable[Path | str], refuse: Refuse | None) -> list[Path]:
+    """All record files under `paths`, each once."""
     files: dict[Path, None] = {}
-    for given in paths:
+    for path in paths:
         with _refusing(refuse):
-            files |= dict.fromkeys(file.resolve() for file in _files(Path(given)))
+            files |= dict.fromkeys(file.resolve() for file in _files(Path(path)))
     return list(files)
+
+
+def _files(path: Path) -> Iterator[Path]:
+    if path.is_dir() and not (path / RECORD_FILE).exists():
+        files = sorted(path.glob(f"*/{RECORD_FILE}"))
+        if not files:
+            raise RecordError(f"no run in {path}: expected {RECORD_FILE}, or folders that hold one", path=path)
+        yield from files
+    else:
+        yield path / RECORD_FILE if path.is_dir() else path
 
 
 @contextmanager
@@ -64,65 +76,51 @@ def _refusing(refuse: Refuse | None) -> Iterator[None]:
 
 
 def _read(path: Path) -> RunRecord:
-    record = whole = RunRecord.read(path)
-    if record.status == "finished":
-        ranks = {str(policy): read_ranks(record.ranks.get(policy), path.parent) for policy in record.policies}
-        record = replace(record, ranks=ranks)
-        check_possible(record)
-        check_intact(whole, path)
-    return record
+    record = RunRecord.read(path)
+    if record.status != "finished":
+        return record
+    complete = with_ranks(record, path.parent)
+    check_possible(complete)
+    check_intact(record, path)
+    return complete
+
+
+def with_ranks(record: RunRecord, folder: Path) -> RunRecord:
+    """The record with the ranks of all its policies inside; `folder` holds its sidecar files, if it has any."""
+    ranks = {str(policy): read_ranks(record.ranks.get(policy), folder) for policy in record.policies}
+    return replace(record, ranks=ranks)
 
 
 def unfinished(records: Iterable[RunRecord]) -> str:
     """One line on the runs that no table shows: `2 runs not shown: 1 failed, 1 running`; empty if there are none."""
     counts = Counter(record.status for record in records if record.status != "finished")
-    total, parts = sum(counts.values()), ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
-    return f"{total} run{'s' if total > 1 else ''} not shown: {parts}" if total else ""
+    total = sum(counts.values())
+    by_status = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
+    return f"{total} run{'s' if total > 1 else ''} not shown: {by_status}" if total else ""
 
 
 def check_intact(record: RunRecord, path: Path) -> None:
-    """RecordError naming the row if its record, or its ranks in files beside it, are not what the run wrote."""
-    whole = record.intact
-    if whole and any(isinstance(told, str) for told in record.ranks.values()):
-        ranks = {policy: read_ranks(told, path.parent) for policy, told in record.ranks.items()}
-        whole = record.fingerprints.get("ranks") == ranks_digest(ranks)
-    if not whole:
+    """RecordError naming the row if its record, or the ranks in files beside it, are not what the run wrote."""
+    intact = record.intact
+    if intact and any(isinstance(ranks, str) for ranks in record.ranks.values()):
+        ranks = {policy: read_ranks(stored, path.parent) for policy, stored in record.ranks.items()}
+        intact = record.fingerprints.get("ranks") == ranks_digest(ranks)
+    if not intact:
         raise RecordError(
-            f"{name_of(record)}: {path.name} is not what the run wrote, as its digest does not hold: it was edited, or is of an "
-            "earlier version. Remove it or run it again with --force",
+            f"{name_of(record)}: the digest in {path.name} does not match its contents, so it was edited or comes from an "
+            "earlier version. Remove it, or run it again with --force",
             path=path,
         )
 
 
 def check_possible(record: RunRecord) -> None:
     """RecordError naming the row if its numbers contradict each other, its ranks, or the ceiling (protocol P22)."""
-    if found := contradictions_of(record):
+    if contradictions := contradictions_of(record):
         raise RecordError(
-            f"impossible row {name_of(record)}, {'; '.join(found)}. Its record was edited or its scorer is wrong: remove "
-            "it or run it again",
+            f"impossible row {name_of(record)}, {'; '.join(contradictions)}. Its record was edited or its scorer is wrong: "
+            "remove it, or run it again",
             path=None,
         )
-
-
-def name_of(record: RunRecord) -> str:
-    """A run in words: its system, seed and id."""
-    return f"{record.system} (seed {record.spec.get('seed', 0)}, run {record.spec_id})"
-
-
-def code_of(record: RunRecord) -> str:
-    """Which code of its components a run ran on: eight digits that are equal where all of it was."""
-    told = {part: found.get("code") for part, found in record.components.items() if part != "dataset"}
-    return digest(json.dumps(told, sort_keys=True))[:8]
-
-
-def _files(path: Path) -> Iterator[Path]:
-    if path.is_dir() and not (path / RECORD_FILE).exists():
-        inside = sorted(path.glob(f"*/{RECORD_FILE}"))
-        if not inside:
-            raise RecordError(f"no run in {path}: expected {RECORD_FILE}, or folders that hold one", path=path)
-        yield from inside
-    else:
-        yield path / RECORD_FILE if path.is_dir() else path
 
 
 def _numbers(record: RunRecord) -> str:
@@ -130,14 +128,14 @@ def _numbers(record: RunRecord) -> str:
     return json.dumps([record.metrics, record.ranks], sort_keys=True)
 
 
-def places(value: Any) -> Iterator[str]:
+def machine_paths(value: Any) -> Iterator[str]:
     """All texts in plain data that name a file or folder of a machine."""
     if isinstance(value, str):
-        if PLACE.search(value):
+        if MACHINE_PATH.search(value):
             yield value
     elif isinstance(value, dict):
-        for inner in value.values():
-            yield from places(inner)
-    elif isinstance(value, list) and not (value and isinstance(value[0], int)):
-        for inner in value:
-            yield from places(inner)
+        for item in value.values():
+            yield from machine_paths(item)
+    elif isinstance(value, list) and not (value and isinstance(value[0], int)):  # lists of ranks are long
+        for item in value:
+            yield from machine_paths(item)

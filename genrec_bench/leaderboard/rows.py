@@ -3,51 +3,78 @@
 from __future__ import annotations
 
 import json
+import re
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from genrec_bench.errors import RecordError
-from genrec_bench.leaderboard.records import check_possible, name_of
-from genrec_bench.leaderboard.training import all_converged, parameters, train_seconds
+from genrec_bench.leaderboard.facts import (
+    all_converged,
+    hardware_of,
+    name_of,
+    parameters,
+    train_seconds,
+)
+from genrec_bench.leaderboard.known_issues import Issue
+from genrec_bench.leaderboard.records import check_possible
 from genrec_bench.protocol.constants import KS, SELECTION
-from genrec_bench.runs.record import RunRecord
+from genrec_bench.runs.record import RESCORED, RunRecord
 from genrec_bench.runs.spec import telling_options
 
 METRICS = tuple(f"{name}@{k}" for name in ("hit", "ndcg", "mrr") for k in KS)
 BOARD_BEAMS = 2 * max(KS)  # narrower beams are not the ranking (protocol P13)
-RANKED_SEEDS = 5  # fewer are shown, but not ranked (protocol P17)
+REFERENCE = "item-counts"  # the baseline that rows are compared with (protocol P14)
+RANKED_SEEDS = 5  # rows with fewer are shown, but not ranked (protocol P17)
+REPRODUCED = "reproduced"  # the tier of what `genrec run` made, from a spec that anybody can run again
+REPORTED = "reported"  # the tier of a paper's numbers
 
 
 @dataclass(frozen=True)
 class Row:
-    """One system on one board: means over its seeds, `sd` (n - 1) where there is more than one; None = not measured."""
+    """One system on one board: means over its seeds, `sd` (n - 1) where there are several; None = not measured.
+
+    The fields from `standing` on are what `standings` adds to a published board. `columns` says what a table shows.
+    """
 
     system: str
-    options: str  # those in which rows of equal names differ
+    options: str  # those that tell it from other rows of its name
     system_id: str
+    policy: str
     size: str
+    runs: tuple[RunRecord, ...]  # by seed
     seeds: int
     beams: int | None
-    metrics: Mapping[str, float]
+    metrics: Mapping[str, float | None]
     sd: Mapping[str, float | None]
     hallucination_rate: float | None
     fill: float | None  # fill@10
     users_per_second: float | None
     parameters: float | None
+    run_seconds: tuple[float | None, ...]  # of each run's training
     train_seconds: float | None
     converged: str | None  # yes | no | schedule
     hardware: str | None
+    tier: str
+    hardware_class: int | None = None  # the number of `hardware` on its board, from 1
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data with flat keys: `ndcg@10`, `ndcg@10_sd`, `fill@10`, ..."""
-        values = dict(vars(self))
-        metrics, sd = values.pop("metrics"), values.pop("sd")
-        first = {key: values.pop(key) for key in ("system", "options", "system_id", "size", "seeds", "beams")}
-        scores = {name: each for key in METRICS for name, each in ((key, metrics[key]), (f"{key}_sd", sd[key]))}
-        rates = {"hallucination_rate": values.pop("hallucination_rate"), "fill@10": values.pop("fill")}
-        return {**first, **scores, **rates, **values}
+    standing: str | None = None  # best | tied | ranked | unranked
+    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    distance: float | None = None  # of ndcg@10 from the reference baseline's, relative to it
+    separable: bool | None = None  # whether that difference is more than chance; None for the reference baseline
+    issues: Mapping[int, Issue] = field(default_factory=dict)  # known ones of some run, by their number on the board
+
+    @property
+    def full_name(self) -> str:
+        """The system and the options that tell it from others: `item-knn baseline.shrink=50`."""
+        return f"{self.system} {self.options}".strip()
+
+    @property
+    def short_name(self) -> str:
+        """The same without the parts' names: `item-knn (neighbours=200, shrink=50)`."""
+        options = re.sub(r"\b\w+\.(?=\w+=)", "", self.options).replace(" ", ", ")
+        return f"{self.system} ({options})" if options else self.system
 
 
 @dataclass(frozen=True)
@@ -62,16 +89,22 @@ class Board:
     fingerprints: Mapping[str, str]
     rows: tuple[Row, ...]
     refused: tuple[str, ...] = ()  # one sentence per run that the protocol keeps off boards
-    warnings: tuple[str, ...] = ()  # what the records of the rows warn of
+    warnings: tuple[str, ...] = ()  # from the records of the rows
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data, for `--format json`."""
-        return {
-            **vars(self),
-            "rows": [row.to_dict() for row in self.rows],
-            "refused": list(self.refused),
-            "warnings": list(self.warnings),
-        }
+    @property
+    def name(self) -> str:
+        """What it compares, in words."""
+        return f"{self.dataset}, {self.task} task, {self.protocol}"
+
+    @property
+    def title(self) -> str:
+        """The same with the history policy."""
+        return f"{self.name}, policy {self.policy}"
+
+    @property
+    def hardware_classes(self) -> list[str]:
+        """The hardware of its rows, in order of appearance."""
+        return list(dict.fromkeys(row.hardware for row in self.rows if row.hardware))
 
 
 def boards(records: Iterable[RunRecord], policy: str = "mask") -> list[Board]:
@@ -101,14 +134,16 @@ def dataset_labels(records: Iterable[RunRecord]) -> dict[tuple[str, str], str]:
     labels = {}
     for name, text in keys:
         options = json.loads(text)
-        others = [json.loads(other) for same, other in keys if same == name]
-        odd = sorted(key for key in options if len({json.dumps(other.get(key)) for other in others}) > 1)
-        labels[name, text] = f"{name} ({', '.join(f'{key}={options[key]}' for key in odd)})" if odd else name
+        namesakes = [json.loads(other_text) for other, other_text in keys if other == name]
+        telling = sorted(key for key in options if len({json.dumps(namesake.get(key)) for namesake in namesakes}) > 1)
+        values = ", ".join(f"{key}={options[key]}" for key in telling)
+        labels[name, text] = f"{name} ({values})" if telling else name
     return labels
 
 
 def _board(dataset: str, task: str, protocol: str, policy: str, records: Sequence[RunRecord]) -> Board:
     _check_same_data(f"{dataset} / {task} / {protocol}", records)
+
     systems: dict[str, list[RunRecord]] = {}
     refused = []
     for record in records:
@@ -119,17 +154,25 @@ def _board(dataset: str, task: str, protocol: str, policy: str, records: Sequenc
             refused.append(f"{name_of(record)} has no lists of policy {policy}")
         else:
             systems.setdefault(record.system_id, []).append(record)
-    options = telling_options([runs[0].spec for runs in systems.values()])
+
+    telling = telling_options([runs[0].spec for runs in systems.values()])
     seconds = train_seconds(records)
-    rows = sorted(
-        (_row(runs, policy, told, seconds) for runs, told in zip(systems.values(), options, strict=True)),
-        key=lambda row: (-row.metrics[SELECTION], row.system, row.options),
-    )
+    rows = [row_of(runs, policy, seconds, options) for runs, options in zip(systems.values(), telling, strict=True)]
+    rows.sort(key=lambda row: (-(row.metrics[SELECTION] or 0.0), row.system, row.options))
+
     first = records[0]
-    prints = {key: first.fingerprints[key] for key in ("data", "split") if key in first.fingerprints}
-    shown = [warning for runs in systems.values() for run in runs for warning in run.warnings]
-    warnings = tuple(dict.fromkeys(shown))
-    return Board(dataset, task, protocol, policy, first.data, prints, tuple(rows), tuple(refused), warnings)
+    fingerprints = {key: first.fingerprints[key] for key in ("data", "split") if key in first.fingerprints}
+    warnings = dict.fromkeys(warning for runs in systems.values() for run in runs for warning in run.warnings)
+    board = Board(
+        dataset, task, protocol, policy, first.data, fingerprints, tuple(rows), tuple(refused), tuple(warnings)
+    )
+    return replace(board, rows=_numbered(board))
+
+
+def _numbered(board: Board) -> tuple[Row, ...]:
+    """The board's rows with the numbers of their hardware classes."""
+    numbers = {hardware: number for number, hardware in enumerate(board.hardware_classes, 1)}
+    return tuple(replace(row, hardware_class=numbers.get(row.hardware or "")) for row in board.rows)
 
 
 def _check_same_data(board: str, records: Sequence[RunRecord]) -> None:
@@ -140,33 +183,48 @@ def _check_same_data(board: str, records: Sequence[RunRecord]) -> None:
             if a != b:
                 raise RecordError(
                     f"{board}: {name_of(first)} and {name_of(other)} ran on different data ({key} {str(a)[:12]} and "
-                    f"{str(b)[:12]}): such rows never share a table; give their records separately",
+                    f"{str(b)[:12]}), so they cannot share a table: give their records separately",
                     path=None,
                 )
 
 
-def _row(runs: Sequence[RunRecord], policy: str, options: str, seconds: Mapping[str, float | None]) -> Row:
+def row_of(runs: Sequence[RunRecord], policy: str, seconds: Mapping[str, float | None], options: str = "") -> Row:
+    """The row of one system's runs under one history policy; `seconds` of each run's training, by `spec_id`."""
     first = runs[0]
-    told = [run.metrics[policy] for run in runs]
-    validity = [run.validity if policy == "mask" else {} for run in runs]  # a record tells it of its masked lists alone
-    devices = sorted({hardware for run in runs if (hardware := hardware_of(run))})
+    by_seed = sorted(runs, key=lambda run: (int(run.spec.get("seed", 0)), run.spec_id))
+    size = (first.spec.get("profile"), first.parameters.get("size"))
+    scores = {key: [(run.metrics.get(policy) or {}).get(key) for run in runs] for key in METRICS}
+    validity = [run.validity if policy == "mask" else {} for run in runs]  # records hold that of masked lists only
+
+    hardware = sorted({hardware for run in runs if (hardware := hardware_of(run))})
+    one_class = len(hardware) < 2  # speeds on different hardware have no mean
     return Row(
         system=first.system,
         options=options,
         system_id=first.system_id,
-        size=" ".join(str(part) for part in (first.spec.get("profile"), first.parameters.get("size")) if part),
+        policy=policy,
+        size=" ".join(str(part) for part in size if part),
+        runs=tuple(by_seed),
         seeds=len({run.spec.get("seed") for run in runs}),
         beams=first.spec.get("beams"),
-        metrics={key: statistics.fmean(metrics[key] for metrics in told) for key in METRICS},
-        sd={key: statistics.stdev(metrics[key] for metrics in told) if len(told) > 1 else None for key in METRICS},
-        hallucination_rate=_mean(each.get("hallucination_rate") for each in validity),
-        fill=_mean(each.get("fill@10") for each in validity),
-        users_per_second=_mean(run.throughput.get("users_per_second") for run in runs) if len(devices) < 2 else None,
+        metrics={key: _mean(values) for key, values in scores.items()},
+        sd={key: _deviation(values) for key, values in scores.items()},
+        hallucination_rate=_mean(rates.get("hallucination_rate") for rates in validity),
+        fill=_mean(rates.get("fill@10") for rates in validity),
+        users_per_second=_mean(run.throughput.get("users_per_second") for run in runs) if one_class else None,
         parameters=_mean(parameters(run) for run in runs),
-        train_seconds=_mean(seconds[run.spec_id] for run in runs) if len(devices) < 2 else None,
+        run_seconds=tuple(seconds[run.spec_id] for run in by_seed),
+        train_seconds=_mean(seconds[run.spec_id] for run in runs) if one_class else None,
         converged=all_converged(runs),
-        hardware="; ".join(devices) or None,
+        hardware="; ".join(hardware) or None,
+        tier=tier_of(runs),
     )
+
+
+def tier_of(runs: Iterable[RunRecord]) -> str:
+    """A row's tier: the lowest that its records name. A record that names none was made by `genrec run`: *reproduced*."""
+    tiers = {run.tier for run in runs}
+    return next((tier for tier in (REPORTED, RESCORED) if tier in tiers), REPRODUCED)
 
 
 def _mean(values: Iterable[float | None]) -> float | None:
@@ -176,23 +234,7 @@ def _mean(values: Iterable[float | None]) -> float | None:
     return statistics.fmean(known) if known and len(known) == len(values) else None
 
 
-def hardware_of(record: RunRecord) -> str | None:
-    """What speed depends on, in words: the machine, threads, batch and precision; and the precision it was trained in.
-
-    Processors of one name may differ, as their instructions are not in it: so the operating system's release is named too.
-    """
-    if record.tier:
-        return None  # the machine that scored the lists is not the one that made them
-    environment, throughput = record.environment, record.throughput
-    device = str(throughput.get("device") or "cpu")
-    name = environment.get("cpu") if device.startswith("cpu") else environment.get("gpu")
-    threads = throughput.get("threads") or environment.get("threads")
-    system = str(environment.get("platform") or "").split("-with-")[0]
-    parts = [name or (device if throughput else None), system]
-    if device.startswith("cpu") and threads:
-        parts.append(f"{threads} thread{'s' if threads > 1 else ''}")
-    parts += [f"batch {throughput['batch_size']}"] if throughput.get("batch_size") else []
-    parts += [str(throughput["precision"])] if throughput.get("precision") else []
-    trained = record.training.get("precision")
-    parts += [f"trained in {trained}"] if trained and throughput.get("precision") else []
-    return ", ".join(part for part in parts if part) or None
+def _deviation(values: Sequence[float | None]) -> float | None:
+    """The standard deviation (n - 1); None for a single value, or if one was not measured."""
+    known = [value for value in values if value is not None]
+    return statistics.stdev(known) if len(values) > 1 and len(known) == len(values) else None

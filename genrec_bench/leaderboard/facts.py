@@ -1,0 +1,181 @@
+"""What one run record says in words or numbers: its name, code, hardware, command, and how its training went.
+
+Trains nothing, and claims nothing that no record says. RecBole's models report themselves whether they converged. The
+built-in backbones leave the epochs they ran, the best one, and their options: fewer epochs than declared mean that
+patience ended the training; all of them mean that it followed the whole schedule, whose learning rate falls to zero at
+the last step. That is not a time limit, and no proof of convergence either.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from genrec_bench.core.hashing import digest
+from genrec_bench.runs.record import RunRecord
+
+YES, NO, SCHEDULE = "yes", "no", "schedule"
+NOT_CONVERGED = "not converged"  # how a table marks a row
+
+
+def name_of(record: RunRecord) -> str:
+    """A run in words: its system, seed and id."""
+    return f"{record.system} (seed {record.spec.get('seed', 0)}, run {record.spec_id})"
+
+
+def code_of(record: RunRecord) -> str:
+    """The version of the code of a run's components: eight digits, equal where all of the code is."""
+    code = {part: facts.get("code") for part, facts in record.components.items() if part != "dataset"}
+    return digest(json.dumps(code, sort_keys=True))[:8]
+
+
+def hardware_of(record: RunRecord) -> str | None:
+    """What speed depends on, in words: machine, threads, batch, precision, and the precision of the training.
+
+    The operating system's release is part of it, because processors of one name may differ in their instructions.
+    None for lists made elsewhere: the machine that scored them did not make them.
+    """
+    if record.tier:
+        return None
+    environment, throughput = record.environment, record.throughput
+
+    device = str(throughput.get("device") or "cpu")
+    on_cpu = device.startswith("cpu")
+    name = environment.get("cpu" if on_cpu else "gpu") or (device if throughput else None)
+    system = str(environment.get("platform") or "").split("-with-")[0]
+
+    parts = [name, system]
+    threads = throughput.get("threads") or environment.get("threads")
+    if on_cpu and threads:
+        parts.append(f"{threads} thread{'s' if threads > 1 else ''}")
+    if throughput.get("batch_size"):
+        parts.append(f"batch {throughput['batch_size']}")
+    if throughput.get("precision"):
+        parts.append(str(throughput["precision"]))
+        if trained := record.training.get("precision"):
+            parts.append(f"trained in {trained}")
+    return ", ".join(part for part in parts if part) or None
+
+
+def command(spec: Mapping[str, Any]) -> str:
+    """The command line of a resolved spec, with every option of every part."""
+    words = ["genrec", "run"]
+    for key in ("dataset", "task", "baseline", "indexer", "backbone", "decoder", "profile", "beams", "seed"):
+        if spec.get(key) is not None:
+            words += [f"--{key}", str(spec[key])]
+    for part, options in sorted(spec.get("options", {}).items()):
+        for key, value in sorted(options.items()):
+            words += ["--set", f"{part}.{key}={_setting(value)}"]
+    return shlex.join(words)
+
+
+def _setting(value: Any) -> str:
+    """An option's value as `--set` reads it."""
+    if isinstance(value, list | tuple):
+        return ",".join(map(_setting, value))
+    if value is None:
+        return "none"
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def converged(record: RunRecord) -> str | None:
+    """`yes`, `no`, `schedule` (all declared epochs of a decaying learning rate), or None where nobody can say."""
+    reported = record.training.get("converged")
+    if isinstance(reported, bool):
+        return YES if reported else NO
+
+    declared, patience = _declared(record)
+    ran = record.training.get("epochs")
+    if ran is None or declared is None:
+        return None
+    if patience and (ran < declared or _stale_validations(record) >= patience):
+        return YES
+    return SCHEDULE if ran >= declared else None
+
+
+def all_converged(records: Iterable[RunRecord]) -> str | None:
+    """The same for all runs of a row: `no` if one did not, else None if one is unknown, else `schedule` if one is."""
+    outcomes = {converged(record) for record in records}
+    return next((outcome for outcome in (NO, None, SCHEDULE) if outcome in outcomes), YES)
+
+
+def ending(record: RunRecord) -> str | None:
+    """How a training ended, in words: `time limit after 3,600 s`; None where nobody can say."""
+    reason = record.training.get("ended_by")
+    if isinstance(reason, str):
+        limit = _options(record, "baseline").get("time_limit")
+        if reason == "time limit" and isinstance(limit, int | float):
+            return f"time limit after {limit:,.10g} s"
+        return "its last epoch, no early stop" if reason == "epochs" else reason
+
+    declared, patience = _declared(record)
+    outcome = converged(record)
+    if outcome == YES:
+        return f"early stop: {patience} validations without a better one"
+    return f"schedule of {declared} epochs" if outcome == SCHEDULE else None
+
+
+def _declared(record: RunRecord) -> tuple[int | None, int]:
+    """The most epochs that a generator's options allow, and its patience (0: none); (None, 0) for others."""
+    options = _options(record, "backbone")
+    epochs, patience = options.get("epochs"), options.get("patience")
+    return (epochs if isinstance(epochs, int) else None), (patience if isinstance(patience, int) else 0)
+
+
+def _options(record: RunRecord, part: str) -> Mapping[str, Any]:
+    return record.spec.get("options", {}).get(part, {})
+
+
+def _stale_validations(record: RunRecord) -> int:
+    """How many validations came after the best epoch."""
+    best = record.training.get("best_epoch") or 0
+    return sum("validation" in epoch and epoch.get("epoch", 0) > best for epoch in record.training.get("history", ()))
+
+
+def parameters(record: RunRecord) -> int | None:
+    """The number of trained parameters; None for systems that count or solve instead of training."""
+    if record.parameters.get("total") is not None:
+        return int(record.parameters["total"])
+    counts = record.training.get("parameters")
+    if not isinstance(counts, Mapping) or record.training.get("ended_by") == "closed form":
+        return None
+    parts = [counts.get("embedding"), counts.get("other")]
+    return sum(parts) if all(isinstance(part, int) for part in parts) else None
+
+
+def train_seconds(records: Sequence[RunRecord]) -> dict[str, float | None]:
+    """Per run (`spec_id`) the seconds of the training that gave its weights.
+
+    A run whose weights came from the cache gets the seconds of a run among `records` that trained these very weights (by
+    their fingerprint) on a machine of the same description. None if there is none, or if the training resumed from a
+    checkpoint.
+    """
+    timed: dict[tuple[str, ...], float] = {}
+    by_time = sorted(records, key=lambda record: str(record.environment.get("time")))
+    for record in by_time:  # of several trainings of the same weights, the latest counts
+        seconds, training = _whole_training(record), _training_key(record)
+        if seconds is not None and training:
+            timed[training] = seconds
+    return {record.spec_id: _seconds(record, timed) for record in records}
+
+
+def _seconds(record: RunRecord, timed: Mapping[tuple[str, ...], float]) -> float | None:
+    if not record.training.get("cached"):
+        return _whole_training(record)
+    training = _training_key(record)
+    return timed.get(training) if training else None
+
+
+def _whole_training(record: RunRecord) -> float | None:
+    """Seconds of the phase `fit`, if the whole training took place in it."""
+    partly = record.training.get("cached") or record.training.get("resumed_from")
+    return None if partly else record.phases.get("fit")
+
+
+def _training_key(record: RunRecord) -> tuple[str, ...] | None:
+    """What identifies a timed training: its weights and its machine; None without weights."""
+    weights = record.fingerprints.get("weights")
+    machine = (str(record.environment.get(key)) for key in ("device", "cpu", "gpu", "threads"))
+    return (weights, *machine) if weights else None

@@ -1,0 +1,159 @@
+"""Markdown: tables of runs, README.md of a published board, the list of boards, and tops of boards in documents."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from genrec_bench.errors import UsageError
+from genrec_bench.leaderboard import conditions, tie_orders
+from genrec_bench.leaderboard.columns import (
+    BOARD,
+    COLUMNS,
+    EXCERPT,
+    FOLDED,
+    NOT_MEASURED,
+    TABLE,
+    Column,
+    dagger,
+    shown,
+)
+from genrec_bench.leaderboard.rows import REFERENCE, Board, Row
+
+if TYPE_CHECKING:
+    from genrec_bench.leaderboard.standings import Standings
+
+EXCERPT_PLACE = re.compile(r"(<!-- board (\S+) (\d+) -->\n).*?(<!-- end of board -->)", re.DOTALL)
+DIFFERENCE_PLACE = re.compile(r"(<!-- difference (\S+) -->).*?(<!-- end of difference -->)", re.DOTALL)
+IN_EXCERPTS = ("popularity", REFERENCE, "sasrec")  # shown at any rank, like the best generator
+
+
+def table(heads: Sequence[str], cells: Sequence[Sequence[str]], left: Sequence[bool]) -> list[str]:
+    """The lines of a table; `left` says which columns are set to the left."""
+    rule = [":--" if to_left else "--:" for to_left in left]
+    escaped = [[_literal(cell) for cell in row] for row in cells]
+    return [f"| {' | '.join(row)} |" for row in (heads, rule, *escaped)]
+
+
+def _literal(text: str) -> str:
+    """A cell that Markdown shows as it is: a name from elsewhere can end no cell and open no tag."""
+    return re.sub(r"<(?=[A-Za-z/!?])", "&lt;", text.replace("|", "\\|"))
+
+
+def _rows(columns: Sequence[Column], rows: Sequence[Row], missing: Sequence[str] = ()) -> list[str]:
+    """The lines of a table of rows, those of `missing` systems at its end."""
+    cells = [[column.show(row) for column in columns] for row in rows]
+    cells += [[column.show_missing(system) for column in columns] for system in missing]
+    return table([column.title for column in columns], cells, [column.words for column in columns])
+
+
+def runs(board: Board) -> str:
+    """A table of runs and its conditions."""
+    lines = [f"### {board.title}", "", *_rows(shown(TABLE, board.rows), board.rows), ""]
+    return "\n".join([*lines, *(f"- {sentence}" for sentence in conditions.of_table(board)), ""])
+
+
+def readme(policies: Sequence[Standings]) -> str:
+    """README.md of a board: the table of the default policy, scores at other depths folded away below it, and its
+    conditions."""
+    board = policies[0]
+    columns = shown(BOARD, board.rows)
+    names = [column for column in columns if column.key in ("system", "options")]
+    first = [column for column in columns if column.key not in FOLDED]
+    folded = [*names, *(COLUMNS[key] for key in FOLDED)]
+
+    lines = [
+        f"# {board.board.title}",
+        "",
+        "`index.html` is the same board to sort, filter and look into; open it from disk.",
+        "",
+        *_rows(first, board.rows, board.missing),
+        "",
+        f"<details><summary>{', '.join(FOLDED)}</summary>",
+        "",
+        *_rows(folded, board.rows, board.missing),
+        "",
+        "</details>",
+        "",
+        *(f"- {sentence}" for sentence in conditions.of_board(board)),
+    ]
+    if board.ties:
+        heads, *scores = tie_orders.table(board.ties, board.board)
+        left = [at == 0 for at in range(len(heads))]
+        text = tie_orders.explanation(board.ties, board.board)
+        lines += ["", f"## {conditions.TIES}", "", text, "", *table(heads, scores, left)]
+    return "\n".join([*lines, ""])
+
+
+def front_page(boards: Mapping[str, Standings]) -> str:
+    """The list of boards; `boards` by folder."""
+    cells = []
+    for folder, board in boards.items():
+        link = f"[{board.board.title}]({folder}/README.md)"
+        seeds = max(row.seeds for row in board.rows)
+        missing = ", ".join(board.missing) or NOT_MEASURED
+        cells.append([link, str(len(board.rows)), str(seeds), missing])
+    heads = ["board", "rows", "seeds up to", "not run yet"]
+    lines = [
+        "# Leaderboards",
+        "",
+        "Built by `genrec leaderboard build leaderboards` from the records beside each board.",
+        "",
+        *table(heads, cells, [True, False, False, True]),
+    ]
+    return "\n".join([*lines, ""])
+
+
+def renew(document: str, boards: Mapping[str, Standings]) -> str:
+    """A document with every excerpt of a board that it marks written anew, and every difference that it quotes.
+
+        <!-- board loo-full-1/direct/ml-100k 10 -->
+        <!-- end of board -->
+        about <!-- difference loo-full-1/direct/ml-100k -->±36 %<!-- end of difference --> of the ndcg@10
+
+    The difference is the one that rows need to be told from chance (protocol P19). UsageError for an unknown board.
+    """
+
+    def board(name: str) -> Standings:
+        if name not in boards:
+            raise UsageError(f"the document shows the board {name}, but there are only {', '.join(sorted(boards))}")
+        return boards[name]
+
+    def top(match: re.Match[str]) -> str:
+        start, name, rows, end = match.groups()
+        return f"{start}\n{excerpt(board(name), int(rows))}\n\n{end}"
+
+    def difference(match: re.Match[str]) -> str:
+        start, name, end = match.groups()
+        smallest = board(name).detectable
+        return f"{start}{NOT_MEASURED if smallest is None else _percent(smallest)}{end}"
+
+    return DIFFERENCE_PLACE.sub(difference, EXCERPT_PLACE.sub(top, document))
+
+
+def excerpt(board: Standings, rows: int) -> str:
+    """The first `rows` rows, the best generator and those of `IN_EXCERPTS`, with their ranks and known issues."""
+    best = next((row for row in board.rows if is_generator(row)), None)
+    ranked = [
+        (rank, row)
+        for rank, row in enumerate(board.rows, 1)
+        if rank <= rows or row is best or row.system in IN_EXCERPTS
+    ]
+    columns = [COLUMNS[key] for key in EXCERPT]
+    cells = [[str(rank), *(column.show(row) for column in columns)] for rank, row in ranked]
+    heads = ["", *(column.title for column in columns)]
+    lines = table(heads, cells, [False, *(column.words for column in columns)])
+
+    issues = {number: issue for _, row in ranked for number, issue in row.issues.items()}
+    notes = [f"\n{dagger(number)} {issues[number].what}." for number in sorted(issues)]
+    return "\n".join([*lines, *notes])
+
+
+def _percent(difference: float) -> str:
+    return f"±{difference:.0%}".replace("%", " %")
+
+
+def is_generator(row: Row) -> bool:
+    """Whether a row writes codes: it has an indexer."""
+    return bool(row.runs[0].spec.get("indexer"))
