@@ -1,14 +1,14 @@
-"""Every column of every table, defined once: what it means, how it is computed, and how it is printed.
+"""Every column of every table, defined once: its key, heading and meaning, how it is computed, how it is printed.
 
-`COLUMNS` defines them; the tuples below it say which table shows which columns, in which order. The renderers only lay
-them out. To add a column: define it in `COLUMNS`, name its key in a tuple, and describe it in docs/boards.md (a test
-compares). What all rows of a board share (data set, task, protocol, policy) is the board's, not a column.
+`COLUMNS` holds the definitions; the tuples below say which table shows which of them, in which order. Renderers only lay
+them out. To add a column, define it, name its key in a tuple, and renew the list in docs/boards.md (a test compares).
+What all rows of a board share (data set, task, protocol, policy) belongs to the board and is not a column.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from genrec_bench.leaderboard.facts import NO, NOT_CONVERGED
@@ -19,22 +19,25 @@ NOT_MEASURED = "\N{EN DASH}"
 SEEN = {"mask": "hidden", "keep": "kept"}  # what a history policy does with seen items
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Column:
-    """One column. `value` is unrounded, None where nobody measured it; people read `text`, or `value` in `form`."""
+    """One column of tables: what it holds for machines, and what people read.
 
-    key: str  # its name in CSV and JSON
+    Machines get `value` by `key`. People read `heading` and, in each cell, `text`; without `text`, `value` in `form`.
+    """
+
+    key: str = field(kw_only=False)
     meaning: str
-    value: Callable[[Row], Any]
-    heading: str = ""  # above the column where people read; the key if empty
+    value: Callable[[Row], Any]  # unrounded; None where nobody measured it
+    heading: str = ""  # the key if empty
     form: str = "{}"
     text: Callable[[Row], str] | None = None
-    sorted_by: Callable[[Row], Any] | None = None  # on a page; the value if None
+    sorted_by: Callable[[Row], Any] | None = None  # on a page; `value` if None
     words: bool = False  # words are set to the left, numbers to the right
 
     @property
     def title(self) -> str:
-        """Its heading."""
+        """What stands above it."""
         return self.heading or self.key
 
     def show(self, row: Row) -> str:
@@ -98,83 +101,169 @@ def seconds(value: float | None) -> str:
 def _score(metric: str) -> list[Column]:
     """The columns of one metric: its mean over seeds, their spread, and the interval of the mean."""
 
-    def bound(end: int) -> Callable[[Row], float | None]:
-        return lambda row: row.intervals[metric][end] if metric in row.intervals else None
-
     def text(row: Row) -> str:
         mean, sd = row.metrics[metric], row.sd[metric]
         if mean is None:
             return NOT_MEASURED
         return f"{mean:.4f}" if sd is None else f"{mean:.4f} ±{sd:.4f}"
 
+    def bound(end: int) -> Callable[[Row], float | None]:
+        return lambda row: row.intervals[metric][end] if metric in row.intervals else None
+
     return [
-        Column(metric, "mean over seeds, ± their standard deviation", lambda row: row.metrics[metric], text=text),
-        Column(f"{metric}_sd", "standard deviation over seeds", lambda row: row.sd[metric]),
-        Column(f"{metric}_low", "lower end of the 95 % interval", bound(0)),
-        Column(f"{metric}_high", "upper end of the 95 % interval", bound(1)),
+        Column(
+            metric,
+            meaning="mean over seeds, ± their standard deviation",
+            value=lambda row: row.metrics[metric],
+            text=text,
+        ),
+        Column(
+            f"{metric}_sd",
+            meaning="standard deviation over seeds",
+            value=lambda row: row.sd[metric],
+        ),
+        Column(
+            f"{metric}_low",
+            meaning="lower end of the 95 % interval",
+            value=bound(0),
+        ),
+        Column(
+            f"{metric}_high",
+            meaning="upper end of the 95 % interval",
+            value=bound(1),
+        ),
     ]
 
 
 _DEFINED = (
-    Column("system", "indexer / backbone / decoder, or the baseline", lambda row: row.system, text=_system, words=True),
     Column(
-        "name", "the system, and its options in brackets", lambda row: row.short_name, "system", text=_name, words=True
+        "system",
+        meaning="indexer / backbone / decoder, or the baseline; † marks known issues",
+        value=lambda row: row.system,
+        text=_system,
+        words=True,
     ),
     Column(
         "options",
-        "options that tell rows of one name apart",
-        lambda row: row.options,
+        meaning="the options that tell rows of one name apart",
+        value=lambda row: row.options,
         text=lambda row: row.options,
         words=True,
     ),
-    Column("system_id", "equal for all seeds of one system", lambda row: row.system_id),
     Column(
-        "seen",
-        "items the user has already seen: hidden from the lists, or kept",
-        lambda row: SEEN[row.policy],
+        "name",
+        heading="system",
+        meaning="system and options in one",
+        value=lambda row: row.short_name,
+        text=_name,
         words=True,
     ),
-    Column("size", "profile, and layers x width / heads of the network", lambda row: row.size, words=True),
-    Column("seeds", "number of seeds; a * marks too few to be ranked", lambda row: row.seeds, text=_seeds),
-    Column("beams", "hypotheses kept per user", lambda row: row.beams),
+    Column(
+        "system_id",
+        meaning="what all seeds of one system share",
+        value=lambda row: row.system_id,
+    ),
+    Column(
+        "seen",
+        meaning="whether items that the user has seen are hidden from the lists or kept",
+        value=lambda row: SEEN[row.policy],
+        words=True,
+    ),
+    Column(
+        "size",
+        meaning="the profile, and the network's layers x width / heads",
+        value=lambda row: row.size,
+        words=True,
+    ),
+    Column(
+        "seeds",
+        meaning="number of seeds; * marks too few to be ranked",
+        value=lambda row: row.seeds,
+        text=_seeds,
+    ),
+    Column(
+        "beams",
+        meaning="hypotheses kept per user",
+        value=lambda row: row.beams,
+    ),
     *(column for metric in METRICS for column in _score(metric)),
     Column(
         f"vs_{REFERENCE}",
-        f"{SELECTION} relative to {REFERENCE}; a ~ marks what may be chance",
-        lambda row: row.distance,
-        f"vs {REFERENCE}",
+        heading=f"vs {REFERENCE}",
+        meaning=f"{SELECTION} relative to {REFERENCE}; ~ marks a difference that may be chance",
+        value=lambda row: row.distance,
         text=_distance,
     ),
-    Column(f"vs_{REFERENCE}_separable", "whether that difference is more than chance", lambda row: row.separable),
+    Column(
+        f"vs_{REFERENCE}_separable",
+        meaning="whether that difference is more than chance",
+        value=lambda row: row.separable,
+    ),
     Column(
         "standing",
-        "best, tied, ranked or unranked; and whether a training did not converge",
-        lambda row: row.standing,
+        meaning="best, tied, ranked or unranked; and whether a training did not converge",
+        value=lambda row: row.standing,
         text=_standing,
         sorted_by=_standing,
         words=True,
     ),
     Column(
         "hallucination_rate",
-        "share of generated codes that belong to no item",
-        lambda row: row.hallucination_rate,
-        "halluc.",
-        "{:.2%}",
+        heading="halluc.",
+        meaning="share of hypotheses that are not items",
+        value=lambda row: row.hallucination_rate,
+        form="{:.2%}",
     ),
-    Column("fill@10", "share of the first ten places that good hypotheses fill", lambda row: row.fill, form="{:.1%}"),
-    Column("users_per_second", "users served per second", lambda row: row.users_per_second, "users/s", "{:,.0f}"),
-    Column("parameters", "trained parameters", lambda row: row.parameters, "params", "{:,.0f}"),
+    Column(
+        "fill@10",
+        meaning="share of the first ten ranks that valid, new, unseen items fill",
+        value=lambda row: row.fill,
+        form="{:.1%}",
+    ),
+    Column(
+        "users_per_second",
+        heading="users/s",
+        meaning="users served per second; compare within one hardware class",
+        value=lambda row: row.users_per_second,
+        form="{:,.0f}",
+    ),
+    Column(
+        "parameters",
+        heading="params",
+        meaning="number of trained parameters",
+        value=lambda row: row.parameters,
+        form="{:,.0f}",
+    ),
     Column(
         "train_seconds",
-        "seconds of training",
-        lambda row: row.train_seconds,
-        "train s",
+        heading="train s",
+        meaning="seconds of training",
+        value=lambda row: row.train_seconds,
         text=lambda row: seconds(row.train_seconds),
     ),
-    Column("converged", "yes, no or schedule: how the trainings ended", lambda row: row.converged),
-    Column("hardware", "hardware class, described below the table", lambda row: row.hardware, "on", text=_hardware),
-    Column("tier", "reproduced, re-scored or reported", lambda row: row.tier, words=True),
-    Column("issues", "ids of known issues", lambda row: ";".join(issue.id for issue in row.issues.values())),
+    Column(
+        "converged",
+        meaning="how the trainings ended: yes, no or schedule",
+        value=lambda row: row.converged,
+    ),
+    Column(
+        "hardware",
+        heading="on",
+        meaning="hardware class; the conditions describe it",
+        value=lambda row: row.hardware,
+        text=_hardware,
+    ),
+    Column(
+        "tier",
+        meaning="reproduced, re-scored or reported",
+        value=lambda row: row.tier,
+        words=True,
+    ),
+    Column(
+        "issues",
+        meaning="ids of known issues",
+        value=lambda row: ";".join(issue.id for issue in row.issues.values()),
+    ),
 )
 COLUMNS = {column.key: column for column in _DEFINED}
 
