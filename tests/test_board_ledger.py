@@ -66,7 +66,7 @@ def test_a_board_states_the_trials_of_each_system_and_who_had_none(root) -> None
     write(root / BOARD, trials(5))
     text = readme(root)
     assert "in ledger.jsonl: item-knn 5 (1 failed); not the same for every system." in text
-    assert "No trials, the system's own defaults: sci/lightlm." in text
+    assert "Without trials, at their own defaults: sci/lightlm." in text
     assert "nobody spent trials" not in text
 
 
@@ -74,7 +74,7 @@ def test_the_same_budget_for_all_is_said_and_searches_of_one_system_add_up(root)
     write(root / BOARD, trials(4) + trials(2, "sci/lightlm", "b2") + trials(2, "sci/lightlm", "c3"))
     text = readme(root)
     assert "item-knn 4 (1 failed), sci/lightlm 4 (2 failed); the same for every system." in text
-    assert "No trials" not in text
+    assert "Without trials" not in text
 
 
 def test_lists_made_elsewhere_have_an_unknown_budget(tmp_path) -> None:
@@ -82,7 +82,7 @@ def test_lists_made_elsewhere_have_an_unknown_budget(tmp_path) -> None:
     record = replace(finished(baseline_spec(baseline="lists", options=options), parameters={}), tier="re-scored")
     record.write(tmp_path / "run")
     add([tmp_path / "run"], tmp_path / "boards", pytest.fail, check=False)
-    assert "Nobody here knows how these were tuned: Theirs." in readme(tmp_path / "boards")
+    assert "It is unknown how these were tuned: Theirs." in readme(tmp_path / "boards")
 
 
 @pytest.mark.parametrize(

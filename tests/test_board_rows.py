@@ -103,7 +103,7 @@ def test_a_few_rows_are_all_labelled_in_the_plot_and_of_many_those_that_no_other
     crowded = many(70)
     assert set(names.findall(scatter(crowded))) == {"item-counts"}  # the fastest of rows that are equally good
     assert scatter(crowded).count("<title>") == 71
-    assert "the others tell their name when pointed at" in page([crowded])
+    assert "point at a mark to see its name" in page([crowded])
 
 
 @pytest.mark.parametrize("name", ["m", "a-model-with-a-name-of-forty-letters-long"])

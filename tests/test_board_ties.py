@@ -86,7 +86,7 @@ def test_a_board_shows_the_table_with_its_range(board) -> None:
     assert f"| popularity | {' | '.join(cells)} |" in (board / "README.md").read_text()
     html = (board / "index.html").read_text()
     assert f"<td>popularity</td>{''.join(f'<td>{cell}</td>' for cell in cells)}" in html
-    assert html.count("<h2>The same floors under other tie orders</h2>") == 2
+    assert html.count("<h2>Baselines under other tie orders</h2>") == 2
 
 
 def test_a_board_is_built_without_the_data(board) -> None:
@@ -99,7 +99,7 @@ def test_a_board_is_built_without_the_data(board) -> None:
 def test_a_board_that_nobody_measured_says_so(board) -> None:
     (board / FILE).unlink()
     build(Path("boards"), pytest.fail)
-    assert "Nobody has measured the floors under other tie orders yet" in (board / "README.md").read_text()
+    assert "Nobody has measured baselines under other tie orders yet" in (board / "README.md").read_text()
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ def test_data_whose_events_never_tie_has_one_order_and_says_so(tmp_path, monkeyp
     done = genrec("ties", "boards")
     assert done.exit_code == 2 and "no two interactions of a user tie" in done.stderr and not (BOARD / FILE).exists()
     build(Path("boards"), pytest.fail)
-    assert "No two events of a user tie" in (BOARD / "README.md").read_text()
+    assert "No two interactions of a user tie" in (BOARD / "README.md").read_text()
 
 
 def test_a_board_without_such_a_baseline_cannot_be_measured(tmp_path) -> None:

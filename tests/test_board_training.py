@@ -92,11 +92,11 @@ def test_a_machine_reads_what_converged() -> None:
 def test_generators_that_went_through_their_schedule_are_not_marked() -> None:
     text = readme([standings([generator(25, 25)], "mask")])
     assert "unranked, not converged" not in text and "Not converged:" not in text
-    assert "*schedule*, a generator ran all epochs" in text
+    assert "*schedule*: a generator ran all epochs" in text
 
 
 def test_a_table_of_runs_names_what_did_not_converge() -> None:
-    assert "may change its numbers: bpr." in render([model("time limit")], "md")
+    assert "may change their numbers: bpr." in render([model("time limit")], "md")
     assert "Not converged" not in render([model("early stop")], "md")
 
 

@@ -170,7 +170,7 @@ def test_a_record_that_was_edited_on_the_board_has_no_row_and_no_run_joins_it(bo
 def test_seeds_of_several_versions_are_told(tmp_path) -> None:
     from genrec_bench.leaderboard.conditions import of_board
 
-    said = "The seeds of 1 rows ran on more than one version"
+    said = "The seeds of 1 rows ran on different versions"
     others = {part: {**found, "code": "f" * 64} for part, found in finished().components.items()}
     for components, told in ((finished().components, False), (others, True)):
         made = standings([finished(), finished(generator_spec(seed=1), components=components), floor()], "mask")

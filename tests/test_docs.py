@@ -84,7 +84,7 @@ def test_the_demo_runs_from_a_fresh_clone_and_beats_popularity(tmp_path):
     shell(f"git clone --quiet {ROOT} {clone}", tmp_path)
     printed = shell("make demo", clone)
     rows = dict(
-        re.findall(r"^\W*(sci / lightlm / trie|popularity)\W+mask\W+([\d.]+(?:\W+[\d.]+)+)", printed, re.MULTILINE)
+        re.findall(r"^\W*(sci / lightlm / trie|popularity)\W+hidden\W+([\d.]+(?:\W+[\d.]+)+)", printed, re.MULTILINE)
     )
     ours, floor = (
         list(map(float, re.findall(r"\.?\d+\.\d+|\.\d+", rows[name])))

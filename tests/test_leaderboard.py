@@ -9,17 +9,20 @@ import statistics
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from example_records import RANKS, baseline, edit, failed, finished, generator_spec
 
 from genrec_bench.errors import RecordError, UsageError
+from genrec_bench.leaderboard import columns
 from genrec_bench.leaderboard.records import collect, unfinished
 from genrec_bench.leaderboard.renderers import render
 from genrec_bench.protocol.ranks import ranks_digest
 from genrec_bench.protocol.scores import from_ranks
 
+BOARDS_GUIDE = Path(__file__).resolve().parents[1] / "docs" / "boards.md"
 WORSE = (9, 3, 0, 12, 4, 0, 0, 2, 7, 0)
 
 
@@ -276,3 +279,24 @@ def test_machines_read_mrr_too_and_either_policy() -> None:
     (row,) = csv.DictReader(io.StringIO(render([baseline()], "csv", "keep")))
     assert row["policy"] == "keep"
     assert float(row["mrr@10"]) == baseline().metrics["keep"]["mrr@10"]
+
+
+@pytest.mark.skipif(not BOARDS_GUIDE.is_file(), reason="this is no checkout: no docs/ beside tests/")
+def test_the_guide_lists_every_column() -> None:
+    others = ("hit@", "mrr@", "ndcg@5", "ndcg@20")  # the guide lists ndcg@10 for all metrics
+    listed = [line for line in BOARDS_GUIDE.read_text().splitlines() if line.startswith("| ") and line.count("|") == 4]
+    defined = [
+        f"| {column.title} | `{column.key}` | {column.meaning} |"
+        for column in columns.COLUMNS.values()
+        if not column.key.startswith(others)
+    ]
+    assert listed[listed.index(defined[0]) :][: len(defined)] == defined
+
+
+def test_every_table_chooses_from_the_columns_and_no_column_is_left_over() -> None:
+    tables = (columns.TABLE, columns.BOARD, columns.EXCERPT, columns.ACCURACY, columns.VALIDITY_AND_SPEED)
+    shown = {key for table in (*tables, columns.BOARD_DATA) for key in table}
+    assert {key for key in columns.COLUMNS if not key.startswith("mrr")} == {
+        key for key in shown if not key.startswith("mrr")
+    }
+    assert all(len(set(table)) == len(table) for table in tables) and sorted(columns.NARROW) == sorted(columns.TABLE)

@@ -14,19 +14,21 @@ from genrec_bench.leaderboard.rows import RANKED_SEEDS, REFERENCE, Board
 if TYPE_CHECKING:
     from genrec_bench.leaderboard.standings import Standings  # it needs SciPy, which tables do without
 
-TIES = "The same floors under other tie orders"
+TIES = "Baselines under other tie orders"
 
 
 def of_table(board: Board) -> list[str]:
-    """Data, beams, hardware, seeds, convergence, warnings, and what is not shown."""
+    """Data, beams, hardware, seeds, convergence, warnings, and runs that are not shown."""
     sentences = []
     data = board.data
 
     facts = [f"{data[key]:,} {key}" for key in ("users", "items", "interactions") if data.get(key) is not None]
     if board.policy == "mask" and data.get("mask_ceiling") is not None:
-        facts.append(f"no list can hit more than {data['mask_ceiling']:.4f}")
+        facts.append(f"no masked list can hit more than {data['mask_ceiling']:.4f}")
     if data.get("tie_users") is not None and data.get("users"):
-        facts.append(f"{data['tie_users'] / data['users']:.0%} of users are cut on a tie of timestamps")
+        facts.append(
+            f"{data['tie_users'] / data['users']:.0%} of users have tied timestamps where the split cuts their history"
+        )
     if facts:
         sentences.append(f"Data: {', '.join(facts)}.")
 
@@ -36,11 +38,11 @@ def of_table(board: Board) -> list[str]:
     sentences += [f"[{number}] {hardware}" for number, hardware in enumerate(board.hardware_classes, 1)]
 
     if any(row.seeds < RANKED_SEEDS for row in board.rows):
-        sentences.append(f"A row with a * has fewer than {RANKED_SEEDS} seeds: it is shown, not ranked.")
+        sentences.append(f"A * marks a row with fewer than {RANKED_SEEDS} seeds: it is shown, not ranked.")
     if unconverged := [row.full_name for row in board.rows if row.converged == NO]:
         sentences.append(
-            f"{NOT_CONVERGED.capitalize()}: a training of the row was ended by its time limit or its last epoch, not by early "
-            f"stopping, so a longer one may change its numbers: {', '.join(unconverged)}."
+            f"{NOT_CONVERGED.capitalize()}: a time limit or the last epoch ended a training of these rows before early stopping "
+            f"did, so longer training may change their numbers: {', '.join(unconverged)}."
         )
 
     sentences += [f"Warning: {warning}." for warning in board.warnings]
@@ -51,33 +53,31 @@ def of_board(board: Standings) -> list[str]:
     """The same; and intervals, tests, tiers, tie orders, missing rows, tuning, known issues and people's remarks."""
     sentences = [
         *of_table(board.board),
-        "± is the standard deviation over seeds; table.csv and index.html carry 95 % intervals by a bootstrap over seeds "
-        "and users (users alone where there is one seed).",
-        f"vs {REFERENCE}: ndcg@10 relative to untrained item-to-item counting. A ~ says that the difference may be chance "
-        "(paired randomization test per user, Holm-corrected over the rows, 5 %).",
+        "± is the standard deviation over seeds; table.csv and index.html give 95 % intervals from a bootstrap over seeds "
+        "and users (over users alone where there is one seed).",
+        f"vs {REFERENCE}: ndcg@10 relative to untrained item-to-item counting. A ~ marks a difference that may be chance "
+        "(paired randomization test over users, Holm-corrected over the rows, 5 %).",
     ]
     if board.detectable is not None:
         users = len(board.rows[0].runs[0].ranks[board.board.policy])
         sentences.append(
-            f"With {users:,} users, differences below about ±{board.detectable:.0%} of the ndcg@10 of {REFERENCE} are not "
-            "expected to be told from chance (power 80 %, median over the rows)."
+            f"With {users:,} users, differences below about ±{board.detectable:.0%} of the ndcg@10 of {REFERENCE} cannot be "
+            "told from chance reliably (power 80 %, median over the rows)."
         )
 
     sentences += _of_trainings(board)
     if any(row.standing == "tied" for row in board.rows):
-        sentences.append("Rows that are *tied* cannot be told from the first ranked row: none of them is the best.")
+        sentences.append("*Tied* rows cannot be told from the first ranked row, so none of them is the best.")
     sentences.append(
-        "Tiers: *reproduced*, made by `genrec run` from the spec in its record; *re-scored*, lists made elsewhere and "
-        "scored here; *reported*, numbers of a paper."
+        "Tiers: *reproduced*: made by `genrec run` from the spec in its record; *re-scored*: lists made elsewhere and "
+        "scored here; *reported*: a paper's numbers."
     )
 
     data = board.board.data
     if "tie_users" in data and not data["tie_users"]:
-        sentences.append(
-            "No two events of a user tie: there is one order, that of the data, so none is chosen by a tie rule."
-        )
+        sentences.append("No two interactions of a user tie, so the order is that of the data and no tie rule applies.")
     elif board.ties is None:
-        sentences.append("Nobody has measured the floors under other tie orders yet (`genrec leaderboard ties`).")
+        sentences.append("Nobody has measured baselines under other tie orders yet (`genrec leaderboard ties`).")
     if board.missing:
         sentences.append(f"Mandatory rows without a run on this board: {', '.join(board.missing)}.")
 
@@ -94,20 +94,20 @@ def _of_trainings(board: Standings) -> list[str]:
     sentences = []
     if any(row.converged for row in board.rows):
         sentences.append(
-            "Column converged of table.csv: *yes*, early stopping or a closed form ended every training; *no*, a time limit or "
-            "the last epoch did; *schedule*, a generator ran all epochs that its options declare (with the built-in backbones "
-            "the learning rate has then fallen to zero) and its best one was kept: nobody tried a longer schedule. How each "
-            "seed ended stands in its row's section of index.html."
+            "Column converged of table.csv: *yes*: early stopping or a closed form ended every training; *no*: a time limit or "
+            "the last epoch did; *schedule*: a generator ran all epochs that its options declare (the built-in backbones decay "
+            "the learning rate to zero over them) and kept its best one, and nobody has tried a longer schedule. A row's "
+            "section of index.html says how each seed ended."
         )
     if any(run.training.get("cached") for row in board.rows for run in row.runs):
         sentences.append(
-            "train s: rows whose weights another row trained (the same to the last bit) show the seconds of that training, or "
-            "of the last one where several trained them."
+            "train s: rows with the very same weights share one training and show its seconds, or those of the last one where "
+            "several trainings gave these weights."
         )
     mixed = [row for row in board.rows if len({code_of(run) for run in row.runs}) > 1]
     if mixed:
         sentences.append(
-            f"The seeds of {len(mixed)} rows ran on more than one version of their components' code (column code of a row's "
-            "seeds in index.html): ± holds what that changed, too."
+            f"The seeds of {len(mixed)} rows ran on different versions of their components' code (column code of a row's seeds "
+            "in index.html), so ± includes what that changed."
         )
     return sentences

@@ -200,7 +200,7 @@ def table(ties: TieOrders, board: Board) -> list[list[str]]:
     """The scores as rows of texts, the heading first; baselines are named as the board's rows."""
     names = {row.system_id: row.full_name for row in board.rows}
     own, *others = [f"tie seed {seed}" for seed in ties.seeds]
-    rows = [["floor", f"{own}, this board", *others, "range"]]
+    rows = [["baseline", f"{own}, this board", *others, "range"]]
     for baseline in ties.baselines:
         scores = baseline.by_policy[board.policy]
         texts = [f"{score:.4f}" for score in scores]
@@ -213,8 +213,9 @@ def explanation(ties: TieOrders, board: Board) -> str:
     share = board.data["tie_users"] / board.data["users"]
     low, high = min(ties.moved[1:]), max(ties.moved[1:])
     return (
-        f"{share:.0%} of the users are cut on a tie of timestamps, and a hash with a seed decides which of the tied events is "
-        f"held out: {TIE_SEED} on this board, always. {SELECTION} of the floors under other seeds, which replace "
-        f"{low:.0%} to {high:.0%} of the test items; such splits have no rows. Rows here share one split, so a difference "
-        "between two of them is not of this kind; how far each number depends on the order of ties is."
+        f"{share:.0%} of the users have tied timestamps where the split cuts their history. A hash with a seed decides which "
+        f"of the tied interactions is held out; on this board the seed is always {TIE_SEED}. The table gives {SELECTION} of "
+        f"baselines under other seeds, which replace {low:.0%} to {high:.0%} of the test items; such splits never give rows. "
+        "All rows of this board share one split, so tie orders do not explain a difference between two of them, but they show "
+        "how far each number depends on the order."
     )

@@ -126,18 +126,18 @@ def _outcome(trial: Trial) -> Trial:
     return {key: value for key, value in trial.items() if key not in VARYING}
 
 
-DEFAULTS = "What went into choosing defaults is no part of this count; known issues tell of it where it is known."
+DEFAULTS = "This count leaves out how defaults were chosen; known issues say so where it is known."
 
 
 def sentences(budget: Budget | None, runs: Sequence[RunRecord]) -> list[str]:
     """What a board says of tuning, a sentence each: trials per system, and which systems ran with their defaults."""
     systems = list(dict.fromkeys(_tuned_system(run) for run in runs if run.tier != RESCORED))
     elsewhere = list(dict.fromkeys(run.system for run in runs if run.tier == RESCORED))
-    unknown = [f"Nobody here knows how these were tuned: {', '.join(elsewhere)}."] if elsewhere else []
+    unknown = [f"It is unknown how these were tuned: {', '.join(elsewhere)}."] if elsewhere else []
     if budget is None:
         return [
             "Tuning: nobody spent trials of `genrec tune` on this board (it has no ledger). Each system ran with its own default "
-            f"settings, apart from the options that its row or its command shows. {DEFAULTS}",
+            f"settings, except for the options that its row or its command shows. {DEFAULTS}",
             *unknown,
         ]
 
@@ -147,13 +147,13 @@ def sentences(budget: Budget | None, runs: Sequence[RunRecord]) -> list[str]:
     ]
     untuned = [system for system in systems if system not in budget.trials]
     equal = not untuned and len(set(budget.trials.values())) == 1
-    told = [
-        f"Tuning, in trials of `genrec tune` on validation, every one of them in ledger.jsonl: {', '.join(counts)}; "
+    sentences = [
+        f"Tuning, in trials of `genrec tune` on validation, all of them in ledger.jsonl: {', '.join(counts)}; "
         + ("the same for every system." if equal else "not the same for every system.")
     ]
     if untuned:
-        told.append(f"No trials, the system's own defaults: {', '.join(untuned)}. {DEFAULTS}")
-    return told + unknown
+        sentences.append(f"Without trials, at their own defaults: {', '.join(untuned)}. {DEFAULTS}")
+    return sentences + unknown
 
 
 def _tuned_system(run: RunRecord) -> str:

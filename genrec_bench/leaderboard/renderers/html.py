@@ -26,7 +26,7 @@ from genrec_bench.leaderboard.standings import Standings
 from genrec_bench.protocol.constants import SELECTION
 from genrec_bench.runs.record import RunRecord
 
-HISTORY = {"mask": "what a user already has is masked from the lists", "keep": "it stays in"}
+SEEN_ITEMS = {"mask": "hidden from the lists", "keep": "kept in the lists"}
 Table = tuple[Sequence[str], Sequence[Sequence[str]]]  # headings, rows of cells
 
 
@@ -38,7 +38,7 @@ def page(policies: Sequence[Standings]) -> str:
         board=first.board,
         style=markup.static("board.css"),
         script=markup.static("board.js"),
-        history=HISTORY,
+        seen_items=SEEN_ITEMS,
         sections=[_section(board) for board in policies],
         rows=[_details(row, policies) for row in first.rows],
     )

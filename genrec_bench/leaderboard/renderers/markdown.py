@@ -66,7 +66,7 @@ def readme(policies: Sequence[Standings]) -> str:
     lines = [
         f"# {board.board.title}",
         "",
-        "`index.html` is the same board to sort, filter and look into; open it from disk.",
+        "`index.html` shows the same board, to sort, filter and inspect; open it from disk.",
         "",
         *_rows(first, board.rows, board.missing),
         "",
@@ -94,7 +94,7 @@ def front_page(boards: Mapping[str, Standings]) -> str:
         seeds = max(row.seeds for row in board.rows)
         missing = ", ".join(board.missing) or NOT_MEASURED
         cells.append([link, str(len(board.rows)), str(seeds), missing])
-    heads = ["board", "rows", "seeds up to", "not run yet"]
+    heads = ["board", "rows", "most seeds", "not run yet"]
     lines = [
         "# Leaderboards",
         "",

@@ -103,7 +103,7 @@ def legend(board: Standings) -> list[str]:
     texts = [f"{_shape(number)}: {hardware}" for number, hardware in enumerate(_classes(rows))]
     if len(rows) > FEW:
         texts.append(
-            f"labelled: rows that no other on their hardware beats in both, and {REFERENCE}; the others tell their name when pointed at"
+            f"labelled: {REFERENCE}, and rows that no other on the same hardware beats in both; point at a mark to see its name"
         )
     return texts
 

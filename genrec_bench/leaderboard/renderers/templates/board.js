@@ -1,16 +1,16 @@
-// Sorts, filters and switches the history policy. The state stands in the address: #policy=keep&sort=hit@10&dir=ascending
+// Sorts, filters and switches the history policy. The address holds the state: #policy=keep&sort=hit@10&dir=ascending
 "use strict";
 const state = { policy: "mask", sort: "", dir: "descending", filter: "" };
 const boards = [...document.querySelectorAll("section[data-policy]")];
 const search = document.getElementById("filter");
 const count = document.getElementById("count");
 
-function compare(a, b, way) {
+function compare(a, b, direction) {
   if (a === b) return 0;
-  if (a === "") return 1; // what nobody measured stays at the end
+  if (a === "") return 1; // what nobody measured stays last
   if (b === "") return -1;
-  const apart = isNaN(a) || isNaN(b) ? a.localeCompare(b) : a - b;
-  return way === "ascending" ? apart : -apart;
+  const difference = isNaN(a) || isNaN(b) ? a.localeCompare(b) : a - b;
+  return direction === "ascending" ? difference : -difference;
 }
 
 function sortTable(table) {
@@ -51,8 +51,8 @@ function read() {
     part.open = true;
     part.scrollIntoView();
   } else if (hash.includes("=")) {
-    const told = new URLSearchParams(hash.replaceAll("+", "%2B"));
-    for (const key of Object.keys(state)) if (told.has(key)) state[key] = told.get(key);
+    const values = new URLSearchParams(hash.replaceAll("+", "%2B"));
+    for (const key of Object.keys(state)) if (values.has(key)) state[key] = values.get(key);
     if (!boards.some((board) => board.dataset.policy === state.policy)) state.policy = "mask";
     if (state.dir !== "ascending") state.dir = "descending";
   }
@@ -61,8 +61,8 @@ function read() {
 
 function change(values) {
   Object.assign(state, values);
-  const told = new URLSearchParams(Object.entries(state).filter(([, value]) => value));
-  history.replaceState(null, "", `#${told}`.replaceAll("+", "%20"));
+  const address = new URLSearchParams(Object.entries(state).filter(([, value]) => value));
+  history.replaceState(null, "", `#${address}`.replaceAll("+", "%20"));
   show();
 }
 
