@@ -57,8 +57,8 @@ def test_the_page_and_the_table_name_the_issue_of_a_row(root) -> None:
         "<strong>Known issue †1 slow-sci:</strong> It counts twice (https://example.org/1). Seeds: 1.<"
         in (files["index.html"])
     )
-    told = {each["system"]: each["issues"] for each in csv.DictReader(files["table.csv"].splitlines())}
-    assert told["sci / lightlm / trie"] == "slow-sci" and told["popularity"] == ""
+    issues = {line["system"]: line["issues"] for line in csv.DictReader(files["table.csv"].splitlines())}
+    assert issues["sci / lightlm / trie"] == "slow-sci" and issues["popularity"] == ""
 
 
 def test_an_issue_that_no_row_has_is_not_printed(root) -> None:
@@ -137,8 +137,8 @@ def test_a_bad_entry_is_refused_in_one_line_and_nothing_is_written(root, text: s
     (root / FILE).write_text(text)
     done = CliRunner().invoke(cli, ["leaderboard", "build", str(root)])
     assert isinstance(done.exception, RecordError) or done.exit_code == 1
-    told = done.stderr or str(done.exception)
-    assert said in told and len(told.strip().splitlines()) == 1
+    message = done.stderr or str(done.exception)
+    assert said in message and len(message.strip().splitlines()) == 1
     assert not list(root.rglob("index.html"))
 
 

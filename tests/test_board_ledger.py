@@ -20,7 +20,7 @@ BOARD = Path("loo-full-1", "direct", "ml-100k")
 
 @pytest.fixture
 def root(tmp_path) -> Path:
-    """A folder with a board of a generator, with two decoders, and a floor."""
+    """A folder with a board of a generator, with two decoders, and a baseline."""
     from example_records import generator_spec
 
     records = [finished(), finished(generator_spec(decoder="filter"))]
@@ -34,17 +34,17 @@ def root(tmp_path) -> Path:
 def trials(count: int, system: str = "item-knn", search: str = "a1", **changes: Any) -> list[dict[str, Any]]:
     """Trials as `genrec tune` writes them; the last one failed."""
     facts = {"dataset": "ml-100k", "task": "direct", "protocol": "loo-full/1", "data": "d" * 64, "params": {"x.y": 1}}
-    told = [
+    lines = [
         {"search": search, "system": system, **facts, "trial": number, "status": "finished", "validation_ndcg@10": 0.1}
         for number in range(count)
     ]
-    told[-1] |= {"status": "failed", "validation_ndcg@10": None}
-    return [{**trial, **changes} for trial in told]
+    lines[-1] |= {"status": "failed", "validation_ndcg@10": None}
+    return [{**trial, **changes} for trial in lines]
 
 
-def write(folder: Path, told: list[dict[str, Any]]) -> Path:
+def write(folder: Path, lines: list[dict[str, Any]]) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / FILE).write_text("".join(json.dumps(trial) + "\n" for trial in told))
+    (folder / FILE).write_text("".join(json.dumps(trial) + "\n" for trial in lines))
     return folder / FILE
 
 
@@ -86,7 +86,7 @@ def test_lists_made_elsewhere_have_an_unknown_budget(tmp_path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "said"),
+    ("lines", "said"),
     [
         (trials(3, dataset="toys"), "ledger.jsonl, line 1: a trial of another board (dataset toys, not ml-100k)"),
         (trials(3, task="sequential"), "a trial of another board (task sequential, not direct)"),
@@ -98,8 +98,8 @@ def test_lists_made_elsewhere_have_an_unknown_budget(tmp_path) -> None:
         (trials(3, fixed={"dataset.path": "/home/me/data.csv"}), "names a path that exists on its machine only"),
     ],
 )
-def test_a_ledger_that_does_not_hold_is_left_out_and_named(root, told, said) -> None:
-    write(root / BOARD, told)
+def test_a_ledger_that_does_not_hold_is_left_out_and_named(root, lines, said) -> None:
+    write(root / BOARD, lines)
     done = genrec("build", root)
     assert done.exit_code == 1 and said in done.stderr and len(done.stderr.strip().splitlines()) == 1
     text = (root / BOARD / "README.md").read_text()
@@ -123,9 +123,9 @@ def test_trials_are_added_to_the_boards_they_belong_to_and_once(root, tmp_path) 
     assert len((root / BOARD / FILE).read_text().splitlines()) == 5
 
 
-@pytest.mark.parametrize("told", [trials(2) + trials(2, search="b2", dataset="toys"), trials(2, task="sequential")])
-def test_trials_without_a_board_are_not_added(root, tmp_path, told) -> None:
-    done = genrec("add", "--ledger", write(tmp_path / "tuned", told), "--to", root)
+@pytest.mark.parametrize("lines", [trials(2) + trials(2, search="b2", dataset="toys"), trials(2, task="sequential")])
+def test_trials_without_a_board_are_not_added(root, tmp_path, lines) -> None:
+    done = genrec("add", "--ledger", write(tmp_path / "tuned", lines), "--to", root)
     assert done.exit_code == 1 and "2 trials belong to no board there" in done.stderr + str(done.exception)
     assert not (root / BOARD / FILE).exists()
 

@@ -29,19 +29,19 @@ from genrec_bench.runs.record import RunRecord
 OTHER = (*RANKS[1:], 5)
 
 
-def floor(name: str = "item-counts", **changes: Any) -> RunRecord:
+def baseline(name: str = "item-counts", **changes: Any) -> RunRecord:
     return finished(baseline_spec(baseline=name), OTHER, parameters={}, training={}, **changes)
 
 
 @pytest.fixture
-def made() -> Standings:
-    """A board of a generator with two seeds and a floor with one."""
-    return standings([finished(), finished(generator_spec(1), OTHER), floor()], "mask")
+def board() -> Standings:
+    """A board of a generator with two seeds and a baseline with one."""
+    return standings([finished(), finished(generator_spec(1), OTHER), baseline()], "mask")
 
 
 def rows(text: str) -> dict[str, dict[str, str]]:
     """The Markdown tables of a README, by system: the first one's columns and the folded one's."""
-    found: dict[str, dict[str, str]] = {}
+    by_system: dict[str, dict[str, str]] = {}
     heads: list[str] = []
     for line in text.splitlines():
         cells = [cell.strip() for cell in line.strip("|").split("|")]
@@ -50,31 +50,31 @@ def rows(text: str) -> dict[str, dict[str, str]]:
         if cells[0] == "system":
             heads = cells
         elif not cells[0].startswith(":"):
-            found.setdefault(cells[0], {}).update(zip(heads, cells, strict=True))
-    return found
+            by_system.setdefault(cells[0], {}).update(zip(heads, cells, strict=True))
+    return by_system
 
 
-def test_a_row_shows_all_that_it_promises(made) -> None:
+def test_a_row_shows_all_that_it_promises(board) -> None:
     """Profile and size, seeds, mean and spread, hit and ndcg at 5, 10 and 20, hallucination, fill, users/s, parameters,
     training seconds, hardware, distance to item-counts, tier."""
-    mine = rows(readme([made]))["sci / lightlm / trie"]
-    (row,) = (row for row in made.rows if row.system == "sci / lightlm / trie")
+    cells_of = rows(readme([board]))["sci / lightlm / trie"]
+    (row,) = (row for row in board.rows if row.system == "sci / lightlm / trie")
     for key in (f"{name}@{k}" for name in ("hit", "ndcg") for k in (5, 10, 20)):
-        assert mine[key] == f"{row.metrics[key]:.4f} ±{row.sd[key]:.4f}", key
+        assert cells_of[key] == f"{row.metrics[key]:.4f} ±{row.sd[key]:.4f}", key
     assert row.distance is not None
-    assert mine["vs item-counts"].lstrip("~") == f"{row.distance:+.0%}"
+    assert cells_of["vs item-counts"].lstrip("~") == f"{row.distance:+.0%}"
     shown = {"size": "tiny 2+2x64/16", "seeds": "2*", "halluc.": "12.50%", "fill@10": "90.0%", "users/s": "123"}
     shown |= {"params": "1,234", "train s": "12.5", "on": "[1]", "tier": "reproduced", "standing": "unranked"}
-    assert shown.items() <= mine.items()
-    assert "- [1] Some CPU, Linux x86_64, 2 threads, batch 64, fp32, trained in fp32" in readme([made])
+    assert shown.items() <= cells_of.items()
+    assert "- [1] Some CPU, Linux x86_64, 2 threads, batch 64, fp32, trained in fp32" in readme([board])
 
 
-def test_the_page_and_the_table_show_what_the_readme_shows(made) -> None:
-    html = page([made])
+def test_the_page_and_the_table_show_what_the_readme_shows(board) -> None:
+    html = page([board])
     (line,) = (line for line in html.splitlines() if line.startswith("<tr") and ">sci / lightlm / trie<" in line)
-    for text in rows(readme([made]))["sci / lightlm / trie"].values():
+    for text in rows(readme([board]))["sci / lightlm / trie"].values():
         assert f">{text}<" in line, text
-    (row,) = (row for row in csv.DictReader(io.StringIO(table([made]))) if row["system"] == "sci / lightlm / trie")
+    (row,) = (row for row in csv.DictReader(io.StringIO(table([board]))) if row["system"] == "sci / lightlm / trie")
     assert row["size"] == "tiny 2+2x64/16" and row["seeds"] == "2" and row["tier"] == "reproduced"
     assert (
         row["hardware"] == "Some CPU, Linux x86_64, 2 threads, batch 64, fp32, trained in fp32"
@@ -82,18 +82,18 @@ def test_the_page_and_the_table_show_what_the_readme_shows(made) -> None:
     )
 
 
-def test_a_single_seed_is_marked_and_has_no_spread(made) -> None:
-    mine = rows(readme([made]))["item-counts"]
-    assert mine["seeds"] == "1*" and "±" not in mine["ndcg@10"]
-    assert "fewer than 5 seeds: it is shown, not ranked" in readme([made])
+def test_a_single_seed_is_marked_and_has_no_spread(board) -> None:
+    cells_of = rows(readme([board]))["item-counts"]
+    assert cells_of["seeds"] == "1*" and "±" not in cells_of["ndcg@10"]
+    assert "fewer than 5 seeds: it is shown, not ranked" in readme([board])
 
 
 def many(count: int) -> Standings:
     """A board of so many rows, the later ones slower and no better."""
-    records = [floor()]
+    records = [baseline()]
     for number in range(count):
         speed = {**finished().throughput, "users_per_second": 100.0 - number / 10}
-        records.append(floor(f"model-{number}", throughput=speed))
+        records.append(baseline(f"model-{number}", throughput=speed))
     return standings(records, "mask")
 
 
@@ -110,7 +110,7 @@ def test_a_few_rows_are_all_labelled_in_the_plot_and_of_many_those_that_no_other
 def test_labels_stay_inside_the_plot_and_cover_no_other(name) -> None:
     speeds = [{**finished().throughput, "users_per_second": 10.0 ** (number % 4)} for number in range(FEW - 1)]
     drawn = scatter(
-        standings([floor(), *(floor(f"{name}-{i}", throughput=told) for i, told in enumerate(speeds))], "mask")
+        standings([baseline(), *(baseline(f"{name}-{i}", throughput=speed) for i, speed in enumerate(speeds))], "mask")
     )
     labels = re.findall(
         r'<text x="([\d.-]+)" y="([\d.]+)" text-anchor="(start|end)">([^<]+)</text></a>', drawn.replace("\n", "")

@@ -102,8 +102,8 @@ def test_a_plain_difference_is_found_from_either_side() -> None:
 
 def test_chance_is_found_as_often_as_the_level_says() -> None:
     rng = np.random.default_rng(3)
-    found = [p_value(*rng.integers(0, 30, (2, 1, 60))) <= 0.05 for _ in range(200)]
-    assert 0.01 <= np.mean(found) <= 0.1
+    significant = [p_value(*rng.integers(0, 30, (2, 1, 60))) <= 0.05 for _ in range(200)]
+    assert 0.01 <= np.mean(significant) <= 0.1
 
 
 def test_the_test_agrees_with_all_sign_flips_where_they_can_be_counted() -> None:

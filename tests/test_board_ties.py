@@ -26,7 +26,7 @@ def genrec(*words: object):
 
 
 def events(days: int) -> str:
-    """Forty users with six events each, on so many days: fewer days, more ties."""
+    """Forty users with six interactions each, on so many days: fewer days, more ties."""
     rng = np.random.default_rng(5)
     rows = [
         f"u{user},i{item},{place * days // 6}"
@@ -57,12 +57,12 @@ def board(tmp_path, monkeypatch) -> Iterator[Path]:
     return BOARD
 
 
-def told(board: Path) -> dict:
+def measured_of(board: Path) -> dict:
     return json.loads((board / FILE).read_text())
 
 
 def test_the_first_order_is_the_boards_own_and_the_others_are_other_splits(board) -> None:
-    measured = told(board)
+    measured = measured_of(board)
     records = [json.loads(file.read_text()) for file in (board / "records").iterdir()]
     assert measured["tie_seeds"] == list(SEEDS) == [0, 1, 2, 3, 4]
     assert measured["splits"][0] == records[0]["fingerprints"]["split"] and len(set(measured["splits"])) == 5
@@ -80,7 +80,7 @@ def test_other_orders_are_no_rows_and_leave_no_records(board) -> None:
 
 
 def test_a_board_shows_the_table_with_its_range(board) -> None:
-    (baseline,) = (each for each in told(board)["baselines"] if each["system"] == "popularity")
+    (baseline,) = (entry for entry in measured_of(board)["baselines"] if entry["system"] == "popularity")
     scores = baseline["ndcg@10"]["mask"]
     cells = [*(f"{score:.4f}" for score in scores), f"{min(scores):.4f} to {max(scores):.4f}"]
     assert f"| popularity | {' | '.join(cells)} |" in (board / "README.md").read_text()
@@ -118,7 +118,7 @@ def test_a_board_that_nobody_measured_says_so(board) -> None:
     ],
 )
 def test_tie_orders_of_something_else_are_left_out_and_named(board, keys, value, said) -> None:
-    values = inner = told(board)
+    values = inner = measured_of(board)
     for key in keys[:-1]:
         inner = inner[key]
     inner[keys[-1]] = value

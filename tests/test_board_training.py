@@ -30,9 +30,9 @@ def model(ended: str, seed: int = 0, name: str = "bpr", **training: Any) -> RunR
     spec = baseline_spec(
         baseline=name, seed=seed, options={"dataset": {}, "baseline": {"time_limit": 3600.0, "epochs": None}}
     )
-    told = {"epochs": 30, "best_epoch": 19, "ended_by": ended, "converged": ended in ("early stop", "closed form")}
-    told |= {"parameters": {"embedding": 900, "other": 100}}
-    return finished(spec, training={**told, **training}, parameters={}, index={})
+    trained = {"epochs": 30, "best_epoch": 19, "ended_by": ended, "converged": ended in ("early stop", "closed form")}
+    trained |= {"parameters": {"embedding": 900, "other": 100}}
+    return finished(spec, training={**trained, **training}, parameters={}, index={})
 
 
 def generator(ran: int, best: int, epochs: int = 25, patience: int = 8, seed: int = 0, **changes: Any) -> RunRecord:
@@ -45,7 +45,7 @@ def generator(ran: int, best: int, epochs: int = 25, patience: int = 8, seed: in
 
 
 @pytest.mark.parametrize(
-    ("record", "told", "how"),
+    ("record", "outcome", "how"),
     [
         (model("early stop"), "yes", "early stop"),
         (model("closed form"), "yes", "closed form"),
@@ -60,8 +60,10 @@ def generator(ran: int, best: int, epochs: int = 25, patience: int = 8, seed: in
         (finished(baseline_spec(), training={}), None, None),
     ],
 )
-def test_a_record_says_how_its_training_ended_or_nothing(record: RunRecord, told: str | None, how: str | None) -> None:
-    assert (converged(record), ending(record)) == (told, how)
+def test_a_record_says_how_its_training_ended_or_nothing(
+    record: RunRecord, outcome: str | None, how: str | None
+) -> None:
+    assert (converged(record), ending(record)) == (outcome, how)
 
 
 def test_a_row_converged_only_if_every_seed_did() -> None:
@@ -72,8 +74,8 @@ def test_a_row_converged_only_if_every_seed_did() -> None:
 
 
 def test_a_row_that_did_not_converge_is_marked_in_its_standing_and_in_one_note() -> None:
-    made = [standings([model("early stop"), model("time limit", 1), finished(baseline_spec())], "mask")]
-    text, html = readme(made), page(made)
+    policies = [standings([model("early stop"), model("time limit", 1), finished(baseline_spec())], "mask")]
+    text, html = readme(policies), page(policies)
     line = next(line for line in text.splitlines() if line.startswith("| bpr"))
     other = next(line for line in text.splitlines() if line.startswith("| popularity"))
     assert "| unranked, not converged |" in line and "not converged" not in other
@@ -85,8 +87,8 @@ def test_a_row_that_did_not_converge_is_marked_in_its_standing_and_in_one_note()
 def test_a_machine_reads_what_converged() -> None:
     records = [model("time limit"), model("early stop", name="simplex"), generator(25, 20), finished(baseline_spec())]
     rows = csv.DictReader(io.StringIO(table([standings(records, "mask")])))
-    told = {row["system"]: row["converged"] for row in rows if row["seeds"]}
-    assert told == {"bpr": "no", "simplex": "yes", "sci / lightlm / trie": "schedule", "popularity": ""}
+    outcomes = {row["system"]: row["converged"] for row in rows if row["seeds"]}
+    assert outcomes == {"bpr": "no", "simplex": "yes", "sci / lightlm / trie": "schedule", "popularity": ""}
 
 
 def test_generators_that_went_through_their_schedule_are_not_marked() -> None:

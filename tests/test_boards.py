@@ -36,7 +36,7 @@ BETTER = (1, 1, 1, 2, 1, 1, 3, 1, 1, 0)  # below the ceiling of .9
 MANY = 40  # times the ten users of the example records
 
 
-def floor(name: str = "item-counts", ranks=RANKS, seed: int = 0, **changes) -> RunRecord:
+def baseline(name: str = "item-counts", ranks=RANKS, seed: int = 0, **changes) -> RunRecord:
     return finished(baseline_spec(baseline=name, seed=seed), ranks, parameters={}, **changes)
 
 
@@ -53,9 +53,9 @@ def put(folder: Path, *records: RunRecord) -> list[Path]:
 
 @pytest.fixture
 def board(tmp_path) -> Path:
-    """A folder of boards with one board of two floors and a generator."""
+    """A folder of boards with one board of two baselines and a generator."""
     root = tmp_path / "leaderboards"
-    runs = put(tmp_path / "runs", finished(), floor(), floor("popularity", (9, 3, 0, 12, 4, 0, 0, 2, 7, 0)))
+    runs = put(tmp_path / "runs", finished(), baseline(), baseline("popularity", (9, 3, 0, 12, 4, 0, 0, 2, 7, 0)))
     assert len(add(runs, root, pytest.fail, check=False)) == 3
     return root
 
@@ -70,9 +70,9 @@ def test_a_board_has_a_readme_a_table_and_a_page_beside_its_records(board) -> No
     assert {"README.md", *(str(DIRECT / name) for name in ("README.md", "table.csv", "index.html"))} <= set(files)
     rows = list(csv.DictReader(io.StringIO(files[str(DIRECT / "table.csv")].decode())))
     assert {row["policy"] for row in rows} == {"mask", "keep"}
-    (mine,) = (row for row in rows if row["system"] == "sci / lightlm / trie" and row["policy"] == "mask")
-    assert float(mine["ndcg@10_low"]) < float(mine["ndcg@10"]) < float(mine["ndcg@10_high"])
-    assert mine["tier"] == "reproduced"
+    (row,) = (row for row in rows if row["system"] == "sci / lightlm / trie" and row["policy"] == "mask")
+    assert float(row["ndcg@10_low"]) < float(row["ndcg@10"]) < float(row["ndcg@10_high"])
+    assert row["tier"] == "reproduced"
 
 
 def test_the_same_records_give_the_same_bytes_in_any_order(board, tmp_path) -> None:
@@ -90,14 +90,14 @@ def test_mandatory_rows_that_nobody_has_run_are_dashes(board) -> None:
 
 
 def test_numbers_are_computed_from_the_ranks_not_read(tmp_path) -> None:
-    record = floor(ranks=RANKS * MANY)
+    record = baseline(ranks=RANKS * MANY)
     nudged = {policy: {**values, "ndcg@10": values["ndcg@10"] + 5e-10} for policy, values in record.metrics.items()}
     (row,) = standings([replace(record, metrics=nudged)], "mask").rows
     assert row.metrics["ndcg@10"] == record.metrics["mask"]["ndcg@10"]
 
 
 def test_a_copied_record_holds_its_ranks_and_not_who_made_it(tmp_path) -> None:
-    (place,) = put(tmp_path / "runs", floor())
+    (place,) = put(tmp_path / "runs", baseline())
     for policy in ("mask", "keep"):
         np.save(place / f"{policy}.npy", np.array(RANKS))
         edit(place, "ranks", policy, value=f"{policy}.npy")
@@ -120,7 +120,7 @@ def test_a_copied_record_holds_its_ranks_and_not_who_made_it(tmp_path) -> None:
     ],
 )
 def test_a_run_that_no_board_can_show_is_not_added_and_named(tmp_path, keys, value, said) -> None:
-    (place,) = put(tmp_path / "runs", floor())
+    (place,) = put(tmp_path / "runs", baseline())
     edit(place, *keys, value=value)
     done = genrec("add", place, "--to", tmp_path / "boards", "--no-verify")
     assert done.exit_code == 1 and done.stdout == ""
@@ -129,7 +129,7 @@ def test_a_run_that_no_board_can_show_is_not_added_and_named(tmp_path, keys, val
 
 
 def test_a_failed_run_a_narrow_one_and_no_run_are_not_added(tmp_path) -> None:
-    runs = put(tmp_path / "runs", failed(), finished(generator_spec(beams=20)), floor())
+    runs = put(tmp_path / "runs", failed(), finished(generator_spec(beams=20)), baseline())
     done = genrec("add", *runs, tmp_path / "absent", "--to", tmp_path / "boards", "--no-verify")
     assert done.exit_code == 1 and len(done.stdout.splitlines()) == 1
     for said in ("is failed (interrupted)", "has 20 beams", "absent"):
@@ -147,7 +147,7 @@ def test_a_failed_run_a_narrow_one_and_no_run_are_not_added(tmp_path) -> None:
     ],
 )
 def test_no_number_of_a_record_can_be_edited_by_hand(tmp_path, keys, value) -> None:
-    put(tmp_path / "runs", finished(), floor())
+    put(tmp_path / "runs", finished(), baseline())
     edit(tmp_path / "runs" / finished().spec_id, *keys, value=value, sealed=False)
     done = genrec("add", tmp_path / "runs", "--to", tmp_path / "boards", "--no-verify")
     assert done.exit_code == 1 and len(done.stdout.splitlines()) == 1
@@ -156,9 +156,9 @@ def test_no_number_of_a_record_can_be_edited_by_hand(tmp_path, keys, value) -> N
 
 def test_a_record_that_was_edited_on_the_board_has_no_row_and_no_run_joins_it(board, tmp_path) -> None:
     file = next(board.glob(f"*/*/*/records/{finished().spec_id}.json"))
-    told = json.loads(file.read_text())
-    told["throughput"]["users_per_second"] *= 3
-    file.write_text(json.dumps(told))
+    values = json.loads(file.read_text())
+    values["throughput"]["users_per_second"] *= 3
+    file.write_text(json.dumps(values))
     refused: list[RecordError] = []
     (folder,) = build(board, refused.append)
     assert [finished().spec_id in str(error) and "digest" in str(error) for error in refused] == [True]
@@ -171,10 +171,10 @@ def test_seeds_of_several_versions_are_told(tmp_path) -> None:
     from genrec_bench.leaderboard.conditions import of_board
 
     said = "The seeds of 1 rows ran on different versions"
-    others = {part: {**found, "code": "f" * 64} for part, found in finished().components.items()}
-    for components, told in ((finished().components, False), (others, True)):
-        made = standings([finished(), finished(generator_spec(seed=1), components=components), floor()], "mask")
-        assert any(note.startswith(said) for note in of_board(made)) == told
+    others = {part: {**facts, "code": "f" * 64} for part, facts in finished().components.items()}
+    for components, expected in ((finished().components, False), (others, True)):
+        board = standings([finished(), finished(generator_spec(seed=1), components=components), baseline()], "mask")
+        assert any(note.startswith(said) for note in of_board(board)) == expected
 
 
 def test_a_run_whose_lists_do_not_give_its_numbers_is_not_added(tmp_path, go) -> None:
@@ -190,7 +190,7 @@ def test_a_run_whose_lists_do_not_give_its_numbers_is_not_added(tmp_path, go) ->
 
 
 def test_a_run_on_other_data_cannot_join_a_board(board, tmp_path) -> None:
-    other = floor("ease", fingerprints={**floor().fingerprints, "split": "6" * 64})
+    other = baseline("ease", fingerprints={**baseline().fingerprints, "split": "6" * 64})
     done = genrec("add", *put(tmp_path / "more", other), "--to", board, "--no-verify")
     assert done.exit_code == 1 and "other data (split)" in done.stderr
 
@@ -211,20 +211,24 @@ def test_runs_with_other_options_of_the_data_set_share_no_board(board, tmp_path)
 
 def test_the_table_of_kept_lists_does_not_show_the_validity_of_masked_ones(board) -> None:
     rows = list(csv.DictReader(io.StringIO(built(board)[str(DIRECT / "table.csv")].decode())))
-    told = {row["policy"]: (row["hallucination_rate"], row["fill@10"]) for row in rows if "lightlm" in row["system"]}
-    assert told["mask"] == ("0.125", "0.9") and told["keep"] == ("", "")
+    validity = {
+        row["policy"]: (row["hallucination_rate"], row["fill@10"]) for row in rows if "lightlm" in row["system"]
+    }
+    assert validity["mask"] == ("0.125", "0.9") and validity["keep"] == ("", "")
 
 
 def test_each_hardware_class_has_a_mark_of_its_own() -> None:
     systems = ("ease", "item-knn", "bpr", "sgl", "neumf", "lightgcn")
     runs = [
-        finished(baseline_spec(baseline=name), environment={**floor().environment, "cpu": f"CPU {name}"}, parameters={})
+        finished(
+            baseline_spec(baseline=name), environment={**baseline().environment, "cpu": f"CPU {name}"}, parameters={}
+        )
         for name in systems
     ]
-    told = [line.partition(": ") for line in legend(standings(runs, "mask"))]
-    assert [place.partition(",")[0] for _, _, place in told] == [f"CPU {name}" for name in sorted(systems)]
+    shapes = [line.partition(": ") for line in legend(standings(runs, "mask"))]
+    assert [place.partition(",")[0] for _, _, place in shapes] == [f"CPU {name}" for name in sorted(systems)]
     marks = re.findall(r"</title>(<.*?/>)", scatter(standings(runs, "mask")))
-    assert len({shape for shape, _, _ in told}) == len(systems) == len(marks)
+    assert len({shape for shape, _, _ in shapes}) == len(systems) == len(marks)
     assert len({_outline(mark) for mark in marks}) == len(systems)
 
 
@@ -235,7 +239,7 @@ def _outline(mark: str) -> tuple[tuple[float, float], ...]:
 
 
 def test_a_run_is_never_replaced_by_other_numbers(board, tmp_path) -> None:
-    done = genrec("add", *put(tmp_path / "more", floor(ranks=BETTER)), "--to", board, "--no-verify")
+    done = genrec("add", *put(tmp_path / "more", baseline(ranks=BETTER)), "--to", board, "--no-verify")
     assert done.exit_code == 1 and "other numbers" in done.stderr
 
 
@@ -281,7 +285,7 @@ def test_lists_that_left_out_what_users_have_are_a_row_of_policy_mask_alone(tmp_
     options = {"dataset": {}, "baseline": {"name": "Theirs", "policy": "mask", "allow_missing": False}}
     whole = finished(baseline_spec(baseline="lists", options=options), parameters={}, tier="re-scored")
     metrics, ranks = ({"mask": values["mask"]} for values in (whole.metrics, whole.ranks))
-    put(tmp_path / "runs", replace(whole, metrics=metrics, ranks=ranks), floor())
+    put(tmp_path / "runs", replace(whole, metrics=metrics, ranks=ranks), baseline())
     add([tmp_path / "runs"], tmp_path / "boards", pytest.fail, check=False)
     files = built(tmp_path / "boards")
     rows = csv.DictReader(io.StringIO(files[str(DIRECT / "table.csv")].decode()))
@@ -290,7 +294,7 @@ def test_lists_that_left_out_what_users_have_are_a_row_of_policy_mask_alone(tmp_
 
 
 def five(name: str, ranks) -> list[RunRecord]:
-    return [floor(name, ranks * MANY, seed) for seed in range(5)]
+    return [baseline(name, ranks * MANY, seed) for seed in range(5)]
 
 
 def standing(*records: RunRecord) -> dict[str, str]:
@@ -299,13 +303,13 @@ def standing(*records: RunRecord) -> dict[str, str]:
 
 def test_a_row_has_the_lowest_tier_of_its_records_and_a_run_of_ours_is_reproduced() -> None:
     scored = SimpleNamespace(tier="re-scored")
-    assert tier_of([floor()]) == "reproduced"
-    assert tier_of([floor(), scored]) == "re-scored"
+    assert tier_of([baseline()]) == "reproduced"
+    assert tier_of([baseline(), scored]) == "re-scored"
     assert tier_of([SimpleNamespace(tier="reported"), scored]) == "reported"
 
 
 def test_fewer_than_five_seeds_are_never_ranked() -> None:
-    assert standing(*five("ease", BETTER)[:4], floor(ranks=RANKS * MANY)) == {
+    assert standing(*five("ease", BETTER)[:4], baseline(ranks=RANKS * MANY)) == {
         "ease": "unranked",
         "item-counts": "unranked",
     }
@@ -317,12 +321,16 @@ def test_the_best_is_separable_from_every_other_row() -> None:
 
 def test_rows_that_cannot_be_told_from_the_first_are_tied() -> None:
     swapped = (*RANKS[1:], RANKS[0])
-    told = standing(*five("ease", RANKS), *five("item-counts", swapped), *five("popularity", (0,) * 9 + (20,)))
-    assert told == {"ease": "tied", "item-counts": "tied", "popularity": "ranked"}
+    outcomes = standing(*five("ease", RANKS), *five("item-counts", swapped), *five("popularity", (0,) * 9 + (20,)))
+    assert outcomes == {"ease": "tied", "item-counts": "tied", "popularity": "ranked"}
 
 
 def test_the_distance_to_counting_is_relative_and_says_whether_it_may_be_chance() -> None:
-    records = [floor(ranks=RANKS * MANY), floor("ease", BETTER * MANY), floor("popularity", (*RANKS[1:], 1) * MANY)]
+    records = [
+        baseline(ranks=RANKS * MANY),
+        baseline("ease", BETTER * MANY),
+        baseline("popularity", (*RANKS[1:], 1) * MANY),
+    ]
     rows = {row.system: row for row in standings(records, "mask").rows}
     level = records[0].metrics["mask"]["ndcg@10"]
     assert rows["ease"].distance == pytest.approx(records[1].metrics["mask"]["ndcg@10"] / level - 1)
@@ -341,7 +349,7 @@ def counts(ranks, **options) -> RunRecord:
 @pytest.mark.parametrize("tuned", [BETTER, (0,) * 9 + (20,)])
 def test_distances_are_measured_from_item_counts_as_it_comes_not_from_a_tuned_one(tuned) -> None:
     own, other = counts(RANKS), counts(tuned, before=0.123456, recency=[1.0, 1.0])
-    rows = standings([other, own, floor("popularity", BETTER)], "mask").rows
+    rows = standings([other, own, baseline("popularity", BETTER)], "mask").rows
     level = own.metrics["mask"]["ndcg@10"]
     assert {row.system_id for row in rows if row.distance is None} == {own.system_id}
     for row in rows:
@@ -353,13 +361,15 @@ def test_distances_are_measured_from_item_counts_as_it_comes_not_from_a_tuned_on
 
 
 def test_a_name_from_elsewhere_is_shown_as_it_is_and_runs_no_mandatory_row() -> None:
-    told = {"name": "item-counts", "policy": "mask", "allow_missing": False}
-    spec = baseline_spec(baseline=LISTS, options={"dataset": {}, "baseline": told})
-    theirs = replace(finished(spec, RANKS, parameters={}), tier=RESCORED)
-    assert "item-counts" in standings([theirs, floor("popularity", BETTER)], "mask").missing
-    named = replace(theirs, spec={**spec.to_dict(), "options": {"dataset": {}, "baseline": {**told, "name": "<b>|x"}}})
-    made = standings([named], "mask")
-    assert "| &lt;b>\\|x |" in readme([made]) and "| &lt;b>\\|x |" in excerpt(made, 1)
+    options = {"name": "item-counts", "policy": "mask", "allow_missing": False}
+    spec = baseline_spec(baseline=LISTS, options={"dataset": {}, "baseline": options})
+    elsewhere = replace(finished(spec, RANKS, parameters={}), tier=RESCORED)
+    assert "item-counts" in standings([elsewhere, baseline("popularity", BETTER)], "mask").missing
+    named = replace(
+        elsewhere, spec={**spec.to_dict(), "options": {"dataset": {}, "baseline": {**options, "name": "<b>|x"}}}
+    )
+    board = standings([named], "mask")
+    assert "| &lt;b>\\|x |" in readme([board]) and "| &lt;b>\\|x |" in excerpt(board, 1)
 
 
 def test_options_that_four_digits_do_not_tell_apart_are_printed_whole() -> None:
@@ -370,8 +380,8 @@ def test_options_that_four_digits_do_not_tell_apart_are_printed_whole() -> None:
 @pytest.mark.skipif(not ROOT.is_dir(), reason="this is no checkout: no leaderboards/ beside tests/")
 def test_the_committed_boards_are_what_their_records_give(tmp_path) -> None:
     shutil.copytree(ROOT, tmp_path / "leaderboards")
-    for made in [*tmp_path.rglob("README.md"), *tmp_path.rglob("table.csv"), *tmp_path.rglob("index.html")]:
-        made.unlink()
+    for built_file in [*tmp_path.rglob("README.md"), *tmp_path.rglob("table.csv"), *tmp_path.rglob("index.html")]:
+        built_file.unlink()
     readme = ROOT.parent / "README.md"
     shutil.copy(readme, tmp_path)
     build(tmp_path / "leaderboards", pytest.fail, [tmp_path / "README.md"])
@@ -403,7 +413,7 @@ def test_the_command_of_every_committed_record_asks_for_the_same_run() -> None:
         assert runner.resolve(build_spec(named, asked["settings"], None)).spec.spec_id == record.spec_id, path
 
 
-def test_a_document_shows_the_top_of_a_board_the_best_generator_and_the_floors(board, tmp_path) -> None:
+def test_a_document_shows_the_top_of_a_board_the_best_generator_and_the_baselines(board, tmp_path) -> None:
     page = tmp_path / "README.md"
     page.write_text(f"before\n<!-- board {DIRECT.as_posix()} 1 -->\nold\n<!-- end of board -->\nafter\n")
     assert genrec("build", board, "--into", page).exit_code == 0
@@ -427,7 +437,7 @@ def test_a_document_that_shows_an_unknown_board_says_which_there_are(board, tmp_
 
 
 def test_a_document_quotes_the_difference_that_a_board_prints(board, tmp_path) -> None:
-    add(put(tmp_path / "more", floor("ease", BETTER)), board, pytest.fail, check=False)
+    add(put(tmp_path / "more", baseline("ease", BETTER)), board, pytest.fail, check=False)
     page = tmp_path / "README.md"
     page.write_text(f"about <!-- difference {DIRECT.as_posix()} -->old<!-- end of difference --> here\n")
     assert genrec("build", board, "--into", page).exit_code == 0
@@ -436,7 +446,7 @@ def test_a_document_quotes_the_difference_that_a_board_prints(board, tmp_path) -
 
 
 def test_a_difference_that_no_board_prints_is_a_dash(tmp_path) -> None:
-    add(put(tmp_path / "runs", floor("ease")), tmp_path / "boards", pytest.fail, check=False)
+    add(put(tmp_path / "runs", baseline("ease")), tmp_path / "boards", pytest.fail, check=False)
     page = tmp_path / "README.md"
     page.write_text(f"<!-- difference {DIRECT.as_posix()} --><!-- end of difference -->\n")
     assert genrec("build", tmp_path / "boards", "--into", page).exit_code == 0

@@ -59,8 +59,8 @@ def test_rows_of_one_name_are_told_apart_by_the_options_in_which_they_differ() -
     ]
     other = generator_spec(indexer="random", options={"indexer": {}, "backbone": {"layers": 2}})
     records = [finished(spec) for spec in (*specs, other)]
-    told = {row["options"] for row in rows([*records, baseline()])}
-    assert told == {
+    telling = {row["options"] for row in rows([*records, baseline()])}
+    assert telling == {
         "indexer.variant=joint backbone.layers=2",
         "indexer.variant=separate backbone.layers=2",
         "indexer.variant=joint backbone.layers=3",
@@ -257,7 +257,7 @@ def test_what_is_no_run_is_named(tmp_path, name: str) -> None:
 def test_reading_records_needs_no_heavy_library() -> None:
     code = (
         "import sys; from genrec_bench.leaderboard.renderers import render; render([]);"
-        "print([name for name in ('torch', 'scipy', 'pandas', 'pyarrow', 'sklearn') if name in sys.modules])"
+        "print([name for name in ('torch', 'scipy', 'pandas', 'pyarrow', 'sklearn', 'jinja2') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

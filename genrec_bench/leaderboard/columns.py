@@ -37,7 +37,7 @@ class Column:
 
     @property
     def title(self) -> str:
-        """What stands above it."""
+        """What is printed above it."""
         return self.heading or self.key
 
     def show(self, row: Row) -> str:

@@ -226,24 +226,33 @@ def read_board(folder: Path, refuse: Refuse) -> list[Standings]:
     issues = known_issues.read(folder.resolve().parents[2])  # beside the protocols
     remarks = _remarks(folder)
     policies = [replace(marked(standings(records, policy), issues), remarks=remarks) for policy in POLICIES]
-    for addition in (_with_ties, _with_tuning):
-        try:
-            policies = addition(policies, folder, records)
-        except RecordError as error:
-            leave_out(error)
-    return [replace(each, board=replace(each.board, refused=(*each.board.refused, *refused))) for each in policies]
+    try:
+        policies = _with_ties(policies, folder)
+    except RecordError as error:
+        leave_out(error)
+    try:
+        policies = _with_tuning(policies, folder, records)
+    except RecordError as error:
+        leave_out(error)
+    return [_with_refused(standing, refused) for standing in policies]
 
 
-def _with_ties(policies: list[Standings], folder: Path, records: list[RunRecord]) -> list[Standings]:
-    """The board with what lies beside it on tie orders."""
+def _with_ties(policies: list[Standings], folder: Path) -> list[Standings]:
+    """The board with its tie orders, if anybody measured them."""
     return [replace(standing, ties=tie_orders.read(folder, standing.board)) for standing in policies]
 
 
 def _with_tuning(policies: list[Standings], folder: Path, records: list[RunRecord]) -> list[Standings]:
-    """The board with what lies beside it on tuning."""
+    """The board with what its ledger says of tuning."""
     budget = tuning_budget.read(folder, records[0])
     sentences = tuple(tuning_budget.sentences(budget, records))
     return [replace(standing, tuning=sentences) for standing in policies]
+
+
+def _with_refused(standing: Standings, refused: list[str]) -> Standings:
+    """The board with the reasons why records have no row."""
+    board = standing.board
+    return replace(standing, board=replace(board, refused=(*board.refused, *refused)))
 
 
 def read_records(folder: Path, refuse: Refuse) -> list[RunRecord]:
@@ -265,9 +274,9 @@ def _read(file: Path, folder: Path) -> RunRecord:
 
     if file.stem != record.spec_id:
         raise RecordError(f"{name_of(record)} lies under another name, so it may count twice: remove it", path=file)
-    place = board_folder(Path(), record)
-    if folder.resolve().parts[-len(place.parts) :] != place.parts:
-        raise RecordError(f"{name_of(record)} belongs to the board {place.as_posix()}, not to this one", path=file)
+    board = board_folder(Path(), record)
+    if folder.resolve().parts[-len(board.parts) :] != board.parts:
+        raise RecordError(f"{name_of(record)} belongs to the board {board.as_posix()}, not to this one", path=file)
     return record
 
 

@@ -20,7 +20,7 @@ def render(template: str, **values: Any) -> Markup:
 
 
 def static(name: str) -> Markup:
-    """A style sheet or script of ours, to stand in a page as it is."""
+    """One of our own style sheets or scripts, for a page to hold unescaped."""
     return Markup(resources.files(PACKAGE).joinpath("templates", name).read_text(encoding="utf-8"))
 
 
