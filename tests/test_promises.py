@@ -341,21 +341,21 @@ OTHER = (*EQUAL, *[0] * 12, *[1] * 3)  # p is about .035 against the first
 
 def test_best_and_tied_are_corrected_for_having_looked_at_every_row() -> None:
     alone = standings([*seeded("ease", FIRST), *seeded("item-knn", OTHER)], "mask")
-    assert [(line.row.system, line.standing) for line in alone.lines] == [("ease", "best"), ("item-knn", "ranked")]
+    assert [(row.system, row.standing) for row in alone.rows] == [("ease", "best"), ("item-knn", "ranked")]
 
     names = ("item-knn", "popularity", "item-counts")
     many = standings([*seeded("ease", FIRST), *(record for name in names for record in seeded(name, OTHER))], "mask")
-    assert {line.standing for line in many.lines} == {"tied"}
+    assert {row.standing for row in many.rows} == {"tied"}
 
 
 def test_the_distance_from_the_reference_is_corrected_for_having_looked_at_every_row() -> None:
     reference = seeded("item-counts", OTHER)
-    (ease, _) = standings([*seeded("ease", FIRST), *reference], "mask").lines
+    (ease, _) = standings([*seeded("ease", FIRST), *reference], "mask").rows
     assert ease.separable
 
     names = ("ease", "item-knn", "popularity")
     many = standings([*reference, *(record for name in names for record in seeded(name, FIRST))], "mask")
-    assert [line.separable for line in many.lines] == [False, False, False, None]
+    assert [row.separable for row in many.rows] == [False, False, False, None]
 
 
 # Speed and memory.

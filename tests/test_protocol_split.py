@@ -12,9 +12,9 @@ from genrec_bench.errors import DataError, UsageError
 from genrec_bench.protocol.constants import check_protocol
 from genrec_bench.protocol.split import (
     leave_one_out,
-    split_data,
     order_events,
     shuffle_numbers,
+    split_data,
     train_view,
 )
 

@@ -15,7 +15,7 @@ def test_a_training_that_did_not_converge_is_told_and_its_parameters_are_counted
         "converged": ended_by == "early stop",
         "parameters": {"embedding": 2_000_000, "other": 500_000},
     }
-    spec = baseline_spec(baseline="bpr", options={"baseline": {"time_limit": 30.0}})
+    spec = baseline_spec(baseline="bpr", options={"dataset": {}, "baseline": {"time_limit": 30.0}})
     print_records([finished(spec, parameters={}, training=training)], Path("runs/x"))
     told = capsys.readouterr().out
     assert "2,500,000" in told
