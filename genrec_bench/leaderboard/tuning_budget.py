@@ -131,8 +131,8 @@ DEFAULTS = "This count leaves out how defaults were chosen; known issues say so 
 
 def sentences(budget: Budget | None, runs: Sequence[RunRecord]) -> list[str]:
     """What a board says of tuning, a sentence each: trials per system, and which systems ran with their defaults."""
-    systems = list(dict.fromkeys(_tuned_system(run) for run in runs if run.tier != RESCORED))
-    elsewhere = list(dict.fromkeys(run.system for run in runs if run.tier == RESCORED))
+    systems = sorted({_tuned_system(run) for run in runs if run.tier != RESCORED})
+    elsewhere = sorted({run.system for run in runs if run.tier == RESCORED})
     unknown = [f"It is unknown how these were tuned: {', '.join(elsewhere)}."] if elsewhere else []
     if budget is None:
         return [
