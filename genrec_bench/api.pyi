@@ -1,4 +1,7 @@
 # What backbones are made of.
+from .backbones.base import FixedShapes as FixedShapes
+from .backbones.base import TorchBackbone as TorchBackbone
+from .backbones.base import forked as forked
 from .backbones.hf_t5 import local_files as local_files
 from .backbones.target_trees import TargetTrees as TargetTrees
 from .backbones.target_trees import TreeBatch as TreeBatch
@@ -8,7 +11,6 @@ from .backbones.target_trees import take_batch as take_batch
 from .backbones.templates import IdTemplate as IdTemplate
 from .backbones.trainer import TrainingConfig as TrainingConfig
 from .backbones.trainer import fit as fit
-from .backbones.trainer import forked as forked
 
 # Data.
 from .core.arrays import PAD as PAD
@@ -46,10 +48,16 @@ from .decoders.base import SearchConfig as SearchConfig
 from .decoders.base import Searching as Searching
 from .decoders.beam_search import Beam as Beam
 from .decoders.beam_search import Rank as Rank
+from .decoders.beam_search import Searched as Searched
 from .decoders.beam_search import beam_search as beam_search
+from .decoders.beam_search import excluded_leaves as excluded_leaves
 from .decoders.beam_search import extend as extend
+from .decoders.beam_search import to_generations as to_generations
+from .decoders.beam_search import walk as walk
 from .decoders.csr_trie import Trie as Trie
+from .decoders.exact import ExactConfig as ExactConfig
 from .decoders.exact import ExactDecoder as ExactDecoder
+from .decoders.trie import TrieConfig as TrieConfig
 from .decoders.trie import TrieDecoder as TrieDecoder
 
 # Errors.

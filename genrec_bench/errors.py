@@ -74,7 +74,7 @@ class InvalidRanking(GenrecError):
 
 
 class Diverged(GenrecError):
-    """Training ended in numbers that are none: an infinite loss, or scores that are NaN."""
+    """Training diverged: the loss became infinite or NaN, or scores are NaN."""
 
 
 class OutOfMemory(GenrecError):
@@ -94,9 +94,9 @@ class RunFailed(GenrecError):
 
 
 def lacks_memory(error: BaseException) -> bool:
-    """Whether an error says that memory is used up: Python's own, NumPy's, or torch's on a CPU or GPU."""
+    """Whether an error says that memory is used up: ours, Python's and NumPy's, or torch's on a CPU or GPU."""
     torchs = isinstance(error, RuntimeError) and "allocate memory" in str(error)
-    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or torchs
+    return isinstance(error, MemoryError | OutOfMemory) or type(error).__name__ == "OutOfMemoryError" or torchs
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -14,7 +14,7 @@ from broken_components import BadDefaults, Thawed, fails
 from genrec_bench.backbones.templates import IdTemplate
 from genrec_bench.decoders.csr_trie import Trie
 from genrec_bench.decoders.trie import TrieDecoder
-from genrec_bench.host.contracts import Backbone, FitReport, FixedStart
+from genrec_bench.host.contracts import FitReport
 from genrec_bench.testing import PrefixBackbone
 
 # backbones ------------------------------------------------------------------------------------------------------------
@@ -63,8 +63,6 @@ class Counting(PrefixBackbone):
 
     def start(self, batch):
         return last_words(batch), None
-
-    fixed_start = Backbone.fixed_start
 
     def save(self, folder):
         folder.mkdir(parents=True)
@@ -156,22 +154,6 @@ class IgnoresParents(Counting):
         width = 1 if state[1] is None else len(state[1][0])
         slots = torch.arange(parents.shape[1]).clamp(max=width - 1).expand_as(parents)
         return super().advance(state, tokens, slots)
-
-
-def with_fixed_start(name, shape_of):
-    """A backbone whose padded tensors have that shape, and whose second half forgets the sources."""
-
-    def fixed_start(self):
-        def pad(batch, users, length):
-            return (torch.zeros(shape_of(batch, users)),)
-
-        return FixedStart(self, pad, lambda rows: ([()] * len(rows), None))
-
-    return fails("backbone", "a_fixed_start_is_a_start")(type(name, (Counting,), {"fixed_start": fixed_start}))
-
-
-with_fixed_start("ForgetsItsSources", lambda batch, users: users)
-with_fixed_start("PadsAsItLikes", lambda batch, users: len(batch))
 
 
 @fails("backbone", "a_state_can_be_used_again")

@@ -51,7 +51,7 @@ CASES = {
     ("backbone", "t5-small"): [{**TINY, "epochs": 8, "batch_size": 16, "learning_rate": 5e-3}],
     ("decoder", "exact"): [{}],
     ("decoder", "filter"): [{}],
-    ("decoder", "trie"): [{}, {"capture": "on"}],
+    ("decoder", "trie"): [{}],
     ("baseline", "ease"): [{}, {"l2": 1.0, "task": "direct"}],
     ("baseline", "id-canary"): [
         {},

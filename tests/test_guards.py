@@ -213,7 +213,7 @@ def instead(monkeypatch):
         ("backbone", CannotSave, "save", "no room"),
         ("backbone", NarrowLogits, "logits", "expected (60, 1,"),
         ("backbone", HalfLogits, "logits", "torch.float16"),
-        ("backbone", NoNumbers, "finite scores", "no numbers"),
+        ("backbone", NoNumbers, "finite scores", "scores are NaN"),
         ("backbone", OneSource, "one source per query", "for 60 queries"),
         ("decoder", WrongItems, "items of tokens", "which are item"),
         ("decoder", Upside, "sorted scores", "rise"),

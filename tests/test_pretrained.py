@@ -6,7 +6,7 @@ import torch
 from fakes import index_of, sources
 from small_runs import spec_for
 
-from genrec_bench.backbones import hf_t5 as checkpoints
+from genrec_bench.backbones import hf_t5
 from genrec_bench.backbones.lightlm import LightLM, LightLMConfig
 from genrec_bench.backbones.p5 import P5, P5Config
 from genrec_bench.backbones.t5_small import T5Small
@@ -16,7 +16,7 @@ from genrec_bench.core.sequences import Queries, Sources
 from genrec_bench.decoders.trie import TrieDecoder
 from genrec_bench.errors import ConfigError, UsageError
 from genrec_bench.host.config import make_config
-from genrec_bench.host.contracts import START, BackboneContext
+from genrec_bench.host.contracts import START
 from genrec_bench.runs import run as runner
 
 transformers = pytest.importorskip("transformers")
@@ -53,7 +53,7 @@ def started(folder, cls=T5Small, n_tokens=CODES, **changes):
         make_config(cls.Config, {**SIZES, "init": "pretrained", "model": str(folder), **changes}, "backbone")
     )
     backbone.ready()
-    backbone._begin(n_tokens, BackboneContext(seed=3))
+    backbone.begin(n_tokens, seed=3)
     return backbone
 
 
@@ -133,7 +133,7 @@ def test_beam_search_over_a_full_vocabulary_equals_that_of_transformers(folder):
 
 def test_lightlm_takes_everything_but_the_feed_forward_from_the_checkpoint(folder):
     ours = started(folder, LightLM, init="t5-small", d_ff=4)
-    weights = checkpoints.read_weights(str(folder))
+    weights = hf_t5.read_weights(str(folder))
     own = ours.net.state_dict()
     for name, value in weights.items():
         if name == "embedding.weight":
@@ -219,8 +219,8 @@ def test_a_run_from_a_checkpoint_with_t5s_own_tokenizer(go, tmp_path, data_dir, 
 
 
 def test_prompts_are_written_in_the_pieces_of_the_tokenizer(data_dir):
-    tokenizer = checkpoints.read_tokenizer(str(data_dir / "t5-tokenizer"))
-    words = checkpoints.Pieces(tokenizer, 32_128)
+    tokenizer = hf_t5.read_tokenizer(str(data_dir / "t5-tokenizer"))
+    words = hf_t5.Pieces(tokenizer, 32_128)
     prompt = "Which item would user like to buy ?"
     pieces = [piece for word in prompt.split() for piece in words.encode(word)]
     assert [*pieces, *words.end] == tokenizer.encode(prompt)
@@ -236,7 +236,7 @@ def test_saved_weights_come_back_without_the_checkpoint(folder, tmp_path):
 
 
 def test_a_backbone_from_scratch_needs_nothing(monkeypatch):
-    monkeypatch.setattr(checkpoints, "_transformers", lambda: pytest.fail("transformers was asked for"))
+    monkeypatch.setattr(hf_t5, "_transformers", lambda: pytest.fail("transformers was asked for"))
     for cls, config in ((T5Small, None), (P5, None), (LightLM, LightLMConfig())):
         backbone = cls(config if config is not None else cls.Config())
         backbone.ready()

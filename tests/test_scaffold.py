@@ -18,7 +18,7 @@ from genrec_bench.testing import Subject, run_checks
 from genrec_bench.testing.scaffold import new_package, words
 
 ROOT = Path(__file__).resolve().parents[1]
-OPTIONAL = {"a_fixed_start_is_a_start", "an_interrupted_training_resumes"}  # what a backbone need not offer
+OPTIONAL = {"an_interrupted_training_resumes"}  # what a backbone need not offer
 GENREC = [sys.executable, "-m", "genrec_bench"]
 
 

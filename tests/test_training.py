@@ -39,8 +39,7 @@ def test_the_loss_over_shared_positions_equals_one_sequence_per_target(codes, da
     items = st.lists(st.integers(0, len(codes) - 1), min_size=1, max_size=6)  # repeats count twice
     chosen = data.draw(st.lists(items, min_size=1, max_size=4))
     backbone = LightLM(LightLMConfig(**TINY))
-    torch.manual_seed(0)
-    backbone._begin(8, BackboneContext())
+    backbone.begin(8)
     shared = examples_of(codes, chosen)
     rows = np.arange(len(chosen))
     loss, tokens = batch_loss(

@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any, Literal
 
 import numpy as np
+from genrec_decoders.captured import CapturedTrieConfig, CapturedTrieDecoder
 
 from genrec_bench.api import Decoder, ExactDecoder, Generations, Index, Progress, TrieDecoder
 from genrec_bench.decoders.filter import FilterDecoder
@@ -37,7 +38,7 @@ AGAINST = {
     "csr": "HF generate + vectorised trie processor",
     "free": "HF generate, unconstrained, then filtered",
 }
-DECODERS: dict[str, type[Decoder]] = {"trie": TrieDecoder, "exact": ExactDecoder, "filter": FilterDecoder}
+DECODERS: dict[str, type[Decoder]] = {"trie": CapturedTrieDecoder, "exact": ExactDecoder, "filter": FilterDecoder}
 
 
 @dataclass(frozen=True)
@@ -201,7 +202,7 @@ def profiles(lab: Lab, cases: Sequence[Case]) -> list[Row]:
 def fixed_shapes(lab: Lab, case: Case) -> Row:
     """The number of operators in one batch of the search that a GPU captures (goal 10b), counted as they run here."""
     sources = synthetic.sources(lab.index, case.users, case.source)
-    decoder = TrieDecoder(TrieConfig(capture="on"))
+    decoder = CapturedTrieDecoder(CapturedTrieConfig(capture="on"))
     search = partial(decoder.generate, lab.ours, sources, lab.index, beams=case.beams)
     search()  # what is built once is not counted
     return Row(f"{case.name}, shapes that a GPU captures: operators of one batch", "", computing(search), "operators")
@@ -234,7 +235,7 @@ def captured(lab: Lab, case: Case, progress: Progress) -> list[Row]:
 
     ListsDiffer unless both searches find the same. No row if this device cannot capture.
     """
-    on, off = TrieDecoder(TrieConfig(capture="on")), TrieDecoder(TrieConfig(capture="off"))
+    on, off = CapturedTrieDecoder(CapturedTrieConfig(capture="on")), TrieDecoder()
     sides = searches(lab, case, {"captured": on, "without": off})
     lists, plain = (side() for side in sides.values())
     if on.programs.broken:

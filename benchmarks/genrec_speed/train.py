@@ -27,7 +27,7 @@ from genrec_bench.api import (
 )
 from genrec_bench.backbones.batches import TreeLoss, batch_loss, compiled
 from genrec_bench.backbones.t5 import T5, T5Shape
-from genrec_bench.backbones.trainer import Loop, epoch_batches, resolve_precision
+from genrec_bench.backbones.trainer import Training, epoch_batches, resolve_precision
 from genrec_bench.core.arrays import spread
 from genrec_bench.runs.environment import pick_device
 from genrec_speed.profile import computing, profile
@@ -93,7 +93,7 @@ class OurLoop:
         self.examples, self.precision, self.config, self.loss = examples, precision, config(), loss
         self.trees = build_trees(examples.targets, examples.target_offsets)
         self.lengths = examples.sources.lengths + self.trees.sizes
-        self.loop = Loop(self.net, self.config, BackboneContext(device=self.device), steps)
+        self.loop = Training(self.net, self.config, BackboneContext(device=self.device), steps)
         self.epoch = self.positions = self.padding = 0
 
     def batches(self) -> list[Int64]:

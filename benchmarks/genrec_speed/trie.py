@@ -177,7 +177,7 @@ def growth(device: str) -> Row:
     for name, (children, items) in (("10M", TEN_MILLION), ("10k", TEN_THOUSAND)):
         trie = Trie.build(table(children, items), device)
         depth = len(children)  # of the last step, among a hundred items
-        last = np.flatnonzero(np.diff(trie.indptr.cpu().numpy()) == trie.families[depth])
+        last = np.flatnonzero(np.diff(trie.indptr.cpu().numpy()) == trie.max_children[depth])
         node = torch.from_numpy(np.random.default_rng(0).choice(last, (USERS, BEAMS)).astype(np.int32)).to(device)
         step = trie, node, logp, depth
         sides[name] = lambda step=step: [constrained(*step) for _ in range(STEPS)]  # type: ignore[misc]

@@ -7,6 +7,8 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from genrec_decoders import programs
+from genrec_decoders.captured import CapturedTrieConfig, CapturedTrieDecoder
 from genrec_speed import decode, hf, peers
 from genrec_speed.agreement import ListsDiffer, compare, require_same
 from genrec_speed.decode import (
@@ -18,10 +20,8 @@ from genrec_speed.decode import (
 )
 
 from genrec_bench.core.progress import Quiet
-from genrec_bench.decoders import captured
-from genrec_bench.decoders.beam_search import listed
+from genrec_bench.decoders.beam_search import to_generations
 from genrec_bench.decoders.csr_trie import Trie
-from genrec_bench.decoders.trie import TrieConfig, TrieDecoder
 from genrec_bench.errors import NeedsMissing
 from genrec_bench.testing import synthetic
 
@@ -185,7 +185,9 @@ def test_a_replay_is_timed_after_both_searches_found_the_same(lab, monkeypatch):
     assert row.goal == "10b" and row.unit == "ms" and row.low <= row.value <= row.high
     assert {"with copies ms", "without capture ms", "rounds"} == set(row.details)
     monkeypatch.setattr(decode, "interleaved", lambda *a, **k: pytest.fail("it was timed"))
-    monkeypatch.setattr(captured, "listed", lambda found, beams: replace(listed(found, beams), scores=np.zeros((3, 6))))
+    monkeypatch.setattr(
+        programs, "to_generations", lambda *searched: replace(to_generations(*searched), scores=np.zeros((3, 6)))
+    )
     notes = Notes()
     assert decode.captured(lab, Case(3, 6, 9), notes) == [] and "its lists are not those" in notes.messages[0]
 
@@ -194,12 +196,12 @@ def test_a_device_that_cannot_capture_gives_a_note_and_no_row(lab, monkeypatch):
     def refuses(run):
         raise RuntimeError("no graphs today")
 
-    monkeypatch.setattr(captured, "eager", refuses)
+    monkeypatch.setattr(programs, "eager", refuses)
     notes = Notes()
     assert decode.captured(lab, Case(3, 6, 9), notes) == [] and "no graphs today" in notes.messages[0]
 
 
 def test_a_case_says_when_its_search_had_fixed_shapes_without_a_graph(lab, monkeypatch):
-    monkeypatch.setitem(lab.decoders, "trie", TrieDecoder(TrieConfig(capture="on")))
+    monkeypatch.setitem(lab.decoders, "trie", CapturedTrieDecoder(CapturedTrieConfig(capture="on")))
     row, _ = measure(lab, Case(2, 4, 8, rounds=1))
     assert row.details["captured"] == "no, fixed shapes only" and row.details["same lists %"] == 100

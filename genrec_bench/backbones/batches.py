@@ -26,10 +26,10 @@ def pad_sources(
     (U, S), where it is more than the batch needs."""
     shape = shape or (len(sources), max(1, int(sources.lengths.max())))
     lengths = np.pad(sources.lengths, (0, shape[0] - len(sources)))
-    there = np.arange(shape[1]) < lengths[:, None]
+    real = np.arange(shape[1]) < lengths[:, None]
     rows, words = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
-    rows[there], words[there] = sources.tokens.astype(np.int64) + 1, sources.words
-    bias = np.where(there | (lengths[:, None] == 0), 0.0, -np.inf).astype(np.float32)[:, None, None]
+    rows[real], words[real] = sources.tokens.astype(np.int64) + 1, sources.words
+    bias = np.where(real | (lengths[:, None] == 0), 0.0, -np.inf).astype(np.float32)[:, None, None]
     return tuple(torch.from_numpy(array).to(device) for array in (rows, bias, words))  # type: ignore[return-value]
 
 

@@ -32,7 +32,7 @@ def _transformers() -> Any:
 
 
 def _fetch(what: str, name: str, get: Any) -> Any:
-    """`get(name)`, its many ways to fail told in one line."""
+    """`get(name)`; UsageError in one line, whatever goes wrong."""
     try:
         if name.startswith((".", "/", "~")) and not Path(name).exists():
             raise FileNotFoundError("there is no such folder")

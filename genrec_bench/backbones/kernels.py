@@ -6,7 +6,6 @@ Knows tensors, no network.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -69,10 +68,3 @@ def _attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor, dropout: float) -> Te
 def rows_of(table: Tensor, numbers: Tensor) -> Tensor:
     """Rows (..., E) of `table` (M, E) by number; its gradient is summed without the sort that indexing makes."""
     return F.embedding(numbers, table)
-
-
-@torch.no_grad()
-def clip(grads: Sequence[Tensor], most: float) -> None:
-    """Scale `grads` in place so that their common 2-norm is at most `most`. Waits for no device."""
-    norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads)))
-    torch._foreach_mul_(grads, torch.clamp(most / (norm + 1e-6), max=1.0))

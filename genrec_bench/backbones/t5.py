@@ -20,8 +20,6 @@ from torch import Tensor, nn
 
 from genrec_bench.backbones.kernels import attention, rms_norm, rows_of
 
-WORKING = 8  # arrays of one layer that a decoding step holds at once
-
 
 @dataclass(frozen=True)
 class T5Shape:
@@ -46,11 +44,6 @@ class T5Shape:
     def n_scored(self) -> int:
         """Columns of the logits: the code tokens, then the template words if they are scored."""
         return self.n_rows - 1 if self.scores_words else self.n_tokens
-
-    def hypothesis_bytes(self, length: int, source: int) -> int:
-        """Of fp32: all layers' keys and values (`T5.step`), what one layer's attention makes of them, activations."""
-        keys, seen = self.heads * self.d_kv * length, self.heads * max(length, source)
-        return 4 * (2 * self.layers * keys + WORKING * keys + 2 * seen + WORKING * max(self.d_model, self.d_ff))
 
 
 class RMSNorm(nn.Module):

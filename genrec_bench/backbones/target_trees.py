@@ -59,15 +59,15 @@ def build_trees(targets: Int32, target_offsets: Int64) -> TargetTrees:
     fresh = np.ones(len(codes), bool)
     fresh[1:] = example[1:] != example[:-1]
     node_of = np.full(len(codes), -1, np.int64)  # the node of each row's prefix, numbered by creation
-    levels_nodes, levels_edges, made = [], [], 0
+    levels_nodes, levels_edges, created = [], [], 0
     for level in range(codes.shape[1]):
         goes_on = codes[:, level] >= 0
         heads = np.flatnonzero(fresh & goes_on)
-        parents = node_of[heads] if level else made + np.arange(len(heads))
+        parents = node_of[heads] if level else created + np.arange(len(heads))
         tokens = codes[heads, level - 1] if level else np.full(len(heads), START, np.int32)
         levels_nodes.append((example[heads], tokens, parents, np.full(len(heads), level)))
-        node_of = np.where(goes_on, made + np.cumsum(fresh & goes_on) - 1, -1)
-        made += len(heads)
+        node_of = np.where(goes_on, created + np.cumsum(fresh & goes_on) - 1, -1)
+        created += len(heads)
         changed = np.ones(len(codes), bool)
         changed[1:] = codes[1:, level] != codes[:-1, level]
         fresh = fresh | changed

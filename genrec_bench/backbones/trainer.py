@@ -1,4 +1,4 @@
-"""The training loop of backbones: batches, early stopping, and an engine that any network over tokens can use.
+"""The training loop of backbones: batches, early stopping, checkpoints, for any network over tokens.
 
 Everything random is drawn from (seed, epoch), so a run resumed from its checkpoint ends with the weights of a run that
 was never interrupted. Knows trees of tokens, never items, and of a network only its parameters and its loss.
@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Collection, Iterator
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,8 +17,9 @@ import torch
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from genrec_bench.backbones.optimiser import AdamW
+from genrec_bench.backbones.base import forked
 from genrec_bench.backbones.target_trees import TargetTrees, build_trees, latest_targets
 from genrec_bench.core.arrays import Int64
 from genrec_bench.core.sequences import Examples, Sources
@@ -30,141 +30,12 @@ from genrec_bench.host.ranges import Share
 # The summed negative log-likelihood of the target tokens of some examples (by number), and how many tokens these are.
 Loss = Callable[[Sources, TargetTrees, Int64], tuple[Tensor, int]]
 
-
-def resolve_precision(precision: str, device: str, d_model: int) -> str:
-    """`auto` as what it means on `device`: bf16 on GPUs that have it, and on CPUs with AVX-512 bf16 from d_model 128 on
-    (measured: narrower networks lose more by the casts than they win), else fp32."""
-    if precision != "auto":
-        return precision
-    if device.startswith("cuda"):
-        return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
-    has = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
-    return "bf16" if device == "cpu" and d_model >= 128 and has() else "fp32"
+BETAS, EPSILON = (0.9, 0.999), 1e-6  # of AdamW
+SORTED_BATCHES = 16  # examples are sorted by length within windows of so many batches, so that batches stay mixed
+READ_EVERY = 20  # steps between two looks at a GPU's loss: each one waits for the GPU
 
 
-def epoch_batches(lengths: Int64, config: TrainingConfig, seed: int, epoch: int) -> Iterator[Int64]:
-    """Batches of example numbers: similar lengths together, so that little is padding, in random order.
-
-    `lengths` (examples,) are their tokens, source and target. A batch has at most `batch_size` examples and, padded to
-    the longest, `token_budget` tokens; an example above the budget is a batch of its own.
-    """
-    rng = np.random.default_rng([seed, epoch])
-    rows = rng.permutation(len(lengths))
-    if config.examples_per_epoch:
-        rows = rows[: config.examples_per_epoch]
-    window = config.batch_size * 16  # sorted within windows of the shuffled order: batches stay mixed
-    pieces = [
-        part[np.argsort(lengths[part], kind="stable")] for part in np.split(rows, range(window, len(rows), window))
-    ]
-    batches = [batch for piece in pieces for batch in cut(piece, lengths[piece], config)]
-    for number in rng.permutation(len(batches)):
-        yield batches[number]
-
-
-def cut(rows: Int64, lengths: Int64, config: TrainingConfig) -> Iterator[Int64]:
-    """`rows`, sorted by their `lengths`, in batches."""
-    at = 0
-    while at < len(rows):
-        size = len(rows[at : at + config.batch_size])
-        if config.token_budget:
-            padded = np.arange(1, size + 1) * lengths[at : at + size]  # the last is the longest
-            size = max(1, int(np.searchsorted(padded, config.token_budget, side="right")))
-        yield rows[at : at + size]
-        at += size
-
-
-def steps_of(lengths: Int64, config: TrainingConfig, seed: int) -> int:
-    """Steps of a whole training: with a token budget epochs differ in them. Prompts drawn anew may move it a little."""
-    if config.token_budget:
-        epochs = range(1, config.epochs + 1)
-        return sum(sum(1 for _ in epoch_batches(lengths, config, seed, epoch)) for epoch in epochs)
-    used = min(len(lengths), config.examples_per_epoch or len(lengths))
-    return config.epochs * -(
-        -used // config.batch_size
-    )  # windows are whole multiples of a batch: only the last is short
-
-
-def fit(
-    network: nn.Module,
-    examples: Examples,
-    config: TrainingConfig,
-    ctx: BackboneContext,
-    loss_of: Loss,
-    *,
-    d_model: int,
-    tables: Collection[Tensor] = (),
-) -> FitReport:
-    """Train `network` in place and leave it with the weights of its best epoch.
-
-    What requires a gradient is trained and kept. `d_model` decides on the precision; `tables` are matrices that are not
-    decayed, beside those of `nn.Embedding`. Diverged if a loss is no finite number.
-    """
-    if config.latest_targets:
-        examples = latest_targets(examples, config.latest_targets)
-    trees = build_trees(examples.targets, examples.target_offsets)
-    precision = resolve_precision(config.precision, ctx.device, d_model)
-    used = min(len(examples), config.examples_per_epoch or len(examples))
-    steps = steps_of(examples.sources.lengths + trees.sizes, config, ctx.seed)
-    loop = Loop(network, config, ctx, steps, tables)
-    resumed = loop.resume()
-    sources = examples.sources
-    with ctx.progress.phase("training", steps, "steps") as tick, forked(ctx.device):
-        tick(loop.optimiser.taken)
-        for epoch in range(resumed + 1, config.epochs + 1):
-            if loop.exhausted():
-                break
-            torch.manual_seed(_stir(ctx.seed, epoch))
-            if examples.redraw is not None:
-                sources = examples.redraw(np.random.default_rng([ctx.seed, epoch, 1]))
-            lengths = sources.lengths + trees.sizes
-            network.train()
-            told = Total(ctx.device, epoch)
-            for rows in epoch_batches(lengths, config, ctx.seed, epoch):
-                with torch.autocast(ctx.device.split(":")[0], torch.bfloat16, enabled=precision == "bf16"):
-                    loss, tokens = loss_of(sources, trees, rows)
-                told.add(loss.detach(), tokens)
-                loop.step(loss / tokens)
-                tick(1, f"epoch {epoch}/{config.epochs}, loss {told.shown:.3f}{loop.best_note()}")
-            network.eval()
-            loop.finish_epoch(epoch, told.read())
-    loop.restore_best()
-    return FitReport(len(loop.history), loop.best_epoch, tuple(loop.history), used, resumed, precision)
-
-
-class Total:
-    """The loss of an epoch, summed on the device, which is waited for once in `EVERY` steps (each step on a CPU)."""
-
-    EVERY = 20
-
-    def __init__(self, device: str, epoch: int) -> None:
-        self.epoch, self.every = epoch, self.EVERY if device.startswith("cuda") else 1
-        self.loss = torch.zeros((), dtype=torch.float64, device=device)
-        self.tokens = self.steps = 0
-        self.shown = 0.0  # the mean when it was last read
-
-    def add(self, loss: Tensor, tokens: int) -> None:
-        """Count one batch. Diverged if the loss is no finite number (which a sum keeps)."""
-        self.loss += loss
-        self.tokens, self.steps = self.tokens + tokens, self.steps + 1
-        if self.steps % self.every == 0:
-            self.read()
-
-    def read(self) -> float:
-        """The mean loss of a token so far."""
-        total = self.loss.item()
-        if not math.isfinite(total):
-            raise Diverged(f"the loss is {total} in epoch {self.epoch}: lower backbone.learning_rate", epoch=self.epoch)
-        self.shown = total / self.tokens
-        return self.shown
-
-
-def forked(device: str) -> AbstractContextManager[None]:
-    """Random numbers of the block's own: the caller's go on where they were."""
-    return torch.random.fork_rng([torch.device(device)] if device.startswith("cuda") else [])
-
-
-def _stir(seed: int, epoch: int) -> int:
-    return int(np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)[0] >> 1)
+# options --------------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -186,7 +57,152 @@ class TrainingConfig:
     precision: Literal["auto", "fp32", "bf16"] = "auto"  # bf16 (autocast); auto = bf16 where it is faster
 
 
-class Loop:
+def resolve_precision(precision: str, device: str, d_model: int) -> str:
+    """`auto` as fp32 or bf16, whichever trains faster on `device`.
+
+    bf16 on GPUs that have it, and on CPUs with AVX-512 bf16 from d_model 128 on: narrower networks lose more by the casts
+    than they win (measured).
+    """
+    if precision != "auto":
+        return precision
+    if device.startswith("cuda"):
+        return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
+    has = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)  # no public function tells
+    return "bf16" if device == "cpu" and d_model >= 128 and has() else "fp32"
+
+
+# batches --------------------------------------------------------------------------------------------------------------
+
+
+def epoch_batches(lengths: Int64, config: TrainingConfig, seed: int, epoch: int) -> Iterator[Int64]:
+    """Batches of example numbers: similar lengths together, so that little is padding, in random order.
+
+    `lengths` (examples,) are their tokens, source and target. A batch has at most `batch_size` examples and, padded to
+    the longest, `token_budget` tokens; an example above the budget is a batch of its own.
+    """
+    rng = np.random.default_rng([seed, epoch])
+    rows = rng.permutation(len(lengths))
+    if config.examples_per_epoch:
+        rows = rows[: config.examples_per_epoch]
+
+    size = config.batch_size * SORTED_BATCHES
+    windows = np.split(rows, range(size, len(rows), size))
+    by_length = [window[np.argsort(lengths[window], kind="stable")] for window in windows]
+
+    batches = [batch for window in by_length for batch in _cut(window, lengths[window], config)]
+    for number in rng.permutation(len(batches)):
+        yield batches[number]
+
+
+def _cut(rows: Int64, lengths: Int64, config: TrainingConfig) -> Iterator[Int64]:
+    """`rows`, sorted by their `lengths`, in batches."""
+    at = 0
+    while at < len(rows):
+        size = len(rows[at : at + config.batch_size])
+        if config.token_budget:
+            padded = np.arange(1, size + 1) * lengths[at : at + size]  # the last is the longest
+            size = max(1, int(np.searchsorted(padded, config.token_budget, side="right")))
+        yield rows[at : at + size]
+        at += size
+
+
+def steps_of(lengths: Int64, config: TrainingConfig, seed: int) -> int:
+    """Steps of a whole training. Under a token budget epochs differ in them, and prompts drawn anew may move the number
+    a little."""
+    if config.token_budget:
+        epochs = range(1, config.epochs + 1)
+        return sum(sum(1 for _ in epoch_batches(lengths, config, seed, epoch)) for epoch in epochs)
+    # windows are whole multiples of a batch, so only an epoch's last batch is short
+    used = min(len(lengths), config.examples_per_epoch or len(lengths))
+    return config.epochs * math.ceil(used / config.batch_size)
+
+
+# the loop -------------------------------------------------------------------------------------------------------------
+
+
+def fit(
+    network: nn.Module,
+    examples: Examples,
+    config: TrainingConfig,
+    ctx: BackboneContext,
+    loss_of: Loss,
+    *,
+    d_model: int,
+    tables: Collection[Tensor] = (),
+) -> FitReport:
+    """Train `network` in place and leave it with the weights of its best epoch.
+
+    Trains and keeps the parameters that require a gradient. `d_model` decides on the precision; `tables` are matrices
+    that are not decayed, beside those of `nn.Embedding`. Diverged if a loss is infinite or NaN.
+    """
+    if config.latest_targets:
+        examples = latest_targets(examples, config.latest_targets)
+    trees = build_trees(examples.targets, examples.target_offsets)
+    precision = resolve_precision(config.precision, ctx.device, d_model)
+    autocast = torch.autocast(ctx.device.split(":")[0], torch.bfloat16, enabled=precision == "bf16")
+
+    sources = examples.sources
+    steps = steps_of(sources.lengths + trees.sizes, config, ctx.seed)
+    training = Training(network, config, ctx, steps, tables)
+    resumed = training.resume()
+
+    with ctx.progress.phase("training", steps, "steps") as tick, forked(ctx.device):
+        tick(training.steps_taken)
+        for epoch in range(resumed + 1, config.epochs + 1):
+            if training.exhausted():
+                break
+            torch.manual_seed(_epoch_seed(ctx.seed, epoch))
+            if examples.redraw is not None:
+                sources = examples.redraw(np.random.default_rng([ctx.seed, epoch, 1]))
+
+            network.train()
+            epoch_loss = EpochLoss(ctx.device, epoch)
+            for rows in epoch_batches(sources.lengths + trees.sizes, config, ctx.seed, epoch):
+                with autocast:
+                    loss, tokens = loss_of(sources, trees, rows)
+                epoch_loss.add(loss.detach(), tokens)
+                training.step(loss / tokens)
+                tick(1, f"epoch {epoch}/{config.epochs}, loss {epoch_loss.shown:.3f}{training.best_note()}")
+
+            network.eval()
+            training.finish_epoch(epoch, epoch_loss.read())
+
+    training.restore_best()
+    used = min(len(examples), config.examples_per_epoch or len(examples))
+    history = tuple(training.history)
+    return FitReport(len(history), training.best_epoch, history, used, resumed, precision)
+
+
+def _epoch_seed(seed: int, epoch: int) -> int:
+    return int(np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)[0] >> 1)
+
+
+class EpochLoss:
+    """The loss of an epoch, summed on the device. A GPU's sum is read once in `READ_EVERY` steps."""
+
+    def __init__(self, device: str, epoch: int) -> None:
+        self.epoch, self.every = epoch, READ_EVERY if device.startswith("cuda") else 1
+        self.loss = torch.zeros((), dtype=torch.float64, device=device)
+        self.tokens = self.steps = 0
+        self.shown = 0.0  # the mean when it was last read
+
+    def add(self, loss: Tensor, tokens: int) -> None:
+        """Count one batch. Diverged if the loss is infinite or NaN, which the sum keeps until it is read."""
+        self.loss += loss
+        self.tokens, self.steps = self.tokens + tokens, self.steps + 1
+        if self.steps % self.every == 0:
+            self.read()
+
+    def read(self) -> float:
+        """The mean loss of a token so far."""
+        total = self.loss.item()
+        if not math.isfinite(total):
+            raise Diverged(f"the loss is {total} in epoch {self.epoch}: lower backbone.learning_rate", epoch=self.epoch)
+        self.shown = total / self.tokens
+        return self.shown
+
+
+class Training:
     """What has to survive an interruption, and the few steps that change it."""
 
     def __init__(
@@ -198,44 +214,45 @@ class Loop:
         tables: Collection[Tensor] = (),
     ) -> None:
         self.network, self.config, self.ctx = network, config, ctx
-        self.trained = {name: value for name, value in network.named_parameters() if value.requires_grad}
-        self.optimiser = self._optimiser(steps, tables)
+        self.parameters = {name: value for name, value in network.named_parameters() if value.requires_grad}
+
+        self.optimiser = adamw(network, config, tables)
+        self.steps, self.warm = steps, max(1, int(steps * config.warmup))
+        self.steps_taken = 0
+
         self.history: list[dict[str, Any]] = []
         self.best_epoch, self.best_score, self.stale = 0, -1.0, 0
         self.best: dict[str, Tensor] = {}
         self.mean = self._copy() if config.averaging else {}
-
-    def _optimiser(self, steps: int, tables: Collection[Tensor]) -> AdamW:
-        """Only matrices that are no tables lose weight."""
-        spared = {id(table) for table in tables}
-        spared |= {id(m.weight) for m in self.network.modules() if isinstance(m, nn.Embedding)}
-        return AdamW(
-            self.trained,
-            {name for name, value in self.trained.items() if value.ndim > 1 and id(value) not in spared},
-            learning_rate=self.config.learning_rate,
-            weight_decay=self.config.weight_decay,
-            steps=steps,
-            warm=max(1, int(steps * self.config.warmup)),
-        )
+        self._average = get_ema_multi_avg_fn(config.averaging)
 
     @property
-    def file(self) -> Path | None:
-        return None if self.ctx.folder is None else self.ctx.folder / "checkpoint.pt"
+    def rate(self) -> float:
+        """The learning rate of the next step: rises over `warm` steps, then falls to 0 at the last of `steps`."""
+        falling = max(0.0, (self.steps - self.steps_taken) / max(1, self.steps - self.warm))
+        return self.config.learning_rate * min((self.steps_taken + 1) / self.warm, falling)
 
     def step(self, loss: Tensor) -> None:
-        """Learn from the loss of one batch."""
+        """Learn from the mean loss of one batch."""
         loss.backward()
-        self.optimiser.step(self.config.clip)
+        nn.utils.clip_grad_norm_(self.parameters.values(), self.config.clip)
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.rate
+        self.optimiser.step()
+        self.optimiser.zero_grad()
+        self.steps_taken += 1
+
         if self.mean:
-            with torch.no_grad():
-                newest = [self.trained[name] for name in self.mean]
-                torch._foreach_lerp_(list(self.mean.values()), newest, 1 - self.config.averaging)
+            newest = [self.parameters[name] for name in self.mean]
+            self._average(list(self.mean.values()), newest, self.steps_taken)
 
     def finish_epoch(self, epoch: int, loss: float) -> None:
+        """Validate, keep the weights if they are the best so far, and write the checkpoint."""
         row: dict[str, Any] = {"epoch": epoch, "loss": loss}
         newest = self._copy() if self.mean else {}
         self._put(self.mean)
-        validate: Callable[[], float] | None = self.ctx.validate
+
+        validate = self.ctx.validate
         if validate is None:
             self._keep(epoch, -1.0)
         elif epoch % self.config.validate_every == 0 or epoch == self.config.epochs:
@@ -244,27 +261,40 @@ class Loop:
                 self._keep(epoch, score)
             else:
                 self.stale += 1
+
         self._put(newest)
         self.history.append(row)
         self._save(epoch)
+
+    def exhausted(self) -> bool:
+        """Whether `patience` validations brought no improvement."""
+        return bool(self.config.patience) and self.stale >= self.config.patience
+
+    def best_note(self) -> str:
+        """The best validation so far, for the progress line."""
+        return f", best ndcg@10 {self.best_score:.4f} (epoch {self.best_epoch})" if self.best_score >= 0 else ""
+
+    def restore_best(self) -> None:
+        """End with the weights of the best epoch."""
+        self._put(self.best)
+        self.network.eval()
 
     def _keep(self, epoch: int, score: float) -> None:
         self.best_epoch, self.best_score, self.stale = epoch, score, 0
         self.best = self._copy()
 
     def _copy(self) -> dict[str, Tensor]:
-        return {name: value.detach().clone() for name, value in self.trained.items()}
+        return {name: value.detach().clone() for name, value in self.parameters.items()}
 
     @torch.no_grad()
     def _put(self, values: dict[str, Tensor]) -> None:
         for name, value in values.items():
-            self.trained[name].copy_(value)
+            self.parameters[name].copy_(value)
 
-    def exhausted(self) -> bool:
-        return bool(self.config.patience) and self.stale >= self.config.patience
-
-    def best_note(self) -> str:
-        return f", best ndcg@10 {self.best_score:.4f} (epoch {self.best_epoch})" if self.best_score >= 0 else ""
+    @property
+    def file(self) -> Path | None:
+        """The checkpoint; None: nothing is kept."""
+        return None if self.ctx.folder is None else self.ctx.folder / "checkpoint.pt"
 
     def _save(self, epoch: int) -> None:
         if self.file is None:
@@ -272,35 +302,42 @@ class Loop:
         self.file.parent.mkdir(parents=True, exist_ok=True)
         state = {
             "epoch": epoch,
-            "network": {name: value.detach() for name, value in self.trained.items()},
-            "optimiser": self.optimiser.state(),
+            "network": {name: value.detach() for name, value in self.parameters.items()},
+            "optimiser": self.optimiser.state_dict(),
             "best": self.best,
             "mean": self.mean,
-            "facts": [self.history, self.best_epoch, self.best_score, self.stale],
+            "facts": [self.steps_taken, self.history, self.best_epoch, self.best_score, self.stale],
         }
         partial = self.file.with_suffix(".partial")
         torch.save(state, partial)
         os.replace(partial, self.file)
 
     def resume(self) -> int:
-        """Epochs already done, 0 if there is no checkpoint that fits."""
+        """Read the checkpoint. Gives the epochs already done, 0 if there is no checkpoint that fits."""
         if self.file is None or not self.file.exists():
             return 0
         try:
             state = torch.load(self.file, map_location=self.ctx.device, weights_only=True)
-            shapes = {name: value.shape for name, value in self.trained.items()}
+            shapes = {name: value.shape for name, value in self.parameters.items()}
             if {name: value.shape for name, value in state["network"].items()} != shapes:
                 raise ValueError("weights of other shapes")
-            self.optimiser.load(state["optimiser"])
+            self.optimiser.load_state_dict(state["optimiser"])
             self._put(state["network"])
-        except Exception as error:  # any damage at all: training starts over, and says so
+        except Exception as error:  # whatever the damage: training starts over, and says so
             self.ctx.progress.note(f"checkpoint {self.file} is not usable ({error}): training from the start")
             return 0
         self.best, self.mean = state["best"], state["mean"]
-        self.history, self.best_epoch, self.best_score, self.stale = state["facts"]
+        self.steps_taken, self.history, self.best_epoch, self.best_score, self.stale = state["facts"]
         self.ctx.progress.note(f"resuming training after epoch {state['epoch']}")
         return int(state["epoch"])
 
-    def restore_best(self) -> None:
-        self._put(self.best)
-        self.network.eval()
+
+def adamw(network: nn.Module, config: TrainingConfig, tables: Collection[Tensor] = ()) -> torch.optim.AdamW:
+    """AdamW (Loshchilov and Hutter 2019) over what requires a gradient; weight decay skips embeddings, norms and biases."""
+    spared = {id(table) for table in tables}
+    spared |= {id(module.weight) for module in network.modules() if isinstance(module, nn.Embedding)}
+    trained = [value for value in network.parameters() if value.requires_grad]
+    decayed = [value for value in trained if value.ndim > 1 and id(value) not in spared]
+    kept = [value for value in trained if value.ndim <= 1 or id(value) in spared]
+    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": kept, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=BETAS, eps=EPSILON, fused=True)

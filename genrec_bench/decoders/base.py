@@ -1,4 +1,4 @@
-"""What the decoders share: the trie of the index they were last used with, and the precision of the network meanwhile."""
+"""What the decoders share: the trie of the index in use, and the network's precision while they search."""
 
 from __future__ import annotations
 
@@ -24,39 +24,41 @@ class SearchConfig:
 
 
 class Searching(Decoder):
-    """Keeps the trie of the index it was last used with."""
+    """A decoder that keeps the trie of the index it was last used with."""
 
     Config = SearchConfig
 
     def __init__(self, config: Any = None) -> None:
         super().__init__(config)
-        self._built: tuple[Index, torch.device, Trie] | None = None
+        self._trie: tuple[Index, torch.device, Trie] | None = None
 
     def trie(self, index: Index, device: torch.device | str) -> Trie:
         """The trie of the item codes, read or built once per index and device."""
-        asked = torch.device(device)  # `cuda` stays `cuda` here, while its tensors are on `cuda:0`
-        if self._built is None or self._built[0] is not index or self._built[1] != asked:
-            self._built = index, asked, Trie.of(index, device)
-        return self._built[2]
+        wanted = torch.device(device)  # `cuda` stays `cuda` here, while its tensors are on `cuda:0`
+        if self._trie is None or self._trie[0] is not index or self._trie[1] != wanted:
+            self._trie = index, wanted, Trie.of(index, device)
+        return self._trie[2]
 
-    def reduced(self, backbone: Backbone, *, captured: bool = False) -> AbstractContextManager[Any]:
-        """The network's matrix products in bf16, where `precision` says so; scores are summed in fp32 all the same.
+    def reduced(self, backbone: Backbone, *, cache_weights: bool = True) -> AbstractContextManager[Any]:
+        """The network's matrix products in bf16, if `precision` asks for it. Scores are summed in fp32 all the same.
 
-        `captured`: without autocast's cache of converted weights, which a captured search would outlive."""
+        `cache_weights`: convert weights once per search and keep them until its end. Not for a search that is captured,
+        which would read them after that.
+        """
         return torch.autocast(
             torch.device(backbone.device).type,
             torch.bfloat16,
             enabled=self.config.precision == "bf16",
-            cache_enabled=not captured,
+            cache_enabled=cache_weights,
         )
 
 
-def nothing(users: int, beams: int, width: int) -> Generations:
-    """No hypothesis for anybody: what a search of an empty catalogue finds."""
-    places = (users, beams)
+def no_hypotheses(users: int, beams: int, width: int) -> Generations:
+    """Empty beams: what a search of an empty catalogue finds."""
+    shape = (users, beams)
     return Generations(
-        np.full((*places, width), PAD, np.int32),
-        np.full(places, -np.inf, np.float32),
-        np.full(places, NO_HYPOTHESIS, np.int32),
+        np.full((*shape, width), PAD, np.int32),
+        np.full(shape, -np.inf, np.float32),
+        np.full(shape, NO_HYPOTHESIS, np.int32),
         np.full(users, -np.inf, np.float32),
     )

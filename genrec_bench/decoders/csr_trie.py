@@ -41,17 +41,17 @@ class Trie:
     first_leaf: Tensor  # (nodes above the last level + 1,), the last one 0
     last_leaf: Tensor  # (nodes above the last level,): one past the last; empty where all codes have one length
     early: Tensor  # (leaves above the last level,): how many nodes of the last level come before each in code order
-    families: tuple[int, ...]  # (width,): the largest family of each level's nodes, the root's first
+    max_children: tuple[int, ...]  # (width,): the most children that a node of each level has, the root's first
     width: int
     n_tokens: int  # one more than the largest token
 
     @classmethod
     def build(cls, table: CodeTable, device: str | torch.device = "cpu") -> Trie:
         """From an item code table; cost: one sort, plus one pass per level."""
-        arrays, families = _build(table.codes)
+        arrays, max_children = _build(table.codes)
         tensors = {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
         n_tokens = int(arrays["token"].max()) + 1
-        return cls(**tensors, families=families, width=table.width, n_tokens=n_tokens)
+        return cls(**tensors, max_children=max_children, width=table.width, n_tokens=n_tokens)
 
     @classmethod
     def of(cls, index: Index, device: str | torch.device = "cpu") -> Trie:
@@ -62,11 +62,11 @@ class Trie:
                     facts = saved.metadata() or {}
                     if (facts.get("format"), facts.get("index")) == (FORMAT, index.fingerprint):
                         tensors = {name: saved.get_tensor(name) for name in saved.keys()}  # noqa: SIM118
-                        families = tuple(map(int, facts["families"].split()))
-                        if len(families) == index.items.width and facts["checksum"] == _checksum(tensors):
+                        max_children = tuple(map(int, facts["max_children"].split()))
+                        if len(max_children) == index.items.width and facts["checksum"] == _checksum(tensors):
                             there = {name: tensor.to(device) for name, tensor in tensors.items()}
                             n_tokens = int(facts["tokens"])
-                            return cls(**there, families=families, width=index.items.width, n_tokens=n_tokens)
+                            return cls(**there, max_children=max_children, width=index.items.width, n_tokens=n_tokens)
         except (SafetensorError, OSError, KeyError, TypeError, ValueError):
             pass  # damaged: what it held follows from the codes
         return cls.build(index.items, device)
@@ -74,14 +74,19 @@ class Trie:
     def save(self, folder: Path, index: Index) -> None:
         """Write the arrays of this trie, which is the index's, beside its codes."""
         tensors = {name: array.cpu() for name, array in vars(self).items() if isinstance(array, Tensor)}
-        families = " ".join(map(str, self.families))
-        facts = {"format": FORMAT, "index": index.fingerprint, "families": families, "tokens": str(self.n_tokens)}
+        max_children = " ".join(map(str, self.max_children))
+        facts = {
+            "format": FORMAT,
+            "index": index.fingerprint,
+            "max_children": max_children,
+            "tokens": str(self.n_tokens),
+        }
         save_file(tensors, folder / FILE, {**facts, "checksum": _checksum(tensors)})
         (folder / FILE).chmod(0o644)  # safetensors writes for the owner alone
 
     @cached_property
     def places(self) -> Int32:
-        """The leaf of each item, (n_items,), on the host; made when it is first asked for."""
+        """The leaf of each item, (n_items,), on the host; computed when it is first asked for."""
         items = self.items[:-1].cpu().numpy()
         places = np.empty_like(items)
         places[items] = np.arange(len(items), dtype=np.int32)
@@ -91,7 +96,7 @@ class Trie:
         """UsageError if a network that scores so many code tokens lacks one of these codes."""
         if columns < self.n_tokens:
             raise UsageError(
-                f"the codes use {self.n_tokens:,} tokens and the backbone scores {columns:,}: it was made for another index"
+                f"the codes use {self.n_tokens:,} tokens and the backbone scores {columns:,}: it was trained for another index"
             )
 
     @property
@@ -117,11 +122,11 @@ class Trie:
     def children(self, nodes: Tensor, depth: int | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """Of `nodes` (...): child tokens, child nodes and whether there is such a child, each (..., C).
 
-        C, 1 at least, is the largest family of all nodes, or of those at `depth` if all of `nodes` that have children lie
+        C, 1 at least, is the most children that any node has, or any at `depth`, if all of `nodes` that have children lie
         there. A node of -1 has none.
         """
-        start, end = self._family(nodes)
-        most = max(1, max(self.families, default=0) if depth is None else self.families[depth])
+        start, end = self._span(nodes)
+        most = max(1, max(self.max_children, default=0) if depth is None else self.max_children[depth])
         places = start[..., None] + torch.arange(most, device=nodes.device, dtype=torch.int32)
         there = places < end[..., None]
         places.mul_(there)
@@ -135,7 +140,7 @@ class Trie:
 
     def is_item(self, nodes: Tensor) -> Tensor:
         """Whether each node (...) is a whole code; neither the root nor -1 is one."""
-        start, end = self._family(nodes)
+        start, end = self._span(nodes)
         return (nodes > 0) & (start == end)
 
     def item_at(self, nodes: Tensor) -> Tensor:
@@ -158,7 +163,7 @@ class Trie:
         lowest = nodes >= self.inner
         return torch.where(lowest, place, first), torch.where(lowest, place + 1, last)
 
-    def _family(self, nodes: Tensor) -> tuple[Tensor, Tensor]:
+    def _span(self, nodes: Tensor) -> tuple[Tensor, Tensor]:
         """The first child of each node and one past the last; of -1, an end before the start."""
         live = nodes.clamp(max=self.inner).long()
         return self.indptr[live], self.indptr[live + 1]
@@ -193,12 +198,12 @@ def _build(codes: Int32) -> tuple[dict[str, Int32], tuple[int, ...]]:
     offsets = np.cumsum([0, *(len(level.first) for level in levels)])  # the first node of each level
     inner = max(1, int(offsets[-2]))
     indptr = np.full(inner + 2, offsets[-1], np.int32)
-    families, early = [0] * codes.shape[1], [np.zeros(0, np.int64)]
+    max_children, early = [0] * codes.shape[1], [np.zeros(0, np.int64)]
     for depth, (level, below) in enumerate(pairwise(levels)):
         starts = np.searchsorted(below.first, level.first)
         sizes = np.diff(starts, append=len(below.first))
         indptr[offsets[depth] : offsets[depth + 1]] = offsets[depth + 1] + starts
-        families[depth] = int(sizes.max())
+        max_children[depth] = int(sizes.max())
         early.append(level.first[sizes == 0])
     alone = np.sort(np.concatenate(early))
     arrays = {
@@ -209,20 +214,18 @@ def _build(codes: Int32) -> tuple[dict[str, Int32], tuple[int, ...]]:
         "last_leaf": np.concatenate([level.last for level in levels])[: inner if len(alone) else 0],
         "early": alone - np.arange(len(alone)),
     }
-    return {name: np.ascontiguousarray(array, np.int32) for name, array in arrays.items()}, tuple(families)
+    return {name: np.ascontiguousarray(array, np.int32) for name, array in arrays.items()}, tuple(max_children)
 
 
 def _levels(codes: Int32) -> tuple[Int64, list[_Level]]:
     """Item numbers in code order, and the nodes of every level, the root's first."""
-    found, n = sort_codes(codes), len(codes)
+    sorted_codes, n = sort_codes(codes), len(codes)
     fresh = np.arange(n) == 0  # rows where the prefix changes
     levels = [_Level(np.zeros(1, np.int64), np.full(1, n), np.zeros(1, np.int32))]
-    for depth, (which, shift, bits) in enumerate(found.where):
-        column = found.keys[which] >> shift
+    for depth, (which, shift, bits) in enumerate(sorted_codes.where):
+        column = sorted_codes.keys[which] >> shift
         tokens = column & ((1 << bits) - 1)
-        if (
-            depth == len(found.where) - 1
-        ):  # codes are prefix-free: every row that reaches the last level is a node of it
+        if depth == len(sorted_codes.where) - 1:  # prefix-free codes: each row of the last level is a node of its own
             first = np.flatnonzero(tokens)
             last = first + 1
         else:
@@ -232,4 +235,4 @@ def _levels(codes: Int32) -> tuple[Int64, list[_Level]]:
             first, last = edges[there], np.append(edges[1:], n)[there]
         if len(first):
             levels.append(_Level(first, last, (tokens[first] - 1).astype(np.int32)))
-    return found.order, levels
+    return sorted_codes.order, levels

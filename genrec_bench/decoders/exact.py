@@ -24,129 +24,148 @@ from genrec_bench.core.arrays import (
 from genrec_bench.core.codes import Index
 from genrec_bench.core.rankings import NO_HYPOTHESIS, Generations
 from genrec_bench.core.sequences import Sources
-from genrec_bench.decoders.base import SearchConfig, Searching, nothing
+from genrec_bench.decoders.base import SearchConfig, Searching, no_hypotheses
+from genrec_bench.decoders.beam_search import NAN_SCORES
 from genrec_bench.decoders.csr_trie import Trie
-from genrec_bench.errors import ConfigError, Diverged
+from genrec_bench.errors import ConfigError, Diverged, OutOfMemory, lacks_memory
 from genrec_bench.host.contracts import START, Backbone
 
-LEAST = 16  # nodes in one call: with fewer, the walk would take forever without a word
+MOST = 2**13  # hypotheses in one call: more make no network faster, and each takes some 100 kB of its memory
+LEAST = 16  # nodes in one call that the bound must allow: with fewer, the walk would take too long
 EDGE = 24  # bytes of a child: its place, token and node, and whether it is there
 COPIES = 3  # of a chunk's (users, nodes, tokens) float32 array alive at once: logits, log-softmax, its input
+ITEM = 9  # bytes per item and user: 4 of its score, 5 to choose the best
 
 
 @dataclass(frozen=True)
 class ExactConfig(SearchConfig):
     """Options of the exact decoder."""
 
-    memory_mb: PositiveInt = 1024  # bound on the walk and the network's states of hypotheses, in 10^6 bytes
+    memory_mb: PositiveInt = 1024  # bound on the walk's own arrays, in 10^6 bytes; the network's come on top
 
 
 class ExactDecoder(Searching):
-    """The exact full ranking of the catalogue, as a beam as wide as the trie would give it."""
+    """The exact full ranking of the catalogue, as a beam as wide as the trie would give it.
+
+    Its own arrays stay within `memory_mb`. Where the device runs out of memory, it goes on with half the users and half
+    the nodes in one call of the network.
+    """
 
     Config = ExactConfig
     excludes_in_search = True
 
-    def check(self, index: Index) -> None:
-        """ConfigError where a user is beyond the memory bound already without what the network adds."""
-        self._bytes_of_a_user(index, 4 * COPIES * index.n_tokens)
-
-    def check_network(self, backbone: Backbone, index: Index, source: int) -> None:
-        """ConfigError where a user is beyond the memory bound with the network's states."""
-        if len(index.items):
-            self._bytes_of_a_user(index, self._bytes_of_a_node(backbone, index, source))
-
-    def _bytes_of_a_node(self, backbone: Backbone, index: Index, source: int) -> int:
-        """Its logits, its children, and the states of the hypotheses above it: a chunk of each level is alive."""
-        trie = self.trie(index, backbone.device)
-        states = sum(backbone.hypothesis_bytes(length, source) for length in range(1, trie.width + 1))
-        return 4 * COPIES * (index.n_tokens + backbone.extra_columns) + EDGE * max(trie.families) + states
-
-    def _bytes_of_a_user(self, index: Index, per_node: int) -> int:
-        """Its scores, what choosing the best takes, and some nodes at a time. ConfigError if the bound is below that."""
-        items, bound = len(index.items), self.config.memory_mb
-        needed = 9 * items + LEAST * per_node
-        if needed > bound * 10**6:
-            raise ConfigError(
-                f"decoder.memory_mb is {bound:,}, and one user of {items:,} items with {index.n_tokens:,} tokens needs "
-                f"{-(-needed // 10**6):,}: raise it, or use the decoder trie",
-                part="decoder",
-                key="memory_mb",
-            )
-        return needed
+    def __init__(self, config: Any = None) -> None:
+        super().__init__(config)
+        self._most: tuple[int, int] | None = None  # users and nodes in one call, once the device ran out of memory
 
     @torch.no_grad()
     def generate(
         self, backbone: Backbone, batch: Sources, index: Index, *, beams: int, exclude: Ragged | None = None
     ) -> Generations:
         if not len(index.items) or not len(batch):
-            return nothing(len(batch), beams, index.items.width)
+            return no_hypotheses(len(batch), beams, index.items.width)
         trie, items = self.trie(index, backbone.device), len(index.items)
-        budget = self.config.memory_mb * 10**6
-        per_node = self._bytes_of_a_node(backbone, index, int(batch.lengths.max(initial=0)))
-        users = max(1, min(len(batch), budget // (2 * self._bytes_of_a_user(index, per_node))))
-        nodes = (budget - users * 9 * items) // (users * per_node)
-        rows = np.arange(len(batch))
-        parts = []
-        for at in range(0, len(batch), users):
-            some = rows[at : at + users]
-            with self.reduced(backbone):
-                scores = self._score(backbone, batch.take(some), trie, items, nodes)
-            parts.append(_best(scores, index, beams, None if exclude is None else exclude.take(some)))
+        users, nodes = self._chunk(index, trie, index.n_tokens + backbone.extra_columns, len(batch))
+        if self._most is not None:
+            users, nodes = min(users, self._most[0]), min(nodes, self._most[1])
+
+        parts: list[Generations] = []
+        at = 0
+        while at < len(batch):
+            rows = np.arange(at, min(at + users, len(batch)))
+            try:
+                with self.reduced(backbone):
+                    scores = self._score(backbone, batch.take(rows), trie, items, nodes)
+            except Exception as error:  # NumPy, torch on a CPU and torch on a GPU each raise their own
+                if not lacks_memory(error):
+                    raise
+                if users == nodes == 1:
+                    raise OutOfMemory(
+                        "decoder exact runs out of memory with a single trie node of a single user: use a smaller "
+                        "--profile, or a device with more memory",
+                        part="decoder",
+                    ) from error
+                users, nodes = self._most = max(1, users // 2), max(1, nodes // 2)
+                continue
+            parts.append(_best(scores, index, beams, None if exclude is None else exclude.take(rows)))
+            at += len(rows)
         return Generations.concatenate(parts)
+
+    def _chunk(self, index: Index, trie: Trie, columns: int, most: int) -> tuple[int, int]:
+        """How many users, `most` at most, and trie nodes the bound allows at once. ConfigError if not one user."""
+        items, bound = len(index.items), self.config.memory_mb
+        per_node = 4 * COPIES * columns + EDGE * max(trie.max_children)
+        per_user = ITEM * items + LEAST * per_node
+        if per_user > bound * 10**6:
+            raise ConfigError(
+                f"decoder.memory_mb is {bound:,}, and one user of {items:,} items with {index.n_tokens:,} tokens needs "
+                f"{-(-per_user // 10**6):,}: raise it, or use the decoder trie",
+                part="decoder",
+                key="memory_mb",
+            )
+        # half of the memory for users' scores, so that the other half lets each call take many nodes
+        users = max(1, min(most, bound * 10**6 // (2 * per_user)))
+        nodes = (bound * 10**6 - users * ITEM * items) // (users * per_node)
+        return users, min(nodes, max(1, MOST // users))
 
     def _score(self, backbone: Backbone, batch: Sources, trie: Trie, items: int, most: int) -> Tensor:
         """Every item's score for every source, (U, items); at most `most` nodes in one call of the backbone."""
         users, device = len(batch), trie.device
         scores = torch.full((users, items), -torch.inf, device=device)
 
-        def descend(state: Any, depth: int, nodes: Tensor, tokens: Tensor, parents: Tensor, so_far: Tensor) -> None:
-            """Score what lies below inner `nodes` (N,) at `depth`, reached by `tokens` from the last call's `parents`."""
+        def descend(state: Any, depth: int, nodes: Tensor, tokens: Tensor, parents: Tensor, sums: Tensor) -> None:
+            """Score what lies below inner `nodes` (N,) at `depth`: reached by `tokens` from the last call's `parents`,
+            with `sums` (U, N) so far."""
             for chunk in torch.arange(len(nodes), device=device).split(most):
-                wide = (tokens[chunk].expand(users, -1), parents[chunk].expand(users, -1))
-                logits, below = backbone.advance(state, *wide)
+                call = tokens[chunk].expand(users, -1), parents[chunk].expand(users, -1)
+                logits, below = backbone.advance(state, *call)
                 trie.check_columns(logits.shape[-1] - backbone.extra_columns)
                 logp = logits.float().log_softmax(-1)  # (U, N, V)
-                at, child, token = _edges(trie, nodes[chunk], depth)
-                reached = so_far[:, chunk][:, at] + logp[:, at, token]  # (U, edges)
+
+                parent, child, token = _edges(trie, nodes[chunk], depth)
+                reached = sums[:, chunk][:, parent] + logp[:, parent, token]  # (U, edges)
+                del logits, logp  # before the next call makes its own
                 item = trie.item_at(child).long()
                 scores[:, item[item >= 0]] = reached[:, item >= 0]
+
                 inner = item < 0
                 if inner.any():
-                    del logits, logp
-                    descend(below, depth + 1, child[inner], token[inner], at[inner], reached[:, inner])
+                    descend(below, depth + 1, child[inner], token[inner], parent[inner], reached[:, inner])
 
         root = torch.zeros(1, dtype=torch.long, device=device)
-        nought = torch.zeros(users, 1, device=device)
-        descend(backbone.start(batch), 0, root, torch.full_like(root, START), root, nought)
+        nothing_yet = torch.zeros(users, 1, device=device)
+        descend(backbone.start(batch), 0, root, torch.full_like(root, START), root, nothing_yet)
         return scores
 
 
 def _edges(trie: Trie, nodes: Tensor, depth: int) -> tuple[Tensor, Tensor, Tensor]:
-    """All children of `nodes` (N,) at `depth`: the place of their parent in `nodes`, the child node and its token, each (edges,)."""
+    """All children of `nodes` (N,) at `depth`: their parent's place in `nodes`, the child node and its token, each
+    (edges,)."""
     child_token, child_node, there = trie.children(nodes, depth)
-    at = torch.arange(len(nodes), device=nodes.device)[:, None].expand_as(there)
-    return at[there], child_node[there].long(), child_token[there].long()
+    parent = torch.arange(len(nodes), device=nodes.device)[:, None].expand_as(there)
+    return parent[there], child_node[there].long(), child_token[there].long()
 
 
 def _best(scores: Tensor, index: Index, beams: int, exclude: Ragged | None) -> Generations:
     """The `beams` best items of each row of `scores` (U, items), without `exclude`'s, ties by item number."""
-    found = scores.cpu().numpy()
-    if np.isnan(found).any():
-        raise Diverged("the network's scores are no numbers; if its training diverged, lower backbone.learning_rate")
+    rows = scores.cpu().numpy()
+    if np.isnan(rows).any():
+        raise Diverged(NAN_SCORES)
     if exclude is not None:
-        found[exclude.rows, exclude.values] = -np.inf
-    order = np.stack([_first(row, beams + 1) for row in found])
-    bound = np.full(len(found), -np.inf, np.float32)
+        rows[exclude.rows, exclude.values] = -np.inf
+
+    order = np.stack([_first(row, beams + 1) for row in rows])
+    bound = np.full(len(rows), -np.inf, np.float32)
     if order.shape[1] > beams:
-        bound = np.take_along_axis(found, order[:, beams:], 1)[:, 0]
+        bound = np.take_along_axis(rows, order[:, beams:], 1)[:, 0]
+
     items = order[:, :beams]
-    kept = np.take_along_axis(found, items, 1)
+    best = np.take_along_axis(rows, items, 1)
     pad = ((0, 0), (0, beams - items.shape[1]))
-    items = np.pad(np.where(np.isneginf(kept), NO_HYPOTHESIS, items), pad, constant_values=NO_HYPOTHESIS)
+    items = np.pad(np.where(np.isneginf(best), NO_HYPOTHESIS, items), pad, constant_values=NO_HYPOTHESIS)
     tokens = np.where(items[..., None] >= 0, index.items.codes[np.maximum(items, 0)], PAD)
-    kept = np.pad(kept, pad, constant_values=-np.inf)
-    return Generations(tokens.astype(np.int32), kept, items.astype(np.int32), bound)
+    best = np.pad(best, pad, constant_values=-np.inf)
+    return Generations(tokens.astype(np.int32), best, items.astype(np.int32), bound)
 
 
 def _first(scores: Float32, most: int) -> Int64:

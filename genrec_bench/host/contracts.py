@@ -172,22 +172,6 @@ class FitReport:
     precision: str = "fp32"
 
 
-@dataclass(frozen=True)
-class FixedStart:
-    """`Backbone.start` in two halves, for a search whose shapes are fixed beforehand and which a GPU replays as a whole.
-
-    `pad(batch, users, length)` gives the sources as CPU tensors whose shapes depend on `users` and `length` alone: at least
-    those of the batch, the rest is padding; sources that are padding are read as empty ones. `start(*tensors)` takes these
-    on the backbone's device and gives the state that `advance` goes on from. `start` and `advance` then run on the device
-    alone: no value is read back, no shape follows from one, and equal shapes run the same operations. `weights` owns the
-    memory they read weights from: changed in place is seen, and another object means that what was captured is void.
-    """
-
-    weights: object
-    pad: Callable[[Sources, int, int], tuple[torch.Tensor, ...]]
-    start: Callable[..., Any]
-
-
 class Backbone(Component):
     """A network over tokens. Training options are part of its config (`epochs`, `learning_rate`, ...)."""
 
@@ -221,17 +205,6 @@ class Backbone(Component):
         Returns logits `(users, beams, n_tokens + extra_columns)` for the next token, in fp32, and the new state.
         """
 
-    def hypothesis_bytes(self, length: int, source: int) -> int:
-        """Bytes on `device` that a hypothesis of `length` tokens after `source` tokens takes in a state and while `advance`
-        makes it, beyond what all hypotheses of a user share; an upper bound. 0: not told, and the decoder `exact` bounds its
-        own arrays alone."""
-        return 0
-
-    def fixed_start(self) -> FixedStart | None:
-        """`start` for searches of fixed shapes, which the decoder `trie` captures as CUDA graphs. None: there is none, and
-        decoding goes step by step."""
-        return None
-
     @abstractmethod
     def save(self, folder: Path) -> None:
         """Write weights (safetensors) and what is needed to rebuild the network (JSON)."""
@@ -261,14 +234,6 @@ class Decoder(Component):
     """
 
     excludes_in_search: ClassVar[bool] = False
-
-    def check(self, index: Index) -> None:
-        """Called once the index exists, before anything is trained: ConfigError if this decoder cannot search it."""
-
-    def check_network(self, backbone: Backbone, index: Index, source: int) -> None:
-        """Called once the backbone has its network, before the first step of training or with weights trained earlier, with
-        the longest source in tokens: ConfigError if this decoder cannot search it. A backbone that does not call
-        `Context.built` is trained unchecked."""
 
     def prepare(self, train: TrainView, ctx: DecoderContext) -> None:
         """Called once, before the first search of a run: a decoder that weighs items may count them in training here."""

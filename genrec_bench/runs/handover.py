@@ -5,8 +5,8 @@ Knows shapes and types, never a component by name.
 
 from __future__ import annotations
 
+import inspect
 import json
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,7 +24,7 @@ from genrec_bench.runs.record import misfit
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from genrec_bench.host.contracts import Backbone, FixedStart
+    from genrec_bench.host.contracts import Backbone
 
 
 def check_data(info: ComponentInfo, data: Any) -> Interactions:
@@ -150,25 +150,15 @@ def _size(found: Any) -> str:
 
 
 class Watched:
-    """A backbone as decoders get it: every step is checked, everything else is the backbone's own."""
+    """A backbone as decoders get it: logits are checked, and an error in any of its methods is the backbone's fault."""
 
     def __init__(self, backbone: Backbone, info: ComponentInfo, n_tokens: int) -> None:
         self._backbone, self._info = backbone, info
         self._columns = n_tokens + backbone.extra_columns
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._backbone, name)
-
-    def start(self, batch: Sources) -> Any:
-        with held_to(self._info, "start"):
-            return self._backbone.start(batch)
-
-    def fixed_start(self) -> FixedStart | None:
-        fixed = self._backbone.fixed_start()
-        if fixed is None:
-            return None
-        pad, start = held_to(self._info, "pad")(fixed.pad), held_to(self._info, "start")(fixed.start)
-        return replace(fixed, pad=pad, start=start)
+        value = getattr(self._backbone, name)
+        return held_to(self._info, name)(value) if inspect.ismethod(value) else value
 
     def advance(self, state: Any, tokens: Tensor, parents: Tensor) -> tuple[Tensor, Any]:
         with held_to(self._info, "advance"):

@@ -43,29 +43,33 @@ def a_template_gives_one_source_per_query(subject: Subject) -> None:
     """Rendering gives one source per query: int32 tokens from 0 up, with a level and a word for each."""
     queries = queries_of(subject)
     for task, template in networks.tasks_of(subject).items():
-        for how, given in (
+        for how, sources in (
             ("", template.render(queries)),
             (" for training", template.training(queries, np.random.default_rng(0))),
         ):
-            check_sources(given, len(queries), f"the {task} template{how}")
+            check_sources(sources, len(queries), f"the {task} template{how}")
 
 
-def check_sources(given: Sources, users: int, what: str) -> None:
+def check_sources(sources: Sources, users: int, what: str) -> None:
     """Breach unless these are that many well-formed sources."""
     expect(
-        isinstance(given, Sources), f"{what} gave {type(given).__name__}", "Return genrec_bench.core.sequences.Sources."
+        isinstance(sources, Sources),
+        f"{what} gave {type(sources).__name__}",
+        "Return genrec_bench.core.sequences.Sources.",
     )
-    expect(len(given) == users, f"{what} gave {len(given)} sources for {users} queries", "Render one per query.")
+    expect(len(sources) == users, f"{what} gave {len(sources)} sources for {users} queries", "Render one per query.")
     expect(
-        given.offsets[0] == 0 and given.offsets[-1] == len(given.tokens) and (given.lengths >= 0).all(),
-        f"{what} has offsets {given.offsets.tolist()} over {len(given.tokens)} tokens",
+        sources.offsets[0] == 0 and sources.offsets[-1] == len(sources.tokens) and (sources.lengths >= 0).all(),
+        f"{what} has offsets {sources.offsets.tolist()} over {len(sources.tokens)} tokens",
         "Source i is tokens[offsets[i]:offsets[i + 1]].",
     )
     for name in ("tokens", "levels", "words"):
-        part = getattr(given, name)
+        part = getattr(sources, name)
         expect(part.dtype == np.int32, f"{what}: {name} are {part.dtype}", "They are int32.")
-        expect(len(part) == len(given.tokens), f"{what}: {len(part)} {name} of {len(given.tokens)} tokens", "One each.")
-    low = int(given.tokens.min(initial=0))
+        expect(
+            len(part) == len(sources.tokens), f"{what}: {len(part)} {name} of {len(sources.tokens)} tokens", "One each."
+        )
+    low = int(sources.tokens.min(initial=0))
     expect(low >= 0, f"{what} gave token {low}", "Source tokens count from 0; sources are flat, so nothing is padded.")
 
 
@@ -101,15 +105,15 @@ def fitting_reports_what_it_did(subject: Subject) -> None:
 @check("backbone")
 def logits_have_the_agreed_shape(subject: Subject) -> None:
     """`advance` gives finite fp32 logits (users, beams, n_tokens) on the backbone's device, whatever the width."""
-    this = fitted(subject)
-    batch = this.template.render(queries_of(subject))
-    users, backbone = len(batch), this.backbone
+    trained = fitted(subject)
+    batch = trained.template.render(queries_of(subject))
+    users, backbone = len(batch), trained.backbone
     state = backbone.start(batch)
     logits, state = first(backbone, state, users)
-    check_logits(logits, (users, 1, this.index.n_tokens), "the first call")
+    check_logits(logits, (users, 1, trained.index.n_tokens), "the first call")
     for tokens, parents in (([0, 1, 2, 3], [0] * 4), ([5, 4], [3, 1]), ([6, 7, 8, 9, 9], [0, 1, 1, 0, 0])):
         logits, state = call(backbone, state, users, tokens, parents)
-        check_logits(logits, (users, len(tokens), this.index.n_tokens), f"a call of width {len(tokens)}")
+        check_logits(logits, (users, len(tokens), trained.index.n_tokens), f"a call of width {len(tokens)}")
 
 
 def check_logits(logits: torch.Tensor, shape: tuple[int, ...], what: str) -> None:
@@ -130,25 +134,25 @@ def check_logits(logits: torch.Tensor, shape: tuple[int, ...], what: str) -> Non
 @check("backbone")
 def a_user_without_history_gets_logits(subject: Subject) -> None:
     """A query with an empty history is rendered and decoded, alone and in a batch."""
-    this = fitted(subject)
+    trained = fitted(subject)
     for users in ([0], [0, 1, 2]):
         full = queries_of(subject, [*users, users[0]]).take(np.arange(len(users)))
         kept = full.history.lengths
         kept[0] = 0
         starts = full.history.offsets[:-1]
         queries = Queries(full.user, full.history.slice(starts, starts + kept))
-        batch = this.template.render(queries)
+        batch = trained.template.render(queries)
         check_sources(batch, len(users), "the template, of a user without history,")
-        logits, _ = first(this.backbone, this.backbone.start(batch), len(users))
-        check_logits(logits, (len(users), 1, this.index.n_tokens), "a user without history")
+        logits, _ = first(trained.backbone, trained.backbone.start(batch), len(users))
+        check_logits(logits, (len(users), 1, trained.index.n_tokens), "a user without history")
 
 
 @check("backbone")
 def a_hypothesis_continues_its_parent(subject: Subject) -> None:
     """Logits belong to the path that `parents` and `tokens` spell, whatever the slots it went through."""
-    this = fitted(subject)
-    batch, backbone = this.template.render(queries_of(subject)), this.backbone
-    paths = codes_of(this, 4)
+    trained = fitted(subject)
+    batch, backbone = trained.template.render(queries_of(subject)), trained.backbone
+    paths = codes_of(trained, 4)
     users = len(batch)
     _, state = first(backbone, backbone.start(batch), users)
     _, state = call(backbone, state, users, [path[0] for path in paths], [0] * len(paths))
@@ -162,9 +166,9 @@ def a_hypothesis_continues_its_parent(subject: Subject) -> None:
         )
 
 
-def codes_of(this: networks.Fitted, count: int) -> list[list[int]]:
+def codes_of(trained: networks.Fitted, count: int) -> list[list[int]]:
     """The first two tokens of some items' codes, each path once."""
-    codes = this.index.items.codes
+    codes = trained.index.items.codes
     paths = np.unique(codes[(codes >= 0).sum(axis=1) >= 2][:, :2], axis=0)
     chosen: list[list[int]] = paths[np.linspace(0, len(paths) - 1, count).astype(int)].tolist()
     return chosen
@@ -178,9 +182,9 @@ def close(one: torch.Tensor, other: torch.Tensor) -> bool:
 @check("backbone")
 def padding_slots_change_nothing(subject: Subject) -> None:
     """Slots that repeat a live parent leave the logits of the others as they are."""
-    this = fitted(subject)
-    batch, backbone = this.template.render(queries_of(subject)), this.backbone
-    paths, users = codes_of(this, 2), len(batch)
+    trained = fitted(subject)
+    batch, backbone = trained.template.render(queries_of(subject)), trained.backbone
+    paths, users = codes_of(trained, 2), len(batch)
     _, state = first(backbone, backbone.start(batch), users)
     _, state = call(backbone, state, users, [paths[0][0], paths[1][0]], [0, 0])
     second = [paths[0][1], paths[1][1]]
@@ -192,17 +196,17 @@ def padding_slots_change_nothing(subject: Subject) -> None:
 @check("backbone")
 def a_state_can_be_used_again(subject: Subject) -> None:
     """Advancing twice from one state gives the same logits twice: `advance` returns a new state and leaves the old."""
-    this = fitted(subject)
-    batch, backbone = this.template.render(queries_of(subject)), this.backbone
-    users, paths = len(batch), codes_of(this, 2)
+    trained = fitted(subject)
+    batch, backbone = trained.template.render(queries_of(subject)), trained.backbone
+    users, paths = len(batch), codes_of(trained, 2)
     start = backbone.start(batch)
     before, state = first(backbone, start, users)
     (one, two) = paths
-    answers = [call(backbone, state, users, [one[0], two[0]], [0, 0]) for _ in range(2)]
-    deeper = [call(backbone, below, users, [one[1], two[1]], [0, 1])[0] for _, below in answers]
+    first_calls = [call(backbone, state, users, [one[0], two[0]], [0, 0]) for _ in range(2)]
+    deeper = [call(backbone, below, users, [one[1], two[1]], [0, 1])[0] for _, below in first_calls]
     again, _ = first(backbone, start, users)
     expect(
-        close(answers[0][0], answers[1][0]) and close(*deeper) and close(before, again),
+        close(first_calls[0][0], first_calls[1][0]) and close(*deeper) and close(before, again),
         "a second advance from the same state gave other logits",
         "Copy what grows (keys and values of earlier steps) instead of changing it in place: `exact` searches so.",
     )
@@ -211,12 +215,12 @@ def a_state_can_be_used_again(subject: Subject) -> None:
 @check("backbone")
 def a_batch_is_invisible(subject: Subject) -> None:
     """A user gets the same logits alone as in a batch with longer histories, within 1e-4."""
-    this = fitted(subject)
-    batch = this.template.render(queries_of(subject))
-    (path, *_) = codes_of(this, 2)
-    together = walk(this.backbone, batch, [path])
+    trained = fitted(subject)
+    batch = trained.template.render(queries_of(subject))
+    (path, *_) = codes_of(trained, 2)
+    together = walk(trained.backbone, batch, [path])
     for row in range(len(batch)):
-        alone = walk(this.backbone, batch.take(np.array([row])), [path])
+        alone = walk(trained.backbone, batch.take(np.array([row])), [path])
         gap = float((together[row] - alone[0]).abs().max())
         expect(
             close(together[[row]], alone),
@@ -228,19 +232,19 @@ def a_batch_is_invisible(subject: Subject) -> None:
 @check("backbone")
 def saved_weights_give_the_same_logits(subject: Subject) -> None:
     """A fresh backbone that loads what was saved gives the same logits; nothing on disk is a pickle."""
-    this = fitted(subject)
-    batch = this.template.render(queries_of(subject))
+    trained = fitted(subject)
+    batch = trained.template.render(queries_of(subject))
     other = subject.make()
     with folder() as here:
-        this.backbone.save(here / "new" / "backbone")
+        trained.backbone.save(here / "new" / "backbone")
         files = sorted(path.name for path in (here / "new" / "backbone").rglob("*"))
         other.load(here / "new" / "backbone", "cpu")
     expect(files, "save wrote nothing", "Write weights (safetensors) and sizes (JSON) into the folder.")
     pickles = [name for name in files if any(name.endswith(end) for end in PICKLES)]
     expect(not pickles, f"save wrote {', '.join(pickles)}", "Write safetensors and JSON: a pickle runs code when read.")
-    paths = codes_of(this, 3)
+    paths = codes_of(trained, 3)
     expect(
-        close(walk(this.backbone, batch, paths), walk(other, batch, paths)),
+        close(walk(trained.backbone, batch, paths), walk(other, batch, paths)),
         "the loaded backbone gives other logits than the saved one",
         "Save every weight and size; put the network into eval mode after fit and load.",
     )
@@ -273,13 +277,13 @@ def global_randomness_is_left_alone(subject: Subject) -> None:
 def no_held_out_data_is_read(subject: Subject) -> None:
     """No data file is opened while it trains and decodes, and equal examples give equal logits, whatever the held-out
     events on disk are."""
-    found = []
+    logits_of = []
     for data in (subject.data, subject.data.other_held_out()):
         with folder() as kept, beside(subject, data):
-            this = fit(subject, most=FEW, folder=kept / "backbone", validate=lambda: 0.5)
-            found.append(walk(this.backbone, this.template.render(queries_of(subject)), codes_of(this, 3)))
+            trained = fit(subject, most=FEW, folder=kept / "backbone", validate=lambda: 0.5)
+            logits_of.append(walk(trained.backbone, trained.template.render(queries_of(subject)), codes_of(trained, 3)))
     expect(
-        close(*found),
+        close(*logits_of),
         "other held-out events in the data's files gave other logits",
         "Learn from the examples alone: read no data file, by whatever reader.",
     )
@@ -326,8 +330,8 @@ class Judge:
 @check("backbone")
 def it_learns_a_planted_pattern(subject: Subject) -> None:
     """Trained where every user walks a cycle of items, it finds the next one far more often than chance."""
-    this = fitted(subject)
-    rate, chance = networks.hits(subject, this), networks.BEAMS / subject.data.split.n_items
+    trained = fitted(subject)
+    rate, chance = networks.hits(subject, trained), networks.BEAMS / subject.data.split.n_items
     expect(
         rate >= ABOVE_CHANCE * chance,
         f"hit@{networks.BEAMS} is {rate:.2f} on the planted data, where chance gives {chance:.2f}",

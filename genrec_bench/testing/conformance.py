@@ -19,7 +19,6 @@ from genrec_bench.testing import (  # noqa: F401  register checks
     baselines,
     datasets,
     decoders,
-    fixed_starts,
     indexers,
     options,
 )

@@ -103,8 +103,8 @@ def generate(
     """What the decoder makes of the fixed logits."""
     index = index or index_of(codes, 6)
     decoder = decoder or ready(subject, len(index.items))
-    found: Generations = decoder.generate(StrictBackbone(6), sources(users), index, beams=beams, exclude=exclude)
-    return found
+    generations: Generations = decoder.generate(StrictBackbone(6), sources(users), index, beams=beams, exclude=exclude)
+    return generations
 
 
 @check("decoder", essential=True)
@@ -113,34 +113,36 @@ def generations_have_the_agreed_shape(subject: Subject) -> None:
     check_shape(generate(subject), len(USERS), 4, 3)
 
 
-def check_shape(found: Any, users: int, beams: int, width: int) -> None:
+def check_shape(generations: Any, users: int, beams: int, width: int) -> None:
     """Breach unless these are Generations of that size whose empty places are marked as such."""
     expect(
-        isinstance(found, Generations),
-        f"generate gave {type(found).__name__}",
+        isinstance(generations, Generations),
+        f"generate gave {type(generations).__name__}",
         "Return genrec_bench.core.rankings.Generations.",
     )
-    shapes = (found.tokens.shape, found.scores.shape, found.items.shape, found.bound.shape)
+    shapes = (generations.tokens.shape, generations.scores.shape, generations.items.shape, generations.bound.shape)
     wanted = ((users, beams, width), (users, beams), (users, beams), (users,))
     expect(
         shapes == wanted,
         f"tokens, scores, items and bound have the shapes {shapes}, not {wanted}",
         "Give every source exactly `beams` places; pad tokens with -1, scores with -inf, items with -2.",
     )
-    types = tuple(str(part.dtype) for part in (found.tokens, found.scores, found.items, found.bound))
+    types = tuple(
+        str(part.dtype) for part in (generations.tokens, generations.scores, generations.items, generations.bound)
+    )
     expect(
         types == ("int32", "float32", "int32", "float32"),
         f"tokens, scores, items and bound are {', '.join(types)}",
         "They are int32, float32, int32 and float32.",
     )
-    empty = found.items == NO_HYPOTHESIS
+    empty = generations.items == NO_HYPOTHESIS
     expect(
-        (found.tokens[empty] == PAD).all() and np.isneginf(found.scores[empty]).all(),
+        (generations.tokens[empty] == PAD).all() and np.isneginf(generations.scores[empty]).all(),
         "a place without hypothesis holds tokens or a score",
         "Where items is -2, tokens are -1 and the score is -inf.",
     )
     expect(
-        np.isfinite(found.scores[~empty]).all() and not np.isnan(found.bound).any(),
+        np.isfinite(generations.scores[~empty]).all() and not np.isnan(generations.bound).any(),
         "a hypothesis has a score that is no finite number",
         "Mask with -inf after the softmax, and mark masked hypotheses as empty places (-2).",
     )
@@ -162,9 +164,11 @@ def scores_are_sorted_best_first(subject: Subject) -> None:
 def items_are_those_of_the_tokens(subject: Subject) -> None:
     """`items` is the catalogue number of the very tokens emitted: -1 where they are no item's code."""
     for codes in (CODES, OTHER_CODES):
-        found = generate(subject, codes=codes, beams=6)
+        generations = generate(subject, codes=codes, beams=6)
         number = {tuple(code): item for item, code in enumerate(codes)}
-        for tokens, item in zip(found.tokens.reshape(-1, 3).tolist(), found.items.reshape(-1).tolist(), strict=True):
+        for tokens, item in zip(
+            generations.tokens.reshape(-1, 3).tolist(), generations.items.reshape(-1).tolist(), strict=True
+        ):
             code = tuple(token for token in tokens if token != PAD)
             wanted = number.get(code, NOT_AN_ITEM) if code else NO_HYPOTHESIS
             expect(
@@ -178,14 +182,14 @@ def items_are_those_of_the_tokens(subject: Subject) -> None:
 def the_bound_covers_what_was_missed(subject: Subject) -> None:
     """`bound` is at least the score of every item that was not emitted, where scores are sums of log-probabilities."""
     fixed = PrefixBackbone(6)
-    found = generate(subject, beams=3)
+    generations = generate(subject, beams=3)
     for source, user in enumerate(USERS):
         scores = [log_probability(fixed, user, code) for code in CODES]
-        emitted = {int(item): place for place, item in enumerate(found.items[source]) if item >= 0}
-        if any(abs(found.scores[source, place] - scores[item]) > 1e-3 for item, place in emitted.items()):
+        emitted = {int(item): place for place, item in enumerate(generations.items[source]) if item >= 0}
+        if any(abs(generations.scores[source, place] - scores[item]) > 1e-3 for item, place in emitted.items()):
             raise NotApplicable("its scores are no sums of log-probabilities, so what it missed cannot be scored here")
         missed = max((score for item, score in enumerate(scores) if item not in emitted), default=-np.inf)
-        bound = float(found.bound[source])
+        bound = float(generations.bound[source])
         expect(
             bound >= missed - 1e-3,
             f"source {source} has the bound {bound:.3f}, and an item of score {missed:.3f} was not emitted",
@@ -200,9 +204,9 @@ def excluded_items_are_not_emitted(subject: Subject) -> None:
         raise NotApplicable("excludes_in_search is False: what a user has is dropped after the search")
     some = [[3, 0, 3], [], [6, 2, 1], [7]]
     for rows in (some, [list(range(len(CODES)))] * len(USERS)):
-        found = generate(subject, beams=10, exclude=Ragged.of(rows))
-        check_shape(found, len(USERS), 10, 3)
-        for source, (row, items) in enumerate(zip(rows, found.items.tolist(), strict=True)):
+        generations = generate(subject, beams=10, exclude=Ragged.of(rows))
+        check_shape(generations, len(USERS), 10, 3)
+        for source, (row, items) in enumerate(zip(rows, generations.items.tolist(), strict=True)):
             wrong = sorted(set(row) & set(items))
             expect(
                 not wrong,
@@ -230,9 +234,9 @@ def another_index_is_noticed(subject: Subject) -> None:
     """A decoder used with one index and then with another, of the same size, searches the second one's codes."""
     decoder = ready(subject, len(CODES))
     generate(subject, decoder=decoder)
-    found = generate(subject, codes=OTHER_CODES, decoder=decoder)
+    generations = generate(subject, codes=OTHER_CODES, decoder=decoder)
     expect(
-        same(found, generate(subject, codes=OTHER_CODES)),
+        same(generations, generate(subject, codes=OTHER_CODES)),
         "after a search with one index, a search with another gave other hypotheses than a fresh decoder",
         "Tie what you keep of an index to that index (`is`), not to its size.",
     )
@@ -268,15 +272,15 @@ def same(one: Generations, other: Generations) -> bool:
 def no_held_out_data_is_read(subject: Subject) -> None:
     """No data file is opened while it prepares and searches, and the same training part gives the same hypotheses,
     whatever the held-out events, on disk and in memory, are."""
-    index, found = planted_index(subject), []
+    index, generations = planted_index(subject), []
     for data in (subject.data, subject.data.other_held_out()):
         with beside(subject, data):
             decoder: Decoder = subject.make()
             decoder.prepare(data.train, DecoderContext())
             backbone = StrictBackbone(index.n_tokens)
-            found.append(decoder.generate(backbone, sources(USERS), index, beams=20))
+            generations.append(decoder.generate(backbone, sources(USERS), index, beams=20))
     expect(
-        same(*found),
+        same(*generations),
         "other held-out events gave other hypotheses",
         "Go by the backbone, the index and the training view alone: read no data file, and nothing behind the arrays.",
     )

@@ -12,16 +12,20 @@ import torch
 from genrec_bench.core.arrays import Float32
 from genrec_bench.core.codes import CodeTable, Index
 from genrec_bench.core.sequences import Sources
-from genrec_bench.host.contracts import START, Backbone, FixedStart
+from genrec_bench.host.contracts import START, Backbone
 
 
 class PrefixBackbone(Backbone):
-    """Logits depend on the source's first token and the prefix decoded so far, through a hash; no weights."""
+    """Logits depend on the source's first token and the prefix decoded so far, through a hash; no weights.
+
+    Offers `genrec_bench.api.FixedShapes` too.
+    """
 
     def __init__(self, n_tokens: int, scale: float = 3.0) -> None:
         super().__init__()
         self.n_tokens, self.scale = n_tokens, scale
         self.calls: list[tuple[int, ...]] = []  # (users, width) of each call
+        self.network: Any = self
 
     def logits(self, user: int, prefix: Sequence[int]) -> Float32:
         """Logits `(n_tokens,)` behind a prefix."""
@@ -32,8 +36,16 @@ class PrefixBackbone(Backbone):
         users = [int(batch.tokens[at]) for at in batch.offsets[:-1]]
         return users, None
 
-    def fixed_start(self) -> FixedStart | None:
-        return FixedStart(self, _numbers, lambda numbers: self.start(sources(numbers.tolist())))
+    def pad(self, batch: Sources, users: int, length: int) -> tuple[torch.Tensor, ...]:
+        """Each source's first token (users,), whatever the length; padding is user 0."""
+        numbers = np.zeros(users, np.int64)
+        numbers[: len(batch)] = batch.tokens[batch.offsets[:-1]]
+        return (torch.from_numpy(numbers),)
+
+    def start_padded(self, *padded: torch.Tensor) -> Any:
+        """The state of `pad`'s users."""
+        (numbers,) = padded
+        return self.start(sources(numbers.tolist()))
 
     def advance(self, state: Any, tokens: torch.Tensor, parents: torch.Tensor) -> tuple[torch.Tensor, Any]:
         users, prefixes = state
@@ -54,13 +66,6 @@ class PrefixBackbone(Backbone):
         raise NotImplementedError
 
     fit = save = load = parameters_count = template
-
-
-def _numbers(batch: Sources, users: int, length: int) -> tuple[torch.Tensor, ...]:
-    """Each source's first token (users,), whatever the length; padding is user 0."""
-    numbers = np.zeros(users, np.int64)
-    numbers[: len(batch)] = batch.tokens[batch.offsets[:-1]]
-    return (torch.from_numpy(numbers),)
 
 
 def sources(users: Sequence[int]) -> Sources:

@@ -70,16 +70,16 @@ def _numbered(group: Int32, base: int) -> Int32:
 
 def tasks_of(subject: Subject) -> dict[Task, Template]:
     """The tasks that a backbone has a template for; Breach if there is none."""
-    found: dict[Task, Template] = {}
+    templates: dict[Task, Template] = {}
     index = planted_index(subject)
     for task in TASKS:
         try:
-            found[task] = subject.make().template(task, index)
+            templates[task] = subject.make().template(task, index)
         except NeedsMissing:
             continue
-    if not found:
+    if not templates:
         raise Breach("it has a template for no task", "Support direct, sequential or both.")
-    return found
+    return templates
 
 
 def examples(subject: Subject, template: Template, index: Index, most: int | None = None) -> Examples:
@@ -117,15 +117,15 @@ def fit(
     """A fresh backbone, trained on `most` of the planted examples (None: all). `facts` are more of its context."""
     backbone, index = subject.make(), planted_index(subject)
     template = backbone.template(subject.task, index)
-    made = examples(subject, template, index, most)
-    report = backbone.fit(made, BackboneContext(seed, folder=folder, validate=validate, **facts))
+    training = examples(subject, template, index, most)
+    report = backbone.fit(training, BackboneContext(seed, folder=folder, validate=validate, **facts))
     return Fitted(backbone, template, index, report)
 
 
 def fitted(subject: Subject) -> Fitted:
     """The backbone trained on all planted examples, once for all checks."""
-    made: Fitted = subject.once("fitted", lambda: fit(subject))
-    return made
+    trained: Fitted = subject.once("fitted", lambda: fit(subject))
+    return trained
 
 
 def queries_of(subject: Subject, users: Sequence[int] = range(6)) -> Queries:
@@ -161,11 +161,11 @@ def call(
     return backbone.advance(state, given[0].contiguous(), given[1].contiguous())
 
 
-def hits(subject: Subject, this: Fitted) -> float:
+def hits(subject: Subject, trained: Fitted) -> float:
     """hit@5 of the trie search on the planted test cases; a user's own items are left out in the direct task."""
     queries = subject.data.queries
     exclude = queries.history if subject.task == "direct" else None
-    trie = Trie.build(this.index.items, this.backbone.device)
-    batch = this.template.render(queries)
-    found = beam_search(this.backbone, batch, trie, beams=BEAMS, free=False, exclude=exclude)
-    return float((found.items == subject.data.split.test.target[:, None]).any(axis=1).mean())
+    trie = Trie.build(trained.index.items, trained.backbone.device)
+    batch = trained.template.render(queries)
+    lists = beam_search(trained.backbone, batch, trie, beams=BEAMS, free=False, exclude=exclude)
+    return float((lists.items == subject.data.split.test.target[:, None]).any(axis=1).mean())

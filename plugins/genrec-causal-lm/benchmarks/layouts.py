@@ -15,9 +15,7 @@ import torch
 from genrec_causal_lm.backbone import CausalConfig, CausalLM
 from genrec_causal_lm.layouts import LAYOUTS
 
-from genrec_bench.core.codes import Index, digits
-from genrec_bench.core.sequences import Sources
-from genrec_bench.host import registry
+from genrec_bench.api import Index, Sources, TrieDecoder, digits
 
 USERS, ITEMS, BASE, WIDTH = 64, 1_500, 50, 3
 
@@ -25,10 +23,9 @@ USERS, ITEMS, BASE, WIDTH = 64, 1_500, 50, 3
 def main(rounds: int) -> None:
     rng = np.random.default_rng(0)
     index = Index.from_labels(digits(rng.permutation(BASE**WIDTH)[:ITEMS], BASE, WIDTH))
-    decoder = registry.load("decoder", "trie")()
+    decoder = TrieDecoder()
     backbone = CausalLM(CausalConfig())
-    torch.manual_seed(0)
-    backbone._place(backbone._new(index.n_tokens), "cpu")
+    backbone.begin(index.n_tokens)
     print(f"{backbone.size()}, {USERS} users, {ITEMS} items, codes of {WIDTH}, {torch.get_num_threads()} thread(s)")
     for prompt in (4, 60):
         tokens = rng.integers(index.n_tokens, size=USERS * prompt).astype(np.int32)

@@ -9,30 +9,31 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
 import torch
 from pydantic import NonNegativeInt, PositiveInt, model_validator
 from pydantic.dataclasses import dataclass
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import AutoConfig
 
-from genrec_bench.backbones.hf_t5 import local_files
-from genrec_bench.backbones.trainer import TrainingConfig, forked
-from genrec_bench.core.codes import Index
-from genrec_bench.core.sequences import Examples, Sources
-from genrec_bench.errors import ConfigError
-from genrec_bench.host.contracts import (
-    Backbone,
+from genrec_bench.api import (
     BackboneContext,
+    ConfigError,
+    Examples,
     FitReport,
+    Index,
+    Share,
+    Sources,
     Task,
     Template,
+    TorchBackbone,
+    TrainingConfig,
+    forked,
+    local_files,
 )
-from genrec_bench.host.ranges import Share
 from genrec_causal_lm import network as networks
 from genrec_causal_lm.layouts import LAYOUTS, Layout, choose
 from genrec_causal_lm.network import CausalNetwork
@@ -75,7 +76,7 @@ class CausalConfig(TrainingConfig):
         return self
 
 
-class CausalLM(Backbone):
+class CausalLM(TorchBackbone):
     """Decoder-only language model: any Hugging Face causal LM with code tokens added, or a small one from scratch."""
 
     Config = CausalConfig
@@ -108,10 +109,8 @@ class CausalLM(Backbone):
         "finetune/sequential": {"epochs": 3, "latest_targets": 0, "examples_per_epoch": 20_000},
     }
 
-    def __init__(self, config: Any = None) -> None:
-        super().__init__(config)
-        self.network: CausalNetwork | None = None
-        self.layout: Layout = LAYOUTS["tree"]
+    network: CausalNetwork | None = None
+    layout: Layout = LAYOUTS["tree"]
 
     def fingerprint(self) -> str:
         return local_files(networks.local(self.config.model)) if self.config.model else ""
@@ -130,27 +129,29 @@ class CausalLM(Backbone):
         return PromptTemplate(task, index, c.history, Words.of(task, encode, (bos,) if opened else ()))
 
     def fit(self, examples: Examples, ctx: BackboneContext) -> FitReport:
-        with forked(ctx.device):
-            torch.manual_seed(ctx.seed)
-            self._place(self._new(examples.n_tokens), ctx.device)
-        self._fits(int(examples.sources.lengths.max(initial=0)) + examples.targets.shape[1])
+        self.begin(examples.n_tokens, ctx.seed, ctx.device)
+        self._check_length(int(examples.sources.lengths.max(initial=0)) + examples.targets.shape[1])
         return fit(self.net, self.layout, examples, self.config, ctx)
+
+    def begin(self, n_tokens: int, seed: int = 0, device: str = "cpu") -> None:
+        """The network as it is before the first step, and the layout that suits it."""
+        with forked(device):
+            torch.manual_seed(seed)
+            self.place(self._new(n_tokens), device)
+            self.layout = choose(self.net, self.config.layout, device)
 
     def _new(self, n_tokens: int) -> CausalNetwork:
         c = self.config
         if not c.model:
             model = networks.scratch(c.architecture, c.layers, c.d_model, c.heads, c.d_ff, c.dropout)
             return CausalNetwork(model, n_tokens, keep_words=False)
+
         network = CausalNetwork(networks.from_checkpoint(c.model), n_tokens, keep_words=c.prompt == "words")
         if c.lora_rank:
             network.add_lora(c.lora_rank, c.lora_alpha, c.lora_dropout, c.lora_targets)
         return network
 
-    def _place(self, network: CausalNetwork, device: str, layout: str = "") -> None:
-        self.network, self.device = network.to(device).eval(), device
-        self.layout = LAYOUTS[layout] if layout else choose(self.net, self.config.layout, device)
-
-    def _fits(self, length: int) -> None:
+    def _check_length(self, length: int) -> None:
         longest = self.net.longest(shared=self.layout.name == "tree")
         if longest is not None and length > longest:
             raise ConfigError(
@@ -160,66 +161,49 @@ class CausalLM(Backbone):
                 key="history",
             )
 
-    @property
-    def net(self) -> CausalNetwork:
-        """The network, once there is one."""
-        if self.network is None:
-            raise RuntimeError("this backbone has no weights yet: fit or load it first")
-        return self.network
-
-    def hypothesis_bytes(self, length: int, source: int) -> int:
-        return self.layout.hypothesis_bytes(self.net, length, source)
-
     @torch.no_grad()
     def start(self, batch: Sources) -> Any:
-        self._fits(int(batch.lengths.max(initial=0)) + 1)
+        self._check_length(int(batch.lengths.max(initial=0)) + 1)
         return self.layout.start(self.net, batch, self.device)
 
     @torch.no_grad()
     def advance(self, state: Any, tokens: Tensor, parents: Tensor) -> tuple[Tensor, Any]:
         return self.layout.advance(self.net, state, tokens, parents)
 
-    def save(self, folder: Path) -> None:
-        """Weights that were trained (all, or with LoRA the adapters and the code tokens' rows), and what they fit."""
-        folder.mkdir(parents=True, exist_ok=True)
-        weights = {name: value.detach().cpu().contiguous() for name, value in self.net.trained().items()}
-        save_file(weights, folder / "weights.safetensors")
-        (folder / "weights.safetensors").chmod(0o644)  # safetensors writes for the owner alone
-        facts = {"n_tokens": self.net.n_tokens, "layout": self.layout.name, "frozen": frozen_digest(self.net)}
-        (folder / "network.json").write_text(json.dumps(facts, indent=1) + "\n")
-        self.net.model.config.save_pretrained(folder / "model")
+    def facts(self) -> Mapping[str, Any]:
+        return {
+            "n_tokens": self.net.n_tokens,
+            "layout": self.layout.name,
+            "frozen": frozen_digest(self.net),
+            "model": json.loads(self.net.model.config.to_json_string(use_diff=False)),
+        }
 
-    def load(self, folder: Path, device: str = "cpu") -> None:
-        """Read what `save` wrote. With LoRA the checkpoint is read again; ConfigError if it is another one by now."""
-        facts = json.loads((folder / "network.json").read_text())
-        with forked(device):
-            if self.config.lora_rank:
-                network = self._new(facts["n_tokens"])
-            else:
-                model = networks.from_config(AutoConfig.from_pretrained(folder / "model"))
-                words = bool(self.config.model) and self.config.prompt == "words"
-                network = CausalNetwork(model, facts["n_tokens"], keep_words=words)
+    def build(self, facts: Mapping[str, Any]) -> CausalNetwork:
+        """With LoRA the checkpoint is read again; ConfigError if it is another one by now."""
+        self.layout = LAYOUTS[facts["layout"]]
+        if self.config.lora_rank:
+            network = self._new(facts["n_tokens"])
+        else:
+            model = networks.from_config(AutoConfig.for_model(**facts["model"]))
+            words = bool(self.config.model) and self.config.prompt == "words"
+            network = CausalNetwork(model, facts["n_tokens"], keep_words=words)
+
         if frozen_digest(network) != facts["frozen"]:
             raise ConfigError(
-                f"backbone.model = {self.config.model!r} is not the checkpoint that the adapters in {folder} were "
-                "trained on: give that one, or train anew with --force",
+                f"backbone.model = {self.config.model!r} is not the checkpoint that these adapters were trained on: give "
+                "that one, or train anew with --force",
                 part="backbone",
                 key="model",
             )
-        saved, trained = load_file(folder / "weights.safetensors"), network.trained()
-        if set(saved) != set(trained):
-            raise ValueError(f"the weights in {folder} belong to another network")
-        with torch.no_grad():
-            for name, value in saved.items():
-                trained[name].copy_(value)
-        self._place(network, device, facts["layout"])
+        return network
 
-    def parameters_count(self) -> Mapping[str, int]:
-        trained = self.net.trained()
-        tables = {id(p) for m in self.net.modules() if isinstance(m, nn.Embedding) for p in m.parameters()}
-        tables |= {id(p) for m in self.net.tables.values() for p in m.parameters()}
-        embedding = sum(p.numel() for p in trained.values() if id(p) in tables)
-        return {"embedding": embedding, "other": sum(p.numel() for p in trained.values()) - embedding}
+    def weights(self, network: CausalNetwork) -> Mapping[str, Tensor]:  # type: ignore[override]
+        """What was trained: all parameters, or with LoRA the adapters and the code tokens' rows."""
+        return network.trained()
+
+    def tables(self) -> Iterable[Tensor]:
+        own = [value for table in self.net.tables.values() for value in table.parameters()]
+        return [*super().tables(), *own]
 
     def size(self) -> str:
         c = self.config
@@ -227,9 +211,9 @@ class CausalLM(Backbone):
             return f"{c.layers}x{c.d_model}/{c.d_ff}"
         if self.network is None:
             return ""
-        found = self.net.config
-        inner = getattr(found, "intermediate_size", None) or getattr(found, "n_inner", None) or 4 * found.hidden_size
-        return f"{found.num_hidden_layers}x{found.hidden_size}/{inner}"
+        sizes = self.net.config
+        inner = getattr(sizes, "intermediate_size", None) or getattr(sizes, "n_inner", None) or 4 * sizes.hidden_size
+        return f"{sizes.num_hidden_layers}x{sizes.hidden_size}/{inner}"
 
     def variant(self) -> str:
         c = self.config

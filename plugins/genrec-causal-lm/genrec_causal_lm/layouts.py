@@ -20,9 +20,7 @@ from torch import Tensor
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
-from genrec_bench.backbones.target_trees import TreeBatch
-from genrec_bench.core.sequences import Sources
-from genrec_bench.errors import ConfigError
+from genrec_bench.api import ConfigError, Sources, TreeBatch
 from genrec_causal_lm.network import CausalNetwork
 
 Pairs = list[tuple[Tensor, Tensor]]  # keys and values of each layer, (rows, heads, positions, size)
@@ -110,12 +108,6 @@ class TreeLayout:
         network(numbers, additive(_causal(there)), _places(numbers), 1, cache)
         return TreeState(pairs_of(cache), there, there.new_zeros(len(there), 1, 0, dtype=torch.long))
 
-    def hypothesis_bytes(self, network: CausalNetwork, length: int, source: int) -> int:
-        """A path's keys and values, in the new state and in the parts it is put together from; each part of `WIDE` hypotheses
-        has its own copy of the prompt and sees all that its hypotheses see."""
-        prompt = -(-source // WIDE)
-        return network.bytes_of(own=length + prompt, seen=source + WIDE * (length + 1), held=2)
-
     def advance(
         self, network: CausalNetwork, state: TreeState, tokens: Tensor, parents: Tensor
     ) -> tuple[Tensor, TreeState]:
@@ -192,10 +184,6 @@ class RowLayout:
         cache = DynamicCache()
         network(numbers, there.long(), _places_left(there), 1, cache)
         return RowState(pairs_of(cache), there, lengths, 0)
-
-    def hypothesis_bytes(self, network: CausalNetwork, length: int, source: int) -> int:
-        """Keys and values of the prompt and the path, as they are gathered and with the new position."""
-        return network.bytes_of(own=source + length, seen=source + length, held=2)
 
     def advance(
         self, network: CausalNetwork, state: RowState, tokens: Tensor, parents: Tensor

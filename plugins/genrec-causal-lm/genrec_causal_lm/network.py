@@ -20,9 +20,7 @@ import torch.nn.functional as F
 import transformers
 from torch import Tensor, nn
 
-from genrec_bench.errors import ConfigError, NeedsMissing
-
-WORKING = 8  # arrays as wide as a feed-forward layer that a step holds at once
+from genrec_bench.api import ConfigError, NeedsMissing
 
 
 class CodeRows(nn.Module):
@@ -100,16 +98,6 @@ class CausalNetwork(nn.Module):
             input_ids=numbers, attention_mask=mask, past_key_values=cache, use_cache=cache is not None, **taken
         )
         return out.logits[:, -keep:]
-
-    def bytes_of(self, own: int, seen: int, held: int) -> int:
-        """Of fp32, for one position: keys and values of `own` positions in all layers, the attention of one layer to `seen`
-        positions, and activations. `held`: how many copies of the keys and values there are at once."""
-        c = self.config
-        size = getattr(c, "head_dim", None) or c.hidden_size // c.num_attention_heads
-        keys = (getattr(c, "num_key_value_heads", None) or c.num_attention_heads) * size * own
-        wide = max(c.hidden_size, getattr(c, "intermediate_size", None) or 4 * c.hidden_size)
-        pairs = 2 * c.num_hidden_layers * keys * held
-        return 4 * (pairs + 2 * (c.num_attention_heads + 1) * seen + WORKING * wide)
 
     def trained(self) -> dict[str, nn.Parameter]:
         """The parameters that training moves, each once."""

@@ -11,11 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from genrec_bench.core.arrays import Ragged
-from genrec_bench.core.codes import CodeTable, Index
-from genrec_bench.core.sequences import Queries, Sources
-from genrec_bench.errors import NeedsMissing
-from genrec_bench.host.contracts import Task, Template
+from genrec_bench.api import CodeTable, Index, NeedsMissing, Queries, Ragged, Sources, Task, Template
 
 NO_CODE = -1  # the level of a template word
 TEXT = {  # before the codes, between two of them, after the last; the code to be written follows

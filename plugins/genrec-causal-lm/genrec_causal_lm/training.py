@@ -6,12 +6,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from genrec_bench.backbones.target_trees import TargetTrees, latest_targets, take_batch
-from genrec_bench.backbones.trainer import TrainingConfig
-from genrec_bench.backbones.trainer import fit as fit_by
-from genrec_bench.core.arrays import Int64
-from genrec_bench.core.sequences import Examples, Sources
-from genrec_bench.host.contracts import BackboneContext, FitReport
+from genrec_bench.api import (
+    BackboneContext,
+    Examples,
+    FitReport,
+    Int64,
+    Sources,
+    TargetTrees,
+    TrainingConfig,
+    latest_targets,
+    take_batch,
+)
+from genrec_bench.api import fit as fit_by
 from genrec_causal_lm.layouts import Layout
 from genrec_causal_lm.network import CausalNetwork
 

@@ -2,9 +2,7 @@
 
 import numpy as np
 
-from genrec_bench.core.arrays import Ragged
-from genrec_bench.core.codes import CodeTable, Index
-from genrec_bench.core.sequences import Examples, Sources
+from genrec_bench.api import CodeTable, Examples, Index, Ragged, Sources
 
 WORDS = ["[UNK]", "<s>", "User", "Purchase", "history", "Next", "item", ":", ".", ",", "a"]
 

@@ -1,8 +1,5 @@
 """Step by step, beam by beam, the logits are those of transformers' plain forward pass."""
 
-import re
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -11,11 +8,7 @@ from causal_fakes import cycle_examples, sources_of
 from genrec_causal_lm import layouts
 from genrec_causal_lm.backbone import CausalConfig, CausalLM
 
-from genrec_bench.backbones.target_trees import build_trees, take_batch
-from genrec_bench.core.codes import CodeTable, Index
-from genrec_bench.decoders.exact import ExactConfig, ExactDecoder
-from genrec_bench.errors import ConfigError
-from genrec_bench.host.contracts import START
+from genrec_bench.api import START, ConfigError, build_trees, take_batch
 
 V = 6
 PROMPTS = [[0, 3, 1, 4, 9, 12], [2], [], [5, 5, 1, 20]]  # 9, 12 and 20 are words 3, 6 and 14
@@ -37,7 +30,7 @@ def ready(request, checkpoint):
     backbone = CausalLM(CausalConfig(model=checkpoint(name), layout=layout))
     with torch.random.fork_rng():
         torch.manual_seed(1)
-        backbone._place(backbone._new(V), "cpu")
+        backbone.begin(V)
     return backbone
 
 
@@ -87,14 +80,14 @@ def test_a_state_can_be_continued_more_than_once(ready):
 @pytest.mark.parametrize(("name", "layout"), [("llama", "tree"), ("gpt2", "tree"), ("bloom", "rows")])
 def test_auto_shares_a_users_keys_where_the_architecture_can(checkpoint, name, layout):
     backbone = CausalLM(CausalConfig(model=checkpoint(name)))
-    backbone._place(backbone._new(V), "cpu")
+    backbone.begin(V)
     assert backbone.layout.name == layout
 
 
 def test_a_tree_refuses_a_prompt_beyond_the_sliding_window_and_rows_read_it(checkpoint):
     backbones = [CausalLM(CausalConfig(model=checkpoint("mistral"), layout=layout)) for layout in ("tree", "rows")]
     for backbone in backbones:
-        backbone._place(backbone._new(V), "cpu")
+        backbone.begin(V)
     long = sources_of([[0, 3] * 6])
     with pytest.raises(ConfigError, match=r"reads 8: lower backbone\.history"):
         backbones[0].start(long)
@@ -106,26 +99,26 @@ def test_a_tree_refuses_a_prompt_beyond_the_sliding_window_and_rows_read_it(chec
 def test_a_tree_that_an_architecture_cannot_compute_is_refused(checkpoint):
     backbone = CausalLM(CausalConfig(model=checkpoint("bloom"), layout="tree"))
     with pytest.raises(ConfigError, match="use auto or rows"):
-        backbone._place(backbone._new(V), "cpu")
+        backbone.begin(V)
 
 
 @pytest.mark.parametrize("layout", ["auto", "rows"])
 def test_an_architecture_without_keys_and_values_is_refused_before_training(checkpoint, layout):
     backbone = CausalLM(CausalConfig(model=checkpoint("mamba"), layout=layout))
     with pytest.raises(ConfigError, match="keeps no keys and values"):
-        backbone._place(backbone._new(V), "cpu")
+        backbone.begin(V)
 
 
 def test_a_wrong_mask_is_noticed_by_the_trial(monkeypatch):
     backbone = CausalLM(CausalConfig(layers=2, d_model=32, heads=2, d_ff=32))
     monkeypatch.setattr(layouts, "additive", lambda visible: torch.zeros(visible.shape)[:, None])
-    backbone._place(backbone._new(V), "cpu")
+    backbone.begin(V)
     assert backbone.layout.name == "rows"
 
 
 def test_beams_of_a_tree_store_the_prompt_once():
     backbone = CausalLM(CausalConfig(layers=1, d_model=32, heads=2, d_ff=32))
-    backbone._place(backbone._new(V), "cpu")
+    backbone.begin(V)
     zero = torch.zeros(len(PROMPTS), 1, dtype=torch.long)
     _, state = backbone.advance(backbone.start(sources_of([p[:1] for p in PROMPTS])), zero + START, zero)
     _, state = backbone.advance(state, zero.expand(-1, 50), zero.expand(-1, 50))
@@ -157,7 +150,7 @@ def test_a_call_wider_than_one_pass_gives_the_same_logits_and_goes_on_alike(read
 @pytest.mark.parametrize("name", ["llama", "gpt2"])
 def test_a_tree_of_targets_has_the_logits_of_its_chains(checkpoint, name):
     backbone = CausalLM(CausalConfig(model=checkpoint(name)))
-    backbone._place(backbone._new(V), "cpu")
+    backbone.begin(V)
     examples = cycle_examples(targets=5)
     rows = np.array([7, 3, 11])
     trees = build_trees(examples.targets, examples.target_offsets)
@@ -178,7 +171,7 @@ def test_a_tree_of_targets_has_the_logits_of_its_chains(checkpoint, name):
 def test_code_tokens_that_copy_a_checkpoints_words_are_worth_what_the_words_are(checkpoint, name):
     untouched = transformers.AutoModelForCausalLM.from_pretrained(checkpoint(name)).eval()
     backbone = CausalLM(CausalConfig(model=checkpoint(name)))
-    backbone._place(backbone._new(V), "cpu")
+    backbone.begin(V)
     rows, head = backbone.net.tables["rows"], backbone.net.tables["head"]
     rows.weight.copy_(untouched.get_input_embeddings().weight[20 : 21 + V])  # code token t is word 20 + t
     if head.own is not None:
@@ -190,26 +183,3 @@ def test_code_tokens_that_copy_a_checkpoints_words_are_worth_what_the_words_are(
         words = [token - V if token >= V else 20 + token for token in prompt] + [20 + V, 22]
         expected = untouched(input_ids=torch.tensor([words])).logits[0, -1, 20 : 20 + V]
         torch.testing.assert_close(logits[user, 0], expected, rtol=1e-4, atol=1e-4)
-
-
-@pytest.mark.skipif(
-    not Path("/proc/self/clear_refs").exists(), reason="the peak of a process can be set back on Linux only"
-)
-@pytest.mark.parametrize(("layout", "bound"), [("tree", 96), ("rows", 96)])
-def test_the_full_ranking_stays_within_its_memory(layout, bound):
-    codes = [[a, 20 + b, 40 + c] for a in range(20) for b in range(20) for c in range(20)]
-    index = Index(CodeTable(np.array(codes, np.int32)), None, 60)
-    backbone = CausalLM(CausalConfig(layers=2, d_model=128, heads=4, d_ff=256, layout=layout))
-    backbone._place(backbone._new(60), "cpu")
-    batch = sources_of([[5, 25, 45] * 12] * 3)
-    decoder = ExactDecoder(ExactConfig(memory_mb=bound))
-    decoder.generate(backbone, batch.take(np.arange(1)), index, beams=10)  # what stays: the trie, buffers of libraries
-    Path("/proc/self/clear_refs").write_text("5")  # the peak is what is held now
-    held = peak_mb()
-    decoder.generate(backbone, batch, index, beams=10)
-    assert peak_mb() - held <= bound
-
-
-def peak_mb():
-    status = Path("/proc/self/status").read_text()
-    return int(re.search(r"VmHWM:\s+(\d+)", status)[1]) * 1024 / 10**6

@@ -5,10 +5,7 @@ import pytest
 from causal_fakes import WORDS, small_index
 from genrec_causal_lm.backbone import CausalConfig, CausalLM
 
-from genrec_bench.core.arrays import Ragged
-from genrec_bench.core.codes import CodeTable, Index
-from genrec_bench.core.sequences import Queries
-from genrec_bench.errors import ConfigError, NeedsMissing
+from genrec_bench.api import CodeTable, ConfigError, Index, NeedsMissing, Queries, Ragged
 
 QUERIES = Queries(np.array([1, 0, 1], np.int32), Ragged.of([[2, 0], [], [4, 3, 1]]))
 

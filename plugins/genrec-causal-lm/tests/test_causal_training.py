@@ -9,8 +9,7 @@ import torch
 from causal_fakes import cycle_examples, small_index
 from genrec_causal_lm.backbone import CausalConfig, CausalLM
 
-from genrec_bench.errors import ConfigError, NeedsMissing
-from genrec_bench.host.contracts import START, BackboneContext
+from genrec_bench.api import START, BackboneContext, ConfigError, NeedsMissing
 
 TINY = {"layers": 2, "d_model": 32, "heads": 2, "d_ff": 64, "batch_size": 8, "learning_rate": 3e-3, "patience": 0}
 
@@ -137,9 +136,7 @@ def test_lora_trains_only_adapters_and_the_code_tokens_rows(checkpoint, name, ta
     pytest.importorskip("peft")
     options = {"model": checkpoint(name), "lora_rank": 4, "lora_targets": targets}
     untouched = CausalLM(CausalConfig(**options))
-    with torch.random.fork_rng():
-        torch.manual_seed(3)
-        untouched._place(untouched._new(6), "cpu")
+    untouched.begin(6, seed=3)
     before = {name: value.detach().clone() for name, value in untouched.net.named_parameters()}
     backbone, _ = fitted(epochs=2, **options)
     moved = {n for n, value in backbone.net.named_parameters() if not torch.equal(value, before[n])}
@@ -187,7 +184,7 @@ def test_impossible_options_are_refused(wrong, says):
         CausalConfig(**wrong)
 
 
-@pytest.mark.parametrize("ask", [lambda b: b.template("direct", small_index()), lambda b: b._new(6)])
+@pytest.mark.parametrize("ask", [lambda b: b.template("direct", small_index()), lambda b: b.begin(6)])
 def test_a_name_that_cannot_be_fetched_says_what_to_do(ask):
     with pytest.raises(ConfigError, match=r"(?s)'nobody/nothing'.*local folder.*from scratch") as caught:
         ask(CausalLM(CausalConfig(model="nobody/nothing")))

@@ -1,4 +1,5 @@
-"""Three more ways to search the catalogue's trie: `diverse`, `stochastic` and `debiased`.
+"""Four more ways to search the catalogue's trie: `diverse`, `stochastic`, `debiased` and `captured-trie`.
 
-Each is the beam search of genrec_bench with another rule for who survives. Knows codes and scores, no architecture.
+The first three are the beam search of genrec_bench with another rule for who survives; the last runs the search of `trie`
+in fixed shapes, on a GPU as CUDA graphs. Knows codes and scores, no architecture.
 """

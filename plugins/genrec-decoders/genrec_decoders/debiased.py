@@ -16,15 +16,22 @@ from pydantic import NonNegativeFloat
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from genrec_bench.core.arrays import Int64, Ragged
-from genrec_bench.core.codes import Index
-from genrec_bench.core.rankings import Generations
-from genrec_bench.core.sequences import Sources, TrainView
-from genrec_bench.decoders.beam_search import Beam, beam_search, extend
-from genrec_bench.decoders.csr_trie import Trie
-from genrec_bench.decoders.trie import Searching
-from genrec_bench.errors import GenrecError
-from genrec_bench.host.contracts import Backbone, DecoderContext
+from genrec_bench.api import (
+    Backbone,
+    Beam,
+    DecoderContext,
+    Generations,
+    GenrecError,
+    Index,
+    Int64,
+    Ragged,
+    Searching,
+    Sources,
+    TrainView,
+    Trie,
+    beam_search,
+    extend,
+)
 
 
 @dataclass(frozen=True)

@@ -20,20 +20,22 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 from torch.nn.functional import pad
 
-from genrec_bench.core.arrays import PAD, Ragged
-from genrec_bench.core.codes import Index
-from genrec_bench.core.rankings import Generations
-from genrec_bench.core.sequences import Sources
-from genrec_bench.decoders.beam_search import (
-    INF,
+from genrec_bench.api import (
+    PAD,
+    Backbone,
     Beam,
+    Generations,
+    Index,
+    Ragged,
     Rank,
+    Searching,
+    Sources,
+    Trie,
     beam_search,
     extend,
 )
-from genrec_bench.decoders.csr_trie import Trie
-from genrec_bench.decoders.trie import Searching
-from genrec_bench.host.contracts import Backbone
+
+INF = float("inf")
 
 
 @dataclass(frozen=True)

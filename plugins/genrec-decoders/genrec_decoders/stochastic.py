@@ -21,20 +21,22 @@ from pydantic import PositiveFloat
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from genrec_bench.core.arrays import Ragged
-from genrec_bench.core.codes import Index
-from genrec_bench.core.hashing import mix
-from genrec_bench.core.rankings import Generations
-from genrec_bench.core.sequences import Sources, TrainView
-from genrec_bench.decoders.beam_search import (
-    INF,
+from genrec_bench.api import (
+    Backbone,
     Beam,
+    DecoderContext,
+    Generations,
+    Index,
+    Ragged,
+    Searching,
+    Sources,
+    TrainView,
     beam_search,
     extend,
+    mix,
 )
-from genrec_bench.decoders.trie import Searching
-from genrec_bench.host.contracts import Backbone, DecoderContext
 
+INF = float("inf")
 ODD = np.uint64(0x9E3779B97F4A7C15)  # spreads small numbers over 64 bits
 
 
@@ -71,8 +73,8 @@ class StochasticDecoder(Searching):
         trie = self.trie(index, backbone.device)
         rank = partial(_rank, keys=source_keys(batch, self._seed), temperature=self.config.temperature)
         grow = partial(extend, rank=rank)
-        found = beam_search(backbone, batch, trie, beams=beams, free=False, exclude=exclude, grow=grow)
-        return replace(found, bound=np.full_like(found.bound, np.inf))
+        generations = beam_search(backbone, batch, trie, beams=beams, free=False, exclude=exclude, grow=grow)
+        return replace(generations, bound=np.full_like(generations.bound, np.inf))
 
 
 def _rank(

@@ -1,5 +1,7 @@
 """The checks that genrec_bench ships for every decoder."""
 
+from typing import ClassVar
+
 from genrec_bench import testing
 
 
@@ -13,3 +15,8 @@ class TestStochastic(testing.DecoderConformance):
 
 class TestDebiased(testing.DecoderConformance):
     component = "debiased"
+
+
+class TestCapturedTrie(testing.DecoderConformance):
+    component = "captured-trie"
+    config: ClassVar = {"capture": "on"}

@@ -3,10 +3,7 @@
 import numpy as np
 import torch
 
-from genrec_bench.core.arrays import Ragged
-from genrec_bench.core.codes import CodeTable, Index
-from genrec_bench.core.sequences import Sources, TrainView
-from genrec_bench.host.contracts import START, Backbone
+from genrec_bench.api import START, Backbone, CodeTable, Index, Ragged, Sources, TrainView
 
 TOKENS = 6
 CODES = [[0, 3], [0, 4, 1], [0, 4, 2], [1], [2, 0, 0], [2, 0, 5], [2, 3], [5, 5, 5]]
@@ -76,3 +73,8 @@ def bought(counts):
 def listed(row):
     """The items of one row of `Generations.items`, without empty places."""
     return [int(item) for item in row if item != -2]
+
+
+def certified(found, k):
+    """Whether each list's first `k` places score above everything that the search discarded."""
+    return found.scores[:, k - 1] > found.bound + 1e-5

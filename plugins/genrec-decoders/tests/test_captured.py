@@ -1,30 +1,33 @@
-"""Searches in fixed shapes: the lists of the search without, few programs for many batches, and a way back where there is none.
+"""Searches in fixed shapes: the lists of `trie`, few programs for many batches, and a way back where there are none.
 
-Away from a GPU a program runs operation by operation over its own buffers, as here.
+Without a GPU a program runs operation by operation over its own buffers, as here.
 """
 
 import numpy as np
 import pytest
 import torch
-from fakes import PrefixBackbone, index_of, prefix_free, sources
+from genrec_decoders.captured import CapturedTrieConfig, CapturedTrieDecoder
+from genrec_decoders.programs import Bucket, Programs, eager
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_runs import spec_for
-from small_searches import INDEX, assert_same, batch_of, network
+from small_searches import INDEX, SIZES, assert_same, batch_of, network
 
-from genrec_bench import run
-from genrec_bench.core.arrays import Ragged
-from genrec_bench.core.codes import CodeTable, Index
-from genrec_bench.core.progress import Quiet
-from genrec_bench.core.sequences import Sources
-from genrec_bench.decoders.beam_search import beam_search
-from genrec_bench.decoders.captured import Bucket, Programs, eager
-from genrec_bench.decoders.csr_trie import Trie
-from genrec_bench.decoders.trie import TrieConfig, TrieDecoder
-from genrec_bench.errors import ComponentFault
-from genrec_bench.host.contracts import Backbone, DecoderContext
-from genrec_bench.host.registry import find
-from genrec_bench.runs.handover import Watched
+from genrec_bench.api import (
+    CodeTable,
+    DecoderContext,
+    Index,
+    Quiet,
+    Ragged,
+    Sources,
+    Trie,
+    TrieConfig,
+    TrieDecoder,
+    beam_search,
+)
+from genrec_bench.testing import PrefixBackbone, Subject, index_of, sources
+from genrec_bench.testing.strategies import prefix_free
+
+ON = CapturedTrieConfig(capture="on")
 
 
 class Counted:
@@ -40,7 +43,7 @@ class Counted:
 
 def capturing(most=16):
     """A decoder that captures, and the count of its captures."""
-    decoder, counted = TrieDecoder(TrieConfig(capture="on")), Counted()
+    decoder, counted = CapturedTrieDecoder(ON), Counted()
     decoder.programs = Programs(counted, most)
     return decoder, counted
 
@@ -55,9 +58,7 @@ def test_it_finds_what_the_search_without_finds_bit_by_bit(codes, users, beams, 
     exclude = Ragged.of([data.draw(own) for _ in users]) if data.draw(st.booleans()) else None
     backbone, index = PrefixBackbone(6), index_of(codes, 6)
     expected = beam_search(backbone, sources(users), Trie.build(index.items), beams=beams, free=False, exclude=exclude)
-    found = TrieDecoder(TrieConfig(capture="on")).generate(
-        backbone, sources(users), index, beams=beams, exclude=exclude
-    )
+    found = CapturedTrieDecoder(ON).generate(backbone, sources(users), index, beams=beams, exclude=exclude)
     for name in ("items", "tokens", "scores", "bound"):
         np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
 
@@ -65,7 +66,7 @@ def test_it_finds_what_the_search_without_finds_bit_by_bit(codes, users, beams, 
 @pytest.mark.parametrize("codes", [[[0, 1, -1], [0, 0, -1], [1, 0, -1]], [[0, -1, -1], [1, -1, -1]]])
 def test_codes_that_end_before_the_last_column_are_captured_too(codes):
     index = Index(CodeTable(np.array(codes, np.int32)), None, 6)
-    decoder = TrieDecoder(TrieConfig(capture="on"))
+    decoder = CapturedTrieDecoder(ON)
     found = decoder.generate(PrefixBackbone(6), sources([1, 2]), index, beams=3)
     assert not decoder.programs.broken
     assert_same(found, beam_search(PrefixBackbone(6), sources([1, 2]), Trie.build(index.items), beams=3, free=False))
@@ -76,16 +77,17 @@ def test_codes_that_end_before_the_last_column_are_captured_too(codes):
 def test_padded_users_tokens_and_exclusions_change_nothing(users, exclude):
     given = None if exclude is None else Ragged.of(exclude[:users])
     lists = [
-        TrieDecoder(TrieConfig(capture=capture)).generate(network(), batch_of(users, 13), INDEX, beams=9, exclude=given)
-        for capture in ("on", "off")
+        decoder.generate(network(), batch_of(users, 13), INDEX, beams=9, exclude=given)
+        for decoder in (CapturedTrieDecoder(ON), TrieDecoder())
     ]
     assert_same(*lists)
 
 
 def test_in_bf16_the_first_places_score_alike():
+    captured = CapturedTrieDecoder(CapturedTrieConfig(capture="on", precision="bf16"))
     on, off = (
-        TrieDecoder(TrieConfig(capture=capture, precision="bf16")).generate(network(), batch_of(3, 13), INDEX, beams=9)
-        for capture in ("on", "off")
+        decoder.generate(network(), batch_of(3, 13), INDEX, beams=9)
+        for decoder in (captured, TrieDecoder(TrieConfig(precision="bf16")))
     )  # other shapes round otherwise, so the ends of the lists may differ
     np.testing.assert_allclose(on.scores[:, :3], off.scores[:, :3], atol=0.5)
 
@@ -93,18 +95,17 @@ def test_in_bf16_the_first_places_score_alike():
 def test_users_without_any_source_token_are_searched():
     nobody = Sources(*(np.zeros(0, np.int32) for _ in range(3)), np.zeros(3, np.int64))
     on, off = (
-        TrieDecoder(TrieConfig(capture=how)).generate(network(), nobody, INDEX, beams=4) for how in ("on", "off")
+        decoder.generate(network(), nobody, INDEX, beams=4) for decoder in (CapturedTrieDecoder(ON), TrieDecoder())
     )
     assert_same(on, off)
 
 
-def test_a_run_with_it_has_the_numbers_of_one_without(planted_file, tmp_path):
-    on, off = (
-        run(spec_for(planted_file, set={"decoder.capture": how}), out=tmp_path / "runs", device="cpu")
-        for how in ("on", "off")
-    )
-    assert on.metrics == off.metrics and on.validity == off.validity
-    assert on.throughput["fixed_shape_batches"] > 0 and "fixed_shape_batches" not in off.throughput
+def test_users_whose_lists_are_not_certified_are_searched_again_here_too():
+    options = {"escalate": True}
+    on, off = CapturedTrieDecoder(CapturedTrieConfig(capture="on", **options)), TrieDecoder(TrieConfig(**options))
+    lists = [decoder.generate(network(), batch_of(5, 13), INDEX, beams=10) for decoder in (on, off)]
+    assert_same(*lists)
+    assert on.counts() == {**off.counts(), "fixed_shape_batches": 1}
 
 
 # few programs ---------------------------------------------------------------------------------------------------------
@@ -171,13 +172,6 @@ def test_another_index_is_captured_anew():
     assert counted.times == 2 and len(decoder.programs.kept) == 1
 
 
-def test_a_trie_is_built_once_though_its_tensors_name_their_device_in_full(monkeypatch):
-    built, real = [], Trie.build
-    monkeypatch.setattr(Trie, "build", lambda table, device: built.append(device) or real(table, "cpu"))
-    decoder = TrieDecoder()
-    assert decoder.trie(INDEX, "cuda") is decoder.trie(INDEX, "cuda") and built == ["cuda"]
-
-
 # a way back -----------------------------------------------------------------------------------------------------------
 
 
@@ -190,7 +184,7 @@ class Notes(Quiet):
 
 
 def test_a_capture_that_fails_is_told_once_and_the_search_goes_on_without():
-    decoder, notes, asked = TrieDecoder(TrieConfig(capture="on")), Notes(), []
+    decoder, notes, asked = CapturedTrieDecoder(ON), Notes(), []
 
     def refuses(run):
         asked.append(run)
@@ -206,7 +200,7 @@ def test_a_capture_that_fails_is_told_once_and_the_search_goes_on_without():
 
 
 def test_a_program_that_finds_other_lists_is_given_up():
-    decoder, notes = TrieDecoder(TrieConfig(capture="on")), Notes()
+    decoder, notes = CapturedTrieDecoder(ON), Notes()
 
     def stale(run):  # what a graph would do that read a tensor of the warm-up
         key, *rest = run()
@@ -220,43 +214,72 @@ def test_a_program_that_finds_other_lists_is_given_up():
     assert len(notes.told) == 1 and "its lists are not those" in notes.told[0] and decoder.counts() == {}
 
 
-class StepByStep(PrefixBackbone):
-    fixed_start = Backbone.fixed_start
+class StepByStep:
+    """A backbone that offers nothing beside its contract."""
+
+    device, extra_columns = "cpu", 0
+
+    def __init__(self):
+        fake = PrefixBackbone(6)
+        self.start, self.advance = fake.start, fake.advance
 
 
-@pytest.mark.parametrize(("capture", "told"), [("on", 1), ("auto", 0), ("off", 0)])
-def test_a_backbone_that_offers_no_fixed_start_is_decoded_as_ever(capture, told):
-    decoder, notes = TrieDecoder(TrieConfig(capture=capture)), Notes()
-    decoder.prepare(None, DecoderContext(progress=notes))
+@pytest.mark.parametrize(("capture", "notes"), [("on", 1), ("auto", 0)])
+def test_a_backbone_without_fixed_shapes_is_decoded_step_by_step(capture, notes):
+    decoder, progress = CapturedTrieDecoder(CapturedTrieConfig(capture=capture)), Notes()
+    decoder.prepare(None, DecoderContext(progress=progress))
     lists = [
-        each.generate(StepByStep(6), sources([1, 2]), index_of([[0], [1, 2]], 6), beams=3)
+        each.generate(StepByStep(), sources([1, 2]), index_of([[0], [1, 2]], 6), beams=3)
         for each in (decoder, decoder, TrieDecoder())
     ]
     assert_same(lists[0], lists[2])
-    assert len(notes.told) == told and not decoder.programs.kept
+    assert len(progress.told) == notes and not decoder.programs.kept and decoder.counts() == {}
 
 
-@pytest.mark.parametrize("capture", ["auto", "off"])
-def test_nothing_is_captured_on_a_cpu_unless_asked_for(monkeypatch, capture):
+class ForgetsItsSources(PrefixBackbone):
+    def start_padded(self, *padded):
+        return self.start(sources([0] * len(padded[0])))
+
+
+def test_a_backbone_whose_two_halves_are_not_its_start_is_decoded_step_by_step():
+    decoder, progress = CapturedTrieDecoder(ON), Notes()
+    decoder.prepare(None, DecoderContext(progress=progress))
+    index = index_of([[0], [1, 2], [3]], 6)
+    found = decoder.generate(ForgetsItsSources(6), sources([1, 2]), index, beams=3)
+    assert_same(found, TrieDecoder().generate(PrefixBackbone(6), sources([1, 2]), index, beams=3))
+    assert len(progress.told) == 1 and "its lists are not those" in progress.told[0]
+
+
+def test_nothing_is_captured_on_a_cpu_unless_asked_for(monkeypatch):
     monkeypatch.setattr(Programs, "search", lambda *_, **__: pytest.fail("captured"))
-    decoder = TrieDecoder(TrieConfig(capture=capture))
+    decoder = CapturedTrieDecoder()
     decoder.generate(network(), batch_of(2, 8), INDEX, beams=5)
     assert decoder.counts() == {}
 
 
 def test_another_word_is_refused():
-    with pytest.raises(ValueError, match="'auto', 'on' or 'off'"):
-        TrieConfig(capture="sometimes")
+    with pytest.raises(ValueError, match="capture"):
+        CapturedTrieConfig(capture="sometimes")
 
 
-class BreaksDown(PrefixBackbone):
-    def start(self, batch):
-        raise ZeroDivisionError("no sources today")
+# what built-in backbones offer ----------------------------------------------------------------------------------------
 
 
-def test_a_failing_start_is_the_backbones_fault_with_and_without():
-    watched = Watched(BreaksDown(6), find("backbone", "lightlm"), 6)
-    with pytest.raises(ComponentFault, match=r"backbone 'lightlm'.*no sources today"):
-        watched.fixed_start().start(torch.zeros(1, dtype=torch.long))
-    with pytest.raises(ComponentFault, match=r"backbone 'lightlm'.*no sources today"):
-        TrieDecoder(TrieConfig(capture="on")).generate(watched, sources([1]), index_of([[0], [1]], 6), beams=2)
+@pytest.mark.parametrize("name", ["lightlm", "p5", "t5-small"])
+def test_padded_sources_get_the_logits_of_start_in_the_shapes_asked_for(name):
+    backbone, batch = Subject.of("backbone", name, SIZES).make(), batch_of(4, 13)
+    backbone.begin(INDEX.n_tokens)
+    users, length = 7, 18
+    whole, alone = (backbone.pad(some, users, length) for some in (batch, batch.take(np.arange(1))))
+    shapes = [[(part.shape, part.dtype, part.device.type) for part in padded] for padded in (whole, alone)]
+    assert shapes[0] == shapes[1] and {device for *_, device in shapes[0]} == {"cpu"}
+
+    padded, plain = walked(backbone, backbone.start_padded(*whole), users), walked(backbone, backbone.start(batch), 4)
+    torch.testing.assert_close(padded[:4], plain, rtol=1e-4, atol=1e-4)
+
+
+def walked(backbone, state, users):
+    """Logits of the first call and of two hypotheses after it, (users, 3, n_tokens)."""
+    first, state = backbone.advance(state, torch.full((users, 1), -1), torch.zeros(users, 1, dtype=torch.long))
+    second, _ = backbone.advance(state, torch.tensor([[0, 1]] * users), torch.zeros(users, 2, dtype=torch.long))
+    return torch.cat([first, second], 1)

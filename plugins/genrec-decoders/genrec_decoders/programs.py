@@ -1,55 +1,57 @@
-"""The trie's beam search in fixed shapes, which a GPU captures once and then replays without the host: one CUDA graph.
+"""The trie's beam search in fixed shapes, which a GPU captures once as a CUDA graph and then replays without the host.
 
 A search of a small batch is some thousand small kernels, and launching them takes longer than running them. A program is
 one search of a bucket: so many users, source tokens, beams and excluded leaves, each rounded up, all hypotheses called at
-every step. Its inputs are copied into buffers of its own, and what it leaves there is copied out, cut to the batch. Away
-from a GPU the same program runs operation by operation, so that everything but the capture itself is run, and tested,
-anywhere. The first lists of every program are compared with those of the search step by step.
-Knows neither indexes nor options.
+every step. Its inputs are copied into buffers of its own, and its results are copied out, cut to the batch. Without a GPU
+the same program runs operation by operation, so that everything but the capture itself runs, and is tested, anywhere.
+The first lists of every program are compared with those of the search step by step. Knows no indexes and no options.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from genrec_bench.core.arrays import Int32, Ragged
-from genrec_bench.core.rankings import Generations
-from genrec_bench.core.sequences import Sources
-from genrec_bench.decoders.beam_search import (
+from genrec_bench.api import (
     Beam,
-    Found,
+    FixedShapes,
+    Generations,
+    GenrecError,
+    Int32,
+    Ragged,
+    Searched,
+    Sources,
+    Trie,
     beam_search,
     excluded_leaves,
     extend,
-    listed,
+    to_generations,
     walk,
 )
-from genrec_bench.decoders.csr_trie import Trie
-from genrec_bench.errors import GenrecError
-from genrec_bench.host.contracts import Backbone, FixedStart
 
 MOST = 16  # programs kept: each keeps the memory of its whole search
 LENGTHS = 16  # source tokens are rounded up to a multiple of this
-LEAST_EXCLUDED = 64  # excluded leaves to a power of two, from here: looking them up costs little, one more program much
+LEAST_EXCLUDED = (
+    64  # excluded leaves are rounded up to a power of two, from here: one more program costs more than looking them up
+)
 WARMUPS = 3  # searches before a capture, as many as in PyTorch's own recipe
 
-Run = Callable[[], Found]
-Capture = Callable[[Run], Run]  # what runs again as `run` would, into the tensors of the first result
+Run = Callable[[], Searched]
+Capture = Callable[[Run], Run]  # gives what runs again as `run` would, into the tensors of the first result
 
 
 class CaptureFailed(GenrecError):
-    """A search that could not be captured on this device."""
+    """A search could not be captured on this device."""
 
 
 @dataclass(frozen=True)
 class Bucket:
-    """The shapes of a program. `excluded` 0: nothing is left out."""
+    """The shapes of a program. `excluded` 0: no item is left out."""
 
     users: int
     length: int  # source tokens
@@ -67,9 +69,9 @@ class Bucket:
             0 if leaves is None else max(LEAST_EXCLUDED, _power_of_two(leaves.shape[1])),
         )
 
-    def inputs(self, start: FixedStart, batch: Sources, leaves: Int32 | None, trie: Trie) -> list[Tensor]:
+    def inputs(self, backbone: FixedShapes, batch: Sources, leaves: Int32 | None, trie: Trie) -> list[Tensor]:
         """The batch in these shapes, on the CPU: the excluded leaves if there are any, then the backbone's tensors."""
-        padded = start.pad(batch, self.users, self.length)
+        padded = backbone.pad(batch, self.users, self.length)
         if leaves is None:
             return [*padded]
         wide = np.full((self.users, self.excluded), trie.n_items, np.int32)
@@ -80,31 +82,23 @@ class Bucket:
 class Program:
     """One bucket's search over buffers of its own. Called with other inputs of the same shapes, it searches those."""
 
-    def __init__(
-        self,
-        bucket: Bucket,
-        backbone: Backbone,
-        start: FixedStart,
-        trie: Trie,
-        inputs: Sequence[Tensor],
-        capture: Capture,
-    ) -> None:
-        device = trie.device
-        self.inputs = [torch.empty_like(given, device=device).copy_(given) for given in inputs]
+    def __init__(self, bucket: Bucket, backbone: Any, trie: Trie, inputs: Sequence[Tensor], capture: Capture) -> None:
+        self.inputs = [torch.empty_like(value, device=trie.device).copy_(value) for value in inputs]
 
-        def run() -> Found:
-            given = iter(self.inputs)
-            excluded = next(given) if bucket.excluded else None
-            return walk(backbone, start.start(*given), trie, bucket.users, bucket.beams, excluded, every_beam, extend)
+        def run() -> Searched:
+            buffers = iter(self.inputs)
+            excluded = next(buffers) if bucket.excluded else None
+            state = backbone.start_padded(*buffers)
+            return walk(backbone, state, trie, bucket.users, bucket.beams, excluded, every_beam, extend)
 
         with torch.no_grad(), torch.cuda.device_of(trie.token):
             self.replay = capture(run)
 
     @torch.no_grad()
-    def __call__(self, inputs: Sequence[Tensor], users: int) -> Found:
+    def __call__(self, inputs: Sequence[Tensor], users: int) -> Searched:
         """What the first `users` of these inputs find, in memory that no later call touches."""
-        for own, given in zip(self.inputs, inputs, strict=True):
-            own.copy_(given)
+        for buffer, value in zip(self.inputs, inputs, strict=True):
+            buffer.copy_(value)
         key, items, tokens, bound = (part[:users].clone() for part in self.replay())
         return key, items, tokens, bound
 
@@ -112,51 +106,44 @@ class Program:
 class Programs:
     """A decoder's programs by bucket, the last used `most` of them, for one trie and one backbone's weights at a time.
 
-    `capture` takes the place of what suits the device: `cuda_graph` on a GPU, else `eager`.
+    `capture` replaces the one that suits the device: `cuda_graph` on a GPU, else `eager`.
     """
 
     def __init__(self, capture: Capture | None = None, most: int = MOST) -> None:
         self.capture, self.most = capture, most
         self.kept: dict[Bucket, Program] = {}  # the last used one last
         self.broken = ""  # why a capture failed: there will be no other
-        self._of: tuple[object, Trie] | None = None
+        self._of: tuple[object, Trie] | None = None  # the network and the trie that the programs search
 
     def search(
-        self,
-        backbone: Backbone,
-        start: FixedStart,
-        batch: Sources,
-        trie: Trie,
-        *,
-        beams: int,
-        exclude: Ragged | None = None,
+        self, backbone: Any, batch: Sources, trie: Trie, *, beams: int, exclude: Ragged | None = None
     ) -> Generations:
         """The lists of `beam_search` over the trie. CaptureFailed if this bucket cannot be captured."""
         leaves = None if exclude is None else excluded_leaves(trie, exclude)
         bucket = Bucket.of(batch, beams, leaves)
-        inputs = bucket.inputs(start, batch, leaves, trie)
-        if self._of is None or self._of[0] is not start.weights or self._of[1] is not trie:
+        inputs = bucket.inputs(backbone, batch, leaves, trie)
+        if self._of is None or self._of[0] is not backbone.network or self._of[1] is not trie:
             self.kept.clear()
-            self._of = start.weights, trie
+            self._of = backbone.network, trie
+
         if program := self.kept.pop(bucket, None):
             self.kept[bucket] = program
-            return listed(program(inputs, len(batch)), beams)
-        program = self._captured(bucket, backbone, start, trie, inputs)
-        found = listed(program(inputs, len(batch)), beams)
+            return to_generations(program(inputs, len(batch)), beams)
+
+        program = self._captured(bucket, backbone, trie, inputs)
+        generations = to_generations(program(inputs, len(batch)), beams)
         plain = beam_search(backbone, batch, trie, beams=beams, free=False, exclude=exclude)
-        if not agree(found, plain, trie.device):
+        if not agree(generations, plain, trie.device):
             self._give_up("its lists are not those of a search step by step")
         self.kept[bucket] = program
-        return found
+        return generations
 
-    def _captured(
-        self, bucket: Bucket, backbone: Backbone, start: FixedStart, trie: Trie, inputs: Sequence[Tensor]
-    ) -> Program:
+    def _captured(self, bucket: Bucket, backbone: Any, trie: Trie, inputs: Sequence[Tensor]) -> Program:
         while len(self.kept) >= self.most:
             del self.kept[next(iter(self.kept))]
         capture = self.capture or (cuda_graph if trie.device.type == "cuda" else eager)
         try:
-            return Program(bucket, backbone, start, trie, inputs, capture)
+            return Program(bucket, backbone, trie, inputs, capture)
         except Exception as error:  # an operation that waits for the host, too little memory: many ways, one answer
             self._give_up((str(error).strip() or type(error).__name__).splitlines()[0], error)
 
@@ -166,15 +153,15 @@ class Programs:
         raise CaptureFailed(self.broken) from error
 
 
-def agree(found: Generations, plain: Generations, device: torch.device) -> bool:
+def agree(generations: Generations, plain: Generations, device: torch.device) -> bool:
     """Whether both searches found equally good lists, place by place. Fixed shapes round in another way, so that items
-    whose scores are nearly equal may change places."""
+    with nearly equal scores may change places."""
     relative, absolute = (2e-2, 0.1) if torch.is_autocast_enabled(device.type) else (1e-5, 1e-3)
-    return np.allclose(found.scores, plain.scores, rtol=relative, atol=absolute)
+    return np.allclose(generations.scores, plain.scores, rtol=relative, atol=absolute)
 
 
 def every_beam(beam: Beam, step: int) -> tuple[Tensor, Tensor]:
-    """All hypotheses in their places, those that are finished too: nobody reads what they are answered."""
+    """All hypotheses in their places, finished ones too: nobody reads their answers."""
     tokens, parents = beam.tokens[..., step].clamp(min=0).long(), beam.slot
     beam.slot = torch.arange(tokens.shape[1], device=tokens.device).expand_as(tokens)
     return tokens, parents
@@ -182,12 +169,12 @@ def every_beam(beam: Beam, step: int) -> tuple[Tensor, Tensor]:
 
 def eager(run: Run) -> Run:
     """No capture: `run` again at every call. Its result stays in the same tensors, as a graph's does."""
-    found = run()
+    result = run()
 
-    def again() -> Found:
-        for own, new in zip(found, run(), strict=True):
+    def again() -> Searched:
+        for own, new in zip(result, run(), strict=True):
             own.copy_(new)
-        return found
+        return result
 
     return again
 
@@ -195,20 +182,21 @@ def eager(run: Run) -> Run:
 def cuda_graph(run: Run) -> Run:
     """`run` as a CUDA graph: warmed up on a side stream, then captured (PyTorch, "CUDA semantics", CUDA graphs)."""
     here = torch.cuda.current_stream()
-    with torch.cuda.stream(here):  # where a failed capture leaves another stream behind, this one comes back
+    with torch.cuda.stream(here):  # a failed capture may leave another stream current: this one comes back
         side = torch.cuda.Stream()
         side.wait_stream(here)
         with torch.cuda.stream(side):
             for _ in range(WARMUPS):
                 run()
         here.wait_stream(side)
+
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, stream=side):
-            found = run()
+            result = run()
 
-    def replay() -> Found:
+    def replay() -> Searched:
         graph.replay()
-        return found
+        return result
 
     return replay
 

@@ -5,17 +5,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from small_searches import INDEX, SIZES, assert_same, batch_of, network
+from genrec_decoders import programs
+from genrec_decoders.captured import CapturedTrieConfig, CapturedTrieDecoder
+from genrec_decoders.programs import Bucket, Program, every_beam
+from small_searches import INDEX, assert_same, batch_of, network
 from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from genrec_bench.core.arrays import Ragged
-from genrec_bench.decoders import captured
-from genrec_bench.decoders.beam_search import packed
-from genrec_bench.decoders.captured import Bucket, Program
-from genrec_bench.decoders.csr_trie import Trie
-from genrec_bench.decoders.trie import TrieConfig, TrieDecoder
-from genrec_bench.testing import synthetic
+from genrec_bench.api import Ragged, Trie, TrieConfig, TrieDecoder
 
 
 class OnItsDevice(TorchDispatchMode):
@@ -32,8 +29,8 @@ def program(backbone, capture, excluded=64):
     """A program of the small catalogue, over empty inputs."""
     batch, trie = batch_of(3, 9), Trie.build(INDEX.items)
     leaves = np.zeros((3, 5), np.int32) if excluded else None
-    bucket, start = Bucket.of(batch, 6, leaves), backbone.fixed_start()
-    return Program(bucket, backbone, start, trie, bucket.inputs(start, batch, leaves, trie), capture)
+    bucket = Bucket.of(batch, 6, leaves)
+    return Program(bucket, backbone, trie, bucket.inputs(backbone, batch, leaves, trie), capture)
 
 
 @pytest.mark.parametrize("excluded", [0, 64])
@@ -47,12 +44,12 @@ def test_a_program_reads_no_value_back_and_takes_no_shape_from_one(excluded):
     program(network(), traced, excluded)
 
 
-def test_the_search_without_does_so_that_the_test_above_can_fail(monkeypatch):
+def test_calls_that_ask_the_device_are_found_by_the_test_above(monkeypatch):
     def traced(run):
         with FakeTensorMode(allow_non_fake_inputs=True):
             return run()
 
-    monkeypatch.setattr(captured, "every_beam", packed)
+    monkeypatch.setattr(programs, "every_beam", lambda beam, step: every_beam(beam, step) if beam.open.any() else None)
     with pytest.raises((DataDependentOutputException, DynamicOutputShapeException)):
         program(network(), traced)
 
@@ -95,12 +92,12 @@ def test_a_graph_is_warmed_up_on_a_side_stream_captured_and_replayed(monkeypatch
     }
     for name, stand_in in made.items():
         monkeypatch.setattr(torch.cuda, name, stand_in)
-    replay = captured.cuda_graph(lambda: did.append("run") or "found")
+    replay = programs.cuda_graph(lambda: did.append("run") or "found")
     assert did == [
         "into here",
         "side waits for here",
         "into side",
-        *["run"] * captured.WARMUPS,
+        *["run"] * programs.WARMUPS,
         "out of side",
         "here waits for side",
         "into capture on side",
@@ -114,8 +111,11 @@ def test_a_graph_is_warmed_up_on_a_side_stream_captured_and_replayed(monkeypatch
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here: CUDA graphs cannot be captured")
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_on_a_gpu_graphs_find_what_the_search_without_finds(precision):
-    backbone = synthetic.network(INDEX.n_tokens, "cuda", **SIZES)
-    auto, off = (TrieDecoder(TrieConfig(capture=how, precision=precision)) for how in ("auto", "off"))
+    backbone = network(device="cuda")
+    auto, off = (
+        CapturedTrieDecoder(CapturedTrieConfig(precision=precision)),
+        TrieDecoder(TrieConfig(precision=precision)),
+    )
     for users, length, own in ((3, 13, None), (4, 9, None), (3, 13, [[1, 2], [], [*range(800)]]), (2, 5, [[3], [4]])):
         given = None if own is None else Ragged.of(own)
         lists = [
