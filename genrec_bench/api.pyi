@@ -25,6 +25,8 @@ from .core.codes import add_suffix as add_suffix
 from .core.codes import digits as digits
 from .core.codes import digits_needed as digits_needed
 from .core.events import Interactions as Interactions
+from .core.files import file_digest as file_digest
+from .core.files import folder_digest as folder_digest
 from .core.hashing import digest as digest
 from .core.hashing import mix as mix
 from .core.progress import Progress as Progress
@@ -39,6 +41,7 @@ from .core.sequences import Sources as Sources
 from .core.sequences import TrainView as TrainView
 
 # Data sets.
+# The protocol's score of ranked lists.
 from .data.loading import load_dataset as load_dataset
 
 # What decoders are made of.
@@ -61,6 +64,7 @@ from .errors import Diverged as Diverged
 from .errors import GenrecError as GenrecError
 from .errors import NeedsMissing as NeedsMissing
 from .errors import OutputError as OutputError
+from .errors import UnknownComponent as UnknownComponent
 from .errors import UsageError as UsageError
 from .errors import did_you_mean as did_you_mean
 
@@ -88,5 +92,13 @@ from .host.contracts import Template as Template
 # Ranges of options, beside pydantic's own.
 from .host.ranges import Share as Share
 from .host.ranges import TwoOrMore as TwoOrMore
+
+# Worker processes, for code that may crash or hang.
+from .host.workers import Worker as Worker
+from .host.workers import WorkerFailed as WorkerFailed
+from .host.workers import WorkerTimeout as WorkerTimeout
+from .protocol.scores import score as score
+
+# Data sets.
 from .protocol.split import split_data as split_data
 from .protocol.split import train_view as train_view
