@@ -1,3 +1,60 @@
+# ruff: noqa: I001  (grouped by what the names are for)
+
+# What each kind of component is, and what it may use.
+from .host.contracts import Backbone as Backbone
+from .host.contracts import BackboneContext as BackboneContext
+from .host.contracts import Baseline as Baseline
+from .host.contracts import BaselineContext as BaselineContext
+from .host.contracts import Dataset as Dataset
+from .host.contracts import DatasetContext as DatasetContext
+from .host.contracts import Decoder as Decoder
+from .host.contracts import DecoderContext as DecoderContext
+from .host.contracts import FitReport as FitReport
+from .host.contracts import Indexer as Indexer
+from .host.contracts import IndexerContext as IndexerContext
+from .host.contracts import START as START
+from .host.contracts import Task as Task
+from .host.contracts import Template as Template
+
+# Options: how they are made and described, and ranges beside pydantic's own.
+from .host.config import config_dict as config_dict
+from .host.config import describe_config as describe_config
+from .host.config import make_config as make_config
+from .host.ranges import Share as Share
+from .host.ranges import TwoOrMore as TwoOrMore
+
+# Data.
+from .core.arrays import Bool as Bool
+from .core.arrays import Float32 as Float32
+from .core.arrays import Int32 as Int32
+from .core.arrays import Int64 as Int64
+from .core.arrays import PAD as PAD
+from .core.arrays import Ragged as Ragged
+from .core.arrays import Text as Text
+from .core.events import Interactions as Interactions
+from .core.rankings import Generations as Generations
+from .core.rankings import NOT_AN_ITEM as NOT_AN_ITEM
+from .core.rankings import NO_HYPOTHESIS as NO_HYPOTHESIS
+from .core.rankings import Ranking as Ranking
+from .core.sequences import Examples as Examples
+from .core.sequences import Queries as Queries
+from .core.sequences import Sources as Sources
+from .core.sequences import TrainView as TrainView
+
+# Data sets, the protocol's split, and the score of ranked lists.
+from .data.loading import load_dataset as load_dataset
+from .protocol.scores import score as score
+from .protocol.split import split_data as split_data
+from .protocol.split import train_view as train_view
+
+# Codes, which indexers give.
+from .core.codes import CodeTable as CodeTable
+from .core.codes import Index as Index
+from .core.codes import TokenScope as TokenScope
+from .core.codes import add_suffix as add_suffix
+from .core.codes import digits as digits
+from .core.codes import digits_needed as digits_needed
+
 # What backbones are made of.
 from .backbones.base import FixedShapes as FixedShapes
 from .backbones.base import TorchBackbone as TorchBackbone
@@ -11,37 +68,6 @@ from .backbones.target_trees import take_batch as take_batch
 from .backbones.templates import IdTemplate as IdTemplate
 from .backbones.trainer import TrainingConfig as TrainingConfig
 from .backbones.trainer import fit as fit
-
-# Data.
-from .core.arrays import PAD as PAD
-from .core.arrays import Bool as Bool
-from .core.arrays import Float32 as Float32
-from .core.arrays import Int32 as Int32
-from .core.arrays import Int64 as Int64
-from .core.arrays import Ragged as Ragged
-from .core.arrays import Text as Text
-from .core.codes import CodeTable as CodeTable
-from .core.codes import Index as Index
-from .core.codes import TokenScope as TokenScope
-from .core.codes import add_suffix as add_suffix
-from .core.codes import digits as digits
-from .core.codes import digits_needed as digits_needed
-from .core.events import Interactions as Interactions
-from .core.hashing import digest as digest
-from .core.hashing import mix as mix
-from .core.progress import Progress as Progress
-from .core.progress import Quiet as Quiet
-from .core.rankings import NO_HYPOTHESIS as NO_HYPOTHESIS
-from .core.rankings import NOT_AN_ITEM as NOT_AN_ITEM
-from .core.rankings import Generations as Generations
-from .core.rankings import Ranking as Ranking
-from .core.sequences import Examples as Examples
-from .core.sequences import Queries as Queries
-from .core.sequences import Sources as Sources
-from .core.sequences import TrainView as TrainView
-
-# Data sets.
-from .data.loading import load_dataset as load_dataset
 
 # What decoders are made of.
 from .decoders.base import SearchConfig as SearchConfig
@@ -60,6 +86,17 @@ from .decoders.exact import ExactDecoder as ExactDecoder
 from .decoders.trie import TrieConfig as TrieConfig
 from .decoders.trie import TrieDecoder as TrieDecoder
 
+# Progress, digests and worker processes.
+from .core.files import file_digest as file_digest
+from .core.files import folder_digest as folder_digest
+from .core.hashing import digest as digest
+from .core.hashing import mix as mix
+from .core.progress import Progress as Progress
+from .core.progress import Quiet as Quiet
+from .host.workers import Worker as Worker
+from .host.workers import WorkerFailed as WorkerFailed
+from .host.workers import WorkerTimeout as WorkerTimeout
+
 # Errors.
 from .errors import CodeClash as CodeClash
 from .errors import ConfigError as ConfigError
@@ -69,32 +106,6 @@ from .errors import Diverged as Diverged
 from .errors import GenrecError as GenrecError
 from .errors import NeedsMissing as NeedsMissing
 from .errors import OutputError as OutputError
+from .errors import UnknownComponent as UnknownComponent
 from .errors import UsageError as UsageError
 from .errors import did_you_mean as did_you_mean
-
-# Options, which are pydantic dataclasses.
-from .host.config import config_dict as config_dict
-from .host.config import describe_config as describe_config
-from .host.config import make_config as make_config
-
-# What each kind of component is.
-from .host.contracts import START as START
-from .host.contracts import Backbone as Backbone
-from .host.contracts import BackboneContext as BackboneContext
-from .host.contracts import Baseline as Baseline
-from .host.contracts import BaselineContext as BaselineContext
-from .host.contracts import Dataset as Dataset
-from .host.contracts import DatasetContext as DatasetContext
-from .host.contracts import Decoder as Decoder
-from .host.contracts import DecoderContext as DecoderContext
-from .host.contracts import FitReport as FitReport
-from .host.contracts import Indexer as Indexer
-from .host.contracts import IndexerContext as IndexerContext
-from .host.contracts import Task as Task
-from .host.contracts import Template as Template
-
-# Ranges of options, beside pydantic's own.
-from .host.ranges import Share as Share
-from .host.ranges import TwoOrMore as TwoOrMore
-from .protocol.split import split_data as split_data
-from .protocol.split import train_view as train_view

@@ -24,7 +24,7 @@ class GenrecError(Exception):
 
 
 class UsageError(GenrecError):
-    """The request cannot mean anything: options that exclude each other, a value out of range."""
+    """The request makes no sense: options that exclude each other, a value out of range."""
 
     exit_code = 2
 
@@ -54,11 +54,11 @@ class ContractMismatch(BrokenComponent):
 
 
 class ComponentFault(GenrecError):
-    """A component broke its contract, or died in the middle of its work (`kind`, `name`, `distribution`, `check`)."""
+    """A component broke its contract or crashed (`kind`, `name`, `distribution`, `check`)."""
 
 
 class NeedsMissing(GenrecError):
-    """A component needs something that the data set or the task does not have (`needs`)."""
+    """A component needs something that the data set, the task or the environment lacks (`needs`)."""
 
 
 class DataError(GenrecError):
@@ -90,20 +90,20 @@ class RecordError(GenrecError):
 
 
 class RunFailed(GenrecError):
-    """A run ended before its end; its record says so (`reason`, `folder`)."""
+    """A run failed; its record says why (`reason`, `folder`)."""
 
 
 def lacks_memory(error: BaseException) -> bool:
-    """Whether an error says that memory is used up: ours, Python's and NumPy's, or torch's on a CPU or GPU."""
-    torchs = isinstance(error, RuntimeError) and "allocate memory" in str(error)
-    return isinstance(error, MemoryError | OutOfMemory) or type(error).__name__ == "OutOfMemoryError" or torchs
+    """Whether an error means that memory has run out: ours, Python's, NumPy's, or torch's on a CPU or GPU."""
+    of_torch = isinstance(error, RuntimeError) and "allocate memory" in str(error)
+    return isinstance(error, MemoryError | OutOfMemory) or type(error).__name__ == "OutOfMemoryError" or of_torch
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """` Did you mean 'x'?` for the closest known name, or the only one that begins like that, or an empty string."""
+    """` Did you mean 'x'?` for the closest known name, or for the only one that starts with `name`; else empty."""
     names = list(known)
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     if not close:
-        begun = [each for each in names if name and each.startswith(name)]
-        close = begun if len(begun) == 1 else []
+        starting = [candidate for candidate in names if name and candidate.startswith(name)]
+        close = starting if len(starting) == 1 else []
     return f" Did you mean {close[0]!r}?" if close else ""

@@ -13,6 +13,7 @@ from genrec_bench.data.sequences import read_sequences
 from genrec_bench.errors import ConfigError, DataError
 from genrec_bench.host.config import make_config
 from genrec_bench.host.contracts import DatasetContext
+from genrec_bench.host.sealing import opened_by
 
 ROWS = [("u1", "i1", 10), ("u1", "i2", 20), ("u2", "i1", 15), ("u1", "i3", 30), ("u2", "i3", 25), ("u2", "i2", 35)]
 HEADERS = {"csv": "user_id,item_id,timestamp", "tsv": "user_id\titem_id\ttimestamp"}
@@ -105,6 +106,14 @@ def test_what_it_offers_is_known_from_the_header_alone(path):
     assert dataset(path.with_name("absent"), "csv").offers == frozenset()
 
 
+def test_its_constructor_opens_no_file(path):
+    path.write_text("user_id,item_id\n")
+    made, files = opened_by(lambda: dataset(path, "csv", items_path=str(path)))
+    assert str(path) not in files
+    path.write_text("user_id,item_id,rating\n")
+    assert "ratings" in made.offers
+
+
 BAD_TEXT = {
     "empty": (b"", ": is empty"),
     "header only": (b"user_id,item_id\n", ": has a header but no rows"),
@@ -132,7 +141,7 @@ BAD_TEXT = {
         b"user_id\titem_id\na\tb\n",
         ": there is no column 'user_id'; its columns: 'user_id\\titem_id'. Is it sep",
     ),
-    "split second": (b"user_id,item_id,timestamp\na,b,0.5\n", ", line 2: the timestamp '0.5' is no whole number"),
+    "split second": (b"user_id,item_id,timestamp\na,b,0.5\n", ", line 2: the timestamp '0.5' is not a whole number"),
     "endless time": (b"user_id,item_id,timestamp\na,b,1\na,c,inf\n", ", line 3: the timestamp 'inf' is not a finite"),
     "word as rating": (b"user_id,item_id,rating\na,b,good\n", ", line 2: the rating 'good' is not a number"),
     "no rating": (b"user_id,item_id,rating\na,b,nan\n", ", line 2: the rating 'nan' is not a finite number"),
@@ -198,7 +207,7 @@ def test_a_time_column_asked_for_by_name_must_be_there(path):
 
 
 def test_a_broken_parquet_file_is_refused(path):
-    assert refused(path, "parquet", b"PAR1 no more").startswith(": is not a sound Parquet file")
+    assert refused(path, "parquet", b"PAR1 no more").startswith(": is not a valid Parquet file")
 
 
 def test_an_empty_id_in_parquet_is_named_by_row(path):
@@ -211,7 +220,9 @@ TWICE = text("csv", [*ROWS, ROWS[1], ROWS[1]])
 
 def test_an_event_that_stands_twice_is_refused_with_both_lines(path):
     message = refused(path, "csv", TWICE)
-    assert message.startswith(", line 8: user 'u1' meets item 'i2' at time 20 again (first on line 3; 2 such rows)")
+    assert message.startswith(
+        ", line 8: a second row for user 'u1', item 'i2' and time 20 (the first is line 3; 2 such rows)"
+    )
 
 
 def test_duplicate_events_are_dropped_and_counted_or_kept_by_option(path):
@@ -242,7 +253,7 @@ def test_an_item_that_stands_twice_among_the_titles_is_refused(path):
     items = path.with_suffix(".csv")
     items.write_text("item_id,title\ni1,A\ni2,B\ni3,C\ni2,D\ni1,E\n")
     path.write_text(text("tsv"))
-    with pytest.raises(DataError, match=r"line 5: item 'i2' stands twice \(first on line 3\)"):
+    with pytest.raises(DataError, match=r"line 5: item 'i2' has two rows \(the first is line 3\)"):
         load(path, "tsv", items_path=str(items))
 
 
@@ -278,7 +289,7 @@ def test_a_sequence_file_is_a_format_of_file(path):
 
 
 BAD_SEQUENCES = {
-    "user twice": (b"a x y\nb x\na z\n", ", line 3: user 'a' stands twice (first on line 1)"),
+    "user twice": (b"a x y\nb x\na z\n", ", line 3: user 'a' has two lines (the first is line 1)"),
     "no items": (b"a x y\n\nb\n", ", line 3: user 'b' has no items"),
     "blank": (b"\n\n", ": holds blank lines only"),
     "not UTF-8": (b"a x\nb \xff\n", ", line 2: byte 0xff is not UTF-8 text"),

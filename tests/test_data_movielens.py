@@ -107,7 +107,7 @@ def test_a_missing_titles_file_is_a_note_not_a_failure(no_recbole, grouplens, tm
     (tmp_path / "u.data").write_bytes((grouplens / "u.data").read_bytes())
     progress = Notes()
     assert MovieLens100K().load(DatasetContext(data_dir=tmp_path, progress=progress)).item_titles is None
-    assert "without titles" in progress.said
+    assert "has no titles" in progress.said
 
 
 def spoilt(grouplens, tmp_path, change):
@@ -133,7 +133,7 @@ def test_other_events_of_the_same_size_are_refused(no_recbole, grouplens, tmp_pa
         user, item, rating, time = lines[7].split("\t")
         return [*lines[:7], f"{user}\t{item}\t{6 - int(rating)}.5\t{time}", *lines[8:]]
 
-    assert "has the size of ML-100K, but other events" in spoilt(grouplens, tmp_path, one_star_more)
+    assert "has the size of ML-100K but other ratings" in spoilt(grouplens, tmp_path, one_star_more)
 
 
 def test_a_cut_titles_file_is_refused_with_the_line(no_recbole, grouplens, tmp_path):

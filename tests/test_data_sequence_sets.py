@@ -92,7 +92,7 @@ TEXT = "1 1 2 3\n2 2 1 3 4\n"
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     (tmp_path / "Small.txt").write_text(TEXT)
-    monkeypatch.setattr(Small, "sha256", sequence_sets.sha256(tmp_path / "Small.txt"))
+    monkeypatch.setattr(Small, "sha256", sequence_sets.file_digest(tmp_path / "Small.txt"))
     return tmp_path
 
 
@@ -112,15 +112,15 @@ def test_without_the_attributes_file_there_are_no_features_and_a_note_says_so(fo
 
     progress = Notes()
     assert Small().load(DatasetContext(data_dir=folder, progress=progress)).item_features is None
-    assert "without item features" in progress.said
+    assert "has no item features" in progress.said
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ('{"1": [1],\n "2": [', "line 2: is no sound JSON"),
-        ("[1, 2]", "is no mapping"),
-        ('{"1": "ab"}', "is no mapping"),
+        ('{"1": [1],\n "2": [', "line 2: is not valid JSON"),
+        ("[1, 2]", "does not map items"),
+        ('{"1": "ab"}', "does not map items"),
     ],
 )
 def test_a_garbled_attributes_file_is_refused(folder, content, message):

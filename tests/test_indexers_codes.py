@@ -154,42 +154,42 @@ def test_the_record_can_tell_which_files_were_read(tmp_path):
     assert len(info["files"]["codes.json"]) == 64
 
 
-def test_keys_that_are_no_item_are_refused_or_passed_over_aloud(tmp_path):
+def test_unknown_keys_are_refused_or_ignored_with_a_note(tmp_path):
     path = as_json(tmp_path / "codes.json", {**CODES, "77": [1, 1], "78": [5, 7]})
-    with pytest.raises(DataError, match=r"key '77': '77' is no item of the data set \(2 such keys\); --set"):
+    with pytest.raises(DataError, match=r"key '77': the data set has no item '77' \(2 unknown keys\); --set"):
         build(path)
     said = []
     quiet = Quiet()
     quiet.note = said.append
     found, _ = build(path, unknown="ignore", progress=quiet)
     assert same_pattern(found)
-    assert "2 keys are no item of the data set: passed over" in said[0]
+    assert "2 keys are unknown to the data set (items) and ignored" in said[0]
 
 
 GARBLED = {
-    "cut.json": ('{"1": [1, 2],\n "2": [1', "line 2: is no JSON"),
+    "cut.json": ('{"1": [1, 2],\n "2": [1', "line 2: is not JSON"),
     "text.json": ('"codes"', "holds no object"),
     "empty_object.json": ("{}", "holds no codes"),
-    "nested.json": ('{"1": {"a": 1}}', "key '1': the code is .*no list of tokens"),
-    "fraction.json": ('{"1": [1, 2.5]}', "key '1': the token 2.5 is no whole number"),
-    "truth.json": ('{"1": [true]}', "key '1': the token true is no whole number"),
+    "nested.json": ('{"1": {"a": 1}}', "key '1': the code is .*not a list of tokens"),
+    "fraction.json": ('{"1": [1, 2.5]}', "key '1': the token 2.5 is not a whole number"),
+    "truth.json": ('{"1": [true]}', "key '1': the token true is not a whole number"),
     "twice.json": ('{"1": [1, 2], "1": [1, 3]}', r"key '1': '1' has a code already"),
     "no_tokens.json": ('{"1": []}', "key '1': '1' has an empty code"),
     "nothing.json": ("", "is empty"),
     "short.csv": ("item,a,b\n1,5,7\n2,5\n", "line 3: 2 columns where the header has 3"),
     "hole.csv": ("item,a,b\n1,,7\n", "line 2: a column is empty before the end"),
-    "quote.csv": ('item,a\n1,"5\n', "line 2: is no CSV"),
+    "quote.csv": ('item,a\n1,"5\n', "line 2: is not CSV"),
     "header.csv": ("1 5 7\n2 5 8\n", "line 1: the header needs two columns"),
     "twice.csv": ("item,a\n1,5\n2,6\n1,7\n", r"line 4: '1' has a code already \(line 2\)"),
     "missing.json": ('{"1": [1], "2": [2], "4": [4]}', r"no code for item '3' \(1 of 4 have none\); add them"),
     "others.json": ('{"a": [1]}', r"no code for item '.' \(4 of 4 have none\); check indexer.keys"),
     "prefix.json": (
         '{"1": [1], "2": [1, 2], "3": [3], "4": [4]}',
-        r"item '1' \(key '1'\) has the code 1, which is how the code of item '2' \(key '2'\) begins \(1 2\)",
+        r"item '1' \(key '1'\) has the code 1, a prefix of the code of item '2' \(key '2'\) \(1 2\)",
     ),
     "codes.xyz": ("1 2", "has no suffix that names its format"),
-    "codes.pt": ("1 2", "is no torch file of plain data"),
-    "text.npy": ("1 2", "is no NumPy file"),
+    "codes.pt": ("1 2", "is not a torch file of plain data"),
+    "text.npy": ("1 2", "is not a NumPy file"),
 }
 
 
@@ -205,12 +205,12 @@ def test_a_fault_of_the_file_is_one_line_that_names_the_place(name, tmp_path):
 @pytest.mark.parametrize(
     ("matrix", "why"),
     [
-        (np.zeros(4), r"of shape \(4,\), no matrix"),
-        (np.array([["a"]]), "no matrix of whole numbers"),
-        (np.array([[1, 2], [1.5, 2], [3, 3]]), "row 1: 1.5 at level 0 is no token"),
-        (np.array([[1, 2], [-1, 2], [3, 3]]), "row 1: 2 at level 1 is no token"),
-        (np.array([[1, 2], [-7, 2], [3, 3]]), "row 1: -7 at level 0 is no token"),
-        (np.array([[1, 2], [np.nan, 2], [3, 3]]), "row 1: nan at level 0 is no token"),
+        (np.zeros(4), r"of shape \(4,\), not a matrix"),
+        (np.array([["a"]]), "not a matrix of whole numbers"),
+        (np.array([[1, 2], [1.5, 2], [3, 3]]), "row 1: 1.5 at level 0 is not a token"),
+        (np.array([[1, 2], [-1, 2], [3, 3]]), "row 1: 2 at level 1 is not a token"),
+        (np.array([[1, 2], [-7, 2], [3, 3]]), "row 1: -7 at level 0 is not a token"),
+        (np.array([[1, 2], [np.nan, 2], [3, 3]]), "row 1: nan at level 0 is not a token"),
     ],
 )
 def test_a_fault_of_a_matrix_names_row_and_level(matrix, why, tmp_path):
@@ -227,18 +227,18 @@ def test_an_archive_of_several_arrays_is_refused(tmp_path):
 
 def test_pickled_arrays_are_never_loaded(tmp_path):
     np.save(tmp_path / "codes.npy", np.array([{}, {}], object), allow_pickle=True)
-    with pytest.raises(DataError, match="is no NumPy file"):
+    with pytest.raises(DataError, match="is not a NumPy file"):
         build(tmp_path / "codes.npy")
 
 
 def test_a_key_that_does_not_count_is_refused_where_keys_count(tmp_path):
-    with pytest.raises(DataError, match="key 'B00': 'B00' is no whole number, so it is not zero-based"):
+    with pytest.raises(DataError, match="key 'B00': 'B00' is not a whole number, so it is not zero-based"):
         build(as_json(tmp_path / "codes.json", {"B00": [1]}), keys="zero-based")
 
 
 def test_bytes_that_are_no_text_are_named_with_their_line(tmp_path):
     (tmp_path / "codes.csv").write_bytes(b"item,a\n1,\xff\n")
-    with pytest.raises(DataError, match="line 2: is no UTF-8 text"):
+    with pytest.raises(DataError, match="line 2: is not UTF-8 text"):
         build(tmp_path / "codes.csv")
 
 

@@ -277,18 +277,18 @@ def test_users_with_few_events_are_not_held_out():
     assert users.tolist() == [2] and targets.tolist() == [2]
 
 
-def test_strangers_are_mostly_items_the_user_has_not_met():
+def test_negatives_are_mostly_items_the_user_has_not_seen():
     graph = Graph(Ragged.of([[0, 1, 2, 3, 4], [9]]), 10, layers=1)
     users = np.repeat([0, 1], 2_000)
-    drawn = graph.strangers(users, np.random.default_rng(0))
+    drawn = graph.negatives(users, np.random.default_rng(0))
     assert (drawn[:2_000] < 5).mean() == pytest.approx(0.25, abs=0.05)  # one half twice
     assert (drawn[2_000:] == 9).mean() < 0.03
 
 
-def test_the_score_ranks_the_target_among_the_items_a_user_has_not_met():
+def test_the_score_ranks_the_target_among_the_items_a_user_has_not_seen():
     graph = Graph(Ragged.of([[0], [0]]), 3, layers=0)
     values = np.array([[1.0], [1.0], [9.0], [2.0], [1.0]], np.float32)
-    assert ndcg(graph, values, np.array([0]), np.array([1])) == 1.0  # item 0 scores above, but was met
+    assert ndcg(graph, values, np.array([0]), np.array([1])) == 1.0  # item 0 scores above, but was seen
     assert ndcg(graph, values, np.array([1]), np.array([2])) == pytest.approx(1 / np.log2(3))
 
 

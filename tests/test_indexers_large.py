@@ -1,4 +1,4 @@
-"""Graphs that are not written down equal those that are, and are split by methods that find what was planted."""
+"""Implicit graphs equal materialised ones, and are split by methods that find what was planted."""
 
 from __future__ import annotations
 
@@ -17,27 +17,30 @@ from genrec_bench.core.sequences import TrainView
 from genrec_bench.errors import NeedsMissing
 from genrec_bench.host.contracts import IndexerContext
 from genrec_bench.indexers.collaborative import CollaborativeConfig, CollaborativeIndexer
-from genrec_bench.indexers.sci import cooccurrence, large
-from genrec_bench.indexers.sci import implicit_graph as hidden
+from genrec_bench.indexers.sci import cooccurrence, implicit_graph, large_graphs
 from genrec_bench.indexers.sci.cooccurrence import (
+    interaction_counts,
     item_graph,
     joint_graph,
-    meetings,
     user_graph,
 )
 from genrec_bench.indexers.sci.implicit_graph import (
-    HiddenGraph,
-    hidden_items,
-    hidden_joint,
-    hidden_users,
+    ImplicitGraph,
+    implicit_item_graph,
+    implicit_joint_graph,
+    implicit_user_graph,
 )
 from genrec_bench.indexers.sci.indexer import SpectralConfig, SpectralIndexer
-from genrec_bench.indexers.sci.large import large_clusters
+from genrec_bench.indexers.sci.large_graphs import large_clusters
 from genrec_bench.indexers.sci.spectral import spectral_clusters
 from genrec_bench.indexers.sci.tree import grow
 
 SEQUENCES = st.lists(st.lists(st.integers(0, 5), max_size=6), min_size=1, max_size=5)
-FORMS = {"items": (hidden_items, item_graph), "users": (hidden_users, user_graph), "joint": (hidden_joint, joint_graph)}
+FORMS = {
+    "items": (implicit_item_graph, item_graph),
+    "users": (implicit_user_graph, user_graph),
+    "joint": (implicit_joint_graph, joint_graph),
+}
 PLAN = Plan(users=2000, items=1000, clusters=8, mean_length=12)
 
 
@@ -45,17 +48,17 @@ def rng(seed: int = 0) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
-def both(sequences: list[list[int]], form: str) -> tuple[HiddenGraph, np.ndarray]:
-    met = meetings(TrainView(Ragged.of(sequences), 6))
-    hide, write = FORMS[form]
-    return hide(met), write(met).toarray()
+def both(sequences: list[list[int]], form: str) -> tuple[ImplicitGraph, np.ndarray]:
+    counts = interaction_counts(TrainView(Ragged.of(sequences), 6))
+    implicit, exact = FORMS[form]
+    return implicit(counts), exact(counts).toarray()
 
 
 @pytest.mark.parametrize("form", FORMS)
 @given(SEQUENCES)
-def test_a_hidden_graph_is_the_written_one(form, sequences):
+def test_an_implicit_graph_equals_the_materialised_one(form, sequences):
     graph, expected = both(sequences, form)
-    assert graph.written().toarray() == pytest.approx(expected)
+    assert graph.materialise().toarray() == pytest.approx(expected)
     assert graph.degrees == pytest.approx(expected.sum(axis=0)) and graph.shape == expected.shape
 
 
@@ -73,19 +76,21 @@ def test_the_graph_inside_a_cluster_holds_its_edges_and_forgets_who_was_alone(fo
     graph, expected = both(sequences, form)
     rows = np.array(sorted(chosen)) % graph.shape[0]
     inside = graph.take(rows := np.unique(rows))
-    assert inside.written().toarray() == pytest.approx(expected[rows][:, rows])
+    assert inside.materialise().toarray() == pytest.approx(expected[rows][:, rows])
     assert (np.bincount(inside.reach.indices, minlength=inside.reach.shape[1]) > 1).all()
 
 
 def test_balance_gives_the_three_blocks_equal_weight_here_too():
-    met = meetings(TrainView(Ragged.of([[0, 1, 2], [1, 2, 3], [0, 3]]), 4))
-    assert hidden_joint(met, balance=True).written().toarray() == pytest.approx(joint_graph(met, True).toarray())
+    counts = interaction_counts(TrainView(Ragged.of([[0, 1, 2], [1, 2, 3], [0, 3]]), 4))
+    assert implicit_joint_graph(counts, balance=True).materialise().toarray() == pytest.approx(
+        joint_graph(counts, True).toarray()
+    )
 
 
 def test_everything_is_held_in_32_bits():
-    graph = hidden_joint(meetings(clustered_train(PLAN))).take(np.arange(900))
+    graph = implicit_joint_graph(interaction_counts(clustered_train(PLAN))).take(np.arange(900))
     assert graph.links is None  # users only, so far
-    graph = hidden_joint(meetings(clustered_train(PLAN))).take(np.arange(1500, 2500))
+    graph = implicit_joint_graph(interaction_counts(clustered_train(PLAN))).take(np.arange(1500, 2500))
     for matrix in (graph.reach, graph.links):
         assert [part.dtype for part in (matrix.data, matrix.indices, matrix.indptr)] == [np.float32, np.int32, np.int32]
 
@@ -95,27 +100,27 @@ def test_everything_is_held_in_32_bits():
 def test_all_edges_are_the_strongest_where_there_are_few_whatever_the_block(block, sequences):
     graph, expected = both(sequences, "joint")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(hidden, "BLOCK_ENTRIES", block)
+        patch.setattr(implicit_graph, "BLOCK_ENTRIES", block)
         assert graph.strongest(20).toarray() == pytest.approx(expected)
 
 
 def test_the_strongest_edges_are_kept_in_both_directions():
-    met = meetings(TrainView(Ragged.of([[0, 1], [0, 1], [0, 1], [1, 2], [1, 2], [0, 2]]), 3))
-    kept = hidden_items(met).strongest(1).toarray()
+    counts = interaction_counts(TrainView(Ragged.of([[0, 1], [0, 1], [0, 1], [1, 2], [1, 2], [0, 2]]), 3))
+    kept = implicit_item_graph(counts).strongest(1).toarray()
     assert kept.tolist() == [[0, 3, 0], [3, 0, 2], [0, 2, 0]]
 
 
 def test_popular_nodes_are_not_everybodys_neighbour():
     popular = [[0, 3]] * 9
-    met = meetings(TrainView(Ragged.of([*popular, [1, 2], [0, 1]]), 4))
-    assert hidden_items(met).strongest(1).toarray()[1].tolist() == [0, 0, 1, 0]
+    counts = interaction_counts(TrainView(Ragged.of([*popular, [1, 2], [0, 1]]), 4))
+    assert implicit_item_graph(counts).strongest(1).toarray()[1].tolist() == [0, 0, 1, 0]
 
 
 @pytest.mark.parametrize(("method", "form"), [("randomised", "items"), ("randomised", "joint"), ("metis", "items")])
 def test_planted_clusters_are_found(method, form):
     if method == "metis":
         pytest.importorskip("pymetis")
-    graph = FORMS[form][0](meetings(clustered_train(PLAN)))
+    graph = FORMS[form][0](interaction_counts(clustered_train(PLAN)))
     clusters = 16 if form == "joint" else 8  # raw blocks: users and items hardly share a cluster
     how, labels = large_clusters(graph, clusters, method, rng())
     found = labels[-PLAN.items :]
@@ -123,15 +128,18 @@ def test_planted_clusters_are_found(method, form):
 
 
 def test_the_randomised_clusters_are_nearly_those_of_converged_eigenvectors():
-    met = meetings(clustered_train(PLAN))
-    exact = spectral_clusters(item_graph(met), 8, "dense", rng())
-    assert normalized_mutual_info_score(exact, large_clusters(hidden_items(met), 8, "randomised", rng())[1]) > 0.97
+    counts = interaction_counts(clustered_train(PLAN))
+    exact = spectral_clusters(item_graph(counts), 8, "dense", rng())
+    assert (
+        normalized_mutual_info_score(exact, large_clusters(implicit_item_graph(counts), 8, "randomised", rng())[1])
+        > 0.97
+    )
 
 
-def test_a_hidden_graph_too_small_for_the_randomised_method_is_split_exactly():
-    met = meetings(clustered_train(Plan(users=100, items=40, clusters=4)))
-    how, labels = large_clusters(hidden_items(met), 4, "randomised", rng())
-    assert how == "dense" and (labels == spectral_clusters(item_graph(met), 4, "dense", rng())).all()
+def test_an_implicit_graph_too_small_for_the_randomised_method_is_split_exactly():
+    counts = interaction_counts(clustered_train(Plan(users=100, items=40, clusters=4)))
+    how, labels = large_clusters(implicit_item_graph(counts), 4, "randomised", rng())
+    assert how == "dense" and (labels == spectral_clusters(item_graph(counts), 4, "dense", rng())).all()
 
 
 def grown(graph, **options):
@@ -141,14 +149,14 @@ def grown(graph, **options):
 
 
 def test_clusters_are_split_again_and_the_way_is_counted():
-    tree = grown(hidden_items(meetings(clustered_train(PLAN))))
+    tree = grown(implicit_item_graph(interaction_counts(clustered_train(PLAN))))
     leaves = np.unique(tree.labels, axis=0, return_counts=True)[1]
     assert leaves.max() <= 50 and tree.splits["randomised"] > 1 and tree.splits["sparse"] == 0
 
 
 def test_nodes_without_edges_get_clusters_of_their_own():
     train = clustered_train(PLAN)
-    graph = hidden_items(meetings(TrainView(train.sequences, PLAN.items + 30)))
+    graph = implicit_item_graph(interaction_counts(TrainView(train.sequences, PLAN.items + 30)))
     tree = grown(graph)
     first, alone = tree.labels[:, 0], graph.degrees == 0
     assert tree.isolated_nodes == alone.sum() >= 30 and not set(first[alone]) & set(first[~alone])
@@ -161,8 +169,8 @@ def test_metis_never_sees_fewer_nodes_than_parts(monkeypatch):
         seen.append((graph.shape[0], clusters))
         return np.arange(graph.shape[0]) % clusters
 
-    monkeypatch.setattr(large, "metis_clusters", cut)
-    tree = grown(hidden_items(meetings(clustered_train(PLAN))), method="metis", leaf_size=1)
+    monkeypatch.setattr(large_graphs, "metis_clusters", cut)
+    tree = grown(implicit_item_graph(interaction_counts(clustered_train(PLAN))), method="metis", leaf_size=1)
     assert len(seen) > 10 and all(nodes > clusters for nodes, clusters in seen) and tree.splits["single"] > 0
 
 
@@ -174,7 +182,9 @@ def test_the_version_of_pymetis_is_part_of_an_index_made_by_it():
 
 def test_metis_makes_even_clusters():
     pytest.importorskip("pymetis")
-    sizes = np.bincount(large_clusters(hidden_items(meetings(clustered_train(PLAN))), 8, "metis", rng())[1])
+    sizes = np.bincount(
+        large_clusters(implicit_item_graph(interaction_counts(clustered_train(PLAN))), 8, "metis", rng())[1]
+    )
     assert len(sizes) == 8 and sizes.max() <= 1.1 * sizes.mean()
 
 

@@ -28,7 +28,7 @@ from genrec_bench.errors import ConfigError
 from genrec_bench.host.config import make_config
 from genrec_bench.host.contracts import IndexerContext
 from genrec_bench.indexers.digits import RandomIndexer, SequentialIndexer, sequential_labels
-from genrec_bench.indexers.sci.cooccurrence import joint_graph, meetings
+from genrec_bench.indexers.sci.cooccurrence import interaction_counts, joint_graph
 from genrec_bench.indexers.sci.indexer import SpectralConfig, SpectralIndexer
 from genrec_bench.protocol import split as protocol
 
@@ -276,7 +276,7 @@ def test_impossible_options_are_configuration_errors(values, why):
 
 def test_movielens_first_level_equals_scikit_learn_on_the_same_graph():
     train = movielens()
-    graph = joint_graph(meetings(train))
+    graph = joint_graph(interaction_counts(train))
     linked = np.asarray(graph.sum(axis=0)) > 0
     theirs = SpectralClustering(50, assign_labels="cluster_qr", affinity="precomputed", random_state=0)
     expected = theirs.fit_predict(graph[linked][:, linked].toarray())

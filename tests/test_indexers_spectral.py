@@ -19,9 +19,9 @@ from genrec_bench.core.sequences import TrainView
 from genrec_bench.errors import GenrecError, UsageError
 from genrec_bench.indexers.sci import cooccurrence
 from genrec_bench.indexers.sci.cooccurrence import (
+    interaction_counts,
     item_graph,
     joint_graph,
-    meetings,
     user_graph,
 )
 from genrec_bench.indexers.sci.spectral import (
@@ -65,19 +65,19 @@ def test_item_weights_count_pairs_of_events_of_one_user_in_both_orders(sequences
             if a != b:
                 expected[a, b] += 1
                 expected[b, a] += 1
-    assert (item_graph(meetings(TrainView(Ragged.of(sequences), 6))).toarray() == expected).all()
+    assert (item_graph(interaction_counts(TrainView(Ragged.of(sequences), 6))).toarray() == expected).all()
 
 
 @given(SEQUENCES)
 def test_user_weights_count_pairs_of_events_on_one_item(sequences):
     expected = np.array([[sum(a.count(i) * b.count(i) for i in range(6)) for b in sequences] for a in sequences])
     np.fill_diagonal(expected, 0)
-    assert (user_graph(meetings(TrainView(Ragged.of(sequences), 6))).toarray() == expected).all()
+    assert (user_graph(interaction_counts(TrainView(Ragged.of(sequences), 6))).toarray() == expected).all()
 
 
 def test_the_joint_graph_holds_users_first_and_one_unit_per_event():
-    met = meetings(TrainView(Ragged.of([[0, 1, 1], [1]]), 3))
-    joint = joint_graph(met).toarray()
+    counts = interaction_counts(TrainView(Ragged.of([[0, 1, 1], [1]]), 3))
+    joint = joint_graph(counts).toarray()
     assert joint.tolist() == [
         [0, 2, 1, 2, 0],
         [2, 0, 0, 1, 0],
@@ -88,19 +88,19 @@ def test_the_joint_graph_holds_users_first_and_one_unit_per_event():
 
 
 def test_balance_gives_the_three_blocks_equal_weight():
-    met = meetings(TrainView(Ragged.of([[0, 1, 2], [1, 2, 3], [0, 3]]), 4))
-    joint = joint_graph(met, balance=True).toarray()
-    assert joint[:3, :3].sum() == pytest.approx(met.sum())
-    assert joint[3:, 3:].sum() == pytest.approx(met.sum())
-    assert joint[:3, 3:].sum() == met.sum()
+    counts = interaction_counts(TrainView(Ragged.of([[0, 1, 2], [1, 2, 3], [0, 3]]), 4))
+    joint = joint_graph(counts, balance=True).toarray()
+    assert joint[:3, :3].sum() == pytest.approx(counts.sum())
+    assert joint[3:, 3:].sum() == pytest.approx(counts.sum())
+    assert joint[:3, 3:].sum() == counts.sum()
 
 
 def test_a_graph_too_large_for_memory_is_refused_before_it_is_made(monkeypatch):
     monkeypatch.setattr(cooccurrence, "MAX_ENTRIES", 8)
-    met = meetings(TrainView(Ragged.of([[0, 1, 2], [0]]), 3))
-    assert user_graph(met).nnz == 2  # at most 2 x 2 entries
+    counts = interaction_counts(TrainView(Ragged.of([[0, 1, 2], [0]]), 3))
+    assert user_graph(counts).nnz == 2  # at most 2 x 2 entries
     with pytest.raises(GenrecError, match="item co-occurrence graph may hold 9 entries"):
-        item_graph(met)
+        item_graph(counts)
 
 
 def test_labels_equal_those_of_scikit_learn_also_where_popularity_varies():

@@ -162,11 +162,11 @@ def test_honest_metrics_contradict_nothing(ranks: list[int]) -> None:
         ({"ndcg@10": 0.9}, "ndcg@10 0.9000 is above hit@10"),
         ({"hit@5": 0.95}, "hit@5 0.9500 is above hit@10"),
         ({"mrr@10": 0.7}, "mrr@10 0.7000 is above ndcg@10"),
-        ({"hit@10": 1.5}, "is no share"),
+        ({"hit@10": 1.5}, "is not a share"),
         ({"ndcg@10": 0.6}, "is not the .* that its ranks give"),
         ({"ndcg@20": None}, "no ndcg@20"),
         ({"ndcg@20": "high"}, "no ndcg@20"),
-        ({"hit@10": float("nan")}, "is no share"),
+        ({"hit@10": float("nan")}, "is not a share"),
     ],
 )
 def test_a_contradiction_is_named(change: dict[str, float], said: str) -> None:
@@ -188,10 +188,10 @@ def test_ranks_are_read_from_the_record_or_from_the_file_beside_it(tmp_path) -> 
     assert read_ranks("ranks.npy", tmp_path) == read_ranks([3, 0], tmp_path) == [3, 0]
 
 
-@pytest.mark.parametrize("told", [None, [1, "2"], [0.5]])
-def test_ranks_that_are_no_whole_numbers_are_refused(tmp_path, told: object) -> None:
-    with pytest.raises(RecordError, match="no whole numbers"):
-        read_ranks(told, tmp_path)
+@pytest.mark.parametrize("ranks", [None, [1, "2"], [0.5]])
+def test_ranks_that_are_not_whole_numbers_are_refused(tmp_path, ranks: object) -> None:
+    with pytest.raises(RecordError, match="not whole numbers"):
+        read_ranks(ranks, tmp_path)
 
 
 @pytest.mark.parametrize("name", ["missing.npy", "../ranks.npy", "garbled.npy", "table.npy"])

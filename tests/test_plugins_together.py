@@ -1,6 +1,6 @@
 """The distributions in plugins/ go together: an indexer, a backbone and a decoder of three of them in one run."""
 
-from importlib.metadata import PackageNotFoundError, distribution
+from importlib.metadata import PackageNotFoundError, distribution, entry_points
 
 import pytest
 
@@ -37,3 +37,12 @@ def test_components_of_three_distributions_run_as_one_system(tmp_path):
     assert suppliers == list(PLUGINS)
     assert record.validity["hallucination_rate"] == 0
     assert record.data["users"] == 943
+
+
+def test_the_core_names_genrec_baselines_for_all_its_models():
+    points = entry_points(group="genrec_bench.baselines")
+    theirs = {point.name for point in points if point.dist.name == "genrec-baselines"}
+    if not theirs:
+        pytest.skip("genrec-baselines is not installed: pip install ./baselines")
+    known = {name for (_, name), where in registry.KNOWN_ELSEWHERE.items() if where == "genrec-baselines"}
+    assert known == theirs

@@ -227,7 +227,7 @@ def changed(**values):
         (changed(rank=2), "gaps or repeats .* has rank 2, but no rank 1"),
         (lambda rows: [{**row, "rank": row["rank"] - 1} for row in rows], "has rank 0.*number each user's items 1, 2, 3"),
         (lambda rows: [{**row, "rank": min(row["rank"], 19)} for row in rows], "has rank 19 twice.*number each"),
-        (changed(rank=1.5), "no whole number"),
+        (changed(rank=1.5), "not a whole number"),
         (lambda rows: [{**rows[0], "item": rows[1]["item"]}, *rows[1:]], r"an item listed a second time for one user \(1 row\): user"),
         (lambda rows: [{**row, "score": row["rank"]} for row in rows], "rise along the ranks"),
         (lambda rows: [{"user": row["user"], "item": row["item"]} for row in rows], "need the columns user, item, and rank"),

@@ -1,7 +1,7 @@
-"""A RecBole model as a baseline: hands the training part to a worker process, validates it, and asks it for lists.
+"""A RecBole model as a baseline: a worker process trains it on the training part and answers with ranked lists.
 
-RecBole is never imported here. The worker sees training sequences and queries; validation targets stay with the caller,
-whose `ctx.validate()` it is asked for after every epoch, and test targets are nowhere.
+Never imports RecBole. The worker sees training sequences and queries. Validation targets stay with the caller, whose
+`ctx.validate()` scores the model after every epoch; test targets are not involved.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ from pydantic import NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 from pydantic.dataclasses import dataclass
 
 from genrec_baselines import settings
-from genrec_baselines.process import Worker
+from genrec_baselines.process import RecBoleWorker
 from genrec_baselines.requirements import locate, parameters_of
-from genrec_bench.core.arrays import Ragged
-from genrec_bench.core.rankings import Ranking
-from genrec_bench.core.sequences import Queries, TrainView
-from genrec_bench.errors import (
+from genrec_bench.api import (
+    Baseline,
+    BaselineContext,
     ConfigError,
     DeviceMissing,
     NeedsMissing,
+    Queries,
+    Ragged,
+    Ranking,
+    TrainView,
     did_you_mean,
 )
-from genrec_bench.host.contracts import Baseline, BaselineContext
 
-GRACE = (
-    120.0  # seconds beyond `time_limit` for starting, writing files and one last epoch, before a worker counts as hung
-)
+GRACE = 120.0  # seconds beyond `time_limit` for start-up, files and one last epoch; then the worker counts as hung
 ANSWER = 600.0  # seconds for one batch of lists at most; less where `time_limit` and GRACE are less
-SEEDS = 2**32  # NumPy's global generator, which RecBole seeds, knows no more
-BRIDGES_OWN = frozenset(  # what the bridge sets: another value would be another experiment, or break it
+SEEDS = 2**32  # as many as NumPy's global generator, which RecBole seeds, can take
+SET_BY_BRIDGE = frozenset(  # another value would be another experiment, or break the bridge
     [
         "alias_of_item_id",
         "benchmark_filename",
@@ -82,8 +82,8 @@ class Config:
 class RecBoleBaseline(Baseline):
     """One of RecBole 1.2.1's models; subclasses name it.
 
-    `sizes` are the parameters that `embedding_size` sets, `fixed` those that make the model what its name says,
-    `samples_unmet` whether its training draws items a user has not met.
+    `sizes` are the parameters that `embedding_size` sets, `fixed` those that make the model what its name says.
+    `samples_unseen` says whether its training draws items that a user has not seen.
     """
 
     Config = Config
@@ -97,13 +97,13 @@ class RecBoleBaseline(Baseline):
     model: ClassVar[str]
     sizes: ClassVar[tuple[str, ...]] = ()
     fixed: ClassVar[Mapping[str, Any]] = {}
-    samples_unmet: ClassVar[bool] = False
+    samples_unseen: ClassVar[bool] = False
 
     def ready(self) -> None:
-        """RecBole is there, and knows what `extra` sets. NeedsMissing or ConfigError otherwise."""
-        known = parameters_of(self.model, locate(self.config.python)) - BRIDGES_OWN
+        """NeedsMissing unless RecBole is installed; ConfigError for an option that the model does not have."""
+        known = parameters_of(self.model, locate(self.config.python)) - SET_BY_BRIDGE
         for key in parse_extra(self.config.extra):
-            if key in BRIDGES_OWN or key in self.fixed:
+            if key in SET_BY_BRIDGE or key in self.fixed:
                 raise ConfigError(f"baseline.extra: {key!r} is set by the bridge", part="baseline", key="extra")
             if key not in known:
                 raise ConfigError(
@@ -117,30 +117,33 @@ class RecBoleBaseline(Baseline):
             )
 
     def fingerprint(self) -> str:
-        """What the settings files say of the model counts: other settings are another run."""
+        """SHA-256 of what the settings files say about the model: other settings are another run."""
         if self.config.settings == "none":
             return ""
         return settings.fingerprint(self.name_in_settings(), sequential="sequential" in self.tasks)
 
     def fit(self, train: TrainView, ctx: BaselineContext) -> None:
-        """Train in a worker process, which stays to answer `rank`. The best epoch by `ctx.validate()` is kept.
+        """Train in a worker process, which then answers `rank`. Keeps the best epoch by `ctx.validate()`.
 
-        NeedsMissing where the data has nothing to learn from; WorkerFailed if the worker dies, fails or exceeds a limit.
+        NeedsMissing if the data has nothing to learn from; WorkerFailed if the worker dies, fails or exceeds a limit.
         """
         self.ready()
         self._check(train)
         parameters, source = self.parameters(train)
         gpu = visible_gpu(ctx.device)
-        self._worker = Worker(self.config.python or sys.executable, self.model, self.config.memory_limit_mb, ctx.folder)
-        self._asked = 0
+
+        interpreter = self.config.python or sys.executable
+        self._worker = RecBoleWorker(interpreter, self.model, self.config.memory_limit_mb, ctx.folder)
+        self._requests = 0
         try:
-            found = self._train(train, ctx, parameters, gpu)
+            facts = self._train(train, ctx, parameters, gpu)
         except BaseException:
             self._worker.close()
             raise
-        around = found.pop("surroundings")
-        self._facts = {**found, "precision": "fp32", "recbole": {**around, "model": self.model, "source": source}}
-        self._facts["recbole"]["settings"] = self._facts.pop("settings")
+
+        environment, settings_used = facts.pop("surroundings"), facts.pop("settings")
+        recbole = {**environment, "model": self.model, "source": source, "settings": settings_used}
+        self._facts = {**facts, "precision": "fp32", "recbole": recbole}
 
     def facts(self) -> Mapping[str, Any]:
         """Epochs and validation scores, how training ended, RecBole's parameters with their source, and the patches."""
@@ -149,55 +152,61 @@ class RecBoleBaseline(Baseline):
     def rank(self, queries: Queries, *, k: int, exclude: Ragged | None = None) -> Ranking:
         """The `k` best items by the model's own scores; equal scores by item number.
 
-        A sequential model has nothing to say about a user without history: such a list is empty.
+        A sequential model gives a user without history an empty list.
         """
         if not len(queries):
             return Ranking(np.zeros((0, 0), np.int32), np.zeros((0, 0), np.float32), depth=k)
-        number, self._asked = self._asked, self._asked + 1
-        asked, into = self._worker.folder / f"queries-{number}.npz", self._worker.folder / f"lists-{number}.npz"
-        left_out = {} if exclude is None else {"exclude": exclude.values, "exclude_offsets": exclude.offsets}
-        history = queries.history
-        np.savez(asked, user=queries.user, history=history.values, offsets=history.offsets, **left_out)
-        self._worker.send({"queries": str(asked), "k": k, "into": str(into)})
-        self._worker.receive(time.monotonic() + min(ANSWER, self.config.time_limit + GRACE), "ranking")
-        with np.load(into) as lists:
+        number, self._requests = self._requests, self._requests + 1
+        request, answer = self._worker.folder / f"queries-{number}.npz", self._worker.folder / f"lists-{number}.npz"
+
+        arrays = {"user": queries.user, "history": queries.history.values, "offsets": queries.history.offsets}
+        if exclude is not None:
+            arrays |= {"exclude": exclude.values, "exclude_offsets": exclude.offsets}
+        np.savez(request, **arrays)
+        self._worker.send({"queries": str(request), "k": k, "into": str(answer)})
+        self._worker.answer(time.monotonic() + min(ANSWER, self.config.time_limit + GRACE), "end ranking")
+
+        with np.load(answer) as lists:
             ranking = Ranking(lists["items"], lists["scores"], depth=k)
-        asked.unlink()
-        into.unlink()
+        request.unlink()
+        answer.unlink()
         return ranking
 
     def parameters(self, train: TrainView) -> tuple[dict[str, Any], str]:
-        """RecBole's parameters for this training part, beside its own defaults, and the source of the settings."""
-        found, source = settings.settings_for(self.name_in_settings(), train, sequential="sequential" in self.tasks)
+        """RecBole's parameters for this training part, besides its own defaults, and where they come from."""
+        kept, source = settings.settings_for(self.name_in_settings(), train, sequential="sequential" in self.tasks)
         if self.config.settings == "none":
-            found, source = {}, settings.DEFAULTS
+            kept, source = {}, settings.DEFAULTS
+
         names = ("epochs", "stopping_step", "learning_rate", "train_batch_size")
         given = {name: value for name in names if (value := getattr(self.config, name)) is not None}
         if self.config.embedding_size is not None:
             given |= dict.fromkeys(self.sizes, self.config.embedding_size)
         given |= parse_extra(self.config.extra)
-        return {**found, **given, **self.fixed}, source + (f"; given: {', '.join(sorted(given))}" if given else "")
+        return {**kept, **given, **self.fixed}, source + (f"; given: {', '.join(sorted(given))}" if given else "")
 
     @classmethod
     def name_in_settings(cls) -> str:
-        """The table of the settings files that is this model's: the class's name, in lower case."""
+        """The name of this model's table in the settings files: the class's name in lower case."""
         return cls.__name__.lower()
 
     def _check(self, train: TrainView) -> None:
+        """NeedsMissing for data that RecBole cannot train this model on."""
         lengths = train.sequences.lengths
         if "sequential" in self.tasks and int(lengths.max(initial=0)) < 2:
             raise NeedsMissing(
                 f"{self.model} learns steps from one item to the next, and no user has two training items: use a direct "
-                "baseline, or data with longer users",
+                "baseline, or data with longer histories",
                 needs="a user with two training items",
             )
-        if self.samples_unmet:
-            met = np.bincount(np.unique(train.sequences.rows * train.n_items + train.sequences.values) // train.n_items)
-            if int(met.max(initial=0)) >= train.n_items:
+        if self.samples_unseen:
+            pairs = np.unique(train.sequences.rows * train.n_items + train.sequences.values)
+            seen = np.bincount(pairs // train.n_items)
+            if int(seen.max(initial=0)) >= train.n_items:
                 raise NeedsMissing(
-                    f"RecBole draws items that a user has not met, and user {int(met.argmax())} has met all "
+                    f"RecBole draws items that a user has not seen, and user {int(seen.argmax())} has seen all "
                     f"{train.n_items}: {self.model} needs a larger catalogue",
-                    needs="items that no user has met all of",
+                    needs="a catalogue that no user has seen all of",
                 )
 
     def _train(
@@ -207,6 +216,7 @@ class RecBoleBaseline(Baseline):
         parameters: Mapping[str, Any],
         gpu: str,
     ) -> dict[str, Any]:
+        """Send the job, answer the worker's requests for validation, and return its facts."""
         worker, limit = self._worker, self.config.time_limit
         arrays = {"values": train.sequences.values, "offsets": train.sequences.offsets}
         if "item_features" in self.needs and train.item_features is not None:
@@ -225,25 +235,26 @@ class RecBoleBaseline(Baseline):
                 "validate": ctx.validate is not None,
             }
         )
-        until, counted = time.monotonic() + limit + GRACE, {}
+
+        until, counts = time.monotonic() + limit + GRACE, {}
         with ctx.progress.phase(f"training {self.model}", None, "epochs") as tick:
-            while "done" not in (message := worker.receive(until, "training")):
-                counted = message.get("parameters", counted)
+            while "done" not in (message := worker.answer(until, "end training")):
+                counts = message.get("parameters", counts)
                 if "batch" in message:
                     tick(0, f"batch {message['batch']} of {message['batches']}")
                 elif "loss" in message:
                     tick(1, f"loss {message['loss']:.4f}")
                 elif "validate" in message:
-                    asked = time.monotonic()
+                    began = time.monotonic()
                     score = ctx.validate() if ctx.validate is not None else 0.0
-                    until += time.monotonic() - asked
+                    until += time.monotonic() - began  # the limit is for training alone
                     tick(0, f"ndcg@10 {score:.4f}")
                     worker.send({"score": score})
-        return {**message["done"], "parameters": counted}
+        return {**message["done"], "parameters": counts}
 
 
 def parse_extra(extra: tuple[str, ...]) -> dict[str, Any]:
-    """`name=value` pairs as RecBole's parameters; a part without `=` belongs to the value before it, as in `[64,32]`."""
+    """RecBole's parameters from `name=value` texts; one without `=` continues the value before it, as in `[64,32]`."""
     joined: list[str] = []
     for part in extra:
         if "=" in part:
@@ -256,6 +267,7 @@ def parse_extra(extra: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _value(text: str) -> Any:
+    """A parameter's value: true, false, none, a Python literal, or the text itself."""
     words = {"true": True, "false": False, "none": None}
     if text.lower() in words:
         return words[text.lower()]
@@ -266,12 +278,12 @@ def _value(text: str) -> Any:
 
 
 def visible_gpu(device: str) -> str:
-    """The GPU as RecBole wants it named, an entry of CUDA_VISIBLE_DEVICES; empty for the CPU."""
+    """The GPU as RecBole names it: an entry of CUDA_VISIBLE_DEVICES; empty for the CPU."""
     kind, _, number = device.partition(":")
     if kind == "cpu":
         return ""
     if kind != "cuda":
         raise DeviceMissing(f"RecBole runs on cpu and cuda, not on {device!r}: use --device cpu", device=device)
-    visible = [each for each in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if each]
-    at = int(number or 0)
-    return visible[at] if at < len(visible) else str(at)
+    visible = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+    index = int(number or 0)
+    return visible[index] if index < len(visible) else str(index)

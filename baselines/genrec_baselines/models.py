@@ -1,6 +1,6 @@
-"""Which of RecBole's models are baselines, for which task, and by what name RecBole knows their options.
+"""The RecBole models that are baselines: a small class each, without any code of the model.
 
-One small class each: the name in RecBole, the parameters that `embedding_size` sets, what is fixed. No code of a model.
+A class says for which task the model is, its name in RecBole, which parameters `embedding_size` sets, and what is fixed.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from genrec_baselines.baseline import RecBoleBaseline
 
 
 class Direct(RecBoleBaseline):
-    """A model that knows a user by the training part."""
+    """A model that identifies users by number and learns them from the training part."""
 
     tasks = ("direct",)
     sizes: ClassVar[tuple[str, ...]] = ("embedding_size",)
-    samples_unmet = True
+    samples_unseen = True
 
 
 class Sequential(RecBoleBaseline):
@@ -28,15 +28,15 @@ class Sequential(RecBoleBaseline):
 
 
 class ClosedForm(Direct):
-    """A model that counts or solves instead of training: one pass, no negatives."""
+    """A model that counts or solves an equation instead of training: one pass, no negatives."""
 
-    sizes, samples_unmet, uses_gpu = (), False, False
+    sizes, samples_unseen, uses_gpu = (), False, False
     fixed: ClassVar[Mapping[str, Any]] = {"train_neg_sample_args": None}
-    search_space: ClassVar[Mapping[str, Any]] = {}  # no training, and no common option
+    search_space: ClassVar[Mapping[str, Any]] = {}  # no training, and no option in common
 
 
 class Pop(ClosedForm):
-    """Popularity, from RecBole with its counting mended: every training event counts, once."""
+    """Popularity, from RecBole with its counting fixed: every training interaction counts once."""
 
     model = "Pop"
 
@@ -88,9 +88,9 @@ class SimpleX(Direct):
 class MultiVAE(Direct):
     """Variational autoencoder with a multinomial likelihood (Liang et al. 2018, arXiv 1802.05814), from RecBole."""
 
-    model, sizes, samples_unmet = "MultiVAE", ("latent_dimension",), False
+    model, sizes, samples_unseen = "MultiVAE", ("latent_dimension",), False
     fixed: ClassVar[Mapping[str, Any]] = {"train_neg_sample_args": None}
-    search_space: ClassVar[Mapping[str, Any]] = {  # a batch is of users: larger ones leave few steps to an epoch
+    search_space: ClassVar[Mapping[str, Any]] = {  # batches of users: large ones leave few steps per epoch
         **Direct.search_space,
         "train_batch_size": [32, 64, 128, 256, 512],
     }

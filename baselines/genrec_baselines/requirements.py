@@ -1,8 +1,7 @@
-"""Is RecBole there, the version that this bridge was built for, and what it imports? Looks for files only: imports none
-of them.
+"""Finds RecBole: the version that this bridge was built for, with everything that it imports. Imports none of it.
 
-RecBole's own metadata is not asked: of its pins, `ray<=2.6.3` has no wheel for Python 3.12 and later, and nothing that
-runs here imports ray.
+Ignores RecBole's own metadata: of its pins, `ray<=2.6.3` has no wheel for Python 3.12 and later, and nothing that runs
+here imports ray.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-from genrec_bench.errors import NeedsMissing, UsageError
+from genrec_bench.api import NeedsMissing, UsageError
 
 VERSION = "1.2.1"
 INSTALL = f"-m pip install --no-deps recbole=={VERSION}"
@@ -35,8 +34,11 @@ IMPORTS = {  # what RecBole imports when one of its models is trained: module ->
 
 @functools.lru_cache(maxsize=8)
 def locate(python: str | None) -> Path:
-    """The folder of the interpreter's RecBole. NeedsMissing with the command that installs it, where it is not there, is
-    another version, or lacks what it imports; UsageError if there is no such interpreter."""
+    """The folder of the interpreter's RecBole.
+
+    NeedsMissing, with the command to install it, if it is missing, another version, or lacks what it imports;
+    UsageError if there is no such interpreter.
+    """
     origin, lacking = _look(python)
     if not origin:
         raise NeedsMissing(
@@ -44,28 +46,31 @@ def locate(python: str | None) -> Path:
             "no wheel for Python 3.12 and later, and is not used)",
             needs="recbole",
         )
+
     folder = Path(origin).parent
-    said = re.search(r'^__version__ *= *"([^"]+)"', (folder / "__init__.py").read_text(), re.MULTILINE)
-    if said is None or said[1] != VERSION:
+    version = re.search(r'^__version__ *= *"([^"]+)"', (folder / "__init__.py").read_text(), re.MULTILINE)
+    if version is None or version[1] != VERSION:
         raise NeedsMissing(
-            f"RecBole {said[1] if said else 'of unknown version'} is installed, this bridge patches {VERSION}: "
+            f"RecBole {version[1] if version else 'of unknown version'} is installed, this bridge patches {VERSION}: "
             f"{python or sys.executable} {INSTALL}",
             needs="recbole",
         )
+
     if lacking:
         packages = " ".join(IMPORTS[module] for module in lacking)
         raise NeedsMissing(
-            f"RecBole imports {', '.join(lacking)}, not installed: {python or sys.executable} -m pip install {packages}",
+            f"RecBole imports {', '.join(lacking)}, which is not installed: {python or sys.executable} -m pip install {packages}",
             needs=lacking,
         )
     return folder
 
 
 def _look(python: str | None) -> tuple[str, list[str]]:
-    """Where the interpreter's RecBole is (empty: nowhere), and which modules it would not find."""
+    """Where the interpreter's RecBole is (empty: nowhere), and which modules the interpreter does not find."""
     if python is None:
         spec = find_spec("recbole")
         return spec.origin or "" if spec else "", [name for name in IMPORTS if find_spec(name) is None]
+
     code = (
         "from importlib.util import find_spec as f; s = f('recbole'); print(s.origin if s else ''); "
         f"print(*[name for name in {list(IMPORTS)} if f(name) is None])"
@@ -73,13 +78,13 @@ def _look(python: str | None) -> tuple[str, list[str]]:
     try:
         done = subprocess.run([python, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     except (OSError, subprocess.SubprocessError) as error:
-        raise UsageError(f"baseline.python = {python!r} is no Python interpreter that runs: {error}") from None
+        raise UsageError(f"baseline.python = {python!r} is not a Python interpreter that runs: {error}") from None
     origin, lacking, *_ = [*done.stdout.splitlines(), "", ""]
     return origin.strip(), lacking.split()
 
 
 def parameters_of(model: str, folder: Path) -> set[str]:
-    """The parameters that RecBole reads for a model: keys of its property files."""
+    """The parameters that RecBole reads for a model: the keys of its property files."""
     files = ["overall.yaml", "dataset/sample.yaml", "quick_start_config/sequential.yaml", f"model/{model}.yaml"]
     text = "\n".join((folder / "properties" / file).read_text(encoding="utf-8") for file in files)
     return set(re.findall(r"^(\w+) *:", text, re.MULTILINE))

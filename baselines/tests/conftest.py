@@ -6,14 +6,13 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 
-from genrec_bench.host.config import make_config
-from genrec_bench.host.contracts import BaselineContext
-from genrec_bench.testing import planted, planted_lines
+from genrec_bench.api import BaselineContext
+from genrec_bench.testing import Subject, planted, planted_lines
 
 
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory):
-    """Nothing of the person's cache is read or changed."""
+    """Neither reads nor changes the user's cache."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GENREC_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
@@ -21,7 +20,7 @@ def own_cache(tmp_path_factory):
 
 @pytest.fixture
 def planted_file(tmp_path):
-    """Options of the data set `file` for a file in which every user walks through one group's items in a fixed cycle."""
+    """Options of the data set `file` for a file in which every user goes through one group's items in a cycle."""
     path = tmp_path / "planted.txt"
     path.write_text("\n".join(planted_lines()) + "\n")
     return {"dataset.path": str(path), "dataset.format": "sequence"}
@@ -36,16 +35,16 @@ def data():
 @pytest.fixture
 def make():
     """Makes a baseline from its class and options; the processes of all of them end with the test."""
-    made = []
+    baselines = []
 
-    def start(cls, **options):
-        made.append(cls(make_config(cls.Config, options, "baseline")))
-        return made[-1]
+    def make(cls, **options):
+        baselines.append(Subject.of("baseline", cls, options).make())
+        return baselines[-1]
 
-    yield start
-    for each in made:
-        if hasattr(each, "_worker"):
-            each._worker.close()
+    yield make
+    for baseline in baselines:
+        if hasattr(baseline, "_worker"):
+            baseline._worker.close()
 
 
 @pytest.fixture

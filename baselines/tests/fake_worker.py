@@ -1,4 +1,4 @@
-"""A worker that does what FAKE_WORKER says instead of training: for tests of what the host makes of it."""
+"""A worker that does what FAKE_WORKER says instead of training, to test how the host reacts."""
 
 import json
 import os

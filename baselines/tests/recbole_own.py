@@ -1,7 +1,7 @@
-"""RecBole scoring a trained model by itself: its data loaders, its masking, its evaluator. A program of its own.
+"""A separate program in which RecBole scores a trained model with its own data loaders, masking and evaluator.
 
-Started with a JSON file that names the worker's files and the held-out cases; prints RecBole's metrics as JSON. The
-model is made anew by RecBole from pre-split files that hold test cases too, and gets the trained weights.
+Its argument is a JSON file with the worker's files and the held-out cases; it prints RecBole's metrics as JSON. RecBole
+builds the model again from pre-split files that include the test cases, and loads the trained weights.
 """
 
 # ruff: noqa: E402
@@ -28,11 +28,9 @@ KS = [5, 10, 20]
 
 
 def main():
-    found = np.load(job["train"])
-    sequences = rows_of(found["values"], found["offsets"])
-    longest = job["parameters"].get(
-        "MAX_ITEM_LIST_LENGTH", 50
-    )  # RecBole cuts a longer list at its end: the latest items
+    train = np.load(job["train"])
+    sequences = rows_of(train["values"], train["offsets"])
+    longest = job["parameters"].get("MAX_ITEM_LIST_LENGTH", 50)  # RecBole would drop the latest items of longer lists
     write("own", sequences, job["n_items"], None, job["sequential"], longest)
     for part, cases in (("valid", job["valid"]), ("test", job["test"])):
         with open(f"own/{NAME}/{NAME}.{part}.inter", "w") as file:
@@ -61,15 +59,15 @@ def main():
 
 
 def renumbered(weights, model, here, there):
-    """The weights with the rows of embedding tables where this data set's numbering wants them."""
-    found = {}
+    """The weights, with the rows of embedding tables in the order of this data set's numbering."""
+    reordered = {}
     for name, values in weights.items():
         for field in ("item", "user"):
             if f"{field}_embedding" in name:
-                place = {token: at for at, token in enumerate(there[f"{field}_id"])}
-                values = values[[place[token] for token in here[f"{field}_id"]]]
-        found[name] = values
-    return found
+                row = {token: number for number, token in enumerate(there[f"{field}_id"])}
+                values = values[[row[token] for token in here[f"{field}_id"]]]
+        reordered[name] = values
+    return reordered
 
 
 main()

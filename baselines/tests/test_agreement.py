@@ -1,4 +1,4 @@
-"""Our scorer over the bridge's lists, and RecBole's own evaluator over its own ranking: the same numbers (protocol P16).
+"""The bench's scores of the bridge's lists equal those of RecBole's evaluator on its own ranking (protocol P16).
 
 RecBole masks the training items of a user for general models, and nothing for sequential ones.
 """
@@ -10,12 +10,8 @@ import sys
 import numpy as np
 import pytest
 from genrec_baselines import models, process
-from genrec_bench.runs.loading import load_data
 
-from genrec_bench import RunSpec
-from genrec_bench.protocol.scores import score
-from genrec_bench.protocol.split import train_view
-from genrec_bench.runs.run import resolve
+from genrec_bench.api import load_dataset, score, split_data, train_view
 
 
 @pytest.mark.slow
@@ -27,12 +23,12 @@ from genrec_bench.runs.run import resolve
     ],
 )
 def test_our_scorer_agrees_with_recboles_evaluator(make, ctx, tmp_path, cls, options):
-    data, split = load_data(resolve(RunSpec(dataset="ml-100k", baseline="popularity")))
+    data, split = split_data(load_dataset("ml-100k"))
     train, queries = train_view(data, split), split.queries(split.test)
     trained = make(cls, **options)
     trained.fit(train, ctx)
     sequential = cls.tasks == ("sequential",)
-    # what RecBole masks is what `Sampler` has seen as used: training and validation items of a general model's user
+    # RecBole masks what its `Sampler` has used: for a general model, the user's training and validation items
     exclude = None if sequential else queries.history
     ranking = trained.rank(queries, k=50, exclude=exclude)
     ours, _ = score(ranking, split.test.target)
@@ -45,14 +41,14 @@ def test_our_scorer_agrees_with_recboles_evaluator(make, ctx, tmp_path, cls, opt
 
 
 def recboles_own(trained, train, split, sequential, folder):
-    """RecBole's metrics of the weights in the worker's folder, from a process of its own."""
+    """RecBole's metrics of the weights in the worker's folder, from a separate process."""
     (checkpoint,) = (trained._worker.folder / "saved").glob("*.pth")
     cases = {}
     for name, held_out in (("valid", split.validation), ("test", split.test)):
-        asked = split.queries(held_out)
+        queries = split.queries(held_out)
         cases[name] = [
             (int(user), history.tolist(), int(target))
-            for user, history, target in zip(asked.user, asked.history, held_out.target, strict=True)
+            for user, history, target in zip(queries.user, queries.history, held_out.target, strict=True)
         ]
     job = {
         "worker": str(process.CODE), "train": str(trained._worker.folder / "train.npz"), "n_items": train.n_items,
@@ -69,10 +65,10 @@ def recboles_own(trained, train, split, sequential, folder):
 
 
 def tokens(train, sequential):
-    """RecBole's numbering in the worker: first come, first numbered, over targets or events, then the whole catalogue."""
+    """RecBole's numbering in the worker: in order of appearance among targets or interactions, then the whole catalogue."""
     sequences = train.sequences
-    at = np.arange(len(sequences.values)) - np.repeat(sequences.offsets[:-1], sequences.lengths)
-    rows = at > 0 if sequential else at >= 0
+    position = np.arange(len(sequences.values)) - np.repeat(sequences.offsets[:-1], sequences.lengths)
+    rows = position > 0 if sequential else position >= 0
     first = {
         "item_id": [*sequences.values[rows].tolist(), *range(train.n_items)],
         "user_id": [*sequences.rows[rows].tolist(), *range(train.n_users)],

@@ -2,59 +2,50 @@
 
 import re
 import sys
+from importlib.metadata import distribution
 
 import numpy as np
 import pytest
-import torch
 from genrec_baselines import models, requirements, settings
 from genrec_baselines.baseline import parse_extra, visible_gpu
 
-from genrec_bench import RunSpec
-from genrec_bench.core.arrays import Ragged
-from genrec_bench.core.progress import Quiet
-from genrec_bench.core.sequences import TrainView
-from genrec_bench.errors import (
+from genrec_bench import RunSpec, run
+from genrec_bench.api import (
     ConfigError,
     DeviceMissing,
     NeedsMissing,
+    Ragged,
+    TrainView,
     UnknownComponent,
     UsageError,
 )
-from genrec_bench.host import registry
-from genrec_bench.host.config import make_config
-from genrec_bench.runs.run import device_of, resolve
 
-OURS = {info.name: info for info in registry.list_components("baseline") if info.distribution == "genrec-baselines"}
+POINTS = distribution("genrec-baselines").entry_points.select(group="genrec_bench.baselines")
+MODELS = {point.name: point.load() for point in POINTS}
 
 
-@pytest.mark.parametrize("name", sorted(OURS))
-def test_every_registered_model_is_ready(name):
-    cls = registry.load("baseline", name)
-    cls(make_config(cls.Config, {}, "baseline")).ready()
-    assert cls.model and cls.tasks in (("direct",), ("sequential",))
+@pytest.mark.parametrize("name", sorted(MODELS))
+def test_every_registered_model_is_ready(make, name):
+    make(MODELS[name]).ready()
+    assert MODELS[name].model and MODELS[name].tasks in (("direct",), ("sequential",))
 
 
-@pytest.mark.parametrize("name", sorted(OURS))
+@pytest.mark.parametrize("name", sorted(MODELS))
 def test_what_names_a_model_or_sets_its_size_is_a_parameter_of_it(name):
-    cls = registry.load("baseline", name)
+    cls = MODELS[name]
     known = requirements.parameters_of(cls.model, requirements.locate(None))
     assert {*cls.sizes, *cls.fixed} <= known
 
 
-def test_an_unknown_model_is_told_the_closest_name():
+def test_the_error_for_an_unknown_model_suggests_the_closest_name(tmp_path):
     with pytest.raises(UnknownComponent, match="Did you mean 'sasrec'"):
-        resolve(RunSpec(baseline="sasrek", task="sequential"))
+        run(RunSpec(baseline="sasrek", task="sequential"), out=tmp_path)
 
 
-def test_a_name_like_no_other_is_told_all_there_are():
+def test_the_error_for_a_name_like_no_other_lists_all_models(tmp_path):
     with pytest.raises(UnknownComponent, match=r"There are: .*\bbpr, .*\bsasrec\b") as caught:
-        resolve(RunSpec(baseline="transformer4rec"))
-    assert set(OURS) <= set(caught.value.known)
-
-
-def test_the_core_names_this_distribution_for_every_model():
-    ours = {name for (kind, name), where in registry.KNOWN_ELSEWHERE.items() if where == "genrec-baselines"}
-    assert ours == set(OURS)
+        run(RunSpec(baseline="transformer4rec"), out=tmp_path)
+    assert set(MODELS) <= set(caught.value.known)
 
 
 @pytest.mark.parametrize(
@@ -66,9 +57,9 @@ def test_the_core_names_this_distribution_for_every_model():
         ({"extra": "n_layers"}, "expected name=value"),
     ],
 )
-def test_a_wrong_option_is_refused(options, said):
+def test_a_wrong_option_is_refused(make, options, said):
     with pytest.raises(ConfigError, match=re.escape(said)):
-        make_config(models.BPR.Config, options, "baseline")
+        make(models.BPR, **options)
 
 
 @pytest.mark.parametrize(
@@ -118,8 +109,8 @@ def test_ray_is_not_asked_for(monkeypatch, make):
     assert "ray" not in requirements.IMPORTS
 
 
-def test_an_interpreter_that_is_none_is_refused(make):
-    with pytest.raises(UsageError, match="no Python interpreter"):
+def test_what_is_not_an_interpreter_is_refused(make):
+    with pytest.raises(UsageError, match="not a Python interpreter"):
         make(models.BPR, python="/no/such/python").ready()
 
 
@@ -131,16 +122,12 @@ def test_settings_are_of_known_models_and_parameters_and_name_their_source():
     for table in settings.files().values():
         assert set(table["data"]) == {"users", "items", "events"}
         assert set(table) - {"data", "every-model", "every-sequential-model"} <= {
-            cls.name_in_settings() for cls in _classes()
+            cls.name_in_settings() for cls in MODELS.values()
         }
-        for cls in _classes():
+        for cls in MODELS.values():
             given = {**table["every-model"], **table.get(cls.name_in_settings(), {})}
             assert given.pop("source")
             assert set(given) <= requirements.parameters_of(cls.model, requirements.locate(None))
-
-
-def _classes():
-    return [registry.load("baseline", name) for name in OURS]
 
 
 def view(users, items, events):
@@ -180,32 +167,28 @@ def test_embedding_size_is_what_the_model_calls_it(make):
     assert given == {"mf_embedding_size": 8, "mlp_embedding_size": 8}
 
 
-def test_data_without_features_is_refused_by_name(planted_file):
+def test_data_without_features_is_refused_by_name(planted_file, tmp_path):
     with pytest.raises(NeedsMissing, match="'fdsa' needs item_features"):
-        resolve(RunSpec(dataset="file", baseline="fdsa", set=planted_file))
+        run(RunSpec(dataset="file", baseline="fdsa", task="sequential", set=planted_file), out=tmp_path)
 
 
 @pytest.mark.parametrize(
     ("cls", "rows", "said"),
-    [(models.SASRec, [[0], [1]], "two training items"), (models.BPR, [[0, 1], [1]], "user 0 has met all 2")],
+    [(models.SASRec, [[0], [1]], "two training items"), (models.BPR, [[0, 1], [1]], "user 0 has seen all 2")],
 )
 def test_data_that_a_model_cannot_learn_from_is_refused(make, ctx, cls, rows, said):
     with pytest.raises(NeedsMissing, match=said):
         make(cls).fit(TrainView(Ragged.of(rows), 2), ctx)
 
 
-def test_a_model_that_is_trained_gets_the_gpu_that_torch_sees_and_one_that_counts_does_not(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    devices = {name: device_of(RunSpec(baseline=name), "auto", Quiet()) for name in OURS}
-    assert {name for name, device in devices.items() if device == "cpu"} == {"recbole-pop", "recbole-ease", "itemknn"}
-    assert set(devices.values()) == {"cpu", "cuda"}
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert device_of(RunSpec(baseline="bpr"), "auto", Quiet()) == "cpu"
+def test_models_that_are_trained_use_a_gpu_and_those_that_count_do_not():
+    counting = {name for name, cls in MODELS.items() if not cls.uses_gpu}
+    assert counting == {"recbole-pop", "recbole-ease", "itemknn"}
 
 
 def test_the_gpu_is_named_as_the_machine_names_it(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
-    assert [visible_gpu(each) for each in ("cpu", "cuda", "cuda:1")] == ["", "4", "7"]
+    assert [visible_gpu(device) for device in ("cpu", "cuda", "cuda:1")] == ["", "4", "7"]
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
     assert visible_gpu("cuda:1") == "1"
     with pytest.raises(DeviceMissing, match="not on 'mps'"):

@@ -27,9 +27,9 @@ from threadpoolctl import threadpool_limits
 
 from genrec_bench.api import PAD, DatasetContext, GenrecError, IndexerContext, Int64, Progress, Ragged
 from genrec_bench.core.codes import row_groups
-from genrec_bench.indexers.sci.cooccurrence import Graph, item_graph, meetings
-from genrec_bench.indexers.sci.implicit_graph import hidden_items
-from genrec_bench.indexers.sci.large import large_clusters
+from genrec_bench.indexers.sci.cooccurrence import Graph, interaction_counts, item_graph
+from genrec_bench.indexers.sci.implicit_graph import implicit_item_graph
+from genrec_bench.indexers.sci.large_graphs import large_clusters
 from genrec_bench.indexers.sci.spectral import cluster_qr, spectral_clusters
 from genrec_bench.runs.environment import peak_memory
 from genrec_speed.results import Grid, Result, Row, conditions
@@ -71,12 +71,12 @@ def run(grid: Grid, progress: Progress) -> Result:
 def pairs(plan: Plan, rounds: int = ROUNDS) -> Row:
     """The item graph as a sparse product, and by a Python loop over every user's pairs. GenrecError if they differ."""
     train = synthetic_train(plan)
-    graph, counts = item_graph(meetings(train)).tocoo(), pair_loop(train.sequences)
+    graph, counts = item_graph(interaction_counts(train)).tocoo(), pair_loop(train.sequences)
     edges = dict(zip(zip(graph.row.tolist(), graph.col.tolist(), strict=True), graph.data.tolist(), strict=True))
     if edges != counts:
         raise GenrecError("the sparse product and the loop over pairs count different edges: no time is printed")
 
-    sides = {"loop": lambda: pair_loop(train.sequences), "ours": lambda: item_graph(meetings(train))}
+    sides = {"loop": lambda: pair_loop(train.sequences), "ours": lambda: item_graph(interaction_counts(train))}
     times = interleaved(sides, rounds=rounds, warmups=1)
     ratio, low, high = times.ratio("loop", "ours")
     details = {"ours s": times.median("ours"), "other s": times.median("loop"), "rounds": rounds}
@@ -100,8 +100,8 @@ def clusterings(plan: Plan, rounds: int = ROUNDS, clusters: int = CLUSTERS) -> l
 
     All on one thread, by CPU time. At this size, `auto` is `sparse`.
     """
-    incidence = meetings(synthetic_train(plan))
-    linked = np.flatnonzero(hidden_items(incidence).degrees > 0)
+    incidence = interaction_counts(synthetic_train(plan))
+    linked = np.flatnonzero(implicit_item_graph(incidence).degrees > 0)
     incidence, planted = incidence[:, linked], plan.item_clusters[linked]
 
     def sparse() -> Int64:
@@ -110,7 +110,7 @@ def clusterings(plan: Plan, rounds: int = ROUNDS, clusters: int = CLUSTERS) -> l
         return labels
 
     def randomised() -> Int64:
-        return large_clusters(hidden_items(incidence), clusters, "randomised", np.random.default_rng(0))[1]
+        return large_clusters(implicit_item_graph(incidence), clusters, "randomised", np.random.default_rng(0))[1]
 
     with threadpool_limits(1):
         began = time.process_time()

@@ -1,1 +1,1 @@
-"""Baselines that need no training loop."""
+"""The built-in baselines: they rank items without generating codes, and need no training loop."""

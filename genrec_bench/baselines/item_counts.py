@@ -1,7 +1,7 @@
-"""Item-to-item counts: what came right after, right before, or two steps after the items that a user met last.
+"""Item-to-item counts: what came right after, right before, or two steps after a user's last items.
 
-Counting, no training: the floor that a model of sequences has to beat (protocol P14). Knows no similarity beyond these
-counts, and no user beyond the last few items.
+Counts, trains nothing; every sequential model has to beat it (protocol P14). Knows no similarity beyond these counts,
+and of a user only the last few items.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pydantic import Field, NonNegativeFloat
 from pydantic.dataclasses import dataclass
 from scipy import sparse
 
-from genrec_bench.baselines.lists import blocks, known_items, rank_sparse
+from genrec_bench.baselines.lists import known_items, rank_in_blocks
 from genrec_bench.core.arrays import Ragged
 from genrec_bench.core.rankings import Ranking
 from genrec_bench.core.sequences import Queries, TrainView
@@ -37,22 +37,23 @@ class ItemCounts(Baseline):
     """Directed item-to-item counts of the training sequences, from a user's last items.
 
     The score of item j is the sum over the user's last items i of recency times count(i, j), divided by
-    sqrt(popularity(j) + 1). An item that no count leads to is not listed. In the task `direct` the last items are those
-    of training: the validation item is not looked at, since generators do not see it there.
+    sqrt(popularity(j) + 1). Items without a count are not listed. In the task `direct` the last items are training
+    items; the validation item is ignored, since generators do not see it either.
     """
 
     Config = Config
     contract = 1
-    search_space: Mapping[str, Any] = {  # relative to `after`, which stays as it is
+    search_space: Mapping[str, Any] = {  # relative to `after`, which stays fixed
         "before": (0.0, 1.0),
         "skip": (0.0, 1.0),
         "recency": [[1.0], [1.0, 0.5], [1.0, 0.5, 0.25], [1.0, 0.8, 0.64, 0.512], [1.0, 1.0, 1.0, 1.0, 1.0]],
     }
 
     def fit(self, train: TrainView, ctx: BaselineContext) -> None:
-        """Count; nothing is chosen on validation."""
+        """Count; chooses nothing on validation."""
         self.train, self.task = train, ctx.task
         n, values, users = train.n_items, train.sequences.values, train.sequences.rows
+
         counts = sparse.csr_array((n, n))
         steps = ((1, self.config.after, False), (1, self.config.before, True), (2, self.config.skip, False))
         for step, weight, backwards in steps:
@@ -64,17 +65,18 @@ class ItemCounts(Baseline):
         self.damping = 1 / np.sqrt(np.bincount(values, minlength=n) + 1.0)
 
     def rank(self, queries: Queries, *, k: int, exclude: Ragged | None = None) -> Ranking:
-        """The `k` best items per query that some count leads to, so often fewer."""
+        """The `k` best items per query among those with a count; often fewer than `k`."""
         known = known_items(queries, self.train, self.task).tail(len(self.config.recency))
-        parts = []
-        for rows in blocks(len(queries)):
-            scores = self._latest(known.take(rows)) @ self.counts  # sums of exact fractions: equal counts tie
-            scores.data *= self.damping[scores.indices]
-            parts.append(rank_sparse(scores, k, None if exclude is None else exclude.take(rows)))
-        return Ranking.concatenate(parts)
+        return rank_in_blocks(known, self._scores, k, exclude)
 
-    def _latest(self, latest: Ragged) -> sparse.csr_array:
-        """Recency weights of each row's items, `(n, n_items)`; an item met twice counts twice."""
+    def _scores(self, latest: Ragged) -> sparse.csr_array:
+        """Scores `(n, n_items)` from each row's last items."""
+        scores = self._recency(latest) @ self.counts  # sums of exact fractions: equal counts tie
+        scores.data *= self.damping[scores.indices]
+        return scores
+
+    def _recency(self, latest: Ragged) -> sparse.csr_array:
+        """Recency weights of each row's items, `(n, n_items)`; repeated items add up."""
         back = latest.offsets[1:][latest.rows] - 1 - np.arange(len(latest.values))  # 0: the latest
         weights = np.asarray(self.config.recency)[back]
         return sparse.csr_array((weights, (latest.rows, latest.values)), shape=(len(latest), self.train.n_items))

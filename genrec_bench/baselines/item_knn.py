@@ -1,8 +1,8 @@
-"""Item neighbourhoods: an item is recommended for the user's items that it resembles, by the users they share.
+"""Item neighbourhoods: recommends items that resemble the user's items, by the users that they share.
 
 Cosine over the user x item matrix with shrinkage (Sarwar et al. 2001; the shrinkage as in Dacrema et al. 2019,
-arXiv 1907.06902). Knows no order of events. The similarities are kept sparse and made a block of items at a time: no
-items x items array is ever held.
+arXiv 1907.06902). Ignores the order of interactions. Similarities are sparse and computed for a block of items at a
+time: no items x items array is ever held.
 """
 
 from __future__ import annotations
@@ -15,12 +15,7 @@ from pydantic import NonNegativeFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 from scipy import sparse
 
-from genrec_bench.baselines.lists import (
-    blocks,
-    known_items,
-    rank_sparse,
-    user_item,
-)
+from genrec_bench.baselines.lists import known_items, rank_in_blocks, rank_sparse, user_item
 from genrec_bench.core.arrays import Ragged
 from genrec_bench.core.rankings import Ranking
 from genrec_bench.core.sequences import Queries, TrainView
@@ -40,9 +35,9 @@ class Config:
 class ItemKNN(Baseline):
     """Item-based nearest neighbours by shrunk cosine: common(i, j) / (sqrt(users(i) users(j)) + shrink).
 
-    The score of item i is the sum of its similarities to those of its `neighbours` nearest items that the user has;
-    neighbours of equal similarity go by item number. In the task `direct` the user has the training items only: the
-    validation item is not looked at, since generators do not see it there.
+    The score of item i is the sum of its similarities to those of its `neighbours` nearest items that the user has
+    seen; neighbours of equal similarity are ordered by item number. In the task `direct` only training items count; the
+    validation item is ignored, since generators do not see it either.
     """
 
     Config = Config
@@ -50,31 +45,29 @@ class ItemKNN(Baseline):
     search_space: Mapping[str, Any] = {"neighbours": (10, 1000, "log"), "shrink": (0.0, 200.0)}
 
     def fit(self, train: TrainView, ctx: BaselineContext) -> None:
-        """Find every item's neighbours; nothing is chosen on validation."""
+        """Find every item's neighbours; chooses nothing on validation."""
         self.train, self.task = train, ctx.task
-        met = user_item(train.sequences, train.n_items)
-        by_item, size = met.T.tocsr(), np.sqrt(met.sum(axis=0))
-        parts = []
-        for at in range(0, train.n_items, ITEMS_AT_ONCE):
-            alike = sparse.csr_array(by_item[at : at + ITEMS_AT_ONCE] @ met)  # common users, (block, n_items)
-            items = np.repeat(np.arange(alike.shape[0]), np.diff(alike.indptr))
-            alike.data /= size[at + items] * size[alike.indices] + self.config.shrink
-            alike.data[alike.indices == at + items] = 0  # an item is no neighbour of itself
-            parts.append(self._nearest(alike))
-        self.similar = sparse.vstack(parts).T.tocsr()  # (neighbour, item): a user's row times this gives scores
+        interactions = user_item(train.sequences, train.n_items)
+        by_item, size = interactions.T.tocsr(), np.sqrt(interactions.sum(axis=0))
 
-    def _nearest(self, alike: sparse.csr_array) -> sparse.csr_array:
-        """Each row's largest values."""
-        nearest = rank_sparse(alike, self.config.neighbours, None)
-        rows, places = np.nonzero(nearest.items >= 0)
-        entries = nearest.scores[rows, places].astype(np.float64), (rows, nearest.items[rows, places])
-        return sparse.csr_array(entries, shape=alike.shape)
+        parts = []
+        for first in range(0, train.n_items, ITEMS_AT_ONCE):
+            common_users = by_item[first : first + ITEMS_AT_ONCE] @ interactions
+            similarity = sparse.csr_array(common_users)  # (block, n_items)
+            items = np.repeat(np.arange(similarity.shape[0]), np.diff(similarity.indptr))
+            similarity.data /= size[first + items] * size[similarity.indices] + self.config.shrink
+            similarity.data[similarity.indices == first + items] = 0  # an item is not its own neighbour
+            parts.append(self._nearest(similarity))
+        self.similarity = sparse.vstack(parts).T.tocsr()  # (neighbour, item): a user's row times this gives scores
+
+    def _nearest(self, similarity: sparse.csr_array) -> sparse.csr_array:
+        """The `neighbours` largest values of each row."""
+        nearest = rank_sparse(similarity, self.config.neighbours, None)
+        rows, positions = np.nonzero(nearest.items >= 0)
+        entries = nearest.scores[rows, positions].astype(np.float64), (rows, nearest.items[rows, positions])
+        return sparse.csr_array(entries, shape=similarity.shape)
 
     def rank(self, queries: Queries, *, k: int, exclude: Ragged | None = None) -> Ranking:
-        """The `k` best items per query that have a neighbour among the user's items."""
+        """The `k` best items per query among those with a neighbour among the user's items."""
         known = known_items(queries, self.train, self.task)
-        parts = []
-        for rows in blocks(len(queries)):
-            scores = user_item(known.take(rows), self.train.n_items) @ self.similar
-            parts.append(rank_sparse(scores, k, None if exclude is None else exclude.take(rows)))
-        return Ranking.concatenate(parts)
+        return rank_in_blocks(known, lambda rows: user_item(rows, self.train.n_items) @ self.similarity, k, exclude)

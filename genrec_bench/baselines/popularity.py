@@ -1,6 +1,6 @@
-"""Popularity: every user gets the items with the most training events. The floor that a generator has to beat.
+"""Popularity: every user gets the items with the most training interactions. Every generator has to beat it.
 
-Needs counts only; knows no codes, no network and no user beyond what must be left out of the list.
+Needs counts only; knows nothing of a user but what to leave out of the list.
 """
 
 from __future__ import annotations
@@ -19,35 +19,37 @@ class Popularity(Baseline):
     contract = 1
 
     def fit(self, train: TrainView, ctx: BaselineContext) -> None:
-        """Count the training events of every item; nothing is chosen on validation."""
+        """Count the training interactions of every item; chooses nothing on validation."""
         self.counts = np.bincount(train.sequences.values, minlength=train.n_items)
         self.order = np.lexsort((np.arange(train.n_items), -self.counts))  # ties by item number
 
     def rank(self, queries: Queries, *, k: int, exclude: Ragged | None = None) -> Ranking:
         """The `k` most popular items per query without those of `exclude`, scored by their counts.
 
-        Equal counts are equal scores, so the scorer's tie rule applies. Items nobody met close the list.
+        Equal counts are equal scores, so the scorer's tie rule applies. Items without interactions come last.
         """
         n_items = len(self.order)
-        places = np.broadcast_to(np.arange(min(k, n_items)), (len(queries), min(k, n_items)))
+        in_order = np.broadcast_to(np.arange(min(k, n_items)), (len(queries), min(k, n_items)))  # positions in `order`
         if exclude is not None:
-            places = places + self._shift(exclude, places.shape[1])
-        there = places < n_items
-        items = np.where(there, self.order[np.minimum(places, n_items - 1)], PAD).astype(np.int32)
-        scores = np.where(there, self.counts[items], -np.inf).astype(np.float32)
+            in_order = in_order + self._shift(exclude, in_order.shape[1])
+
+        filled = in_order < n_items
+        items = np.where(filled, self.order[np.minimum(in_order, n_items - 1)], PAD).astype(np.int32)
+        scores = np.where(filled, self.counts[items], -np.inf).astype(np.float32)
         return Ranking(items, scores, depth=k)
 
     def _shift(self, exclude: Ragged, width: int) -> Int64:
-        """How far place `j` of each list moves down the order, `(n, width)`: never builds users x items.
+        """How far position `j` of each list moves down the order, `(n, width)`; never builds users x items.
 
-        The i-th excluded place `p` of a user (ascending, from 0) has `p - i` allowed places before it, so it pushes
-        down exactly the places `j >= p - i`.
+        The i-th excluded position `p` of a user (ascending, from 0) has `p - i` allowed positions before it, so it
+        moves exactly the positions `j >= p - i`.
         """
         n_items, n = len(self.order), len(exclude)
-        place_of = np.argsort(self.order)  # item -> place in the order
-        keys = np.unique(exclude.rows * n_items + place_of[exclude.values])  # (user, place), repeats gone
-        users, out = keys // n_items, keys % n_items
-        first = out - (np.arange(len(keys)) - np.searchsorted(users, users))  # p - i
-        near = first < width
-        pushed = np.bincount(users[near] * width + first[near], minlength=n * width)
-        return np.cumsum(pushed.reshape(n, width), axis=1)
+        position = np.argsort(self.order)  # of each item in the order
+        keys = np.unique(exclude.rows * n_items + position[exclude.values])  # (user, position), without repeats
+        users, excluded = keys // n_items, keys % n_items
+
+        first_moved = excluded - (np.arange(len(keys)) - np.searchsorted(users, users))  # p - i
+        inside = first_moved < width
+        moves = np.bincount(users[inside] * width + first_moved[inside], minlength=n * width)
+        return np.cumsum(moves.reshape(n, width), axis=1)

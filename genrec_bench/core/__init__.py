@@ -1,1 +1,1 @@
-"""Data and files that everything else is made of. Knows no protocol, no component and no run."""
+"""Arrays, data types and files that every other room is made of. Knows no protocol, no component and no run."""

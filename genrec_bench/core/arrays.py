@@ -1,4 +1,4 @@
-"""Array types, and rows of different lengths in one flat array."""
+"""Array types, and `Ragged`: rows of different lengths in one flat array."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Int64 = NDArray[np.int64]
 Float32 = NDArray[np.float32]
 Bool = NDArray[np.bool_]
 Text = NDArray[np.str_]
-PAD = -1  # right padding of codes and of short ranked lists
+PAD = -1  # pads codes and short ranked lists on the right
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,7 @@ class Ragged:
         """From a list of sequences."""
         offsets = np.zeros(len(rows) + 1, np.int64)
         np.cumsum([len(row) for row in rows], out=offsets[1:])
+
         flat = np.concatenate([np.asarray(row, dtype) for row in rows]) if rows else np.zeros(0, dtype)
         return cls(flat.astype(dtype), offsets)
 
@@ -60,7 +61,7 @@ class Ragged:
         return np.repeat(np.arange(len(self)), self.lengths)
 
     def take(self, rows: NDArray[Any]) -> Ragged:
-        """The given rows, in the given order."""
+        """The rows numbered `rows`, in that order."""
         return self.slice(self.offsets[:-1][rows], self.offsets[1:][rows])
 
     def tail(self, most: int) -> Ragged:
@@ -69,13 +70,13 @@ class Ragged:
         return self.slice(np.maximum(self.offsets[:-1], ends - most), ends)
 
     def slice(self, starts: NDArray[Any], ends: NDArray[Any]) -> Ragged:
-        """Row `i` is `values[starts[i]:ends[i]]`."""
+        """A new array whose row `i` is `values[starts[i]:ends[i]]`."""
         offsets = np.zeros(len(starts) + 1, np.int64)
         np.cumsum(ends - starts, out=offsets[1:])
         return Ragged(self.values[spread(starts, offsets)], offsets)
 
 
 def spread(starts: NDArray[Any], offsets: Int64) -> Int64:
-    """Flat positions `starts[i], starts[i] + 1, ...` for rows whose lengths are `diff(offsets)`."""
+    """Flat positions `starts[i], starts[i] + 1, ...` of each row; row lengths are `diff(offsets)`."""
     positions: Int64 = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], np.diff(offsets))
     return positions

@@ -1,4 +1,4 @@
-"""The cache: where it lies, and entries that one process makes while others wait."""
+"""The cache: where it is, and entries that one process makes while the others wait."""
 
 from __future__ import annotations
 
@@ -16,41 +16,44 @@ from genrec_bench.core.progress import Progress
 from genrec_bench.errors import OutputError
 
 T = TypeVar("T")
+DIGEST = ".digest"  # the file that holds the digest of an entry's content
 
 
 def cached(
     folder: Path, make: Callable[[Path], T], read: Callable[[Path], T], *, fresh: bool, progress: Progress
 ) -> tuple[T, bool]:
-    """What `read(folder)` gives, or what `make(folder.partial)` makes and leaves there; and whether it was read.
+    """The cached value, read from `folder` or made there; and whether it was read.
 
-    One process makes, others wait. `make` may find what an interrupted attempt left in its folder. A cache that cannot
-    be read is made anew, and that is said. `fresh` makes it anew in any case.
+    `make` gets a partial folder, which may hold the remains of an interrupted attempt, and leaves there what `read`
+    reads later. An entry that is damaged is made again, with a note; `fresh` makes it again in any case.
     """
     partial = folder.with_name(folder.name + ".partial")
     with _cache_lock(folder, progress):
         if fresh:
             shutil.rmtree(folder, ignore_errors=True)
             shutil.rmtree(partial, ignore_errors=True)
+
         if folder.exists():
             try:
-                if _content_digest(folder) != (folder / ".digest").read_text():
+                if folder_digest(folder, skip=DIGEST) != (folder / DIGEST).read_text():
                     raise ValueError("its content has changed")
                 return read(folder), True
-            except Exception as error:  # a damaged file makes its reader raise anything
-                progress.note(f"cache {folder} is not usable ({error}): made anew")
+            except Exception as error:  # readers of damaged files raise anything
+                progress.note(f"the cache {folder} cannot be used ({error}): making it again")
                 shutil.rmtree(folder) if folder.is_dir() else folder.unlink()
+
         if partial.is_file():
             partial.unlink()
         partial.mkdir(exist_ok=True)
-        made = make(partial)
-        (partial / ".digest").write_text(_content_digest(partial))
-        os.replace(partial, folder)
-        return made, False
+        value = make(partial)
+        (partial / DIGEST).write_text(folder_digest(partial, skip=DIGEST))
+        os.replace(partial, folder)  # in one step: an entry is whole or absent
+        return value, False
 
 
 @contextlib.contextmanager
 def _cache_lock(folder: Path, progress: Progress) -> Iterator[None]:
-    """Hold the lock of a cache entry; says so where another process has to end first."""
+    """Hold the lock of a cache entry, with a note if another process has it."""
     lock = FileLock(folder.with_name(folder.name + ".lock"))
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -67,10 +70,6 @@ def _cache_lock(folder: Path, progress: Progress) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-def _content_digest(folder: Path) -> str:
-    return folder_digest(folder, skip=".digest")
 
 
 def cache_dir() -> Path:

@@ -1,7 +1,7 @@
-"""Codes: what an indexer gives every item (and user), and the token alphabet they are written in.
+"""Codes: what an indexer gives every item (and user), and the token alphabet that they are written in.
 
-A code is a short row of tokens. Codes are prefix-free, so a decoder knows where one ends without an end token. Knows
-nothing of how codes were found.
+A code is a short row of tokens. No code is a prefix of another, so a decoder knows where a code ends without an end
+token. Token scopes are decided here (`assign_tokens`). Knows nothing of how an indexer chooses codes.
 """
 
 from __future__ import annotations
@@ -25,7 +25,10 @@ TokenScope = Literal["level", "shared", "path"]
 
 @dataclass(frozen=True)
 class CodeTable:
-    """`codes`, `(n, width)` int32: the tokens of each row, padded with -1 on the right. Prefix-free or refused."""
+    """`codes`, `(n, width)` int32: the tokens of each row, padded with -1 on the right.
+
+    CodeClash unless the codes are prefix-free.
+    """
 
     codes: Int32
 
@@ -35,15 +38,17 @@ class CodeTable:
             raise CodeClash(f"a code table needs at least one token per row, not shape {codes.shape}", rows=(), code=())
         if ((codes[:, 1:] >= 0) & (codes[:, :-1] < 0)).any():
             raise CodeClash("codes must be padded on the right only", rows=(), code=())
+
+        # A prefix sorts right before its extensions, so comparing neighbours is enough.
         order = sort_codes(codes).order
         low, high = codes[order[:-1]], codes[order[1:]]
-        clash = np.flatnonzero(((low == high) | (low < 0)).all(axis=1))  # a prefix sorts right before its extension
+        clash = np.flatnonzero(((low == high) | (low < 0)).all(axis=1))
         if len(clash):
             a, b = int(order[clash[0]]), int(order[clash[0] + 1])
             code = tuple(int(token) for token in codes[a] if token >= 0)
-            how = "share" if (codes[a] == codes[b]).all() else "have as code or prefix"
+            verb = "share" if (codes[a] == codes[b]).all() else "have as code or prefix"
             raise CodeClash(
-                f"rows {a} and {b} {how} {code}. Each needs its own code; add a suffix level.", rows=(a, b), code=code
+                f"rows {a} and {b} {verb} {code}. Each needs its own code; add a suffix level.", rows=(a, b), code=code
             )
 
     def __len__(self) -> int:
@@ -55,17 +60,18 @@ class CodeTable:
         return int(self.codes.shape[1])
 
     def find(self, tokens: Int32) -> Int32:
-        """The row whose code each row of `tokens` (m, any width) is, padded with -1 on the right; -1 for none."""
-        found = np.full(len(tokens), -1, np.int32)
+        """For each row of `tokens` `(m, any width)`, padded with -1, the row that has it as its code; -1 for none."""
+        numbers = np.full(len(tokens), -1, np.int32)
         fits = np.flatnonzero((tokens[:, self.width :] < 0).all(axis=1))
         if not len(self) or not len(fits):
-            return found
+            return numbers
+
         short = tokens[fits, : self.width]
         rows = _bytes_of(np.pad(short, ((0, 0), (0, self.width - short.shape[1])), constant_values=PAD))
         order, codes = self._by_bytes
-        places = np.minimum(np.searchsorted(codes, rows), len(codes) - 1)
-        found[fits] = np.where(codes[places] == rows, order[places], -1)
-        return found
+        nearest = np.minimum(np.searchsorted(codes, rows), len(codes) - 1)
+        numbers[fits] = np.where(codes[nearest] == rows, order[nearest], -1)
+        return numbers
 
     @cached_property
     def _by_bytes(self) -> tuple[Int64, NDArray[np.void]]:
@@ -75,16 +81,16 @@ class CodeTable:
 
 
 def _bytes_of(rows: Int32) -> NDArray[np.void]:
-    """Each row of (n, width) as one value that can be sorted and compared."""
+    """Each row of `(n, width)` as one value that can be sorted and compared."""
     return np.ascontiguousarray(rows, np.int32).view(np.dtype((np.void, 4 * rows.shape[1]))).reshape(-1)
 
 
 @dataclass(frozen=True)
 class Index:
-    """The codes of all items and users, and the alphabet (`n_tokens` token ids from 0) both are written in.
+    """The codes of all items and users, and the alphabet that both are written in: `n_tokens` token ids from 0.
 
-    `collision_rate` is the share of items that shared their code with another before the suffix level was added;
-    `info` says how the codes were made (method, sizes) and goes into the record; `folder` is where they were read from.
+    `collision_rate` is the share of items that shared their code with another item before the suffix level was added.
+    `info` says how the codes were made (method, sizes) and goes into the record. `folder` is where they were read from.
     """
 
     items: CodeTable
@@ -104,7 +110,7 @@ class Index:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of both code tables and the alphabet's size."""
+        """SHA-256 of both code tables and the size of the alphabet."""
         users = () if self.users is None else (self.users.codes,)
         return digest(self.n_tokens, self.items.codes, *users)
 
@@ -119,17 +125,18 @@ class Index:
         collision_rate: float = 0.0,
         info: Mapping[str, Any] | None = None,
     ) -> Index:
-        """An index from label rows `(n, levels)` (padded with -1), e.g. the cluster chosen at each level.
+        """An index from label rows `(n, levels)`, padded with -1: the cluster chosen at each level, for example.
 
-        `scope` says which labels become one token: equal labels of one `level`, equal labels anywhere (`shared`), or
-        only those below the same path (`path`). With `shared_alphabet`, users and items that have a label in common
-        have its token in common; otherwise each side has tokens of its own.
+        `scope` says which labels become one token: equal labels of one level (`level`), equal labels anywhere
+        (`shared`), or equal labels below one path (`path`). With `shared_alphabet`, users and items with the same
+        label share its token; otherwise users and items have separate tokens.
         """
         if users is None:
             codes, n_tokens = assign_tokens(items, scope)
             return cls(CodeTable(codes), None, n_tokens, scope, collision_rate, dict(info or {}))
+
         width = max(items.shape[1], users.shape[1])
-        rows = [np.pad(side, ((0, 0), (0, width - side.shape[1])), constant_values=PAD) for side in (items, users)]
+        rows = [np.pad(part, ((0, 0), (0, width - part.shape[1])), constant_values=PAD) for part in (items, users)]
         if shared_alphabet:
             codes, n_tokens = assign_tokens(np.concatenate(rows), scope)
             item_codes, user_codes = codes[: len(items)], codes[len(items) :]
@@ -137,13 +144,14 @@ class Index:
             item_codes, first = assign_tokens(rows[0], scope)
             user_codes, second = assign_tokens(rows[1], scope)
             user_codes, n_tokens = np.where(user_codes < 0, PAD, user_codes + first).astype(np.int32), first + second
+
         tables = CodeTable(item_codes[:, : items.shape[1]]), CodeTable(user_codes[:, : users.shape[1]])
         return cls(*tables, n_tokens, scope, collision_rate, dict(info or {}))
 
     def with_users(self, labels: Int32, why: str) -> Index:
-        """The same items with user codes from `labels`, written in tokens of their own; `why` goes into `info`.
+        """The same items with user codes from `labels`, written in separate tokens; `why` goes into `info`.
 
-        Their tokens count by level whatever the items' scope: by path, every user's last token would be one of its own.
+        The users' scope is `level` whatever the items' scope: with `path`, no two users would share a last token.
         """
         codes, more = assign_tokens(labels, "level")
         users = CodeTable(np.where(codes < 0, PAD, codes + self.n_tokens).astype(np.int32))
@@ -166,10 +174,11 @@ class Index:
 
     @classmethod
     def load(cls, folder: Path) -> Index:
-        """Read what `save` wrote. ValueError if the codes do not match the fingerprint beside them."""
+        """Read what `save` wrote. ValueError if the codes do not match their fingerprint."""
         facts = json.loads((folder / "index.json").read_text())
         with np.load(folder / "codes.npz", allow_pickle=False) as arrays:
             items, users = arrays["items"], arrays.get("users")
+
         index = cls(
             CodeTable(items),
             None if users is None else CodeTable(users),
@@ -186,9 +195,11 @@ class Index:
 
 @dataclass(frozen=True)
 class SortedCodes:
-    """Code rows in order, equal ones in their own: `order` holds their numbers, and `keys` the rows themselves, packed into
-    as few int64 as possible. Column `c` is `(keys[k] >> shift) & (2**bits - 1)` with `k, shift, bits = where[c]`: the token
-    plus one, 0 where the code has ended."""
+    """Code rows in lexicographic order; equal rows keep their order.
+
+    `order` holds the row numbers, `keys` the rows themselves, packed into as few int64 as possible. Column `c` is
+    `(keys[k] >> shift) & (2**bits - 1)` with `k, shift, bits = where[c]`: the token plus one, 0 after the code's end.
+    """
 
     order: Int64
     keys: list[Int64]
@@ -199,12 +210,13 @@ KEY_BITS = 63
 
 
 def sort_codes(codes: Int32) -> SortedCodes:
-    """Sort code rows (n, width): one sort of integers where a row and its number fit into 63 bits."""
+    """Sort code rows `(n, width)`: one sort of integers where a row and its number fit into 63 bits."""
     tops = codes.max(axis=0, initial=-1) if len(codes) else np.full(codes.shape[1], -1)
     bits = [max(1, (int(top) + 1).bit_length()) for top in tops]
+
     keys: list[Int64] = []
     where: list[tuple[int, int, int]] = []
-    left = 0  # bits that the last key has to spare
+    left = 0  # free bits of the last key
     for column, size in enumerate(bits):
         if not keys or left < size:
             keys.append(np.zeros(len(codes), np.int64))
@@ -212,24 +224,28 @@ def sort_codes(codes: Int32) -> SortedCodes:
         left -= size
         where.append((len(keys) - 1, left, size))
         keys[-1] |= (codes[:, column].astype(np.int64) + 1) << left
+
+    # Row numbers in the free low bits: sorting integers beats sorting indices.
     number = max(1, (len(codes) - 1).bit_length())
-    if len(keys) == 1 and left >= number:  # the lowest bits are free: sorting numbers beats sorting places by them
+    if len(keys) == 1 and left >= number:
         keys[0] |= np.arange(len(codes))
         keys[0].sort()
         return SortedCodes(keys[0] & ((1 << number) - 1), keys, where)
+
     order: Int64 = np.lexsort(keys[::-1]) if keys else np.arange(len(codes))
     return SortedCodes(order, [key[order] for key in keys], where)
 
 
 def assign_tokens(labels: Int32, scope: TokenScope) -> tuple[Int32, int]:
-    """Token ids `(n, levels)` for label rows, and how many tokens there are. See `Index.from_labels` for `scope`."""
+    """Token ids `(n, levels)` for label rows, and the number of tokens. See `Index.from_labels` for `scope`."""
     tokens = np.full(labels.shape, PAD, np.int32)
     used = 0
     if scope == "shared":
-        there = labels >= 0
-        names, which = np.unique(labels[there], return_inverse=True)
-        tokens[there] = which
+        filled = labels >= 0
+        names, which = np.unique(labels[filled], return_inverse=True)
+        tokens[filled] = which
         return tokens, len(names)
+
     for level in range(labels.shape[1]):
         rows = np.flatnonzero(labels[:, level] >= 0)
         key = labels[rows, : level + 1] if scope == "path" else labels[rows, level : level + 1]
@@ -242,7 +258,7 @@ def assign_tokens(labels: Int32, scope: TokenScope) -> tuple[Int32, int]:
 def row_groups(rows: Int32) -> tuple[Int32, Int64]:
     """Equal rows of `(n, levels)` numbered in lexicographic order, `(n,)`, and how many rows each number has.
 
-    What `np.unique(rows, axis=0)` finds, many times faster: that one sorts rows as opaque bytes.
+    The same as `np.unique(rows, axis=0)`, which sorts rows as opaque bytes, but many times faster.
     """
     order = np.lexsort(rows.T[::-1])
     changes = np.zeros(len(rows), np.bool_)
@@ -255,35 +271,38 @@ def row_groups(rows: Int32) -> tuple[Int32, Int64]:
 
 
 def add_suffix(labels: Int32) -> tuple[Int32, float]:
-    """Make label rows unique: members of a row that occurs more than once get a running number as one more label.
+    """Make label rows unique: rows that occur more than once get a running number as one more label.
 
-    Rows are numbered in their order; a row that is alone gets no suffix (LightLM's rule). Returns the new rows,
-    `(n, levels + 1)`, or unchanged when all were unique, and the share of rows that were not alone.
+    Equal rows are numbered in order; a unique row gets no suffix (LightLM's rule). Returns the new rows,
+    `(n, levels + 1)`, or the old ones if all were unique, and the share of rows that were not unique.
     """
     if not len(labels):
         return labels, 0.0
     which, counts = row_groups(labels)
     if counts.max() == 1:
         return labels, 0.0
+
+    # Number the members of each group of equal rows.
     order = np.argsort(which, kind="stable")
     starts = np.cumsum(counts) - counts
     running = np.empty(len(labels), np.int64)
     running[order] = np.arange(len(labels)) - starts[which[order]]
-    alone = counts[which] == 1
-    out = np.pad(labels, ((0, 0), (0, 1)), constant_values=PAD).astype(np.int32)
+
+    unique = counts[which] == 1
+    suffixed = np.pad(labels, ((0, 0), (0, 1)), constant_values=PAD).astype(np.int32)
     lengths = (labels >= 0).sum(axis=1)
-    out[~alone, lengths[~alone]] = running[~alone]
-    return out, float((~alone).mean())
+    suffixed[~unique, lengths[~unique]] = running[~unique]
+    return suffixed, float((~unique).mean())
 
 
 def digits(numbers: Any, base: int, width: int) -> Int32:
-    """Numbers written in `base` with `width` digits, most significant first, `(n, width)`."""
+    """Numbers `(n,)` as `width` digits in `base`, most significant first: `(n, width)`."""
     powers = base ** np.arange(width - 1, -1, -1, dtype=np.int64)
     return ((np.asarray(numbers, np.int64)[:, None] // powers) % base).astype(np.int32)
 
 
 def digits_needed(count: int, base: int) -> int:
-    """Digits that tell `count` numbers (from 0) apart in `base`; at least 1."""
+    """How many digits in `base` the numbers from 0 to `count - 1` need; at least 1."""
     width = 1
     while base**width < count:
         width += 1

@@ -1,4 +1,4 @@
-"""Interactions: the events of a data set, as data sets hand them over."""
+"""Interactions: what a data set gives."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from genrec_bench.errors import DataError
 
 @dataclass(frozen=True)
 class Interactions:
-    """Who met what, and when. One row per event; `user` and `item` are numbers into `user_ids` and `item_ids`.
+    """Which user interacted with which item, and when. One row each; columns are `(n,)`.
 
-    `time` (integers, any unit) may be missing: then the rows of a user stand in their order. `item_titles` and
-    `item_features` (attribute numbers of each item) are optional; `dropped` counts what preparation left out.
+    `user` and `item` number the external ids in `user_ids` and `item_ids`. `time` (whole numbers, any unit) may be
+    missing: then a user's rows are in order. `item_titles` and `item_features` (each item's attribute numbers) are
+    optional; `dropped` counts what preparation left out. DataError if the columns contradict each other.
     """
 
     user: Int32
@@ -38,9 +39,10 @@ class Interactions:
                 raise DataError(f"two {name}s share one external id", path=None)
             if len(column) and not (int(column.min()) >= 0 and int(column.max()) < len(ids)):
                 raise DataError(f"a {name} number lies outside the {len(ids)} known {name}s", path=None)
+
         for values in (self.item, self.time, self.rating):
             if values is not None and len(values) != len(self.user):
-                raise DataError("columns of different lengths", path=None)
+                raise DataError("the columns have different lengths", path=None)
 
     def __len__(self) -> int:
         return len(self.user)
@@ -54,19 +56,19 @@ class Interactions:
         return len(self.item_ids)
 
     def fingerprint(self) -> str:
-        """SHA-256 of the events by external id: independent of numbering and, where times exist, of the row order."""
+        """SHA-256 of the rows by external id. Numbering does not matter, nor, with times, the order of rows."""
         users, items = hash_ids(self.user_ids, 0), hash_ids(self.item_ids, 0)
         time = np.arange(len(self)) if self.time is None else self.time
-        order = np.lexsort((_places(items)[self.item], time, _places(users)[self.user]))
+        order = np.lexsort((_ranks(items)[self.item], time, _ranks(users)[self.user]))
 
-        def columns() -> Iterator[NDArray[Any]]:  # one at a time: there may be many events
+        def columns() -> Iterator[NDArray[Any]]:  # one at a time: there may be many rows
             yield users[self.user[order]]
             yield items[self.item[order]]
-            yield from (each[order] for each in (self.time, self.rating) if each is not None)
+            yield from (column[order] for column in (self.time, self.rating) if column is not None)
 
         return digest_of(columns())
 
 
-def _places(hashes: NDArray[np.uint64]) -> Int32:
-    """The rank of each hash, equal ones alike: the same order in half the bytes."""
+def _ranks(hashes: NDArray[np.uint64]) -> Int32:
+    """The rank of each hash, equal for equal hashes: the same order in half the bytes."""
     return np.unique(hashes, return_inverse=True)[1].astype(np.int32)

@@ -1,4 +1,4 @@
-"""What decoders emit and what is scored: generations and ranked lists."""
+"""What decoders emit (`Generations`) and what is scored (`Ranking`)."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from numpy.typing import NDArray
 from genrec_bench.core.arrays import PAD, Float32, Int32
 from genrec_bench.errors import InvalidRanking
 
-NOT_AN_ITEM = -1  # a hypothesis that is the code of no catalogue item
-NO_HYPOTHESIS = -2  # an empty place of a beam
+NOT_AN_ITEM = -1  # a hypothesis that is not the code of any catalogue item
+NO_HYPOTHESIS = -2  # an empty slot of a beam
 
 
 @dataclass(frozen=True)
 class Generations:
-    """What a decoder truly emitted, before anything is dropped.
+    """What a decoder emitted, before anything is dropped.
 
-    `tokens` `(n, beams, width)`, padded with -1; `scores` `(n, beams)`, sums of log-probabilities, best first;
-    `items` `(n, beams)`: item number, -1 = no catalogue item, -2 = no hypothesis; `bound` `(n,)`: the best score among
-    the hypotheses that the search discarded (-inf if none; +inf where a search proves nothing).
+    `tokens` `(n, beams, width)`: padded with -1. `scores` `(n, beams)`: sums of log-probabilities, best first. `items`
+    `(n, beams)`: item number, -1 = not a catalogue item, -2 = no hypothesis. `bound` `(n,)`: the best score among the
+    hypotheses that the search discarded (-inf if none; +inf where the search certifies nothing).
     """
 
     tokens: Int32
@@ -43,15 +43,15 @@ class Generations:
 
     @classmethod
     def concatenate(cls, parts: list[Generations]) -> Generations:
-        """Batches back into one."""
+        """All cases of several batches."""
         return cls(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(cls)))
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """Per case, ranked item numbers `(n, places)` and their scores; places a system did not fill are -1 at the end.
+    """A ranked list per case: item numbers and scores `(n, length)`; unfilled positions are -1 at the end.
 
-    `depth` is how many places were asked for. Refuses repeated items, gaps and rising scores.
+    `depth` is the length that was asked for. InvalidRanking for repeated items, gaps and rising scores.
     """
 
     items: Int32
@@ -63,12 +63,15 @@ class Ranking:
             raise InvalidRanking(
                 f"a ranking of shape {self.items.shape} with scores {self.scores.shape}, depth {self.depth}"
             )
+
         filled = self.items >= 0
         if (filled[:, 1:] & ~filled[:, :-1]).any():
-            raise InvalidRanking("a ranked list has a gap: empty places belong at its end")
-        both = filled[:, 1:]
+            raise InvalidRanking("a ranked list has a gap: empty positions belong at its end")
+
+        both = filled[:, 1:]  # a position and the one before it
         if np.isnan(self.scores[filled]).any() or (self.scores[:, 1:][both] > self.scores[:, :-1][both]).any():
             raise InvalidRanking("scores of a ranked list must not rise or be NaN")
+
         ordered = np.sort(self.items, axis=1)
         if ((ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] >= 0)).any():
             raise InvalidRanking("a ranked list names an item twice")
@@ -78,9 +81,9 @@ class Ranking:
 
     @classmethod
     def concatenate(cls, parts: list[Ranking]) -> Ranking:
-        """Batches back into one; narrower parts are padded."""
-        places = max(part.items.shape[1] for part in parts)
-        pad = [((0, 0), (0, places - part.items.shape[1])) for part in parts]
+        """All cases of several batches; narrower ones are padded."""
+        length = max(part.items.shape[1] for part in parts)
+        pad = [((0, 0), (0, length - part.items.shape[1])) for part in parts]
         items = [np.pad(part.items, by, constant_values=PAD) for part, by in zip(parts, pad, strict=True)]
         scores = [np.pad(part.scores, by, constant_values=-np.inf) for part, by in zip(parts, pad, strict=True)]
         return cls(np.concatenate(items), np.concatenate(scores), parts[0].depth)

@@ -1,4 +1,4 @@
-"""Users' events in order: the split, what may be seen of it, and what a backbone reads and learns from."""
+"""Users' interactions in order: the split, what a system may see of it, and what a backbone reads and learns from."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from genrec_bench.core.hashing import digest
 
 @dataclass(frozen=True)
 class Cases:
-    """What is predicted: for `user[i]`, knowing the first `end[i]` events of that user, the item `target[i]`."""
+    """What is predicted: the item `target[i]` for `user[i]`, given that user's first `end[i]` items."""
 
     user: Int32
     end: Int32
@@ -31,7 +31,7 @@ class Cases:
 
 @dataclass(frozen=True)
 class Split:
-    """Every user's events in order, how many of them are training, and the cases of validation and test."""
+    """Every user's items in order, how many of them are training, and the cases of validation and test."""
 
     sequences: Ragged
     train_end: Int32
@@ -60,7 +60,7 @@ class Split:
         return digest(self.protocol, self.n_items, *arrays)
 
     def queries(self, cases: Cases) -> Queries:
-        """The cases without their targets: what a system may see."""
+        """The cases without their targets: what a system may see of them."""
         starts = self.sequences.offsets[:-1][cases.user]
         return Queries(cases.user, self.sequences.slice(starts, starts + cases.end))
 
@@ -72,7 +72,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Queries:
-    """Users to recommend to, `(n,)`, with all items each already has, oldest first. Holds no target."""
+    """Users to recommend to, `(n,)`, with each user's history, oldest item first. Holds no target."""
 
     user: Int32
     history: Ragged
@@ -87,13 +87,14 @@ class Queries:
 
 @dataclass(frozen=True)
 class TrainView:
-    """All that an indexer, a backbone or a baseline may learn from: training sequences and the catalogue's size.
+    """All that an indexer, a backbone or a baseline may learn from: training sequences and the catalogue.
 
-    Held-out events are not in this object, so they cannot leak. The catalogue includes items without a training event.
+    Holds no held-out interaction, so none can leak. The catalogue includes items that nobody interacted with in
+    training.
 
-    External ids are given only to a component that declares it `needs` them, to look its own files up by: released
-    numberings follow the order of first appearance, held-out events included, so learning from an id is a leak. That
-    order is why the protocol shuffles the numbers (P3).
+    External ids are there only for components that declare that they `needs` them, to match rows of their own files.
+    Learning from ids is a leak: released numberings follow the order of first appearance, held-out interactions
+    included. The protocol shuffles its numbers for this reason (P3).
     """
 
     sequences: Ragged
@@ -110,8 +111,11 @@ class TrainView:
 
 @dataclass(frozen=True)
 class Sources:
-    """Source token sequences of many users, flat. `levels` is a token's place in its code (-1: not part of one), `words`
-    the number of the word (a whole code, or one template word) it belongs to, counted from 1 (P5's whole-word ids)."""
+    """The source tokens of many users in flat arrays; source `i` is `offsets[i]:offsets[i + 1]`.
+
+    `levels` is a token's level in its code (-1: not part of a code). `words` numbers the word that a token belongs to,
+    from 1; a word is a whole code or one word of a template (P5's whole-word ids).
+    """
 
     tokens: Int32
     levels: Int32
@@ -130,16 +134,16 @@ class Sources:
         offsets = np.zeros(len(rows) + 1, np.int64)
         starts = self.offsets[:-1][rows]
         np.cumsum(self.offsets[1:][rows] - starts, out=offsets[1:])
-        at = spread(starts, offsets)
-        return Sources(self.tokens[at], self.levels[at], self.words[at], offsets)
+        flat = spread(starts, offsets)
+        return Sources(self.tokens[flat], self.levels[flat], self.words[flat], offsets)
 
 
 @dataclass(frozen=True)
 class Examples:
     """Training examples: source `i` has the targets `targets[target_offsets[i]:target_offsets[i + 1]]`.
 
-    `targets` are codes, `(m, width)` int32, padded with -1 on the right; `n_tokens` is the output alphabet's size.
-    `redraw`, where it is given, makes the sources of another epoch (prompts drawn anew from a generator).
+    `targets` are codes, `(m, width)` int32, padded with -1 on the right; `n_tokens` is the size of the output alphabet.
+    `redraw`, if given, draws the sources of another epoch (new prompts) from a generator.
     """
 
     sources: Sources

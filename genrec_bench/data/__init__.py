@@ -1,1 +1,1 @@
-"""Data sets: files in, interactions out."""
+"""The built-in data sets: files in, interactions out."""

@@ -1,7 +1,7 @@
-"""Parsed data kept on disk: one folder per data set and options, flat `.npy` arrays, opened memory-mapped.
+"""Parsed data kept on disk: a folder per data set and options with flat `.npy` arrays, opened memory-mapped.
 
-A cache is never trusted blindly: every array is compared with the digest in its manifest, and what is damaged is built
-again, aloud. Folders appear whole or not at all, so several processes may share one cache. Knows no file format.
+Every array is compared with the digest in its manifest, and a damaged entry is built again, with a note. Folders appear
+whole or not at all, so processes may share a cache. Knows no file format.
 """
 
 from __future__ import annotations
@@ -19,28 +19,28 @@ import numpy as np
 
 from genrec_bench.core.arrays import Ragged
 from genrec_bench.core.events import Interactions
+from genrec_bench.core.files import file_digest
 from genrec_bench.core.hashing import digest
-from genrec_bench.data.files import sha256
 from genrec_bench.data.prepare import PrepareConfig, prepare
 from genrec_bench.host.config import config_dict
 from genrec_bench.host.contracts import DatasetContext
 
 FORMAT = 1  # of the folder's layout
-PARSER = 1  # raise it when parsing or preparation would give other events for the same file
+PARSER = 1  # increase it when parsing or preparation changes what the same file gives
 MANIFEST = "manifest.json"
 
 
 def load_prepared(
     ctx: DatasetContext, name: str, config: PrepareConfig, files: list[Path], parse: Callable[[], Interactions]
 ) -> Interactions:
-    """The data set `name` under `config`: from the cache in `ctx.cache_dir`, else parsed, prepared and kept there.
+    """The data set `name` under `config`: from the cache in `ctx.cache_dir`, or parsed, prepared and kept there.
 
-    `files` are the raw files; their SHA-256 are part of the key, so a changed file is another entry.
+    `files` are the raw files; their SHA-256 are part of the key, so a changed file has its own entry.
     """
     facts = {
         "dataset": name,
         "config": config_dict(config),
-        "files": {file.name: sha256(file) for file in files},
+        "files": {file.name: file_digest(file) for file in files},
         "parser": PARSER,
     }
 
@@ -50,6 +50,7 @@ def load_prepared(
 
     if ctx.cache_dir is None:
         return build()
+
     key = digest(json.dumps(facts, sort_keys=True))[:16]
     folder = ctx.cache_dir / "data" / f"{name}-{key}"
     damaged = False
@@ -59,31 +60,36 @@ def load_prepared(
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             ctx.progress.note(f"the cached copy of {name} in {folder} is damaged ({error}); building it again")
             damaged = True
+
     data = build()
     try:
         if damaged:
             _remove(folder)
         _write(folder, facts, data)
     except OSError as error:
-        ctx.progress.note(f"{name} could not be cached in {folder}: {error.strerror or error}; going on without")
+        ctx.progress.note(f"{name} could not be cached in {folder}: {error.strerror or error}; continuing without")
     return data
 
 
 def _read(folder: Path, facts: Mapping[str, Any]) -> Interactions:
+    """What `_write` wrote. ValueError and others for an entry that is damaged or not about `facts`."""
     manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     if manifest["format"] != FORMAT or manifest["facts"] != facts:
         raise ValueError("its manifest describes something else")
+
     arrays: dict[str, Any] = {}
     for name, expected in manifest["arrays"].items():
-        if sha256(folder / f"{name}.npy") != expected:
-            raise ValueError(f"{name}.npy is not what was written")
+        if file_digest(folder / f"{name}.npy") != expected:
+            raise ValueError(f"{name}.npy has changed")
         arrays[name] = np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+
     if "feature_offsets" in arrays:
         arrays["item_features"] = Ragged(arrays.pop("feature_values"), arrays.pop("feature_offsets"))
     return Interactions(**{"time": None, **arrays}, dropped=manifest["dropped"])
 
 
 def _write(folder: Path, facts: Mapping[str, Any], data: Interactions) -> None:
+    """Write all columns and a manifest, first into a temporary folder beside `folder`."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
@@ -93,7 +99,7 @@ def _write(folder: Path, facts: Mapping[str, Any], data: Interactions) -> None:
         manifest = {
             "format": FORMAT,
             "facts": facts,
-            "arrays": {name: sha256(fresh / f"{name}.npy") for name in arrays},
+            "arrays": {name: file_digest(fresh / f"{name}.npy") for name in arrays},
             "dropped": dict(data.dropped),
             "fingerprint": data.fingerprint(),
         }
@@ -104,13 +110,13 @@ def _write(folder: Path, facts: Mapping[str, Any], data: Interactions) -> None:
 
 
 def _remove(folder: Path) -> None:
-    """Take `folder` (or a file in its place) out of the way in one step, then delete it; another process may have done so already."""
+    """Move `folder` (or a file of that name) away in one step, then delete it. Another process may do the same."""
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as old, suppress(FileNotFoundError):
         os.replace(folder, Path(old, folder.name))
 
 
 def _install(fresh: Path, folder: Path) -> None:
-    """Give `fresh` its name; where another process was quicker, its copy stays."""
+    """Rename `fresh` to `folder`; if another process was faster, its copy stays."""
     try:
         os.rename(fresh, folder)
     except OSError:
@@ -119,6 +125,7 @@ def _install(fresh: Path, folder: Path) -> None:
 
 
 def _arrays(data: Interactions) -> dict[str, np.ndarray]:
+    """The columns that the data has, by name."""
     columns = ("user", "item", "time", "rating", "user_ids", "item_ids", "item_titles")
     arrays = {name: getattr(data, name) for name in columns if getattr(data, name) is not None}
     if data.item_features is not None:

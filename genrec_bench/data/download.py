@@ -1,4 +1,4 @@
-"""Fetching a published file once, by its checksum, with a progress bar. Knows addresses only from its callers."""
+"""Downloads a published file once, checked against its checksum, with a progress bar. Callers know the addresses."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PATIENCE = 30  # seconds without an answer before a download is given up
 
 
 class _Bar:
-    """What pooch wants of a progress bar, handed on to the phase's tick."""
+    """A progress bar as pooch wants it, which passes its steps on to the phase's tick."""
 
     def __init__(self, open_phase: Callable[[int | None], Tick]) -> None:
         self.open_phase, self.done, self.size = open_phase, 0, 0
@@ -27,7 +27,7 @@ class _Bar:
         return self.size
 
     @total.setter
-    def total(self, size: int) -> None:  # set once the server has told it; 0 if it did not
+    def total(self, size: int) -> None:  # set once the server has sent it; 0 if it does not
         self.size = size
         self.tick = self.open_phase(size or None)
 
@@ -37,20 +37,21 @@ class _Bar:
         self.tick(step)
 
     def reset(self) -> None:
-        pass  # pooch resets the bar at the end and fills it at once; ours stays where it is
+        pass  # pooch resets the bar at the end and fills it again; ours stays full
 
     def close(self) -> None:
         pass
 
 
 def download(ctx: DatasetContext, url: str, known_hash: str, instead: str) -> Path:
-    """The file at `url`, from the cache folder if it is there already; `known_hash` is `sha256:...` or `md5:...`.
+    """The file at `url`, downloaded into the cache unless it is there; `known_hash` is `sha256:...` or `md5:...`.
 
-    DataError if it cannot be fetched or is not the expected file; `instead` says what a person can do then.
+    DataError if it cannot be downloaded or is not the expected file; `instead` says what to do then.
     """
     name = url.rsplit("/", 1)[-1]
     folder = (ctx.cache_dir or user_cache_path("genrec-bench")) / "downloads"
     pooch.get_logger().setLevel("ERROR")
+
     try:
         with ExitStack() as phase:
             bar = _Bar(lambda total: phase.enter_context(ctx.progress.phase(f"downloading {name}", total, "B")))
@@ -62,7 +63,7 @@ def download(ctx: DatasetContext, url: str, known_hash: str, instead: str) -> Pa
 
 
 def _brief(error: OSError) -> str:
-    """The kind of trouble, without the pages of text that requests puts into its messages."""
+    """What went wrong, without the pages of text that requests puts into its messages."""
     response = getattr(error, "response", None)
     if response is not None:
         return f"the server answered {response.status_code}"

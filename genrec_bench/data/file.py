@@ -1,6 +1,6 @@
-"""A person's own data: interactions from one file, as RecBole atomic file, CSV, TSV, Parquet or sequences.
+"""Your own data: interactions from one file, in RecBole's atomic format, CSV, TSV, Parquet or as sequences.
 
-Knows formats and column names; the protocol decides the rest. Every fault is named with its line.
+Knows formats and column names; the protocol decides the rest. Every error names the line.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from pydantic.dataclasses import dataclass
 from genrec_bench.core.arrays import Int32, Int64, Text
 from genrec_bench.core.events import Interactions
 from genrec_bench.data.cache import load_prepared
-from genrec_bench.data.files import check_file
 from genrec_bench.data.prepare import PrepareConfig
+from genrec_bench.data.raw_files import check_file
 from genrec_bench.data.sequences import read_sequences
 from genrec_bench.data.tables import (
     Format,
@@ -64,123 +64,143 @@ class FileDataset(Dataset):
     Config = FileConfig
     contract = 1
 
-    _data_dir: Path | None = None  # known once data is loaded
-
     def __init__(self, config: Any = None) -> None:
         super().__init__(make_config(FileConfig, {}, "dataset") if config is None else config)
-        self.offers = self._offers()  # type: ignore[misc]
-
-    def load(self, ctx: DatasetContext) -> Interactions:
-        """The file's events, filtered. DataError, with the line, for anything missing or garbled."""
-        self._data_dir = ctx.data_dir
-        files = [check_file(self._path)]
-        if self.config.items_path is not None:
-            files.append(check_file(self._place(self.config.items_path)))
-        if self.config.format != "sequence":
-            check_columns(self._path, self.config.format, self._wanted())
-        data = load_prepared(ctx, "file", self.config, files, self._parse)
-        if self.config.format != "sequence" and data.time is None:
-            ctx.progress.note(f"{self._path} has no times: the order of its rows is the order of events")
-        return data
 
     @property
-    def _path(self) -> Path:
-        return self._place(self.config.path)
-
-    def _place(self, written: str) -> Path:
-        """Where a file lies: a run's relative path is found from elsewhere with the run's folder as `data_dir`."""
-        path = Path(written).expanduser()
-        moved = None if self._data_dir is None or path.is_absolute() else self._data_dir / path
-        return moved if moved is not None and not path.exists() and moved.exists() else path
-
-    def _offers(self) -> frozenset[str]:
-        """What the header promises; nothing, where the file cannot be read (`load` says why)."""
-        titles = {"item_titles"} if self.config.items_path is not None else set()
+    def offers(self) -> frozenset[str]:  # type: ignore[override]
+        """What the options and the file's header promise. An unreadable file offers nothing; `load` says why."""
+        offers = set() if self.config.items_path is None else {"item_titles"}
         if self.config.format == "sequence":
-            return frozenset(titles)
+            return frozenset(offers)
         try:
-            columns = {"times": self._time_column(), "ratings": self._rating_column()}
+            columns = _Columns.of(self.config, located(self.config.path, None))
         except DataError:
-            return frozenset(titles)
-        return frozenset(titles | {what for what, column in columns.items() if column})
+            return frozenset(offers)
+        if columns.time:
+            offers.add("times")
+        if columns.rating:
+            offers.add("ratings")
+        return frozenset(offers)
 
-    def _time_column(self) -> str | None:
-        return self.config.time_column or self._column_if_there("timestamp")
+    def load(self, ctx: DatasetContext) -> Interactions:
+        """The interactions in the file, filtered. DataError, with the line, for anything missing or garbled."""
+        config: FileConfig = self.config
+        path = located(config.path, ctx.data_dir)
+        items_path = None if config.items_path is None else located(config.items_path, ctx.data_dir)
+        files = [check_file(file) for file in (path, items_path) if file is not None]
+        if config.format != "sequence":
+            check_columns(path, config.format, _Columns.of(config, path).names())
 
-    def _rating_column(self) -> str | None:
-        return self.config.rating_column or self._column_if_there("rating")
+        data = load_prepared(ctx, "file", config, files, lambda: _parse(config, path, items_path))
+        if config.format != "sequence" and data.time is None:
+            ctx.progress.note(f"{path} has no times: the order of its rows is the order of interactions")
+        return data
 
-    def _column_if_there(self, name: str) -> str | None:
-        used = (self.config.user_column, self.config.item_column, self.config.time_column, self.config.rating_column)
-        return name if name not in used and name in column_names(self._path, self.config.format) else None
 
-    def _parse(self) -> Interactions:
-        data = read_sequences(self._path) if self.config.format == "sequence" else self._parse_table()
-        if self.config.items_path is None:
-            return data
-        return replace(data, item_titles=self._titles(data.item_ids))
+def located(name: str, data_dir: Path | None) -> Path:
+    """Where a file is: a relative path counts from the working folder, or else from `data_dir`."""
+    path = Path(name).expanduser()
+    if data_dir is None or path.is_absolute() or path.exists():
+        return path
+    inside = data_dir / path
+    return inside if inside.exists() else path
 
-    def _wanted(self) -> list[str]:
-        optional = filter(None, (self._time_column(), self._rating_column()))
-        return [self.config.user_column, self.config.item_column, *optional]
 
-    def _parse_table(self) -> Interactions:
-        config, time_column, rating_column = self.config, self._time_column(), self._rating_column()
-        table = read_table(self._path, config.format, self._wanted())
-        user, user_ids = table.ids(config.user_column)
-        item, item_ids = table.ids(config.item_column)
-        data = Interactions(
-            user,
-            item,
-            table.whole_numbers(time_column) if time_column else None,
-            user_ids,
-            item_ids,
-            table.floats(rating_column).astype(np.float32) if rating_column else None,
+@dataclass(frozen=True)
+class _Columns:
+    """The columns that a table is read from; None where it has no times or no ratings."""
+
+    user: str
+    item: str
+    time: str | None
+    rating: str | None
+
+    @classmethod
+    def of(cls, config: FileConfig, path: Path) -> _Columns:
+        """As the options name them, or by their usual names if the header has those. DataError without a header."""
+        named = (config.user_column, config.item_column, config.time_column, config.rating_column)
+
+        def usual(name: str) -> str | None:
+            return name if name not in named and name in column_names(path, config.format) else None
+
+        time, rating = config.time_column or usual("timestamp"), config.rating_column or usual("rating")
+        return cls(config.user_column, config.item_column, time, rating)
+
+    def names(self) -> list[str]:
+        """All columns to read."""
+        return [name for name in (self.user, self.item, self.time, self.rating) if name is not None]
+
+
+def _parse(config: FileConfig, path: Path, items_path: Path | None) -> Interactions:
+    """All interactions of the file, with titles where there is a file of items."""
+    data = read_sequences(path) if config.format == "sequence" else _parse_table(config, path)
+    return data if items_path is None else replace(data, item_titles=_titles(config, items_path, data.item_ids))
+
+
+def _parse_table(config: FileConfig, path: Path) -> Interactions:
+    columns = _Columns.of(config, path)
+    table = read_table(path, config.format, columns.names())
+    user, user_ids = table.ids(columns.user)
+    item, item_ids = table.ids(columns.item)
+    data = Interactions(
+        user,
+        item,
+        table.whole_numbers(columns.time) if columns.time else None,
+        user_ids,
+        item_ids,
+        table.floats(columns.rating).astype(np.float32) if columns.rating else None,
+    )
+    if data.time is None or config.duplicates == "keep":
+        return data
+    return _without_duplicates(config, data, data.time, table)
+
+
+def _without_duplicates(config: FileConfig, data: Interactions, time: Int64, table: Table) -> Interactions:
+    """The first row of each interaction. DataError under `duplicates=error` if there is a second."""
+    repeats = _repeats(data.user, data.item, time)
+    if not len(repeats):
+        return data
+
+    if config.duplicates == "error":
+        row = int(repeats[0])
+        same = (data.user == data.user[row]) & (data.item == data.item[row]) & (time == time[row])
+        user, item = str(data.user_ids[data.user[row]]), str(data.item_ids[data.item[row]])
+        table.fail(
+            row,
+            f"a second row for user {user!r}, item {item!r} and time {time[row]} (the first is {table.unit} "
+            f"{table.line_of(int(np.argmax(same)))}; {len(repeats)} such row{'s' if len(repeats) > 1 else ''}). "
+            "--set dataset.duplicates=drop keeps the first of each, =keep keeps all",
         )
-        if data.time is None or config.duplicates == "keep":
-            return data
-        return self._without_duplicates(data, data.time, table)
 
-    def _without_duplicates(self, data: Interactions, time: Int64, table: Table) -> Interactions:
-        """One row of each event, the first; under `error`, DataError if any event has two."""
-        repeats = _repeats(data.user, data.item, time)
-        if not len(repeats):
-            return data
-        if self.config.duplicates == "error":
-            row = int(repeats[0])
-            same = (data.user == data.user[row]) & (data.item == data.item[row]) & (time == time[row])
-            table.fail(
-                row,
-                f"user {str(data.user_ids[data.user[row]])!r} meets item {str(data.item_ids[data.item[row]])!r} at time "
-                f"{time[row]} again (first on {table.unit} {table.line_of(int(np.argmax(same)))}; {len(repeats)} "
-                f"such row{'s' if len(repeats) > 1 else ''}). --set dataset.duplicates=drop keeps the first of each, =keep keeps all",
-            )
-        keep = np.delete(np.arange(len(data)), repeats)
-        return replace(
-            data,
-            user=data.user[keep],
-            item=data.item[keep],
-            time=time[keep],
-            rating=None if data.rating is None else data.rating[keep],
-            dropped={"duplicate_interactions": len(repeats)},
-        )
+    keep = np.delete(np.arange(len(data)), repeats)
+    return replace(
+        data,
+        user=data.user[keep],
+        item=data.item[keep],
+        time=time[keep],
+        rating=None if data.rating is None else data.rating[keep],
+        dropped={"duplicate_interactions": len(repeats)},
+    )
 
-    def _titles(self, item_ids: Text) -> Text:
-        """The title of each item; empty where the file has none."""
-        path = self._place(self.config.items_path)
-        columns = [self.config.items_id_column, self.config.items_title_column]
-        table = read_table(path, SUFFIXES.get(path.suffix.lower(), "inter"), columns)
-        number, ids = table.ids(columns[0])
-        if len(ids) < len(number):
-            row = int(np.argmax(np.diff(np.maximum.accumulate(number), prepend=-1) == 0))
-            first = table.line_of(int(np.argmax(number == number[row])))
-            table.fail(row, f"item {str(ids[number[row]])!r} stands twice (first on {table.unit} {first}); keep one")
-        titles = dict(zip(ids.tolist(), table.texts(columns[1]).tolist(), strict=True))
-        return np.array([titles.get(item, "") for item in item_ids.tolist()], np.str_)
+
+def _titles(config: FileConfig, path: Path, item_ids: Text) -> Text:
+    """The title of each item; empty where the file has none. DataError for an item with two rows."""
+    columns = [config.items_id_column, config.items_title_column]
+    table = read_table(path, SUFFIXES.get(path.suffix.lower(), "inter"), columns)
+    number, ids = table.ids(columns[0])
+
+    if len(ids) < len(number):
+        row = int(np.argmax(np.diff(np.maximum.accumulate(number), prepend=-1) == 0))
+        first = table.line_of(int(np.argmax(number == number[row])))
+        table.fail(row, f"item {str(ids[number[row]])!r} has two rows (the first is {table.unit} {first}); keep one")
+
+    titles = dict(zip(ids.tolist(), table.texts(columns[1]).tolist(), strict=True))
+    return np.array([titles.get(item, "") for item in item_ids.tolist()], np.str_)
 
 
 def _repeats(user: Int32, item: Int32, time: Int64) -> Int64:
-    """Rows `(n,)` whose user, item and time stood in an earlier row, ascending."""
+    """Rows whose user, item and time an earlier row has too, ascending."""
     order = np.lexsort((user, item, time))
     same = np.ones(max(len(order) - 1, 0), np.bool_)
     for column in (user, item, time):

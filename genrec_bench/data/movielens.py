@@ -1,7 +1,7 @@
 """MovieLens 100K (Harper & Konstan 2015): 943 users, 1,682 films, 100,000 ratings with times.
 
-The same events whatever the source: RecBole's example files, GroupLens's own files in a data folder, or their archive.
-Knows where the files may lie and how the two publishers write them; nothing of how they are used.
+The same interactions from every source: RecBole's example files, GroupLens's files in a data folder, or their archive.
+Knows where the files may be and how the two publishers write them.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from genrec_bench.core.arrays import Ragged, Text
 from genrec_bench.core.events import Interactions
 from genrec_bench.data.cache import load_prepared
 from genrec_bench.data.download import download
-from genrec_bench.data.files import check_file, check_text, fail
 from genrec_bench.data.prepare import PrepareConfig
+from genrec_bench.data.raw_files import check_file, check_text, fail
 from genrec_bench.data.tables import Table, read_table
 from genrec_bench.host.contracts import Dataset, DatasetContext
 
 URL = "https://files.grouplens.org/datasets/movielens/ml-100k.zip"
 MD5 = "md5:0e33842e24a9c977be4e0107933c0723"
 COUNTS = (943, 1682, 100_000)  # users, items, interactions
-# Of the parsed events, the same from every source. The raw file may differ: recbole 1.2.1's ml-100k.inter has SHA-256
+# Of the parsed interactions. The raw files differ between sources: recbole 1.2.1's ml-100k.inter has SHA-256
 # 4edb74e2a81178c2ba9ff381495f754f996c4aea351b1272ca36b43da0935eff.
 FINGERPRINT = "aeb6b9315d4a22f2b41bcc6b0e8494205d5d103dc5a66f242a68fe2d7ad7e611"
 INSTEAD = (
-    "Install its files with `pip install recbole==1.2.1 --no-deps`, or give a folder that holds u.data: --data-dir"
+    "Install the files with `pip install recbole==1.2.1 --no-deps`, or give a folder that holds u.data: --data-dir"
 )
 IN_FOLDER = ("ml-100k/u.data", "u.data", "ml-100k/ml-100k.inter", "ml-100k.inter")
 GENRES = (
@@ -49,38 +49,38 @@ class MovieLens100K(Dataset):
     offers = frozenset({"times", "ratings", "item_titles", "item_features"})
 
     def load(self, ctx: DatasetContext) -> Interactions:
-        """943 users, 1,682 items, 100,000 events before filtering; `item_features` are the 19 genres.
+        """943 users, 1,682 items, 100,000 interactions before filtering; `item_features` are the 19 genres.
 
-        Looks into the installed recbole package (never importing it), then `ctx.data_dir`, then downloads. DataError
-        if the events are not exactly the published ones.
+        Looks into the installed recbole package (without importing it), then into `ctx.data_dir`, then downloads.
+        DataError unless the interactions are exactly the published ones.
         """
-        events = _find(ctx)
-        items = events.with_name("u.item") if events.name == "u.data" else events.with_suffix(".item")
-        files = [events, items] if items.is_file() else [events]
+        ratings = _find(ctx)
+        items = ratings.with_name("u.item") if ratings.name == "u.data" else ratings.with_suffix(".item")
+        files = [ratings, items] if items.is_file() else [ratings]
         data = load_prepared(ctx, "ml-100k", self.config, files, lambda: _parse(*files))
-        if len(files) == 1:  # said once the events are known to be sound
-            ctx.progress.note(f"{items} is not there: ml-100k without titles and genres")
+        if len(files) == 1:  # noted only once the ratings are known to be sound
+            ctx.progress.note(f"{items} is missing: ml-100k has no titles and genres")
         return data
 
 
 def _find(ctx: DatasetContext) -> Path:
-    """The file of events, of the first source that has one."""
+    """The file of ratings, from the first source that has one."""
     recbole = find_spec("recbole")
     folders = list(recbole.submodule_search_locations or ()) if recbole else []
     packaged = [Path(folder, "dataset_example", "ml-100k", "ml-100k.inter") for folder in folders]
     given = [] if ctx.data_dir is None else [ctx.data_dir / name for name in IN_FOLDER]
-    found = [path for path in (*packaged, *given) if path.is_file()]
-    if found and found[0] in packaged and (unused := [path for path in found if path in given]):
-        ctx.progress.note(
-            f"{unused[0]} is not read: ml-100k comes from the installed recbole package, which goes first"
-        )
-    if found:
-        return check_file(found[0])
-    return _unpack(download(ctx, URL, MD5, INSTEAD))
+    existing = [path for path in (*packaged, *given) if path.is_file()]
+    if not existing:
+        return _unpack(download(ctx, URL, MD5, INSTEAD))
+
+    unused = [path for path in existing if path in given]
+    if existing[0] in packaged and unused:
+        ctx.progress.note(f"{unused[0]} is not read: the installed recbole package has ml-100k and takes precedence")
+    return check_file(existing[0])
 
 
 def _unpack(archive: Path) -> Path:
-    """`u.data`, with `u.item` beside it, out of GroupLens's archive; each file appears whole or not at all."""
+    """`u.data`, with `u.item` beside it, from GroupLens's archive. Each file appears whole or not at all."""
     folder = archive.with_suffix("")
     with zipfile.ZipFile(archive) as zipped, tempfile.TemporaryDirectory(dir=archive.parent) as fresh:
         folder.mkdir(exist_ok=True)
@@ -89,19 +89,21 @@ def _unpack(archive: Path) -> Path:
     return folder / "u.data"
 
 
-def _parse(events: Path, items: Path | None = None) -> Interactions:
+def _parse(ratings: Path, items: Path | None = None) -> Interactions:
+    """The published interactions, with titles and genres where there is a file of items; else DataError."""
     columns = ["user_id", "item_id", "rating", "timestamp"]
-    if events.name == "u.data":
-        table = read_table(events, "tsv", columns, names=tuple(columns))
+    if ratings.name == "u.data":
+        table = read_table(ratings, "tsv", columns, names=tuple(columns))
     else:
-        table = read_table(events, "inter", columns)
+        table = read_table(ratings, "inter", columns)
     data = _interactions(table)
+
     counts = (data.n_users, data.n_items, len(data))
     if counts != COUNTS:
-        found, expected = (f"{u:,} users, {i:,} items, {n:,} ratings" for u, i, n in (counts, COUNTS))
-        fail(events, f"holds {found}; ML-100K has {expected}. The file is cut short or another one; get it again")
+        actual, expected = (f"{u:,} users, {i:,} items, {n:,} ratings" for u, i, n in (counts, COUNTS))
+        fail(ratings, f"holds {actual}; ML-100K has {expected}. The file is cut short or not ML-100K; get it again")
     if data.fingerprint() != FINGERPRINT:
-        fail(events, "has the size of ML-100K, but other events; get the file again, or load it as --dataset file")
+        fail(ratings, "has the size of ML-100K but other ratings; get the file again, or load it as --dataset file")
     return data if items is None else _with_items(data, items)
 
 
@@ -113,25 +115,26 @@ def _interactions(table: Table) -> Interactions:
 
 
 def _with_items(data: Interactions, path: Path) -> Interactions:
-    """The events with titles (`Toy Story (1995)`) and genre numbers of every item."""
+    """The interactions with the title (`Toy Story (1995)`) and genre numbers of every item."""
     grouplens = path.name == "u.item"
-    read: Callable[[list[str]], tuple[str, list[int]]] = _grouplens_item if grouplens else _recbole_item
+    width = 24 if grouplens else 4
+    parse: Callable[[list[str]], tuple[str, list[int]]] = _grouplens_item if grouplens else _recbole_item
     if not grouplens:
         check_text(path)
+
     lines = path.read_text(encoding="latin-1" if grouplens else "utf-8").splitlines()
     known: dict[str, tuple[str, list[int]]] = {}
     for number, line in enumerate(lines, 1):
         if not line or (number == 1 and not grouplens):
             continue
         fields = line.split("|" if grouplens else "\t")
-        if len(fields) != (24 if grouplens else 4):
-            fail(
-                path, f"has {len(fields)} columns instead of {24 if grouplens else 4}; was the file cut short?", number
-            )
+        if len(fields) != width:
+            fail(path, f"has {len(fields)} columns instead of {width}; was the file cut short?", number)
         try:
-            known[fields[0]] = read(fields)
+            known[fields[0]] = parse(fields)
         except ValueError:
             fail(path, f"the genres {fields[-1]!r} are not those of ML-100K; get the file again", number)
+
     missing = [item for item in data.item_ids.tolist() if item not in known]
     if missing:
         fail(path, f"lacks {len(missing)} items (the first: {missing[0]!r}); was the file cut short?")
@@ -141,10 +144,12 @@ def _with_items(data: Interactions, path: Path) -> Interactions:
 
 
 def _grouplens_item(fields: list[str]) -> tuple[str, list[int]]:
+    """Title and genres of a row of u.item: five fields, then a flag per genre."""
     return fields[1].strip(), [genre for genre, flag in enumerate(fields[5:]) if flag == "1"]
 
 
 def _recbole_item(fields: list[str]) -> tuple[str, list[int]]:
+    """Title and genres of a row of ml-100k.item: id, title, year, genre names."""
     _, title, year, genres = fields
     title = f"{title} ({year})" if year.isdigit() else "unknown"  # one item has neither; RecBole writes "unkonwn"
     return title, sorted(GENRES.index(genre) for genre in genres.split())

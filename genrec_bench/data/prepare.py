@@ -1,6 +1,6 @@
-"""From the events of a file to the events of a benchmark: rating threshold, k-core, users too short to split.
+"""Filters parsed interactions for a benchmark: rating threshold, k-core, users with too few to split.
 
-Knows arrays, not files: what it is given is already parsed. Everything left out is counted in `Interactions.dropped`.
+Knows arrays, not files. Counts everything that it leaves out in `Interactions.dropped`.
 """
 
 from __future__ import annotations
@@ -31,10 +31,11 @@ class PrepareConfig:
 
 
 def prepare(data: Interactions, config: PrepareConfig) -> Interactions:
-    """The events that pass `config`'s filters, renumbered; users and items without an event leave.
+    """The interactions that pass the filters of `config`, renumbered without gaps.
 
-    Order: rating threshold, then k-core and the three-event rule in turn until both hold. ConfigError for a rating
-    threshold on data without ratings, DataError if a filter leaves nothing, or for short users under `error`.
+    Applies the rating threshold, then the k-core and the rule of three interactions in turn until both hold.
+    ConfigError for a rating threshold on data without ratings; DataError if nothing is left, or for short users under
+    `short_users=error`.
     """
     dropped = Counter(data.dropped)
     keep = np.ones(len(data), np.bool_)
@@ -47,34 +48,40 @@ def prepare(data: Interactions, config: PrepareConfig) -> Interactions:
             )
         keep = data.rating >= config.min_rating
         dropped["interactions_below_min_rating"] += int((~keep).sum())
+
     while True:
         core = k_core(data.user, data.item, config.min_interactions, keep)
         if core is not keep:
             dropped["k_core_users"] += _present(data.user, keep) - _present(data.user, core)
             dropped["k_core_items"] += _present(data.item, keep) - _present(data.item, core)
             dropped["k_core_interactions"] += int(keep.sum() - core.sum())
+
         counts = np.bincount(data.user[core], minlength=data.n_users)
         short = (counts > 0) & (counts < MIN_EVENTS)
         if not short.any():
             break
-        _refuse_short(data, counts, short, config)
+        if config.short_users == "error":
+            raise _short_users(data, counts, short)
         keep = core & ~short[data.user]
         dropped["users_below_3"] += int(short.sum())
         dropped["interactions_of_users_below_3"] += int(core.sum() - keep.sum())
+
     if not core.any():
         raise DataError(
-            f"nothing is left of {len(data)} interactions after filtering ({_why(config)}): relax the filters, or give "
-            "more data",
+            f"nothing is left of {len(data)} interactions after filtering ({_filters(config)}): relax the filters, or "
+            "give more data",
             path=None,
         )
-    return select(replace(data, dropped=_nonzero(dropped)), core)
+    nonzero = {name: count for name, count in dropped.items() if count}
+    return select(replace(data, dropped=nonzero), core)
 
 
 def k_core(user: Int32, item: Int32, k: int, keep: Bool | None = None) -> Bool:
-    """The largest set of events (of those in `keep`) in which every user and every item has at least `k`, `(n,)`."""
+    """The largest part of `keep` in which every user and every item has at least `k` interactions, `(n,)`."""
     core = np.ones(len(user), np.bool_) if keep is None else keep
     if k < 2:
         return core
+
     while True:
         users, items = np.bincount(user[core], minlength=1), np.bincount(item[core], minlength=1)
         enough = np.zeros_like(core)
@@ -85,7 +92,7 @@ def k_core(user: Int32, item: Int32, k: int, keep: Bool | None = None) -> Bool:
 
 
 def select(data: Interactions, keep: Bool) -> Interactions:
-    """The events in `keep` (in their order), users and items numbered anew; those without an event leave."""
+    """The interactions in `keep`, in order. Users and items without any are removed, the others renumbered."""
     users, user = _renumbered(data.user[keep], data.n_users)
     items, item = _renumbered(data.item[keep], data.n_items)
     return Interactions(
@@ -102,35 +109,32 @@ def select(data: Interactions, keep: Bool) -> Interactions:
 
 
 def _renumbered(numbers: Int32, count: int) -> tuple[Int64, Int32]:
-    """Which of `count` numbers occur, ascending, and `numbers` as places among those. Sorts nothing."""
-    there = np.bincount(numbers, minlength=count) > 0
-    return np.flatnonzero(there), (np.cumsum(there, dtype=np.int32) - np.int32(1))[numbers]
+    """The numbers below `count` that occur, ascending, and `numbers` renumbered without gaps. Needs no sorting."""
+    present = np.bincount(numbers, minlength=count) > 0
+    return np.flatnonzero(present), (np.cumsum(present, dtype=np.int32) - np.int32(1))[numbers]
 
 
 def _present(numbers: Int32, keep: Bool) -> int:
+    """How many different numbers occur in `keep`."""
     return int(np.count_nonzero(np.bincount(numbers[keep])))
 
 
-def _refuse_short(data: Interactions, counts: Int64, short: Bool, config: PrepareConfig) -> None:
-    if config.short_users == "error":
-        first = int(np.argmax(short))
-        raise DataError(
-            f"{int(short.sum())} of {int((counts > 0).sum())} users have fewer than {MIN_EVENTS} interactions (user "
-            f"{str(data.user_ids[first])!r} has {counts[first]}): leave-one-out needs one each for training, "
-            "validation and test. --set dataset.short_users=drop leaves them out",
-            path=None,
-            users=int(short.sum()),
-        )
+def _short_users(data: Interactions, counts: Int64, short: Bool) -> DataError:
+    """The error for users with too few interactions; `counts` and `short` are `(users,)`."""
+    first = int(np.argmax(short))
+    return DataError(
+        f"{int(short.sum())} of {int((counts > 0).sum())} users have fewer than {MIN_EVENTS} interactions (user "
+        f"{str(data.user_ids[first])!r} has {counts[first]}): leave-one-out needs one each for training, "
+        "validation and test. --set dataset.short_users=drop leaves them out",
+        path=None,
+        users=int(short.sum()),
+    )
 
 
-def _why(config: PrepareConfig) -> str:
+def _filters(config: PrepareConfig) -> str:
     reasons = [f"a user needs {MIN_EVENTS} interactions"]
     if config.min_interactions:
         reasons.append(f"min_interactions = {config.min_interactions}")
     if config.min_rating is not None:
         reasons.append(f"min_rating = {config.min_rating:g}")
     return ", ".join(reasons)
-
-
-def _nonzero(counts: Counter[str]) -> dict[str, int]:
-    return {name: count for name, count in counts.items() if count}

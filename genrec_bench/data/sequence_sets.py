@@ -1,7 +1,7 @@
-"""Amazon Beauty, Amazon Toys and Yelp as published with S3-Rec (CIKM 2020), the sets of P5 and LightLM.
+"""Amazon Beauty, Amazon Toys and Yelp as published with S3-Rec (CIKM 2020); P5 and LightLM use them.
 
-Each is one sequence file known by its SHA-256; its order is the order of events, there are no times. Knows where the
-files come from and what they must hold.
+Each is one sequence file, identified by its SHA-256, without times. Knows where the files come from and what they must
+hold.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ import numpy as np
 
 from genrec_bench.core.arrays import Ragged
 from genrec_bench.core.events import Interactions
+from genrec_bench.core.files import file_digest
 from genrec_bench.data.cache import load_prepared
 from genrec_bench.data.download import download
-from genrec_bench.data.files import check_file, fail, sha256
 from genrec_bench.data.prepare import PrepareConfig
+from genrec_bench.data.raw_files import check_file, fail
 from genrec_bench.data.sequences import read_sequences
 from genrec_bench.host.contracts import Dataset, DatasetContext
 
@@ -40,45 +41,45 @@ class SequenceSet(Dataset):
     counts: ClassVar[tuple[int, int, int]]  # users, items, interactions
 
     def load(self, ctx: DatasetContext) -> Interactions:
-        """The sequences in the order of the file, `time=None`; `item_features` are the published attributes.
+        """The sequences in the order of the file, without times; `item_features` are the published attributes.
 
-        Reads `ctx.data_dir` where it holds the file, else downloads. A folder without the attributes file gives no
-        features. DataError for any other file than the published one.
+        Reads `ctx.data_dir` if it holds the file, else downloads. Without the attributes file there are no features.
+        DataError for any file but the published one.
         """
         sequences, attributes = self._find(ctx)
         files = [sequences] if attributes is None else [sequences, attributes]
         self._check(sequences)
         if attributes is None:
-            ctx.progress.note(
-                f"no {self.file}_item2attributes.json beside {sequences}: {self.name} without item features"
-            )
+            missing = f"no {self.file}_item2attributes.json beside {sequences}"
+            ctx.progress.note(f"{missing}: {self.name} has no item features")
         return load_prepared(ctx, self.name, self.config, files, lambda: self._parse(sequences, attributes))
 
     def _find(self, ctx: DatasetContext) -> tuple[Path, Path | None]:
-        texts, features = f"{self.file}.txt", f"{self.file}_item2attributes.json"
-        if ctx.data_dir is not None and (ctx.data_dir / texts).exists():
-            beside = ctx.data_dir / features
-            return check_file(ctx.data_dir / texts), beside if beside.is_file() else None
+        """The files of sequences and of attributes; None where a folder has no attributes."""
+        sequences, attributes = f"{self.file}.txt", f"{self.file}_item2attributes.json"
+        if ctx.data_dir is not None and (ctx.data_dir / sequences).exists():
+            beside = ctx.data_dir / attributes
+            return check_file(ctx.data_dir / sequences), beside if beside.is_file() else None
         return (
-            download(ctx, SOURCE + texts, f"sha256:{self.sha256}", INSTEAD),
-            download(ctx, SOURCE + features, f"sha256:{self.attributes_sha256}", INSTEAD),
+            download(ctx, SOURCE + sequences, f"sha256:{self.sha256}", INSTEAD),
+            download(ctx, SOURCE + attributes, f"sha256:{self.attributes_sha256}", INSTEAD),
         )
 
     def _check(self, path: Path) -> None:
-        """Refuse any file but the published one; where it is garbled, say where."""
-        found = sha256(path)
-        if found != self.sha256:
+        """DataError for any file but the published one, with the line if it is garbled."""
+        actual = file_digest(path)
+        if actual != self.sha256:
             data = read_sequences(path)
             fail(
                 path,
                 f"is not the published {self.name} file: it holds {data.n_users:,} of {self.counts[0]:,} users, SHA-256 "
-                f"{found[:12]}... instead of {self.sha256[:12]}...; get it again, or load it as --dataset file",
+                f"{actual[:12]}... instead of {self.sha256[:12]}...; get it again, or load it as --dataset file",
             )
 
     def _parse(self, path: Path, attributes: Path | None) -> Interactions:
         data = read_sequences(path)
-        found = (data.n_users, data.n_items, len(data))
-        assert found == self.counts, f"{path}: {found} instead of {self.counts}"  # the checksum was right
+        counts = (data.n_users, data.n_items, len(data))
+        assert counts == self.counts, f"{path}: {counts} instead of {self.counts}"  # the checksum was right
         return data if attributes is None else replace(data, item_features=_features(attributes, data))
 
 
@@ -118,8 +119,9 @@ def _features(path: Path, data: Interactions) -> Ragged:
         attributes = json.loads(path.read_text(encoding="utf-8"))
         rows = [[int(number) for number in attributes.get(item, ())] for item in data.item_ids.tolist()]
     except json.JSONDecodeError as error:
-        fail(path, f"is no sound JSON ({error.msg}); get the file again", error.lineno)
+        fail(path, f"is not valid JSON ({error.msg}); get the file again", error.lineno)
     except (UnicodeDecodeError, AttributeError, TypeError, ValueError):
-        fail(path, "is no mapping from item to attribute numbers; get the file again")
+        fail(path, "does not map items to attribute numbers; get the file again")
+
     ragged = Ragged.of(rows)
     return Ragged(np.unique(ragged.values, return_inverse=True)[1].astype(np.int32), ragged.offsets)

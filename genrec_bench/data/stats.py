@@ -1,4 +1,4 @@
-"""The numbers that describe a data set under a split: size, lengths, ties, repeats, cold items. Knows no format."""
+"""Statistics of a data set under a split: size, lengths, ties, repeats, cold items. Knows no format."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from genrec_bench.core.sequences import Cases, Split
 
 
 def describe(data: Interactions, split: Split) -> dict[str, Any]:
-    """JSON-able facts about `data` as `split` cuts it (both in the same numbering, as `split` returns them).
+    """JSON-able facts about `data` under `split`, both in the same numbering, as `split_data` returns them.
 
     Shares are fractions of 1. `ties` is None for data without times. `repeats.mask_ceiling` is the share of test cases
-    whose target the user has not met before: what no system can exceed under the policy `mask`.
+    whose target is new to the user: no system can exceed it under policy `mask`.
     """
     lengths = split.sequences.lengths
     quantiles = np.quantile(lengths, [0, 0.25, 0.5, 0.75, 1])
-    first = _FirstMeeting(split)
+    first = _FirstInteraction(split)
     trained = np.bincount(split.train().values, minlength=split.n_items) > 0
     tied = split.info.get("tie_users")
     return {
@@ -53,20 +53,21 @@ def describe(data: Interactions, split: Split) -> dict[str, Any]:
     }
 
 
-class _FirstMeeting:
-    """When each user met each of its items for the first time, as a position in the user's sequence."""
+class _FirstInteraction:
+    """When each user first interacted with each of its items, as a position in the user's sequence."""
 
     def __init__(self, split: Split) -> None:
-        self.split = split
+        self.n_items = split.n_items
         users = split.sequences.rows
-        self.pairs, at, inverse = np.unique(
+        self.pairs, flat, inverse = np.unique(
             users * split.n_items + split.sequences.values, return_index=True, return_inverse=True
         )
-        self.position = at - split.sequences.offsets[users[at]]
-        again = at[inverse] != np.arange(len(users))
+        self.position = flat - split.sequences.offsets[users[flat]]
+
+        again = flat[inverse] != np.arange(len(users))
         self.repeats, self.users_with_repeats = int(again.sum()), len(np.unique(users[again]))
 
     def before(self, cases: Cases) -> Bool:
-        """Whether the target of each case is among the events that its user already has, `(n,)`."""
-        pairs = cases.user.astype(np.int64) * self.split.n_items + cases.target
+        """Whether the user has seen the target of each case, `(n,)`."""
+        pairs = cases.user.astype(np.int64) * self.n_items + cases.target
         return self.position[np.searchsorted(self.pairs, pairs)] < cases.end

@@ -1,7 +1,7 @@
-"""Tables of events from text (CSV, TSV, RecBole's atomic files) and Parquet, with the line number of every fault.
+"""Tables from text (CSV, TSV, RecBole's atomic files) and Parquet, with the line number of every fault.
 
-Knows columns and values; what they mean is the caller's. Reading is pyarrow's; a second, slow pass over the text runs
-only to find the line of a fault that the first one met.
+Knows columns and values, not what they mean. pyarrow reads; only when it meets a fault does a second, slow pass over
+the text find the line.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import pyarrow.parquet
 from numpy.typing import NDArray
 
 from genrec_bench.core.arrays import Int32, Int64, Text
-from genrec_bench.data.files import (
+from genrec_bench.data.raw_files import (
     BLOCK,
     check_file,
     check_text,
@@ -30,13 +30,13 @@ from genrec_bench.data.files import (
 
 Format = Literal["inter", "csv", "tsv", "parquet"]
 Float64 = NDArray[np.float64]
-LONGEST = 1_000  # characters of an id or a title: a longer one is a garbled file
-EXACT = 2**53  # whole numbers that a float holds exactly
+LONGEST = 1_000  # characters of an id or a title; anything longer comes from a garbled file
+EXACT = 2**53  # up to here a float holds whole numbers exactly
 
 
 @dataclass(frozen=True)
 class Table:
-    """Named columns of one file, `n` rows each; `line_of` turns a row (0-based) into its line (1-based)."""
+    """Named columns of one file, `n` rows each; `line_of` gives the line (1-based) of a row (0-based)."""
 
     path: Path
     columns: dict[str, pa.Array]
@@ -51,7 +51,7 @@ class Table:
         fail(self.path, why, self.line_of(row), self.unit)
 
     def ids(self, name: str) -> tuple[Int32, Text]:
-        """A column of external ids as numbers `(n,)` in order of first appearance, and the ids. None may be empty."""
+        """A column of external ids as numbers `(n,)` in order of first appearance, and the ids. DataError if one is empty."""
         column = self._strings(name)
         empty = pc.equal(pc.utf8_trim_whitespace(column), "")
         if pc.any(empty).as_py():
@@ -60,11 +60,11 @@ class Table:
         return coded.indices.to_numpy().astype(np.int32), _text(coded.dictionary)
 
     def texts(self, name: str) -> Text:
-        """A column of texts, `(n,)`; what is missing is empty."""
+        """A column of texts, `(n,)`; missing ones are empty."""
         return _text(self._strings(name))
 
     def floats(self, name: str, advice: str = "") -> Float64:
-        """A column of finite numbers, `(n,)`, in double precision; `advice` for what is no number."""
+        """A column of finite numbers, `(n,)`, in double precision; DataError ends in `advice` for anything else."""
         column = _trimmed(self.columns[name])
         try:
             values = column.cast(pa.float64()).to_numpy(zero_copy_only=False)
@@ -76,19 +76,22 @@ class Table:
         return cast(Float64, values)
 
     def whole_numbers(self, name: str, advice: str = "") -> Int64:
-        """A column of whole numbers, `(n,)`; `8.0` and `1e9` count as whole, `0.5` does not. `advice` for other than times."""
+        """A column of whole numbers, `(n,)`: `8.0` and `1e9` count as whole, `0.5` does not.
+
+        DataError ends in `advice`, or in advice on times.
+        """
         column = _trimmed(self.columns[name])
         try:
             if column.null_count == 0:
                 return cast(Int64, column.cast(pa.int64()).to_numpy())
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-            pass  # floats, or a fault: the slow way tells which
+            pass  # floats or a fault; reading floats shows which
+
         values = self.floats(name, f"; {advice or 'give times as whole numbers, such as seconds since 1970'}")
-        broken = values != np.floor(values)
-        if broken.any():
-            self._refuse(
-                name, int(np.argmax(broken)), f"no whole number; {advice or 'use a finer unit, such as milliseconds'}"
-            )
+        fractional = values != np.floor(values)
+        if fractional.any():
+            row = int(np.argmax(fractional))
+            self._refuse(name, row, f"not a whole number; {advice or 'use a finer unit, such as milliseconds'}")
         large = np.abs(values) > EXACT
         if large.any():
             row = int(np.argmax(large))
@@ -97,14 +100,16 @@ class Table:
         return values.astype(np.int64)
 
     def _refuse(self, name: str, row: int, what: str) -> NoReturn:
+        """DataError for one value: it is empty, or it is `what`."""
         value = self.columns[name][row].as_py()
         self.fail(row, f"the {name} is empty" if value in ("", None) else f"the {name} {value!r} is {what}")
 
     def _strings(self, name: str) -> pa.Array:
+        """A column as texts, missing ones empty. DataError for other types and for garbled ones."""
         try:
             column = pc.fill_null(self.columns[name].cast(pa.large_string()), "")
         except pa.ArrowException:
-            fail(self.path, f"the column {name} holds {self.columns[name].type}, no texts or numbers")
+            fail(self.path, f"the column {name} holds {self.columns[name].type}, not texts or numbers")
         long = pc.greater(pc.utf8_length(column), LONGEST)
         if pc.any(long).as_py():
             self.fail(_first(long), f"the {name} is longer than {LONGEST} characters; is the file garbled?")
@@ -137,6 +142,7 @@ def check_columns(path: Path, format: Format, wanted: list[str]) -> tuple[str, .
 
 
 def _check_wanted(path: Path, wanted: list[str], known: tuple[str, ...]) -> None:
+    """DataError unless each of `wanted` is in `known` once."""
     for name in wanted:
         if known.count(name) != 1:
             state = "no column" if name not in known else "more than one column"
@@ -146,16 +152,16 @@ def _check_wanted(path: Path, wanted: list[str], known: tuple[str, ...]) -> None
 
 
 def _other_separator(known: tuple[str, ...]) -> str:
-    """What to try where the whole header was taken for one column."""
+    """What to try if the whole header was read as one column."""
     advice = {"\t": "set dataset.format=tsv", ",": "set dataset.format=csv", ";": "write the file with commas"}
-    found = next((mark for mark in advice if len(known) == 1 and mark in known[0]), None)
-    return f". Is it separated by {found!r}? Then {advice[found]}" if found else ""
+    separator = next((mark for mark in advice if len(known) == 1 and mark in known[0]), None)
+    return f". Is it separated by {separator!r}? Then {advice[separator]}" if separator else ""
 
 
 def read_table(path: Path, format: Format, wanted: list[str], names: tuple[str, ...] | None = None) -> Table:
     """The `wanted` columns of a file. `names` are the columns of a text file without a header.
 
-    DataError, with the line, for a file that is missing, empty, not text, or has a row of another width than the rest.
+    DataError, with the line, for a file that is missing, empty or not text, and for rows of different widths.
     """
     if names is None:
         known = check_columns(path, format, wanted)
@@ -165,6 +171,8 @@ def read_table(path: Path, format: Format, wanted: list[str], names: tuple[str, 
         check_text(check_file(path))
     if format == "parquet":
         return _read_parquet(path, wanted)
+
+    # Columns are read by number: names may repeat outside `wanted`.
     header = 0 if names else 1
     numbered = [str(known.index(name)) for name in wanted]
     try:
@@ -183,8 +191,9 @@ def read_table(path: Path, format: Format, wanted: list[str], names: tuple[str, 
     except pa.ArrowInvalid as error:
         _find_fault(path, format, len(known))
         fail(path, f"cannot be parsed: {error}")
-    if format == "csv" and _odd_quotes(path):  # pyarrow takes a quote that is never closed for the rest of the file
+    if format == "csv" and _odd_quotes(path):  # pyarrow reads an unclosed quote to the end of the file
         _find_fault(path, format, len(known))
+
     if not len(read):
         fail(path, "has a header but no rows")
     columns = {name: read.column(i).combine_chunks() for i, name in enumerate(wanted)}
@@ -195,7 +204,7 @@ def _read_parquet(path: Path, wanted: list[str]) -> Table:
     try:
         read = _parquet(path).read(wanted)
     except (pa.ArrowException, OSError) as error:
-        fail(path, f"is not a sound Parquet file: {error}")
+        fail(path, f"is not a valid Parquet file: {error}")
     if not len(read):
         fail(path, "has no rows")
     columns = {name: read.column(name).combine_chunks() for name in wanted}
@@ -203,14 +212,15 @@ def _read_parquet(path: Path, wanted: list[str]) -> Table:
 
 
 def _parquet(path: Path) -> pyarrow.parquet.ParquetFile:
+    """The open file, its footer read. DataError if it is not Parquet."""
     try:
         return pyarrow.parquet.ParquetFile(path)
     except (pa.ArrowException, OSError) as error:
-        fail(path, f"is not a sound Parquet file: {error}")
+        fail(path, f"is not a valid Parquet file: {error}")
 
 
 def _records(path: Path, format: Format) -> Iterator[tuple[int, list[str]]]:
-    """Every record of a text file with the line it ends on; blank lines are empty records."""
+    """Every record of a text file with the line that it ends on; blank lines are empty records."""
     quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if format == "csv" else csv.QUOTE_NONE
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.reader(file, delimiter=_delimiter(format), quoting=quoting, strict=True)
@@ -226,17 +236,20 @@ def _records(path: Path, format: Format) -> Iterator[tuple[int, list[str]]]:
 
 
 def _odd_quotes(path: Path) -> bool:
+    """Whether the number of quotes is odd: then one is never closed."""
     with path.open("rb") as file:
         return sum(block.count(b'"') for block in iter(lambda: file.read(BLOCK), b"")) % 2 == 1
 
 
 def _find_fault(path: Path, format: Format, width: int) -> None:
+    """DataError for the first record that is not `width` wide or cannot be parsed, if there is one."""
     for line, record in _records(path, format):
         if record and len(record) != width:
             fail(path, f"has {len(record)} columns instead of {width}; is the file cut short or garbled?", line)
 
 
 def _line_of(path: Path, format: Format, row: int) -> int | None:
+    """The line of the `row`-th record that is not blank."""
     filled = (line for line, record in _records(path, format) if record)
     return next(islice(filled, row, None), None)
 

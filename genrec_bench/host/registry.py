@@ -11,8 +11,8 @@ import importlib
 import inspect
 import os
 import re
-import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -63,7 +63,7 @@ class ComponentInfo:
 
     @cached_property
     def _source(self) -> tuple[str, str]:
-        """(description, what is broken), by compiling the source."""
+        """(description, what is broken), by parsing the source."""
         module, _, attribute = self.target.partition(":")
         if not module or not attribute:
             return "", f"entry point {self.target!r} is not of the form module:Class"
@@ -277,35 +277,34 @@ def check(info: ComponentInfo, timeout: float = CHECK_SECONDS) -> str:
 
     A component that crashes, hangs or exits takes that process down, not this one.
     """
-    code = "import sys; from genrec_bench.host.registry import report; sys.exit(report(*sys.argv[1:]))"
-    name = f"{info.distribution}:{info.name}"
+    from genrec_bench.host import workers  # here: listing needs no subprocess
+
+    worker = workers.Worker(workers.python("from genrec_bench.host.registry import report; report()"))
+    worker.send({"kind": info.kind, "name": f"{info.distribution}:{info.name}"})
     try:
-        done = subprocess.run(
-            [sys.executable, "-P", "-c", code, info.kind, name],
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=timeout,
-            stdin=subprocess.DEVNULL,
-        )
-    except subprocess.TimeoutExpired:
+        return str(worker.receive(time.monotonic() + timeout)["verdict"])
+    except workers.WorkerTimeout:
         return f"broken: not loaded within {timeout:g} s"
-    if done.returncode == 0:
-        return "ok"
-    lines = done.stderr.strip().splitlines()
-    if done.returncode < 0:
-        return f"broken: its process was killed by signal {-done.returncode}"
-    return f"broken: {lines[-1] if lines else f'its process ended with exit code {done.returncode}'}"
+    except workers.WorkerFailed as error:
+        last = f" ({error.facts['log'][-1]})" if error.facts["log"] else ""
+        return f"broken: its process {error}{last}"
+    finally:
+        worker.close()
 
 
-def report(kind: str, name: str) -> str | None:
-    """What `check` runs: None if the component loads, else the reason in one line."""
+def report() -> None:
+    """What `check` runs: sends `ok`, or why the component does not load, in one line."""
+    from genrec_bench.host.workers import Host
+
+    host = Host()
+    request = host.receive()
     try:
-        load(kind, name)
+        load(request["kind"], request["name"])
+        host.send(verdict="ok")
     except GenrecError as error:
         cause = error.__cause__ or error
-        return " ".join(f"{type(cause).__name__}: {cause}".split())
-    return None
+        reason = " ".join(f"{type(cause).__name__}: {cause}".split())
+        host.send(verdict=f"broken: {reason}")
 
 
 def _normalised(distribution: str) -> str:

@@ -1,7 +1,7 @@
 """Collaborative indexing (P5-CID): recursive spectral clustering of the items' co-occurrence graph.
 
-Items bought together share a prefix. The graph and the clustering are those of `sci`; what differs is what P5-CID makes of
-them: items only, larger leaves, and tokens that mean one cluster each. Knows nothing of users or models.
+Items that users buy together share a prefix. Graph and clustering are those of `sci`; P5-CID differs in that it indexes
+items only, has larger leaves, and gives every cluster its own token. Knows nothing of users or models.
 """
 
 from __future__ import annotations
@@ -25,16 +25,10 @@ from genrec_bench.core.codes import (
 from genrec_bench.core.sequences import TrainView
 from genrec_bench.host.contracts import Indexer, IndexerContext
 from genrec_bench.host.ranges import TwoOrMore
-from genrec_bench.indexers.sci.cooccurrence import meetings
-from genrec_bench.indexers.sci.graphs import (
-    check_method,
-    items_of,
-    library_of,
-    seed_moves,
-)
-from genrec_bench.indexers.sci.indexer import tree_facts
+from genrec_bench.indexers.sci.cooccurrence import choose_item_graph, interaction_counts
+from genrec_bench.indexers.sci.large_graphs import check_method, library_version
 from genrec_bench.indexers.sci.spectral import Method
-from genrec_bench.indexers.sci.tree import grow
+from genrec_bench.indexers.sci.tree import grow, seed_moves, tree_facts
 
 
 @dataclass(frozen=True)
@@ -51,10 +45,10 @@ class CollaborativeConfig:
 class CollaborativeIndexer(Indexer):
     """Codes from spectral clustering of item co-occurrence: P5-CID (Hua et al. 2023, arXiv 2305.06569). No user codes.
 
-    A token names one cluster (`token_scope=path`); the last one numbers the item within its leaf, and all leaves share
-    those numbers. Departures from the released script, on purpose: both orders of a pair add up, and items without
-    edges get even clusters of their own. `ctx.seed` moves the sparse solver's start, which shows only where eigenvalues
-    tie. Graphs above 100,000 nodes are split as `sci` splits them.
+    A token names one cluster (`token_scope=path`); the last token numbers the item within its leaf, and all leaves
+    share these numbers. Deliberate departures from the released script: both orders of a pair add up, and items without
+    edges get even clusters. `ctx.seed` moves the start of the sparse solver, which matters only where eigenvalues tie.
+    Graphs above 100,000 nodes are split as `sci` splits them.
     """
 
     Config = CollaborativeConfig
@@ -64,13 +58,13 @@ class CollaborativeIndexer(Indexer):
         check_method(self.config.method)
 
     def fingerprint(self) -> str:
-        """The version of METIS where it is asked for, so that another one makes another index."""
-        return library_of(self.config.method)
+        """The version of METIS where it is used: another version makes another index."""
+        return library_version(self.config.method)
 
     def build(self, train: TrainView, ctx: IndexerContext) -> Index:
-        """Codes of all items. The same input gives the same codes whatever the number of threads."""
+        """Codes of all items. Equal input gives equal codes, whatever the number of threads."""
         config: CollaborativeConfig = self.config
-        graph = items_of(meetings(train), config.method)
+        graph = choose_item_graph(interaction_counts(train), config.method)
         with threadpool_limits(1), ctx.progress.phase("clustering", total=train.n_items, unit="nodes") as tick:
             tree = grow(
                 graph,
@@ -81,6 +75,7 @@ class CollaborativeIndexer(Indexer):
                 rng=ctx.rng,
                 tick=tick,
             )
+
         codes, n_tokens, collisions = leaf_codes(tree.labels, config.token_scope)
         return Index(
             CodeTable(codes),
@@ -94,26 +89,28 @@ class CollaborativeIndexer(Indexer):
                 "leaf_size": config.leaf_size,
                 "leaf_tokens": "shared by all leaves",
                 "item_codes": "spectral",
-                "seed_moves": seed_moves({"items": graph}),
+                "seed_moves": seed_moves([graph]),
                 "graphs": {"items": tree_facts(tree, graph, config.method)},
             },
         )
 
 
 def leaf_codes(labels: Int32, scope: TokenScope) -> tuple[Int32, int, float]:
-    """Tokens of the clusters `labels` `(n, levels)`, each row ended by the token of its number in the leaf.
+    """Codes from cluster labels `(n, levels)`: one token per cluster, then one for the number within the leaf.
 
-    Returns the codes `(n, levels + 1)`, how many tokens there are, and the share of rows that are not alone in their
-    leaf. Numbers have tokens of their own, so no code is a prefix of another.
+    Returns the codes `(n, levels + 1)`, the number of tokens, and the share of rows that are not alone in their leaf.
+    Cluster tokens and number tokens differ, so no code is a prefix of another.
     """
     clusters, used = assign_tokens(labels, scope)
     suffixed, collisions = add_suffix(labels)
     depth = (labels >= 0).sum(axis=1)
     rows = np.arange(len(labels))
     width = labels.shape[1]
+
     number = np.zeros(len(labels), np.int32)
     if suffixed.shape[1] > width:
         number = np.maximum(suffixed[rows, depth], 0)  # a row that is alone has no suffix: number 0
+
     codes = np.pad(clusters, ((0, 0), (0, 1)), constant_values=PAD)
     codes[rows, depth] = used + number
     return codes, used + int(number.max(initial=-1)) + 1, collisions

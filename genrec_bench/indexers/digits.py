@@ -1,6 +1,6 @@
-"""Codes that carry no meaning: item numbers written as digits, in random order or in order of first appearance.
+"""Codes without meaning: item numbers written as digits, in random order or in order of first appearance.
 
-The floor every other indexer has to beat. Knows nothing of co-occurrence, titles or models.
+Every other indexer has to beat them. Knows nothing of co-occurrence, titles or models.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from genrec_bench.host.contracts import Indexer, IndexerContext
 from genrec_bench.host.ranges import TwoOrMore
 
 BASE = 64  # two digits for up to 4,096 items or users, three for up to 262,144
-BASES: Mapping[str, Any] = {"base": [8, 16, 32, 64, 128, 256]}  # what a search tries
+BASES: Mapping[str, Any] = {"base": [8, 16, 32, 64, 128, 256]}  # what `genrec tune` tries
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class RandomIndexer(Indexer):
     def build(self, train: TrainView, ctx: IndexerContext) -> Index:
         """A random permutation of the items' numbers, and one of the users', both from `ctx.seed`."""
         base, rng = self.config.base, ctx.rng
-        items = _written(rng.permutation(train.n_items), base)
+        items = _as_digits(rng.permutation(train.n_items), base)
         users = random_user_labels(train.n_users, rng, base)
         info = {"method": "random", "base": base, "user_codes": "random"}
         return Index.from_labels(items, users, scope=self.config.token_scope, info=info)
@@ -52,7 +52,7 @@ class RandomIndexer(Indexer):
 class SequentialIndexer(Indexer):
     """Consecutive numbers in order of first appearance in training, written as digits (Hua et al. 2023, arXiv 2305.06569).
 
-    Items that meet the same users tend to get neighbouring numbers. Gives no user codes.
+    Items of the same users tend to get neighbouring numbers. Gives no user codes.
     """
 
     Config = DigitsConfig
@@ -66,28 +66,31 @@ class SequentialIndexer(Indexer):
 
 
 def random_user_labels(n_users: int, rng: np.random.Generator, base: int = BASE) -> Int32:
-    """Label rows `(n_users, digits)` of a random permutation: `index.with_users(labels, "random")` for an index without
-    user codes."""
-    return _written(rng.permutation(n_users), base)
+    """Label rows `(n_users, digits)` of a random permutation.
+
+    An index without user codes gets them from `index.with_users(labels, "random")`.
+    """
+    return _as_digits(rng.permutation(n_users), base)
 
 
 def sequential_labels(train: TrainView, base: int = BASE) -> Int32:
-    """Label rows `(n_items, digits)`: the place of each item in order of first appearance."""
-    return _written(first_appearance(train), base)
+    """Label rows `(n_items, digits)`: each item's position in order of first appearance."""
+    return _as_digits(first_appearance(train), base)
 
 
 def first_appearance(train: TrainView) -> Int64:
-    """The place `(n_items,)` at which each item first appears, users read in number order, each oldest event first.
+    """Each item's position `(n_items,)` in order of first appearance: user by user, oldest interaction first.
 
-    Items without a training event come last, in number order.
+    Items without a training interaction come last, in number order.
     """
-    seen, first = np.unique(train.sequences.values, return_index=True)
+    present, first = np.unique(train.sequences.values, return_index=True)
     when = np.full(train.n_items, len(train.sequences.values), np.int64)
-    when[seen] = first
-    place = np.empty(train.n_items, np.int64)
-    place[np.argsort(when, kind="stable")] = np.arange(train.n_items)
-    return place
+    when[present] = first
+    position = np.empty(train.n_items, np.int64)
+    position[np.argsort(when, kind="stable")] = np.arange(train.n_items)
+    return position
 
 
-def _written(numbers: Int64, base: int) -> Int32:
+def _as_digits(numbers: Int64, base: int) -> Int32:
+    """Numbers `(n,)` from 0 to n - 1 as label rows `(n, digits)`."""
     return digits(numbers, base, digits_needed(len(numbers), base))

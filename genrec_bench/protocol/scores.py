@@ -1,4 +1,7 @@
-"""Ranks to numbers: hit, ndcg and mrr, the one scorer of every system. Knows ranks only, never who produced them."""
+"""From ranks to hit, ndcg and mrr, for every system alike; and the ceiling that masking sets (`ceiling`).
+
+Knows ranks only, never who produced them.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ def from_ranks(ranks: Int32 | Sequence[int], ks: Sequence[int] = KS) -> dict[str
     """`hit@k`, `ndcg@k`, `mrr@k` for each of `ks`: means over all cases, from ranks `(n,)` (1-based, 0 = absent).
 
     With one target per case, hit@k equals recall@k, and ndcg@k is `1 / log2(rank + 1)` for a rank within k. Cases are
-    counted per rank and summed exactly, so the numbers depend on no order and no platform. InvalidRanking without cases.
+    counted per rank and summed exactly, so no order and no platform moves a number. InvalidRanking without cases.
 
     >>> from_ranks([1, 3, 0, 0], ks=[5])
     {'hit@5': 0.5, 'ndcg@5': 0.375, 'mrr@5': 0.3333333333333333}
@@ -29,9 +32,11 @@ def from_ranks(ranks: Int32 | Sequence[int], ks: Sequence[int] = KS) -> dict[str
     ranks = np.asarray(ranks, np.int64)
     if not len(ranks):
         raise InvalidRanking("no cases: there is nothing to score")
+
     metrics: dict[str, float] = {}
     for k in ks:
-        cases_at = np.bincount(ranks[(ranks > 0) & (ranks <= k)], minlength=k + 1)[1:].tolist()  # by rank, from 1
+        within = ranks[(ranks > 0) & (ranks <= k)]
+        cases_at = np.bincount(within, minlength=k + 1)[1:].tolist()  # cases at rank 1, 2, ..., k
         metrics[f"hit@{k}"] = sum(cases_at) / len(ranks)
         metrics[f"ndcg@{k}"] = math.fsum(n / math.log2(rank + 1) for rank, n in enumerate(cases_at, 1)) / len(ranks)
         metrics[f"mrr@{k}"] = math.fsum(n / rank for rank, n in enumerate(cases_at, 1)) / len(ranks)
@@ -41,14 +46,14 @@ def from_ranks(ranks: Int32 | Sequence[int], ks: Sequence[int] = KS) -> dict[str
 def score(ranking: Ranking, targets: Int32, ks: Sequence[int] = KS) -> tuple[dict[str, Any], Int32]:
     """Metrics and ranks of one list per case; `targets` `(n,)`.
 
-    Beside `from_ranks`'s keys, `tie_gap` is what ties are worth: optimistic minus pessimistic ndcg@10.
+    Besides the keys of `from_ranks`, `tie_gap` is what ties are worth: optimistic minus pessimistic ndcg@10.
     """
     ranks = target_ranks(ranking, targets)
-    lucky = from_ranks(target_ranks(ranking, targets, "optimistic"), [10])
-    gap = lucky["ndcg@10"] - from_ranks(ranks, [10])["ndcg@10"]
+    optimistic = from_ranks(target_ranks(ranking, targets, "optimistic"), [10])
+    gap = optimistic["ndcg@10"] - from_ranks(ranks, [10])["ndcg@10"]
     return {**from_ranks(ranks, ks), "tie_gap": gap}, ranks
 
 
 def ceiling(queries: Queries, targets: Int32) -> float:
-    """The best hit rate reachable under policy `mask`: the share of `targets` `(n,)` not in the user's own history."""
+    """The best hit rate under policy `mask`: the share of `targets` `(n,)` that the user has not seen before."""
     return 1.0 - float(contained(targets[:, None], queries.history).mean())

@@ -1,6 +1,6 @@
-"""The evaluation protocol's numbering, order of events, split and validation sample.
+"""The protocol's numbering, order of interactions, split and validation sample.
 
-A run's seed moves none of it: it moves the indexer and the training only.
+A run's seed moves none of it: it moves only the indexer and the training.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from genrec_bench.protocol.constants import (
 def shuffle_numbers(data: Interactions, seed: int = SHUFFLE_SEED) -> Interactions:
     """Renumber users and items by a seeded hash of their external ids.
 
-    Released numberings leak the order of first appearance (protocol P3); a hash of the id does not, and it does not
-    depend on the order of the file's rows either.
+    Released numberings leak the order of first appearance (protocol P3). A hash of the id does not, nor does it depend
+    on the order of rows in the file.
     """
     users = np.lexsort((data.user_ids, hash_ids(data.user_ids, 2 * seed + 1)))
     items = np.lexsort((data.item_ids, hash_ids(data.item_ids, 2 * seed + 2)))
@@ -50,7 +50,7 @@ def shuffle_numbers(data: Interactions, seed: int = SHUFFLE_SEED) -> Interaction
 
 
 def order_events(data: Interactions, seed: int = TIE_SEED) -> Int64:
-    """Row numbers sorted by user, then time, ties by a seeded hash of user and item id; without times, by row."""
+    """Rows sorted by user, then time; equal times by a seeded hash of user and item id. Without times, by row."""
     if data.time is None:
         return np.argsort(data.user, kind="stable")
     tie = mix(hash_ids(data.user_ids, seed)[data.user] * np.uint64(3) + hash_ids(data.item_ids, seed)[data.item])
@@ -58,10 +58,10 @@ def order_events(data: Interactions, seed: int = TIE_SEED) -> Int64:
 
 
 def leave_one_out(data: Interactions, seed: int = TIE_SEED) -> Split:
-    """Per user: the last event is test, the one before it validation, the rest training (numbers as given).
+    """Per user: the last interaction is the test case, the one before it validation, the rest training.
 
-    `info` reports `tie_users`, the users whose cut falls on equal timestamps: for them the split is a matter of the
-    tie rule. DataError if a user has fewer than three events.
+    Users and items keep their numbers. `info` holds `tie_users`: users whose split falls on equal timestamps, so that
+    the tie rule alone decides it. DataError if a user has fewer than three interactions.
     """
     order = order_events(data, seed)
     counts = np.bincount(data.user, minlength=data.n_users)
@@ -72,12 +72,14 @@ def leave_one_out(data: Interactions, seed: int = TIE_SEED) -> Split:
             f"{MIN_EVENTS} (training, validation, test); drop such users first",
             path=None,
         )
+
     offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
     sequences = Ragged(data.item[order], offsets)
     users = np.arange(data.n_users, dtype=np.int32)
     ends = offsets[1:]
 
     def cases(back: int) -> Cases:
+        """Every user's `back`-th interaction from the end."""
         return Cases(users, (counts - back).astype(np.int32), sequences.values[ends - back])
 
     info: dict[str, Any] = {"tie_users": None}
@@ -88,14 +90,14 @@ def leave_one_out(data: Interactions, seed: int = TIE_SEED) -> Split:
 
 
 def split_data(data: Interactions, protocol: str = PROTOCOL) -> tuple[Interactions, Split]:
-    """The protocol's numbering and split: the data with its shuffled numbers, and the split written in them."""
+    """The data with the protocol's shuffled numbers, and its split in those numbers."""
     check_protocol(protocol)
     data = shuffle_numbers(data)
     return data, leave_one_out(data)
 
 
 def train_view(data: Interactions, split: Split, needs: Set[str] = frozenset()) -> TrainView:
-    """What may be learned from; external ids only for who needs `item_ids` or `user_ids` (their order leaks, P3)."""
+    """What may be learned from. External ids only where `needs` names them: their order leaks (P3)."""
     ids = {name: getattr(data, name) for name in EXTERNAL_IDS & needs}
     return TrainView(split.train(), split.n_items, data.item_titles, data.item_features, **ids)
 

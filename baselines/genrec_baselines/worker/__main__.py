@@ -1,7 +1,7 @@
-"""The far side of the bridge: a process of its own, in a folder of its own, where RecBole may do as it likes.
+"""The other side of the bridge: a separate process in a separate folder, where RecBole may do as it likes.
 
-Started as `python .../worker FOLDER`, by any interpreter that has RecBole: it imports nothing of genrec_bench. It gets
-training sequences and queries, never a held-out item.
+Started as `python .../worker FOLDER` by any interpreter that has RecBole, so it imports nothing of genrec_bench. It
+gets training sequences and queries, never a held-out item.
 """
 
 import logging
@@ -13,9 +13,9 @@ from pathlib import Path
 
 
 def main():
-    """Train as the host's first line says, then answer queries until the host is done."""
+    """Train as the host's first message says, then answer queries until the host is done."""
     folder, sys.argv = sys.argv[1], sys.argv[:1]  # RecBole reads sys.argv
-    from talk import Host
+    from host import Host
 
     host = Host(folder)
     os.chdir(folder)
@@ -23,6 +23,7 @@ def main():
         logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
         host.send(phase="importing")
         job = host.receive()
+
         import patches
 
         patched = [*patches.apply(), *patches.mend(job["model"])]
@@ -30,6 +31,7 @@ def main():
 
         ranker, facts = train(job, host)
         host.send(done={**facts, **surroundings(patched, ranker.device)})
+
         while True:
             request = host.receive()
             ranker.answer(request)
@@ -47,18 +49,18 @@ def surroundings(patched, device):
     import torch
 
     names = ("recbole", "torch", "numpy", "scipy", "pandas")
-    found = {
+    facts = {
         "patches": patched,
         "python": platform.python_version(),
         "packages": {name: version(name) for name in names},
     }
     if device.type == "cuda":
-        found |= {"gpu": torch.cuda.get_device_name(device), "peak_device_mb": torch.cuda.max_memory_allocated() / 1e6}
-    return {"surroundings": found | peak_host()}
+        facts |= {"gpu": torch.cuda.get_device_name(device), "peak_device_mb": torch.cuda.max_memory_allocated() / 1e6}
+    return {"surroundings": facts | peak_host()}
 
 
 def peak_host() -> dict[str, float]:
-    """The most memory that this process held. On Linux from /proc: `ru_maxrss` begins at the peak of the one that started it."""
+    """The peak memory of this process. On Linux from /proc: `ru_maxrss` includes the peak of the parent process."""
     try:
         lines = Path("/proc/self/status").read_text().splitlines()
         return {"peak_host_mb": next(int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith("VmHWM"))}

@@ -1,14 +1,14 @@
-"""What RecBole 1.2.1 needs to run on NumPy 2, pandas 3, a current SciPy and torch 2.6+: mended from outside, each by name.
+"""Patches that RecBole 1.2.1 needs on NumPy 2, pandas 3, a current SciPy and torch 2.6+, each with a name.
 
-`apply` runs before `recbole` is imported; a patch that an older library does not need is not applied and not reported.
-`mend` is for a fault of RecBole's own in one model.
+`apply` runs before `recbole` is imported. Patches that an older library does not need are neither applied nor reported.
+`mend` fixes faults in RecBole's own models.
 """
 
 import functools
 
 
 def apply() -> list[str]:
-    """Put the patches in place; the names of those that were needed go to the run's record."""
+    """Apply the patches that are needed, and return their names for the record."""
     return [name for name, patch in PATCHES.items() if patch()]
 
 
@@ -34,7 +34,7 @@ def scipy_dok_update() -> bool:
 
 
 def pandas_agg_len() -> bool:
-    """RecBole takes the lengths of a column's lists by `Series.agg(len)`, which in pandas 3 is the column's length."""
+    """RecBole computes the lengths of lists with `Series.agg(len)`; in pandas 3 that is the length of the column."""
     import pandas as pd
 
     original = pd.Series.agg
@@ -50,7 +50,7 @@ def pandas_agg_len() -> bool:
 
 
 def torch_load_whole_checkpoints() -> bool:
-    """RecBole reads back the checkpoint that it wrote itself, objects included; torch 2.6 reads weights only."""
+    """RecBole reads its own checkpoints, objects included; torch 2.6 reads only weights by default."""
     import torch
 
     original = torch.load
@@ -72,7 +72,7 @@ PATCHES = {
 
 
 def mend(model: str) -> list[str]:
-    """Put the patches of one of RecBole's models in place; their names."""
+    """Apply the patches of one model, and return their names."""
     if model != "Pop":
         return []
     from recbole.model.general_recommender.pop import Pop
@@ -82,7 +82,7 @@ def mend(model: str) -> list[str]:
 
 
 def count_every_event(self, interaction):
-    """RecBole's own adds 1 per batch to an item, however often it is in there: it counts batches, not events."""
+    """RecBole's own method counts batches that contain an item, not the item's interactions."""
     import torch
 
     items = interaction[self.ITEM_ID]

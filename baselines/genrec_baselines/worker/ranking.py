@@ -1,16 +1,16 @@
-"""Ranked lists from a trained RecBole model: any user, any history, full catalogue, in our item numbers."""
+"""Ranked lists from a trained RecBole model: any user, any history, the full catalogue, in the bench's item numbers."""
 
 import numpy as np
 import torch
 from recbole.data.interaction import Interaction
 
 ROWS = 256  # queries scored at once
-PAIRS = 2**17  # (user, item) pairs scored at once, for models that score one by one
+PAIRS = 2**17  # (user, item) pairs scored at once, by models that score single pairs
 PAD = -1
 
 
 class Ranker:
-    """Answers the host's queries. A query without history gets an empty list from a model that reads histories."""
+    """Answers the host's queries. A sequential model gives a query without history an empty list."""
 
     def __init__(self, config, model, dataset, n_users, n_items, sequential):
         self.model, self.device, self.sequential = model, config["device"], sequential
@@ -21,38 +21,43 @@ class Ranker:
 
     @torch.no_grad()
     def answer(self, request):
-        """Read the queries' file and write the lists' file that `request` names."""
-        with np.load(request["queries"]) as found:
-            asked = {name: found[name] for name in found.files}
+        """Read the file of queries and write the file of lists that `request` names."""
+        with np.load(request["queries"]) as file:
+            queries = {name: file[name] for name in file.files}
         self.model.eval()
-        parts = [self._rank(asked, slice(at, at + ROWS), request["k"]) for at in range(0, len(asked["user"]), ROWS)]
-        items, scores = (np.concatenate(each) for each in zip(*parts, strict=True))
+        starts = range(0, len(queries["user"]), ROWS)
+        parts = [self._rank(queries, slice(start, start + ROWS), request["k"]) for start in starts]
+        items, scores = (np.concatenate(blocks) for blocks in zip(*parts, strict=True))
         np.savez(request["into"], items=items, scores=scores)
 
-    def _rank(self, asked, rows, k):
-        users = asked["user"][rows]
-        lengths = np.minimum(np.diff(asked["offsets"])[rows], self.longest)
+    def _rank(self, queries, rows, k):
+        """Items and scores of the queries in `rows`."""
+        users = queries["user"][rows]
+        lengths = np.minimum(np.diff(queries["offsets"])[rows], self.longest)
         known = lengths > 0 if self.sequential else np.ones(len(users), bool)
         scores = np.full((len(users), len(self.items)), -np.inf, np.float32)
         if known.any():
-            scores[known] = self._score(users[known], self._histories(asked, rows, lengths)[known], lengths[known])
+            scores[known] = self._score(users[known], self._histories(queries, rows, lengths)[known], lengths[known])
         if np.isnan(scores).any():
             raise FloatingPointError("the model's scores are NaN")
-        if "exclude" in asked:
-            starts = asked["exclude_offsets"]
-            out = np.diff(starts)[rows]
+
+        if "exclude" in queries:
+            starts = queries["exclude_offsets"]
+            counts = np.diff(starts)[rows]
             first = starts[rows.start]
-            scores[np.repeat(np.arange(len(users)), out), asked["exclude"][first : first + out.sum()]] = -np.inf
+            excluded = queries["exclude"][first : first + counts.sum()]
+            scores[np.repeat(np.arange(len(users)), counts), excluded] = -np.inf
         return best(scores, k)
 
-    def _histories(self, asked, rows, lengths):
-        """The last items of each query in RecBole's numbers, `(n, longest)`, zeros on the right."""
+    def _histories(self, queries, rows, lengths):
+        """The last items of each query in RecBole's numbers, `(n, longest)`, padded with 0 on the right."""
         padded = np.zeros((len(lengths), self.longest), np.int64)
-        for row, (end, length) in enumerate(zip(asked["offsets"][1:][rows], lengths, strict=True)):
-            padded[row, :length] = self.items[asked["history"][end - length : end]]
+        for row, (end, length) in enumerate(zip(queries["offsets"][1:][rows], lengths, strict=True)):
+            padded[row, :length] = self.items[queries["history"][end - length : end]]
         return padded
 
     def _score(self, users, histories, lengths):
+        """Scores `(n, items)` in the bench's item numbers."""
         query = {"user_id": torch.as_tensor(self.users[users])}
         if self.sequential:
             query |= {"item_id_list": torch.as_tensor(histories), "item_length": torch.as_tensor(lengths)}
@@ -65,29 +70,32 @@ class Ranker:
         return scores.float().cpu().numpy()[:, self.items]
 
     def _one_by_one(self, query):
-        """Scores of all pairs, for models that predict single pairs only."""
-        users, found = query["user_id"], []
+        """Scores of all pairs, for models that score single pairs only."""
+        users, parts = query["user_id"], []
         every = torch.arange(self.n_inside, device=self.device)
         step = max(1, PAIRS // self.n_inside)
-        for at in range(0, len(users), step):
-            part = users[at : at + step]
+        for start in range(0, len(users), step):
+            part = users[start : start + step]
             pairs = {"user_id": part.repeat_interleave(self.n_inside), "item_id": every.repeat(len(part))}
-            found.append(self.model.predict(Interaction(pairs)).view(len(part), -1))
-        return torch.cat(found)
+            parts.append(self.model.predict(Interaction(pairs)).view(len(part), -1))
+        return torch.cat(parts)
 
 
 def best(scores, k):
-    """The `k` best of each row: items and scores `(n, places)`, equal scores by item number, -inf left out."""
+    """The `k` best of each row: items and scores `(n, length)`. Equal scores by item number; -inf is left out."""
     n_items = scores.shape[1]
-    places = min(k, n_items)
-    least = np.partition(scores, n_items - places, axis=1)[:, n_items - places]
-    rows, items = np.nonzero((scores >= least[:, None]) & ~np.isneginf(scores))
-    found = scores[rows, items]
-    order = np.lexsort((items, -found, rows))
-    rows, items, found = rows[order], items[order], found[order]
-    place = np.arange(len(rows)) - np.searchsorted(rows, rows)
-    kept = place < places
-    listed = np.full((len(scores), places), PAD, np.int32)
-    values = np.full((len(scores), places), -np.inf, np.float32)
-    listed[rows[kept], place[kept]], values[rows[kept], place[kept]] = items[kept], found[kept]
-    return listed, values
+    length = min(k, n_items)
+    kth = np.partition(scores, n_items - length, axis=1)[:, n_items - length]
+    rows, items = np.nonzero((scores >= kth[:, None]) & ~np.isneginf(scores))  # includes all that tie with the k-th
+    values = scores[rows, items]
+
+    order = np.lexsort((items, -values, rows))
+    rows, items, values = rows[order], items[order], values[order]
+    position = np.arange(len(rows)) - np.searchsorted(rows, rows)
+    kept = position < length
+
+    listed = np.full((len(scores), length), PAD, np.int32)
+    listed_scores = np.full((len(scores), length), -np.inf, np.float32)
+    listed[rows[kept], position[kept]] = items[kept]
+    listed_scores[rows[kept], position[kept]] = values[kept]
+    return listed, listed_scores

@@ -1,6 +1,6 @@
-"""One RecBole model, trained on the training part. Validation is the host's: it asks for lists and gives back a score.
+"""Trains one RecBole model on the training part. The host validates: it asks for lists and returns a score.
 
-RecBole's own trainer, early stopping and checkpoints are used as they are; validation targets never come here.
+Uses RecBole's trainer, early stopping and checkpoints unchanged. Validation targets never come here.
 """
 
 import sys
@@ -20,18 +20,18 @@ TICK = 1.0  # seconds between signs of life
 
 
 class OutOfTime(Exception):
-    """The time limit is over and what was learnt is saved."""
+    """The time limit is over; the weights so far are saved."""
 
 
 class Batches:
-    """A data loader that tells the host how far it is, and ends an epoch early once the time is over."""
+    """A data loader that reports its progress to the host, and ends an epoch early once the time is over."""
 
     def __init__(self, loader, host, ends):
         self._loader, self._host = loader, host
         self.ends = ends  # on the monotonic clock
-        self._said = 0.0
+        self._reported = 0.0
         self.done = 0  # batches of this epoch
-        self.cut = False  # whether an epoch was ended early
+        self.cut = False  # whether an epoch ended early
 
     def __getattr__(self, name):
         return getattr(self._loader, name)
@@ -45,24 +45,27 @@ class Batches:
             if number and now > self.ends:
                 self.cut = True
                 return
-            if now - self._said > TICK:
-                self._said = now
+            if now - self._reported > TICK:
+                self._reported = now
                 self._host.send(batch=number, batches=len(self._loader))
             self.done = number + 1
             yield batch
 
 
 def train(job, host):
-    """Train as `job` says; the ranker of the best weights, and what happened."""
+    """Train as `job` says. Returns the ranker of the best weights, and the facts of training."""
     began = time.monotonic()
-    with np.load(job["train"]) as found:
-        data = {name: found[name] for name in found.files}
+    with np.load(job["train"]) as file:
+        data = {name: file[name] for name in file.files}
     sequences = rows_of(data["values"], data["offsets"])
     features = rows_of(data["features"], data["feature_offsets"]) if "features" in data else None
+
     config = configure(job, features is not None)
-    if job["gpu"] and config["device"].type != "cuda":  # RecBole would go on without a word
+    if job["gpu"] and config["device"].type != "cuda":  # RecBole would silently use the CPU
         raise RuntimeError(f"torch of {sys.executable} sees no GPU: use --device cpu")
     init_seed(config["seed"], config["reproducibility"])
+
+    # RecBole reads files, so write the training part and let RecBole build its data set.
     sequential = job["sequential"]
     longest = config["MAX_ITEM_LIST_LENGTH"]
     write("data", sequences, int(job["n_items"]), features, sequential, longest)
@@ -74,6 +77,7 @@ def train(job, host):
     batches = Batches(loader, host, began + job["time_limit"])
 
     def make(config):
+        """The untrained model, the same at every call."""
         init_seed(config["seed"], config["reproducibility"])
         return get_model(config["model"])(config, part).to(config["device"])
 
@@ -86,7 +90,7 @@ def train(job, host):
 
 
 def configure(job, with_features, **more):
-    """RecBole's configuration: its defaults, then the job's parameters, then what the bridge fixes."""
+    """RecBole's configuration: its defaults, then the parameters of the job, then what the bridge sets."""
     columns = ["item_id", "class"] if with_features else ["item_id"]
     fixed = {
         "data_path": "data",
@@ -103,7 +107,7 @@ def configure(job, with_features, **more):
 
 
 def widen(part, longest):
-    """Pad histories to the full width: some models' shapes rest on it."""
+    """Pad histories to the full width: the shapes of some models depend on it."""
     histories = part.inter_feat["item_id_list"]
     padded = torch.nn.functional.pad(histories, (0, longest - histories.shape[1]))
     part.inter_feat.interaction["item_id_list"] = padded
@@ -111,16 +115,16 @@ def widen(part, longest):
 
 
 def sampler(config, dataset, part):
-    """The source of negatives for training, as RecBole's `create_samplers` makes it, from the training part alone."""
-    asked = config["train_neg_sample_args"]
-    if asked["distribution"] == "none":
+    """The sampler of negatives, as RecBole's `create_samplers` makes it, but from the training part alone."""
+    arguments = config["train_neg_sample_args"]
+    if arguments["distribution"] == "none":
         return None
     kind, source = (RepeatableSampler, dataset) if config["repeatable"] else (Sampler, [part])
-    return kind([TRAIN], source, asked["distribution"], asked["alpha"]).set_phase(TRAIN)
+    return kind([TRAIN], source, arguments["distribution"], arguments["alpha"]).set_phase(TRAIN)
 
 
 def pretrained(job, config, make, batches, host):
-    """S3Rec's first stage, in half of the time at most; the configuration of the second."""
+    """Run S3Rec's first stage, in at most half of the time; returns the configuration of the second."""
     ends, batches.ends = batches.ends, (time.monotonic() + batches.ends) / 2
     trainer = get_trainer(config["MODEL_TYPE"], config["model"])(config, make(config))
     trainer.save_step = trainer.pretrain_epochs
@@ -143,7 +147,7 @@ def pretrained(job, config, make, batches, host):
 
 
 def fit(config, model, batches, ranker, job, host):
-    """Run RecBole's trainer to its end, its early stop or the time limit, and put the best weights in place."""
+    """Run RecBole's trainer to its end, its early stop or the time limit, and load the best weights."""
     trainer = get_trainer(config["MODEL_TYPE"], config["model"])(config, model)
     history, began = [], time.monotonic()
     one_epoch = trainer._train_epoch
@@ -160,23 +164,26 @@ def fit(config, model, batches, ranker, job, host):
 
     def validate(*_, **__):
         host.send(validate=True)
-        while "score" not in (said := host.receive()):
-            ranker.answer(said)
-            host.send(ranked=said["into"])
-        history[-1]["ndcg@10"] = said["score"]
-        return said["score"], {"ndcg@10": said["score"]}
+        while "score" not in (message := host.receive()):
+            ranker.answer(message)
+            host.send(ranked=message["into"])
+        score = message["score"]
+        history[-1]["ndcg@10"] = score
+        return score, {"ndcg@10": score}
 
     trainer._train_epoch, trainer._valid_epoch = epoch, validate
-    host.send(phase="training", epochs=trainer.epochs, parameters=counted(model))
+    host.send(phase="training", epochs=trainer.epochs, parameters=parameter_counts(model))
     closed = config["MODEL_TYPE"] == ModelType.TRADITIONAL
+
     try:
         trainer.fit(batches, ["the host's"] if job["validate"] else None, saved=True)
         stopped = trainer.cur_step > trainer.stopping_step
         ended = "closed form" if closed else "early stop" if stopped else "epochs"
     except OutOfTime:
         ended = "time limit"
-    if batches.cut and not closed:  # whatever the validation of half an epoch said
+    if batches.cut and not closed:  # whatever the validation after half an epoch gave
         ended = "time limit"
+
     checkpoint = torch.load(trainer.saved_model_file, map_location=config["device"])
     model.load_state_dict(checkpoint["state_dict"])
     model.load_other_parameter(checkpoint.get("other_parameter"))
@@ -191,27 +198,28 @@ def fit(config, model, batches, ranker, job, host):
 
 
 def total(loss):
-    """RecBole's loss of an epoch: a number, or one per part."""
+    """The loss of an epoch, which RecBole gives as a number or as one per part."""
     return float(sum(loss)) if isinstance(loss, tuple) else float(loss)
 
 
-def counted(model):
-    """Trained numbers: in embedding tables, and elsewhere."""
+def parameter_counts(model):
+    """The numbers of trained parameters in embedding tables and elsewhere."""
     tables = {id(table.weight) for table in model.modules() if isinstance(table, torch.nn.Embedding)}
-    found = {"embedding": 0, "other": 0}
+    counts = {"embedding": 0, "other": 0}
     for parameter in model.parameters():
         if parameter.requires_grad:
-            found["embedding" if id(parameter) in tables else "other"] += parameter.numel()
-    return found
+            counts["embedding" if id(parameter) in tables else "other"] += parameter.numel()
+    return counts
 
 
 def settings_of(config):
-    """The parameters of training and of the model that RecBole ran with, as far as they are plain data."""
+    """The parameters of training and model that RecBole ran with, as far as they are plain data."""
     known = {key for names in config.parameters.values() for key in names}
     training = {*config.parameters["Training"], "MAX_ITEM_LIST_LENGTH"}
     hidden = {"model", "dataset", "pre_model_path", "show_progress", "wandb_project", "log_wandb"}
     given = set(config.internal_config_dict) | set(config.external_config_dict)
     kept = {key for key in given if (key in training or key not in known) and key not in hidden and key == key.lower()}
+
     plain = (bool, int, float, str, list, dict)
-    found = {key: config.final_config_dict[key] for key in sorted(kept | {"MAX_ITEM_LIST_LENGTH"})}
-    return {key: value for key, value in found.items() if isinstance(value, plain)}
+    values = {key: config.final_config_dict[key] for key in sorted(kept | {"MAX_ITEM_LIST_LENGTH"})}
+    return {key: value for key, value in values.items() if isinstance(value, plain)}

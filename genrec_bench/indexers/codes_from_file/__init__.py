@@ -1,1 +1,1 @@
-"""Codes read from a file."""
+"""Codes read from a file: `readers` knows the formats, `indexer` matches keys to items and users."""

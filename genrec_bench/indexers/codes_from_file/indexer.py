@@ -1,13 +1,13 @@
-"""Codes that a person brings along: a file from item to code, and if wanted one from user to code.
+"""Your own codes: a file from item to code, and optionally one from user to code.
 
-Looks items up by external id and checks that every one has a code of its own. Knows nothing of how the codes were found:
-whether they hold what was learnt from held-out events is for whoever made them to say.
+Matches keys to external ids and checks that every item has its own code. Knows nothing of how the codes were made:
+whether held-out interactions went into them, only their makers can say.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, NoReturn, Self
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -24,7 +24,7 @@ from genrec_bench.core.sequences import TrainView
 from genrec_bench.errors import CodeClash
 from genrec_bench.host.config import make_config
 from genrec_bench.host.contracts import Indexer, IndexerContext
-from genrec_bench.indexers.codes_from_file.files import (
+from genrec_bench.indexers.codes_from_file.readers import (
     Code,
     CodeFile,
     Format,
@@ -46,7 +46,7 @@ class CodesConfig:
     format: Format = "auto"  # auto: by the suffix
     keys: Keys = "external"  # keys and row numbers are: the ids | the ids less one (LETTER, LightLM) | the ids plus one
     duplicates: Duplicates = "refuse"  # items that share a code: an error | told apart by a suffix level
-    unknown: Unknown = "refuse"  # keys that are no item of the data set: an error | passed over
+    unknown: Unknown = "refuse"  # keys that the data set does not know: an error | ignored
     users_path: str | None = None  # the users' codes, in a file of the same make; none: users get random codes
     shared_alphabet: bool = False  # with users_path: a token that users and items spell alike is one token
     token_scope: TokenScope = "level"  # which equal tokens are one: of one level, anywhere, or below one path
@@ -61,7 +61,7 @@ class CodesConfig:
 class CodesIndexer(Indexer):
     """Your own codes, from a JSON, CSV, NumPy or torch file: LETTER's, TIGER's, LightLM's, P5's or GRID's, say.
 
-    Nothing is learnt here, so nothing shows whether the file's makers kept the held-out events out of it. The record
+    Nothing is learned here, so nothing shows whether the file's makers kept held-out interactions out of it. The record
     carries the SHA-256 of the files.
     """
 
@@ -75,22 +75,24 @@ class CodesIndexer(Indexer):
         self.fingerprint()
 
     def fingerprint(self) -> str:
-        """SHA-256 of the items' file, and behind it that of the users'. DataError if one is not there."""
+        """SHA-256 of the items' file, then of the users' file. DataError if one cannot be read."""
         return " ".join(sha256(path) for path in self._paths())
 
     def _paths(self) -> list[Path]:
         return [Path(path).expanduser() for path in (self.config.path, self.config.users_path) if path is not None]
 
     def build(self, train: TrainView, ctx: IndexerContext) -> Index:
-        """The codes in the file. DataError, with the line or key, for an item without a code or with another's."""
+        """The codes in the files. DataError, with the line or key, for an item without a code or with another's."""
         config: CodesConfig = self.config
-        sides = []
-        for path, ids, what in zip(self._paths(), (train.item_ids, train.user_ids), ("item", "user"), strict=False):
-            assert ids is not None, "this indexer needs external ids: protocol.train_view(data, split, indexer.needs)"
-            sides.append(_Side(read_codes(path, config.format), ids, what, config, ctx))
-        spelled = sorted({token for side in sides for code in side.codes for token in code})
-        numbers = {token: number for number, token in enumerate(spelled)}
-        tables = [side.table(numbers) for side in sides]
+        matched = []
+        for path, ids, noun in zip(self._paths(), (train.item_ids, train.user_ids), ("item", "user"), strict=False):
+            assert ids is not None, "this indexer needs external ids: train_view(data, split, indexer.needs)"
+            file = read_codes(path, config.format)
+            matched.append(_Matched(file, noun, _rows_of(file, ids, noun, config, ctx)))
+
+        spellings = sorted({token for part in matched for code in part.codes() for token in code})
+        labels_of = {token: label for label, token in enumerate(spellings)}
+        tables = [part.labels(labels_of, config.duplicates) for part in matched]
         return Index.from_labels(
             *(labels for labels, _ in tables),
             scope=config.token_scope,
@@ -99,98 +101,105 @@ class CodesIndexer(Indexer):
             info={
                 "method": "codes",
                 "files": {path.name: sha256(path) for path in self._paths()},
-                "collision_rates": {side.what + "s": rate for side, (_, rate) in zip(sides, tables, strict=True)},
+                "collision_rates": {part.noun + "s": rate for part, (_, rate) in zip(matched, tables, strict=True)},
                 "duplicates": config.duplicates,
                 "item_codes": "from a file",
-                **({"user_codes": "from a file"} if len(sides) > 1 else {}),
-                "seed_moves": "nothing" if len(sides) > 1 else "user codes",
+                **({"user_codes": "from a file"} if len(matched) > 1 else {}),
+                "seed_moves": "nothing" if len(matched) > 1 else "user codes",
             },
         )
 
 
-class _Side:
-    """The codes of all items, or of all users: `rows[i]` is where number `i` stands in the file."""
+def _rows_of(file: CodeFile, ids: Text, noun: str, config: CodesConfig, ctx: IndexerContext) -> list[int]:
+    """The row of the file for each of `ids`. DataError for ids without a code, and for unknown keys unless ignored."""
+    row_of = {_external_id(file, row, config.keys): row for row in range(len(file.keys))}
+    known = ids.tolist()
 
-    def __init__(self, file: CodeFile, ids: Text, what: str, config: CodesConfig, ctx: IndexerContext) -> None:
-        self.file, self.what, self.duplicates = file, what, config.duplicates
-        self.rows = self._look_up(ids, config, ctx)
-        self.codes: list[Code] = [file.codes[row] for row in self.rows]
+    missing = [one for one in known if one not in row_of]
+    if missing:
+        hint = "check indexer.keys" if len(missing) == len(known) else "add them, or filter them from the data set"
+        file.fail(f"no code for {noun} {missing[0]!r} ({len(missing)} of {len(known)} have none); {hint}")
 
-    def _look_up(self, ids: Text, config: CodesConfig, ctx: IndexerContext) -> list[int]:
-        at = {self._external(row, config.keys): row for row in range(len(self.file.keys))}
-        known = ids.tolist()
-        strangers = at.keys() - set(known)
-        missing = [one for one in known if one not in at]
-        if missing:
-            hint = "check indexer.keys" if len(missing) == len(known) else "add them, or filter them from the data set"
-            self.file.fail_whole(
-                f"no code for {self.what} {missing[0]!r} ({len(missing)} of {len(known)} have none); {hint}"
-            )
-        if strangers and config.unknown == "refuse":
-            row = min(at[one] for one in strangers)
-            self.file.fail(
-                row,
-                f"{self.file.keys[row]!r} is no {self.what} of the data set ({len(strangers)} such keys); "
-                "--set indexer.unknown=ignore passes them over",
-            )
-        if strangers:
-            ctx.progress.note(
-                f"{self.file.path}: {len(strangers)} keys are no {self.what} of the data set: passed over"
-            )
-        return [at[one] for one in known]
+    unknown = row_of.keys() - set(known)
+    if unknown and config.unknown == "refuse":
+        row = min(row_of[one] for one in unknown)
+        file.fail(
+            f"the data set has no {noun} {file.keys[row]!r} ({len(unknown)} unknown keys); "
+            "--set indexer.unknown=ignore ignores them",
+            row,
+        )
+    if unknown:
+        ctx.progress.note(f"{file.path}: {len(unknown)} keys are unknown to the data set ({noun}s) and ignored")
+    return [row_of[one] for one in known]
 
-    def _external(self, row: int, keys: Keys) -> str:
-        """The external id that a key stands for."""
-        key = self.file.keys[row]
-        if keys == "external":
-            return key
-        try:
-            return str(int(key) + SHIFT[keys])
-        except ValueError:
-            self.file.fail(row, f"{key!r} is no whole number, so it is not {keys}; check indexer.keys")
 
-    def table(self, numbers: dict[str, int]) -> tuple[Int32, float]:
-        """Label rows `(n, levels)`, unique and prefix-free, and the share of rows that had another's code."""
-        labels = np.full((len(self.codes), max(map(len, self.codes))), PAD, np.int32)
-        for row, code in enumerate(self.codes):
-            labels[row, : len(code)] = [numbers[token] for token in code]
+def _external_id(file: CodeFile, row: int, keys: Keys) -> str:
+    """The external id that the key of a row stands for."""
+    key = file.keys[row]
+    if keys == "external":
+        return key
+    try:
+        return str(int(key) + SHIFT[keys])
+    except ValueError:
+        file.fail(f"{key!r} is not a whole number, so it is not {keys}; check indexer.keys", row)
+
+
+@dataclass(frozen=True)
+class _Matched:
+    """A file matched to all items, or to all users (`noun`): number `i` has the code in row `rows[i]` of the file."""
+
+    file: CodeFile
+    noun: str
+    rows: list[int]
+
+    def codes(self) -> list[Code]:
+        """The code of every number."""
+        return [self.file.codes[row] for row in self.rows]
+
+    def labels(self, labels_of: dict[str, int], duplicates: Duplicates) -> tuple[Int32, float]:
+        """Label rows `(n, levels)`, unique and prefix-free, and the share of rows that shared their code."""
+        codes = self.codes()
+        labels = np.full((len(codes), max(map(len, codes))), PAD, np.int32)
+        for number, code in enumerate(codes):
+            labels[number, : len(code)] = [labels_of[token] for token in code]
+
         collisions = 0.0
-        if self.duplicates == "suffix":
+        if duplicates == "suffix":
             depth = (labels >= 0).sum(axis=1)
             labels, collisions = add_suffix(labels)
-            told = np.flatnonzero((labels >= 0).sum(axis=1) > depth)
-            labels[told, depth[told]] += len(numbers)  # a suffix is never a token of the file
-        self._check(labels)
-        return labels, collisions
+            suffixed = np.flatnonzero((labels >= 0).sum(axis=1) > depth)
+            labels[suffixed, depth[suffixed]] += len(labels_of)  # a suffix never equals a token of the file
 
-    def _check(self, labels: Int32) -> None:
-        """DataError if two rows share a code, or one's is how another's begins."""
         try:
             CodeTable(labels)
-            return
         except CodeClash as clash:
-            one, other = sorted(clash.facts["rows"], key=lambda row: len(self.codes[row]))
-        if self.codes[one] == self.codes[other]:
+            self._fail_clash(*clash.facts["rows"])
+        return labels, collisions
+
+    def _fail_clash(self, one: int, other: int) -> NoReturn:
+        """DataError for two numbers of which one has the other's code, or a prefix of it."""
+        codes = self.codes()
+        if codes[one] == codes[other]:
             sharing = self._sharing()
             one, other = sharing[:2]
-            why = (
-                f"{self._named(one)} and {self._named(other)} share the code {' '.join(self.codes[one])} ({len(sharing)} "
-                f"{self.what}s share one); --set indexer.duplicates=suffix tells them apart by one more token"
+            self.file.fail(
+                f"{self._name(one)} and {self._name(other)} share the code {' '.join(codes[one])} ({len(sharing)} "
+                f"{self.noun}s share one); --set indexer.duplicates=suffix tells them apart by one more token"
             )
-        else:
-            why = (
-                f"{self._named(one)} has the code {' '.join(self.codes[one])}, which is how the code of "
-                f"{self._named(other)} begins ({' '.join(self.codes[other])}); make all codes equally long, or end each "
-                "with a token of its own"
-            )
-        self.file.fail_whole(why)
+        short, long = sorted((one, other), key=lambda number: len(codes[number]))
+        self.file.fail(
+            f"{self._name(short)} has the code {' '.join(codes[short])}, a prefix of the code of {self._name(long)} "
+            f"({' '.join(codes[long])}); make all codes equally long, or end each with a token of its own"
+        )
 
-    def _named(self, row: int) -> str:
-        return f"{self.what} {self.file.keys[self.rows[row]]!r} ({self.file.place(self.rows[row])})"
+    def _name(self, number: int) -> str:
+        """An item or user as the file names it, with its place."""
+        row = self.rows[number]
+        return f"{self.noun} {self.file.keys[row]!r} ({self.file.place(row)})"
 
     def _sharing(self) -> list[int]:
-        """The rows whose code another has too: those of one code together, in the file's order."""
-        alike: dict[Code, list[int]] = {}
-        for row in np.argsort(self.rows).tolist():
-            alike.setdefault(self.codes[row], []).append(row)
-        return [row for rows in alike.values() if len(rows) > 1 for row in rows]
+        """The numbers that share their code, those of one code together, in the order of the file."""
+        codes, groups = self.codes(), {}
+        for number in np.argsort(self.rows).tolist():
+            groups.setdefault(codes[number], []).append(number)
+        return [number for group in groups.values() if len(group) > 1 for number in group]

@@ -1,7 +1,7 @@
 """Graph collaborative indexing (GCI).
 
 Embeds the training graph of users and items with a graph convolution network (`lightgcn`) and quantises the embeddings
-with K-Means (`quantise`): nodes that mean the same to the graph share code tokens. Knows nothing of models: interactions
+with K-Means (`quantise`): nodes that the graph does not tell apart share tokens. Knows nothing of models: interactions
 in, codes out.
 """
 
@@ -69,14 +69,12 @@ class GraphIndexer(Indexer):
     """Codes from K-Means over LightGCN embeddings: the GCI of LightLM's paper (Mei and Zhang 2023, arXiv 2310.17488).
 
     The paper says GCN and K-Means; the released files hold rounded matrix-factorisation embeddings of unknown training
-    data. This is the paper's, on training events only. Which network, which sizes and `normalise` are ours. Users and
-    items are told apart among themselves: a suffix level numbers the items (or users) that share a code.
+    data. This follows the paper, on training interactions only. The network, the sizes and `normalise` are our choice.
+    A suffix level numbers the items that share a code, and likewise the users.
     """
 
     Config = GraphConfig
-    search_space: Mapping[
-        str, Any
-    ] = {  # of the product and residual quantisers; every size can be cut into every levels
+    search_space: Mapping[str, Any] = {  # of the product and residual quantisers; each `levels` divides each size
         "levels": [2, 4, 8],
         "codebook_size": (8, 256, "log"),
         "embedding_size": [32, 64, 128],
@@ -86,15 +84,15 @@ class GraphIndexer(Indexer):
         import_faiss("gci")
 
     def build(self, train: TrainView, ctx: IndexerContext) -> Index:
-        """Codes of all items and users. The same input and seed give the same codes whatever the number of threads.
+        """Codes of all items and users. Equal input and seed give equal codes, whatever the number of threads.
 
-        NeedsMissing if faiss cannot be imported. With a CUDA device and a faiss that can use it, K-Means runs there, and
-        its codes may differ from the CPU's.
+        NeedsMissing if faiss cannot be imported. K-Means runs on a CUDA device if faiss can use it; codes may then differ
+        from the CPU's.
         """
         faiss = import_faiss("gci")
         config: GraphConfig = self.config
         with threadpool_limits(1):
-            found = train_embeddings(
+            embeddings = train_embeddings(
                 train,
                 ctx,
                 size=config.embedding_size,
@@ -106,7 +104,8 @@ class GraphIndexer(Indexer):
                 patience=config.patience,
             )
             means = KMeans(faiss, int(np.random.default_rng([ctx.seed, 1]).integers(2**31 - 1)), ctx.device)
-            item_labels, user_labels = self._labels(found, means, ctx)
+            item_labels, user_labels = self._labels(embeddings, means, ctx)
+
         items, item_collisions = add_suffix(item_labels)
         users, user_collisions = add_suffix(user_labels)
         return Index.from_labels(
@@ -121,7 +120,7 @@ class GraphIndexer(Indexer):
                 "quantiser": config.quantiser,
                 "user_codes": "graph",
                 "seed_moves": "start and negatives of the embedding, start of K-Means",
-                "embedding": _embedding_facts(config, found),
+                "embedding": _embedding_facts(config, embeddings),
                 "collision_rates": {"items": item_collisions, "users": user_collisions},
                 "level_sizes": {"items": level_sizes(items), "users": level_sizes(users)},
                 "points_per_cluster": POINTS,
@@ -130,54 +129,56 @@ class GraphIndexer(Indexer):
             },
         )
 
-    def _labels(self, found: Embeddings, means: KMeans, ctx: IndexerContext) -> tuple[Int32, Int32]:
-        """Label rows of items and of users; rows that are equal are not told apart yet."""
-        sides = [found.users, found.items]
+    def _labels(self, embeddings: Embeddings, means: KMeans, ctx: IndexerContext) -> tuple[Int32, Int32]:
+        """Label rows of items and of users, not yet unique."""
+        points = [embeddings.users, embeddings.items]
         if self.config.normalise:
-            sides = [unit_length(side) for side in sides]
+            points = [unit_length(rows) for rows in points]
         if self.config.variant == "joint":
-            sides = [np.concatenate(sides)]
-        nodes = len(found.users) + len(found.items)
+            points = [np.concatenate(points)]
+
+        nodes = len(embeddings.users) + len(embeddings.items)
         tree = self.config.quantiser == "hierarchical"
-        total, unit = (nodes, "nodes") if tree else (len(sides) * self.config.levels, "codebooks")
+        total, unit = (nodes, "nodes") if tree else (len(points) * self.config.levels, "codebooks")
         with ctx.progress.phase("clustering", total=total, unit=unit) as tick:
-            rows = [self._quantise(side, means, tick) for side in sides]
+            labels = [self._quantise(rows, means, tick) for rows in points]
+
         if self.config.variant == "joint":
-            rows = np.split(rows[0], [len(found.users)])
-        users, items = (_trimmed(side) for side in rows)
+            labels = np.split(labels[0], [len(embeddings.users)])
+        users, items = (_trimmed(rows) for rows in labels)
         return items, users
 
     def _quantise(self, points: Float32, means: KMeans, tick: Tick) -> Int32:
         config = self.config
         if config.quantiser == "hierarchical":
             return hierarchical(points, config.clusters, config.leaf_size, config.max_levels, means, tick)
-        cut = product if config.quantiser == "product" else residual
-        return cut(points, config.levels, config.codebook_size, means, tick)
+        quantise = product if config.quantiser == "product" else residual
+        return quantise(points, config.levels, config.codebook_size, means, tick)
 
 
 def unit_length(rows: Float32) -> Float32:
-    """Every row divided by its length; rows of zeros stay."""
+    """Every row divided by its length; zero rows stay zero."""
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     return (rows / np.where(lengths > 0, lengths, 1)).astype(np.float32)
 
 
 def level_sizes(labels: Int32) -> list[int]:
-    """How many different labels each level has, the suffix level included."""
+    """The number of different labels at each level, including the suffix level."""
     return [len(np.unique(column[column >= 0])) for column in labels.T]
 
 
 def _trimmed(labels: Int32) -> Int32:
-    """Without levels that no row reaches: the other side's paths may be longer."""
+    """The labels without levels that no row reaches: in a joint tree, users may go deeper than items, or items than users."""
     return labels[:, : int((labels >= 0).any(axis=0).sum())]
 
 
-def _embedding_facts(config: GraphConfig, found: Embeddings) -> dict[str, Any]:
+def _embedding_facts(config: GraphConfig, embeddings: Embeddings) -> dict[str, Any]:
     return {
         "network": "LightGCN",
         "size": config.embedding_size,
         "layers": config.layers,
-        "epochs": found.epochs,
-        "best_epoch": found.best_epoch,
-        "held_out_users": found.held_out,
-        "held_out_ndcg@10": found.score,
+        "epochs": embeddings.epochs,
+        "best_epoch": embeddings.best_epoch,
+        "held_out_users": embeddings.held_out,
+        "held_out_ndcg@10": embeddings.score,
     }

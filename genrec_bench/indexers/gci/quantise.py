@@ -1,6 +1,6 @@
 """From vectors to labels by K-Means: one codebook per slice, one per residual, or a tree of clusters.
 
-K-Means is faiss's, seeded, and not installed with the core. Knows nothing of users, items or codes.
+K-Means is faiss's, with a seed; the core does not install faiss. Knows nothing of users, items or codes.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from genrec_bench.errors import NeedsMissing
 from genrec_bench.indexers.sci.spectral import in_order_of_appearance
 from genrec_bench.indexers.sci.tree import STALLED, descend, evenly
 
-ITERATIONS = 25  # of one K-Means; assignments hardly move after that
-POINTS = 2_000  # per cluster: K-Means learns from a sample of so many, and assigns all
+ITERATIONS = 25  # of one K-Means; assignments hardly change after that
+POINTS = 2_000  # per cluster: K-Means learns from a sample of this size and assigns all points
 
 
 def import_faiss(who: str) -> Any:
-    """The faiss module, whichever distribution brought it. NeedsMissing says what to install."""
+    """The faiss module, from faiss-cpu or faiss-gpu. NeedsMissing says what to install."""
     try:
         import faiss
     except ImportError as error:
@@ -33,7 +33,7 @@ def import_faiss(who: str) -> Any:
 
 
 class KMeans:
-    """K-Means with a seed; on the GPU where `device` is one and the installed faiss can use it."""
+    """K-Means with a seed, on the GPU if `device` is one and the installed faiss can use it."""
 
     def __init__(self, faiss: Any, seed: int, device: str = "cpu") -> None:
         self.faiss, self.seed = faiss, seed
@@ -41,8 +41,10 @@ class KMeans:
         self.on_gpu = device.startswith("cuda") and count() > 0
 
     def __call__(self, points: Float32, clusters: int) -> tuple[Int64, Float32]:
-        """Cluster numbers `(n,)` and centres `(clusters, size)` of `points` `(n, size)`; as many clusters as points at
-        most. Some may be empty."""
+        """Cluster numbers `(n,)` and centres `(clusters, size)` of `points` `(n, size)`.
+
+        Makes at most as many clusters as there are points. Some may be empty.
+        """
         points = np.ascontiguousarray(points)
         clusters = min(clusters, len(points))
         means = self.faiss.Kmeans(
@@ -51,41 +53,41 @@ class KMeans:
             niter=ITERATIONS,
             seed=self.seed,
             gpu=1 if self.on_gpu else False,
-            min_points_per_centroid=1,  # faiss would write a warning to stderr
-            max_points_per_centroid=POINTS,  # faiss would take 256
+            min_points_per_centroid=1,  # else faiss warns on stderr
+            max_points_per_centroid=POINTS,  # faiss's default is 256
         )
         means.train(points)
         return means.assign(points)[1].astype(np.int64), means.centroids
 
 
 def product(points: Float32, levels: int, clusters: int, means: KMeans, tick: Tick) -> Int32:
-    """Label rows `(n, levels)`: `points` cut into `levels` slices of equal size, each with a codebook of its own."""
+    """Label rows `(n, levels)`: `points` cut into `levels` equal slices, one codebook each."""
     labels = []
-    for part in np.split(points, levels, axis=1):
-        labels.append(means(part, clusters)[0])
+    for slice_points in np.split(points, levels, axis=1):
+        labels.append(means(slice_points, clusters)[0])
         tick()
     return np.stack(labels, axis=1).astype(np.int32)
 
 
 def residual(points: Float32, levels: int, clusters: int, means: KMeans, tick: Tick) -> Int32:
-    """Label rows `(n, levels)`: each level has a codebook of what the levels before it left unexplained."""
-    labels, left = [], points
+    """Label rows `(n, levels)`: each level's codebook describes what the levels before it left unexplained."""
+    labels, residuals = [], points
     for _ in range(levels):
-        chosen, centres = means(left, clusters)
+        chosen, centres = means(residuals, clusters)
         labels.append(chosen)
-        left = left - centres[chosen]
+        residuals = residuals - centres[chosen]
         tick()
     return np.stack(labels, axis=1).astype(np.int32)
 
 
 def hierarchical(points: Float32, clusters: int, leaf_size: int, max_levels: int, means: KMeans, tick: Tick) -> Int32:
-    """Label rows `(n, levels)`, padded with -1: clusters of more than `leaf_size` points are clustered again."""
+    """Label rows `(n, levels)`, padded with -1: clusters of more than `leaf_size` points are split again."""
 
     def split(inside: Float32) -> Int64:
         if len(inside) <= clusters:
             return np.arange(len(inside))
         parts = in_order_of_appearance(means(inside, clusters)[0])
-        stalled = np.bincount(parts).max() > STALLED * len(inside)  # equal points
+        stalled = np.bincount(parts).max() > STALLED * len(inside)  # as with equal points
         return evenly(len(inside), clusters, leaf_size) if stalled else parts
 
     return descend(

@@ -1,27 +1,33 @@
-"""Co-occurrence graphs of the training part, as sparse matrices.
+"""Co-occurrence graphs of the training part, as sparse matrices; or implicit ones where a matrix would not fit.
 
-Nodes are users or items (or both, users first); an edge's weight says how often two nodes met. Everything is a product
-of the sparse users x items count matrix: no loop over pairs, no dense matrix, no held-out event. Graphs too large for that
-are `hidden`'s. Knows nothing of codes.
+Nodes are users or items (or both, users first). The weight of an edge counts how often two nodes occur together. Every
+graph is a product of the sparse users x items count matrix: no loop over pairs, no dense matrix, no held-out
+interaction. Which form a graph takes depends on its size and on the method, never on what is installed. Knows nothing
+of clusters or codes.
 """
 
 from __future__ import annotations
-
-from typing import TypeAlias
 
 import numpy as np
 from scipy import sparse
 
 from genrec_bench.core.sequences import TrainView
 from genrec_bench.errors import GenrecError
+from genrec_bench.indexers.sci.implicit_graph import (
+    AnyGraph,
+    Graph,
+    implicit_item_graph,
+    implicit_joint_graph,
+    implicit_user_graph,
+)
+from genrec_bench.indexers.sci.spectral import Method
 
-Graph: TypeAlias = sparse.csr_array
 MAX_ENTRIES = 300_000_000  # of one graph: 3.6 GB
-LARGE_NODES = 100_000  # a graph of more nodes is not written down
+LARGE_NODES = 100_000  # a graph with more nodes is not materialised
 
 
-def meetings(train: TrainView) -> Graph:
-    """`(users, items)` float64: how often each user met each item in training (1, or more where a user repeats)."""
+def interaction_counts(train: TrainView) -> Graph:
+    """`(users, items)` float64: how often each user interacted with each item in training."""
     users, items = train.sequences.rows, train.sequences.values
     ones = np.ones(len(items))
     counts = sparse.coo_array((ones, (users, items)), shape=(train.n_users, train.n_items)).tocsr()
@@ -29,43 +35,62 @@ def meetings(train: TrainView) -> Graph:
     return counts
 
 
-def item_graph(met: Graph) -> Graph:
-    """`(items, items)`: pairs of training events of one user that hold both items, in either order; no self-loops.
+def item_graph(counts: Graph) -> Graph:
+    """`(items, items)`: how many pairs of one user's interactions hold both items, in either order; no self-loops.
 
-    LightLM's item graph, except that its smaller count overwrote the larger where both orders occur; here both add up.
+    LightLM's item graph, except that both orders of a pair add up; in LightLM the smaller count overwrote the larger.
     """
-    return _gram(met, "item")
+    return _gram(counts, "item")
 
 
-def user_graph(met: Graph) -> Graph:
-    """`(users, users)`: pairs of training events on one item that belong to both users; no self-loops.
+def user_graph(counts: Graph) -> Graph:
+    """`(users, users)`: how many pairs of interactions with one item belong to both users; no self-loops.
 
-    LightLM's released user graph held validation and test events and lost training ones; this one is training only.
+    LightLM's released user graph held validation and test interactions and lost training ones; this one is training
+    only.
     """
-    return _gram(met.T.tocsr(), "user")
+    return _gram(counts.T.tocsr(), "user")
 
 
-def joint_graph(met: Graph, balance: bool = False) -> Graph:
-    """`(users + items, users + items)`, users first: the user graph, the item graph, and one unit per training event.
+def joint_graph(counts: Graph, balance: bool = False) -> Graph:
+    """`(users + items, users + items)`, users first: the user graph, the item graph, and one unit per interaction.
 
-    The blocks hold raw counts, as in the paper, where the two graphs far outweigh the meetings between users and items.
-    With `balance`, both graphs are scaled to the total weight of one user-item block, so that users and the items they
-    met can end in one cluster.
+    The blocks hold raw counts, as in the paper, where the user and item graphs far outweigh the interactions. With
+    `balance`, both graphs are scaled to the total weight of the interactions, so that users and their items can share
+    a cluster.
     """
-    users, items = user_graph(met), item_graph(met)
+    users, items = user_graph(counts), item_graph(counts)
     if balance:
-        users, items = (graph * (met.sum() / graph.sum()) if graph.nnz else graph for graph in (users, items))
-    return sparse.block_array([[users, met], [met.T, items]], format="csr")
+        users, items = (graph * (counts.sum() / graph.sum()) if graph.nnz else graph for graph in (users, items))
+    return sparse.block_array([[users, counts], [counts.T, items]], format="csr")
 
 
-def too_large(nodes: int, *sides: Graph) -> bool:
-    """Whether a graph of `nodes` nodes is better not written down: by its nodes, or the edges that `rows.T @ rows` of
-    each of `sides` may have."""
-    return nodes > LARGE_NODES or max(most_entries(rows) for rows in sides) > MAX_ENTRIES
+def choose_item_graph(counts: Graph, method: Method) -> AnyGraph:
+    """The item graph in the form that `method` and its size ask for."""
+    return implicit_item_graph(counts) if _is_implicit(method, counts.shape[1], counts) else item_graph(counts)
+
+
+def choose_user_graph(counts: Graph, method: Method) -> AnyGraph:
+    """The user graph in the form that `method` and its size ask for."""
+    implicit = _is_implicit(method, counts.shape[0], counts.T.tocsr())
+    return implicit_user_graph(counts) if implicit else user_graph(counts)
+
+
+def choose_joint_graph(counts: Graph, method: Method, balance: bool = False) -> AnyGraph:
+    """The graph of users and items in the form that `method` and its size ask for."""
+    implicit = _is_implicit(method, sum(counts.shape), counts, counts.T.tocsr())
+    return implicit_joint_graph(counts, balance) if implicit else joint_graph(counts, balance)
+
+
+def _is_implicit(method: Method, nodes: int, *rows: Graph) -> bool:
+    """Whether a graph of `nodes` nodes, with blocks `r.T @ r` for each of `rows`, is not materialised."""
+    if method != "auto":
+        return method in ("randomised", "metis")
+    return nodes > LARGE_NODES or max(most_entries(block) for block in rows) > MAX_ENTRIES
 
 
 def most_entries(rows: Graph) -> int:
-    """How many entries `rows.T @ rows` has at most."""
+    """An upper bound on the entries of `rows.T @ rows`."""
     return min(rows.shape[1] ** 2, int((np.diff(rows.indptr).astype(np.int64) ** 2).sum()))
 
 

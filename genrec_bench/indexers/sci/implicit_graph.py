@@ -1,8 +1,8 @@
-"""Co-occurrence graphs that are never written down: held as the events they are counted from.
+"""Implicit co-occurrence graphs: never materialised, held as the interactions that they are counted from.
 
-The graph of a million items has a hundred million edges, its events ten. Everything that a split needs, the degrees, the
-product with a few vectors and the graph inside a cluster, can be had from the events. Same graphs, to the last edge, as
-`cooccurrence` writes down. Knows nothing of clusters or codes.
+The graph of a million items has a hundred million edges, but ten million interactions. A split needs only degrees,
+products with a few vectors and the subgraph of a cluster, and interactions give all of these. The graphs equal those of
+`cooccurrence`, edge for edge. Knows nothing of clusters or codes.
 """
 
 from __future__ import annotations
@@ -10,23 +10,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
+from typing import TypeAlias
 
 import numpy as np
 from scipy import sparse
 
 from genrec_bench.core.arrays import Float32, Int32, Int64
-from genrec_bench.indexers.sci.cooccurrence import Graph
 
-ROUNDING = 1e-5  # of a node's own weight: a degree below it is what float32 leaves of zero
-BLOCK_ENTRIES = 20_000_000  # edges written down at a time while the strongest are looked for: 0.4 GB
+Graph: TypeAlias = sparse.csr_array
+ROUNDING = 1e-5  # of a node's self-weight: a smaller degree is what float32 leaves of zero
+BLOCK_ENTRIES = 20_000_000  # edges materialised at a time in the search for the strongest: 0.4 GB
 
 
 @dataclass(frozen=True)
-class HiddenGraph:
-    """Nodes meet in contexts: the edge between two nodes weighs `sum(reach[a] * reach[b])`, and no node meets itself.
+class ImplicitGraph:
+    """Nodes share contexts: the edge between nodes `a` and `b` weighs `sum(reach[a] * reach[b])`; no self-loops.
 
-    `reach` is `(nodes, contexts)` float32 with int32 indices: how often a node is in a context (an item with a user, a
-    user on an item). `links`, `(nodes, nodes)`, symmetric, are edges beside those: the meetings of users and items.
+    `reach` is `(nodes, contexts)` float32 with int32 indices: how often a node occurs in a context (an item with a
+    user, a user with an item). `links`, `(nodes, nodes)` and symmetric, are additional edges: the interactions between
+    users and items.
     """
 
     reach: Graph
@@ -38,48 +40,48 @@ class HiddenGraph:
         return self.reach.shape[0], self.reach.shape[0]
 
     @cached_property
-    def own(self) -> Float32:
-        """What `reach` says of each node and itself, `(nodes,)`: no edge, so products leave it out."""
+    def self_weights(self) -> Float32:
+        """What `reach` says of each node and itself, `(nodes,)`: not edges, so products subtract it."""
         rows = np.repeat(np.arange(self.shape[0]), np.diff(self.reach.indptr))
         squares = np.bincount(rows, self.reach.data.astype(np.float64) ** 2, minlength=self.shape[0])
         return squares.astype(np.float32)
 
     @cached_property
     def degrees(self) -> Float32:
-        """The summed weight of each node's edges, `(nodes,)`; exactly 0 without edges."""
-        found = self.reach @ (self.reach.T @ np.ones(self.shape[0])) - self.own
-        found[found <= ROUNDING * self.own] = 0
+        """The total weight of each node's edges, `(nodes,)`; exactly 0 without edges."""
+        degrees = self.reach @ (self.reach.T @ np.ones(self.shape[0])) - self.self_weights
+        degrees[degrees <= ROUNDING * self.self_weights] = 0
         if self.links is not None:
-            found += self.links.sum(axis=1)
-        return found.astype(np.float32)
+            degrees += self.links.sum(axis=1)
+        return degrees.astype(np.float32)
 
     def dot(self, vectors: Float32) -> Float32:
-        """The graph times `vectors` `(nodes, n)`: two products with the events instead of one with the edges."""
-        found = self.reach @ (self.reach.T @ vectors)
-        found -= self.own[:, None] * vectors
+        """The graph times `vectors` `(nodes, n)`: two products with the interactions instead of one with the edges."""
+        product = self.reach @ (self.reach.T @ vectors)
+        product -= self.self_weights[:, None] * vectors
         if self.links is not None:
-            found += self.links @ vectors
-        return found
+            product += self.links @ vectors
+        return product
 
-    def take(self, rows: Int64) -> HiddenGraph:
-        """The graph inside `rows`. Contexts that only one of them is in make no edge and leave."""
+    def take(self, rows: Int64) -> ImplicitGraph:
+        """The subgraph of `rows`. Drops contexts with a single node: they make no edge."""
         inside = self.reach[rows]
         shared = np.bincount(inside.indices, minlength=inside.shape[1]) > 1
         links = None if self.links is None else self.links[rows][:, rows]
-        return HiddenGraph(columns(inside, shared), links if links is None or links.nnz else None)
+        return ImplicitGraph(columns(inside, shared), links if links is None or links.nnz else None)
 
-    def written(self) -> Graph:
-        """The graph as a matrix of float64: for small ones."""
+    def materialise(self) -> Graph:
+        """The graph as a float64 matrix; for small graphs."""
         square = (self.reach @ self.reach.T).astype(np.float64)
         square.setdiag(0)
         square.eliminate_zeros()
         return square if self.links is None else (square + self.links).tocsr()
 
     def strongest(self, most: int) -> Graph:
-        """The graph as a matrix, only the edges that are among the `most` strongest of one of their ends.
+        """A matrix of the edges that are among the `most` strongest of at least one of their nodes.
 
-        Strength is weight over the root of both degrees, so that popular nodes are no neighbour of everybody; the
-        weights stay. Made in blocks of rows: memory holds `most` edges per node and one block.
+        Strength is weight over the root of both degrees, so that popular nodes do not become everybody's neighbours;
+        the matrix holds weights. Works in blocks of rows: memory holds `most` edges per node and one block.
         """
         scale = 1 / np.sqrt(np.maximum(self.degrees, 1))
         parts = []
@@ -87,13 +89,14 @@ class HiddenGraph:
             edges = self.reach[first:last] @ self.reach.T
             if self.links is not None:
                 edges = edges + self.links[first:last]
-            parts.append(_kept(edges.tocoo(), first, most, scale))
+            parts.append(_strongest_of_block(edges.tocoo(), first, most, scale))
+
         rows, cols, weights = (np.concatenate(column) for column in zip(*parts, strict=True))
         chosen = sparse.coo_array((weights, (rows, cols)), shape=self.shape).tocsr()
         return chosen.maximum(chosen.T).tocsr()
 
     def _blocks(self) -> list[tuple[int, int]]:
-        """Ranges of rows whose edges, counted before equal ones fall together, fit `BLOCK_ENTRIES`."""
+        """Ranges of rows whose edges, before equal ones are added up, fit into `BLOCK_ENTRIES`."""
         sizes = np.bincount(self.reach.indices, minlength=self.reach.shape[1])
         ends = np.concatenate([[0], np.cumsum(sizes[self.reach.indices])])[self.reach.indptr]
         nodes, cuts = self.shape[0], [0]
@@ -103,35 +106,38 @@ class HiddenGraph:
         return list(pairwise(cuts))
 
 
-def hidden_items(met: Graph) -> HiddenGraph:
-    """The graph of `cooccurrence.item_graph`, from the same `(users, items)` meetings."""
-    return HiddenGraph(narrow(met.T.tocsr()))
+AnyGraph: TypeAlias = Graph | ImplicitGraph
 
 
-def hidden_users(met: Graph) -> HiddenGraph:
+def implicit_item_graph(counts: Graph) -> ImplicitGraph:
+    """The graph of `cooccurrence.item_graph`, from the same `(users, items)` counts."""
+    return ImplicitGraph(to_32_bits(counts.T.tocsr()))
+
+
+def implicit_user_graph(counts: Graph) -> ImplicitGraph:
     """The graph of `cooccurrence.user_graph`."""
-    return HiddenGraph(narrow(met))
+    return ImplicitGraph(to_32_bits(counts))
 
 
-def hidden_joint(met: Graph, balance: bool = False) -> HiddenGraph:
-    """The graph of `cooccurrence.joint_graph`: users first, a context is an item that users met or a user of items."""
-    users, items = narrow(met), narrow(met.T.tocsr())
+def implicit_joint_graph(counts: Graph, balance: bool = False) -> ImplicitGraph:
+    """The graph of `cooccurrence.joint_graph`, users first. Contexts are items (for users) and users (for items)."""
+    users, items = to_32_bits(counts), to_32_bits(counts.T.tocsr())
     links = sparse.block_array([[None, users], [items, None]], format="csr")
     if balance:
-        users, items = (_weighing(side, float(met.sum())) for side in (users, items))
-    return HiddenGraph(sparse.block_diag((users, items), format="csr").astype(np.float32), links)
+        users, items = (_scaled_to(reach, float(counts.sum())) for reach in (users, items))
+    return ImplicitGraph(sparse.block_diag((users, items), format="csr").astype(np.float32), links)
 
 
-def narrow(matrix: Graph) -> Graph:
+def to_32_bits(matrix: Graph) -> Graph:
     """The same matrix in float32 with int32 indices, its rows sorted."""
     parts = (matrix.data.astype(np.float32), matrix.indices.astype(np.int32), matrix.indptr.astype(np.int32))
-    made = sparse.csr_array(parts, shape=matrix.shape)
-    made.sort_indices()
-    return made
+    narrow = sparse.csr_array(parts, shape=matrix.shape)
+    narrow.sort_indices()
+    return narrow
 
 
 def columns(matrix: Graph, keep: np.ndarray) -> Graph:
-    """The columns in `keep`, numbered anew; quicker than SciPy's own where most leave."""
+    """The columns in `keep`, renumbered; faster than SciPy's indexing where few columns stay."""
     entries = keep[matrix.indices]
     indptr = np.concatenate([[0], np.cumsum(entries)])[matrix.indptr].astype(np.int32)
     number = (np.cumsum(keep) - 1).astype(np.int32)
@@ -139,16 +145,17 @@ def columns(matrix: Graph, keep: np.ndarray) -> Graph:
     return sparse.csr_array(parts, shape=(matrix.shape[0], int(keep.sum())))
 
 
-def _weighing(reach: Graph, weight: float) -> Graph:
-    """`reach` scaled so that the edges it makes weigh `weight` in all."""
-    total = float(HiddenGraph(reach).degrees.sum(dtype=np.float64))
+def _scaled_to(reach: Graph, weight: float) -> Graph:
+    """`reach` scaled so that the edges it makes weigh `weight` in total."""
+    total = float(ImplicitGraph(reach).degrees.sum(dtype=np.float64))
     return reach * np.float32(np.sqrt(weight / total)) if total else reach
 
 
-def _kept(edges: sparse.coo_array, first: int, most: int, scale: Float32) -> tuple[Int32, Int32, Float32]:
-    """The `most` strongest edges of each row of a block that starts at row `first`: rows, columns, weights."""
-    edge = edges.col != edges.row + first
-    rows, cols, weights = edges.row[edge].astype(np.int32) + np.int32(first), edges.col[edge], edges.data[edge]
+def _strongest_of_block(edges: sparse.coo_array, first: int, most: int, scale: Float32) -> tuple[Int32, Int32, Float32]:
+    """Rows, columns and weights of each row's `most` strongest edges, for the block that starts at row `first`."""
+    proper = edges.col != edges.row + first  # no self-loops
+    rows = edges.row[proper].astype(np.int32) + np.int32(first)
+    cols, weights = edges.col[proper], edges.data[proper]
     order = np.lexsort((cols, -weights * scale[cols], rows))
     starts = np.searchsorted(rows[order], rows[order])
     chosen = order[np.arange(len(order)) - starts < most]

@@ -1,8 +1,8 @@
 """Spectral collaborative indexing (SCI).
 
-Items bought together share a prefix. Builds the training co-occurrence graph, splits it by spectral clustering until a
-cluster holds at most `leaf_size` nodes, and numbers the members of each leaf. Knows nothing of models: interactions in,
-codes out.
+Items that users buy together share a prefix. Builds the co-occurrence graph of the training part, splits it by spectral
+clustering until a cluster holds at most `leaf_size` nodes, and numbers the members of each leaf. Knows nothing of
+models: interactions in, codes out.
 """
 
 from __future__ import annotations
@@ -16,29 +16,22 @@ from pydantic.dataclasses import dataclass
 from threadpoolctl import threadpool_limits
 
 from genrec_bench.core.arrays import Int32
-from genrec_bench.core.codes import (
-    Index,
-    TokenScope,
-    add_suffix,
-    row_groups,
-)
+from genrec_bench.core.codes import Index, TokenScope, add_suffix
 from genrec_bench.core.progress import Tick
 from genrec_bench.core.sequences import TrainView
 from genrec_bench.host.contracts import Indexer, IndexerContext
 from genrec_bench.host.ranges import TwoOrMore
 from genrec_bench.indexers.digits import random_user_labels, sequential_labels
-from genrec_bench.indexers.sci.cooccurrence import meetings
-from genrec_bench.indexers.sci.graphs import (
-    check_method,
-    graph_facts,
-    items_of,
-    joint_of,
-    library_of,
-    seed_moves,
-    users_of,
+from genrec_bench.indexers.sci.cooccurrence import (
+    choose_item_graph,
+    choose_joint_graph,
+    choose_user_graph,
+    interaction_counts,
 )
+from genrec_bench.indexers.sci.implicit_graph import AnyGraph
+from genrec_bench.indexers.sci.large_graphs import check_method, library_version
 from genrec_bench.indexers.sci.spectral import Method
-from genrec_bench.indexers.sci.tree import AnyGraph, Tree, grow
+from genrec_bench.indexers.sci.tree import Tree, grow, seed_moves, tree_facts
 
 Variant = Literal["joint", "separate", "items", "users"]
 
@@ -66,16 +59,16 @@ class SpectralIndexer(Indexer):
     """Codes from recursive spectral clustering of co-occurrence: LightLM's SCI (Mei and Zhang 2023, arXiv 2310.17488).
 
     `variant`: `joint` clusters users and items together, in one alphabet (SCI-CoUI); `separate` clusters each alone
-    (SCI-UI); `items` gives users random codes (SCI-I has their plain numbers); `users` gives items sequential codes
-    (SCI-U). Departures from the released code, all on purpose: no held-out event enters a graph, users have one
-    numbering, both orders of a pair add up, and nodes without edges get even clusters of their own.
+    (SCI-UI); `items` gives users random codes (SCI-I uses their plain numbers); `users` gives items sequential codes
+    (SCI-U). Deliberate departures from the released code: no held-out interaction enters a graph, users have one
+    numbering, both orders of a pair add up, and nodes without edges get even clusters.
 
-    The method itself draws nothing at random: `ctx.seed` moves the start of the sparse solver, which shows in the codes
-    only where eigenvalues tie, and the random user codes of `items`.
+    The method itself is not random. `ctx.seed` moves the start of the sparse solver, which changes codes only where
+    eigenvalues tie, and the random user codes of `items`.
 
-    The paper's method ends where its graph does not fit. A graph of more than 100,000 nodes, or of more edges than are
-    written down, is split without it (`method=randomised`): eigenvectors that are nearly the leading ones, and K-Means.
-    `method=metis` makes balanced clusters instead, and needs the extra `metis`. The record says which it was.
+    The paper's method needs a graph that fits into memory. A larger one (above 100,000 nodes, or too many edges) stays
+    implicit and is split by approximate leading eigenvectors and K-Means (`method=randomised`). `method=metis` makes
+    balanced clusters instead and needs the extra `metis`. The record says which method was used.
     """
 
     Config = SpectralConfig
@@ -89,20 +82,22 @@ class SpectralIndexer(Indexer):
         check_method(self.config.method)
 
     def fingerprint(self) -> str:
-        """The version of METIS where it is asked for, so that another one makes another index."""
-        return library_of(self.config.method)
+        """The version of METIS where it is used: another version makes another index."""
+        return library_version(self.config.method)
 
     def build(self, train: TrainView, ctx: IndexerContext) -> Index:
-        """Codes of all items and users. The same input and seed give the same codes whatever the number of threads."""
+        """Codes of all items and users. Equal input and seed give equal codes, whatever the number of threads."""
         config: SpectralConfig = self.config
         graphs = self._graphs(train)
         nodes = sum(graph.shape[0] for graph in graphs.values())
         with threadpool_limits(1), ctx.progress.phase("clustering", total=nodes, unit="nodes") as tick:
             trees = {name: self._grow(graph, ctx, tick) for name, graph in graphs.items()}
+
         items, users, collisions = self._labels(trees, train, ctx)
         facts = {name: tree_facts(trees[name], graph, config.method) for name, graph in graphs.items()}
         if config.variant == "joint":
             facts["joint"]["mixed_level1"] = mixed_clusters(trees["joint"], train.n_users)
+
         return Index.from_labels(
             items,
             users,
@@ -117,21 +112,22 @@ class SpectralIndexer(Indexer):
                 "balance": config.balance,
                 "user_codes": "random" if config.variant == "items" else "spectral",
                 "item_codes": "sequential" if config.variant == "users" else "spectral",
-                "seed_moves": seed_moves(graphs) + (", user codes" if config.variant == "items" else ""),
+                "seed_moves": seed_moves(graphs.values()) + (", user codes" if config.variant == "items" else ""),
                 "graphs": facts,
             },
         )
 
     def _graphs(self, train: TrainView) -> dict[str, AnyGraph]:
-        met, variant, method = meetings(train), self.config.variant, self.config.method
+        """The graphs that the variant clusters: `joint`, or `items` and `users`."""
+        counts, variant, method = interaction_counts(train), self.config.variant, self.config.method
         if variant == "joint":
-            return {"joint": joint_of(met, method, self.config.balance)}
-        made: dict[str, AnyGraph] = {}
+            return {"joint": choose_joint_graph(counts, method, self.config.balance)}
+        graphs: dict[str, AnyGraph] = {}
         if variant in ("separate", "items"):
-            made["items"] = items_of(met, method)
+            graphs["items"] = choose_item_graph(counts, method)
         if variant in ("separate", "users"):
-            made["users"] = users_of(met, method)
-        return made
+            graphs["users"] = choose_user_graph(counts, method)
+        return graphs
 
     def _grow(self, graph: AnyGraph, ctx: IndexerContext, tick: Tick) -> Tree:
         config = self.config
@@ -141,7 +137,7 @@ class SpectralIndexer(Indexer):
             leaf_size=config.leaf_size,
             max_levels=config.max_levels,
             method=config.method,
-            rng=ctx.rng,
+            rng=np.random.default_rng(ctx.seed),  # every graph starts from the seed
             tick=tick,
         )
 
@@ -152,6 +148,7 @@ class SpectralIndexer(Indexer):
             rows, _ = add_suffix(labels)
             suffixed = (rows >= 0).sum(axis=1) > (labels >= 0).sum(axis=1)
             return rows[train.n_users :], rows[: train.n_users], float(suffixed[train.n_users :].mean())
+
         if "items" in trees:
             items, collisions = add_suffix(trees["items"].labels)
         else:
@@ -161,22 +158,6 @@ class SpectralIndexer(Indexer):
         else:
             users = random_user_labels(train.n_users, np.random.default_rng(ctx.seed))
         return items, users, collisions
-
-
-def tree_facts(tree: Tree, graph: AnyGraph, method: Method) -> dict[str, Any]:
-    """What the record tells of one clustering: the graph's size, how it was split, and what came out."""
-    leaves = row_groups(tree.labels)[1]
-    level1 = np.bincount(tree.labels[:, 0])
-    return {
-        **graph_facts(graph, method),
-        "isolated_nodes": tree.isolated_nodes,
-        "splits": tree.splits,
-        "levels": tree.labels.shape[1],
-        "leaves": len(leaves),
-        "largest_leaf": int(leaves.max()),
-        "clusters_level1": len(level1),
-        "largest_level1": int(level1.max()),
-    }
 
 
 def mixed_clusters(tree: Tree, n_users: int) -> int:

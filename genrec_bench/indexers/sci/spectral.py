@@ -1,7 +1,7 @@
 """Spectral clustering of one graph: leading eigenvectors of the normalised adjacency, then a pivoted QR.
 
-The same method for small and larger graphs; only the eigensolver differs. What is too large for it is `large`'s. Knows
-nothing of users, items or codes.
+The method is the same for every size; only the eigensolver differs. `large_graphs` splits graphs that are too large.
+Knows nothing of users, items or codes.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from genrec_bench.core.arrays import Int64
 from genrec_bench.errors import UsageError
 
 Solver = Literal["dense", "sparse"]
-Method = Literal["auto", "dense", "sparse", "randomised", "metis"]  # the last two: for graphs that are not written down
+Method = Literal["auto", "dense", "sparse", "randomised", "metis"]  # the last two: for implicit graphs
 
-DENSE_NODES = 1_500  # up to here `auto` makes a dense matrix (18 MB, half a second), never above
-MAX_DENSE_NODES = 10_000  # `dense` refuses more (0.8 GB for the matrix, as much again twice for the solver)
-MAX_RESTARTS = 300  # of the sparse solver; a graph of 34,000 nodes needs some ten
+DENSE_NODES = 1_500  # `auto` makes a dense matrix up to here (18 MB, half a second), never above
+MAX_DENSE_NODES = 10_000  # `dense` refuses more (0.8 GB for the matrix, twice that again for the solver)
+MAX_RESTARTS = 300  # of the sparse solver; a graph of 34,000 nodes needs about ten
 
 
 def choose_solver(nodes: int, clusters: int, method: Method) -> Solver:
-    """The eigensolver for a graph: by its size under `auto`; a graph too small for the sparse solver is dense.
+    """The eigensolver for a graph: by size under `auto`; dense for a graph too small for the sparse solver.
 
-    UsageError if `dense` was asked for a graph that is too large for it.
+    UsageError if `method` is `dense` and the graph is too large for it.
     """
     if nodes < 3 * clusters:
         return "dense"
@@ -43,17 +43,17 @@ def choose_solver(nodes: int, clusters: int, method: Method) -> Solver:
 
 
 def spectral_clusters(graph: sparse.csr_array, clusters: int, solver: Solver, rng: np.random.Generator) -> Int64 | None:
-    """Cluster numbers `(nodes,)`, counted from 0 in order of first appearance; None if the solver did not converge.
+    """Cluster numbers `(nodes,)`, from 0 in order of first appearance; None if the solver did not converge.
 
     `graph` is symmetric with more nodes than `clusters`, each with at least one edge. Normalised-Laplacian spectral
     clustering with `cluster_qr` labels, as scikit-learn's `SpectralClustering(assign_labels="cluster_qr")`. The labels
     depend on the eigenspace, not on its basis, so the signs of the eigenvectors and `rng` (the sparse solver's start)
-    matter only where eigenvalues tie. Some clusters may come out empty: then there are fewer.
+    matter only where eigenvalues tie. Empty clusters are dropped, so there may be fewer.
     """
     scale = 1 / np.sqrt(np.asarray(graph.sum(axis=0)))
     if solver == "dense":
         matrix = graph.toarray() * scale * scale[:, None]
-        _, vectors = linalg.eigh(matrix, driver="evd", overwrite_a=True)  # evr, quicker, may fail where eigenvalues tie
+        _, vectors = linalg.eigh(matrix, driver="evd", overwrite_a=True)  # evr is faster but may fail where values tie
         vectors = vectors[:, -clusters:]
     else:
         matrix = (sparse.diags_array(scale) @ graph @ sparse.diags_array(scale)).tocsr()
@@ -66,10 +66,11 @@ def spectral_clusters(graph: sparse.csr_array, clusters: int, solver: Solver, rn
 
 
 def cluster_qr(vectors: NDArray[np.float64]) -> Int64:
-    """Cluster numbers `(nodes,)` from an embedding `(nodes, clusters)`: Damle, Minden and Ying (2019), doi 10.1093/imaiai/iay008.
+    """Cluster numbers `(nodes,)` from an embedding `(nodes, clusters)` (Damle, Minden and Ying 2019).
 
-    Pivoted QR picks one typical node per cluster, the closest rotation turns those onto the axes, and each node goes to
-    its largest coordinate. No random start, and the same labels for every rotation of the embedding.
+    A pivoted QR picks one typical node per cluster, the closest rotation turns those onto the axes, and each node goes
+    to its largest coordinate. Needs no random start, and gives the same labels for every rotation of the embedding.
+    doi 10.1093/imaiai/iay008.
     """
     clusters = vectors.shape[1]
     _, pivots = linalg.qr(vectors.T, mode="r", pivoting=True)
@@ -81,5 +82,5 @@ def cluster_qr(vectors: NDArray[np.float64]) -> Int64:
 def in_order_of_appearance(labels: Int64) -> Int64:
     """The same clusters, numbered from 0 in order of their first node."""
     _, first, which = np.unique(labels, return_index=True, return_inverse=True)
-    rank = np.argsort(np.argsort(first))
-    return rank[which.reshape(-1)]
+    order = np.argsort(np.argsort(first))
+    return order[which.reshape(-1)]

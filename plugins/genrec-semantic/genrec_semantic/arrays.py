@@ -1,11 +1,11 @@
-"""Item vectors from a file. Rows are matched to items by external id; a bad file is refused with the reason.
+"""Item vectors from a file, matched to items by external id. A bad file is refused with the reason.
 
     .npz          `ids` (n,) and `vectors` (n, d)
     .parquet      column `id` or `item_id`; the vector in a list column `vector`, or all other columns, one number each
     .safetensors  `vectors` (n, d) and, for whole-number ids, `ids` (n,)
     .npy          (n, d), as many rows as items, in the order of the external ids sorted as whole numbers
 
-A .safetensors file without `ids` is read as .npy is. Knows file formats; nothing of what the vectors mean.
+A .safetensors file without `ids` is read like .npy. Knows file formats, not what the vectors mean.
 """
 
 from __future__ import annotations
@@ -16,69 +16,72 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from genrec_bench.core.arrays import Float32, Text
-from genrec_bench.core.sequences import TrainView
-from genrec_bench.errors import DataError, NeedsMissing
+from genrec_bench.api import DataError, Float32, NeedsMissing, Text, TrainView
 from genrec_semantic.content import versions
 from genrec_semantic.options import ContentConfig
 
 
 def array_vectors(train: TrainView, config: ContentConfig) -> tuple[Float32, dict[str, Any]]:
-    """`(n_items, d)` in the order of the catalogue, zero rows for items that the file does not have.
+    """`(n_items, d)` in the order of the catalogue, with zero rows for items that are not in the file.
 
-    NeedsMissing where the view shows no external item ids; DataError for anything wrong in the file.
+    NeedsMissing if the view has no external item ids; DataError for anything wrong in the file.
     """
     item_ids = train.item_ids
     if item_ids is None:
         raise NeedsMissing(
-            "encoder=array matches rows by external item id, and this view shows none: protocol.train_view(data, split, "
+            "encoder=array matches rows by external item id, and this view has none: make it with train_view(data, split, "
             "indexer.needs)",
             needs=frozenset({"item_ids"}),
         )
+
     path = Path(config.array)
     ids, vectors = read_array(path)
     check_vectors(path, ids, vectors)
     if ids is None:
         ids = ids_in_order(path, item_ids, len(vectors))
-    place = {one: row for row, one in enumerate(ids.tolist())}
-    rows = np.array([place.get(one, -1) for one in item_ids.tolist()], np.int64)
+
+    row_of = {one: row for row, one in enumerate(ids.tolist())}
+    rows = np.array([row_of.get(one, -1) for one in item_ids.tolist()], np.int64)
     matched = int((rows >= 0).sum())
     if not matched:
         fail(path, f"has none of the {len(item_ids):,} items: its ids begin {ids[:3].tolist()}, the data set's "
                    f"{item_ids[:3].tolist()}")  # fmt: skip
-    found = np.where(rows[:, None] >= 0, vectors[rows], 0).astype(np.float32)
+
+    item_vectors = np.where(rows[:, None] >= 0, vectors[rows], 0).astype(np.float32)
     facts = {
         "fields": "file",
         "items_not_in_file": len(item_ids) - matched,
         "rows_not_in_catalogue": len(ids) - matched,
         "versions": versions("numpy"),
     }
-    return found, facts
+    return item_vectors, facts
 
 
 def read_array(path: Path) -> tuple[Text | None, NDArray[Any]]:
-    """Ids as text (None: the file has only an order) and what stands for the vectors, unchecked."""
-    read = {".npz": _read_npz, ".npy": _read_npy, ".safetensors": _read_safetensors, ".parquet": _read_parquet}
+    """Ids as text (None: the file has only an order) and the vectors, unchecked."""
+    readers = {".npz": _read_npz, ".npy": _read_npy, ".safetensors": _read_safetensors, ".parquet": _read_parquet}
     try:
-        ids, vectors = read[path.suffix](path)
+        ids, vectors = readers[path.suffix](path)
     except DataError:
         raise
-    except Exception as error:  # whatever four libraries raise for a garbled file
+    except Exception as error:  # four libraries raise all kinds of errors for garbled files
         fail(path, f"cannot be read as {path.suffix} ({' '.join(str(error).split())[:120]})")
     return None if ids is None else _as_text(path, np.asarray(ids)), np.asarray(vectors)
 
 
 def check_vectors(path: Path, ids: Text | None, vectors: NDArray[Any]) -> None:
-    """DataError unless `vectors` is a finite `(n, d)` of numbers and `ids` names each row once."""
+    """DataError unless `vectors` are finite numbers `(n, d)` and `ids` names each row once."""
     if vectors.ndim != 2 or not vectors.size or not np.issubdtype(vectors.dtype, np.number):
         fail(path, f"holds vectors of shape {vectors.shape} and type {vectors.dtype}: expected numbers, (items, d)")
     if ids is not None and ids.shape != (len(vectors),):
         fail(path, f"holds ids of shape {ids.shape} for {len(vectors):,} vectors: expected one id per vector")
+
     finite = np.isfinite(vectors).all(axis=1)
     if not finite.all():
         row = int((~finite).argmax())
         name = f"row {row}" if ids is None else f"item {str(ids[row])!r}"
         fail(path, f"has NaN or infinity in {int((~finite).sum()):,} vectors, the first that of {name}")
+
     if ids is not None:
         names, counts = np.unique(ids, return_counts=True)
         if counts.max() > 1:
@@ -88,13 +91,13 @@ def check_vectors(path: Path, ids: Text | None, vectors: NDArray[Any]) -> None:
 
 
 def ids_in_order(path: Path, item_ids: Text, rows: int) -> Text:
-    """The ids of the rows of a file that has only an order: all of the catalogue's, sorted as whole numbers."""
+    """The ids of the rows of a file without ids: those of the catalogue, sorted as whole numbers."""
     if rows != len(item_ids):
         fail(path, f"has {rows:,} rows without ids for {len(item_ids):,} items: save ids beside the vectors (.npz)")
     try:
         return np.array(sorted(item_ids.tolist(), key=int), np.str_)
     except ValueError:
-        fail(path, "has rows without ids, and the data set's ids are no whole numbers: save ids beside them (.npz)")
+        fail(path, "has rows without ids, and the data set's ids are not whole numbers: save ids beside them (.npz)")
 
 
 def fail(path: Path, why: str) -> NoReturn:

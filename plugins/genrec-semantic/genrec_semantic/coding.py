@@ -1,7 +1,7 @@
-"""What all semantic indexers have in common: encode the items, quantise the distinct vectors, report what came out.
+"""What all semantic indexers share: encode the items, quantise the distinct vectors, report the result.
 
-Items with equal vectors get equal codes, and a running number after them (the suffix level). Items without content
-share a first token of their own and are numbered below it. No interaction is looked at, so none can leak.
+Items with equal vectors get equal codes, followed by a running number (the suffix level). Items without content share a
+separate first token and are numbered below it. No interaction is read, so none can leak.
 """
 
 from __future__ import annotations
@@ -13,29 +13,30 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from genrec_bench.core.arrays import (
+from genrec_bench.api import (
     PAD,
     Bool,
     Float32,
+    Index,
+    Indexer,
+    IndexerContext,
     Int32,
     Int64,
-)
-from genrec_bench.core.codes import (
-    Index,
     TokenScope,
+    TrainView,
     add_suffix,
     digits,
 )
-from genrec_bench.core.sequences import TrainView
-from genrec_bench.host.contracts import Indexer, IndexerContext
 from genrec_semantic.content import encode
 from genrec_semantic.options import ContentConfig
 
 
 @dataclass(frozen=True)
 class Quantised:
-    """`labels`, `(m, levels)`, padded with -1: the code chosen at each level for each distinct vector; `size`, the codes
-    a level has to choose from; `restored`, `(m, d)`: the vectors as their codes describe them."""
+    """`labels` `(m, levels)`, padded with -1: the code chosen at each level for each distinct vector.
+
+    `size` is the number of codes that a level chooses from; `restored` `(m, d)` are the vectors that the codes describe.
+    """
 
     labels: Int32
     size: int
@@ -54,67 +55,73 @@ class SemanticIndexer(Indexer):
     def __init__(self, config: Any = None) -> None:
         super().__init__(config)
         if self.config.chosen == "array":
-            self.needs = frozenset({"item_ids"})  # type: ignore[misc]  # of this instance: other encoders need none
+            self.needs = frozenset({"item_ids"})  # type: ignore[misc]  # this instance only: other encoders need none
 
     def fingerprint(self) -> str:
-        """SHA-256 of the file of vectors or of the local model, so that a changed one never meets an old index."""
+        """SHA-256 of the file of vectors or of the local model: a changed one makes another index."""
         return self.config.fingerprint()
 
     def build(self, train: TrainView, ctx: IndexerContext) -> Index:
-        """Codes of all items from their content; gives no user codes. NeedsMissing where there is no content."""
+        """Codes of all items from their content; no user codes. NeedsMissing if no item has content."""
         content = encode(train, self.config, ctx)
         rows = content.vectors[content.known]
         distinct, which, counts = np.unique(rows, axis=0, return_inverse=True, return_counts=True)
         which = which.reshape(-1)
-        found = self.quantise(distinct, counts, ctx)
-        labels = with_unknown(found.labels[which], found.size, content.known)
-        unique, _ = add_suffix(labels)
-        collisions = collision_facts(found.labels[which])
+
+        quantised = self.quantise(distinct, counts, ctx)
+        item_labels = quantised.labels[which]
+        unique, _ = add_suffix(with_unknown(item_labels, quantised.size, content.known))
+        collisions = collision_facts(item_labels)
         return Index.from_labels(
             unique,
             scope=self.token_scope,
             collision_rate=collisions["rate"],
             info={
                 "method": self.method,
-                "content": {**content.facts, "identical_content": _share_not_alone(counts)},
+                "content": {**content.facts, "identical_content": _share_not_unique(counts)},
                 "events_used": 0,
                 "collisions": collisions,
-                "levels": level_facts(found.labels[which], found.size),
-                "reconstruction_error": reconstruction_error(distinct, found.restored, counts),
+                "levels": level_facts(item_labels, quantised.size),
+                "reconstruction_error": reconstruction_error(distinct, quantised.restored, counts),
                 "seed_moves": self.seed_moves,
-                **found.facts,
+                **quantised.facts,
             },
         )
 
     @property
     def token_scope(self) -> TokenScope:
-        """Which equal labels are one token: those of one level, unless the options say otherwise."""
+        """Which equal labels are one token: those of one level, unless there is an option for it."""
         return getattr(self.config, "token_scope", "level")
 
     @abstractmethod
     def quantise(self, vectors: Float32, weights: Int64, ctx: IndexerContext) -> Quantised:
-        """Labels for distinct vectors `(m, d)`, of which `weights` `(m,)` items each have one."""
+        """Labels for distinct vectors `(m, d)`; `weights` `(m,)` counts the items that have each vector."""
 
 
 def with_unknown(labels: Int32, size: int, known: Bool) -> Int32:
-    """Label rows of all items, `(n_items, levels)`: those of items with content, and numbers for the rest, written in
-    base `size` below the first label `size`, which no content has. Numbers that do not fit are left to the suffix."""
-    out = np.full((len(known), labels.shape[1]), PAD, np.int32)
-    out[known] = labels
-    below = labels.shape[1] - 1
-    out[~known, 0] = size
-    if below and not known.all():
-        out[~known, 1:] = digits(np.arange(int((~known).sum())), max(size, 2), below)
-    return out
+    """Label rows of all items, `(n_items, levels)`, from those of items with content.
+
+    The others get the first label `size`, which no content has, and below it a running number in base `size`. Numbers
+    that do not fit are left to the suffix.
+    """
+    all_labels = np.full((len(known), labels.shape[1]), PAD, np.int32)
+    all_labels[known] = labels
+    all_labels[~known, 0] = size
+    levels_below = labels.shape[1] - 1
+    if levels_below and not known.all():
+        all_labels[~known, 1:] = digits(np.arange(int((~known).sum())), max(size, 2), levels_below)
+    return all_labels
 
 
 def collision_facts(labels: Int32) -> dict[str, Any]:
-    """Of items with content, before the suffix: `rate`, the share that is not alone with its code; `duplicate_rate`,
-    the share that would have to go for all codes to differ, which some papers call the collision rate; the largest
-    group of one code; distinct codes."""
+    """How items with content share codes before the suffix level.
+
+    `rate` is the share of items that share their code. `duplicate_rate` is the share that would have to go for all
+    codes to differ; some papers call it the collision rate. `largest_group` is the most items with one code.
+    """
     counts = np.unique(labels, axis=0, return_counts=True)[1]
     return {
-        "rate": _share_not_alone(counts),
+        "rate": _share_not_unique(counts),
         "duplicate_rate": round(1 - len(counts) / int(counts.sum()), 6),
         "largest_group": int(counts.max()),
         "distinct_codes": len(counts),
@@ -123,7 +130,7 @@ def collision_facts(labels: Int32) -> dict[str, Any]:
 
 
 def level_facts(labels: Int32, size: int) -> list[dict[str, Any]]:
-    """Per level: codes to choose from, used and dead ones, and the perplexity of their use (all alike: equals `used`)."""
+    """For each level: its codes, how many are used and dead, and the perplexity of their use (if even: equals `used`)."""
     facts = []
     for level in labels.T:
         counts = np.bincount(level[level >= 0], minlength=size)
@@ -135,7 +142,7 @@ def level_facts(labels: Int32, size: int) -> list[dict[str, Any]]:
 
 
 def reconstruction_error(vectors: Float32, restored: Float32, weights: Int64) -> float:
-    """Squared error of the restored vectors over that of the mean vector: 0 is perfect, 1 as good as no code."""
+    """Squared error of the restored vectors over that of the mean vector: 0 is perfect, 1 is no better than no code."""
     exact = vectors.astype(np.float64)
     mean = np.average(exact, axis=0, weights=weights)
     spread = float((weights * ((exact - mean) ** 2).sum(axis=1)).sum())
@@ -143,5 +150,6 @@ def reconstruction_error(vectors: Float32, restored: Float32, weights: Int64) ->
     return round(error / spread, 6) if spread else 0.0
 
 
-def _share_not_alone(counts: NDArray[Any]) -> float:
+def _share_not_unique(counts: NDArray[Any]) -> float:
+    """The share of members in groups of more than one."""
     return float(counts[counts > 1].sum() / counts.sum())

@@ -1,6 +1,6 @@
-"""From the catalogue to one vector per item. Reads titles, features or a file; never an interaction.
+"""From the catalogue to one vector per item, by TF-IDF, a sentence encoder or a file. Never reads an interaction.
 
-Knows encoders; nothing of codes. Sentence encoders and files have modules of their own.
+`sentences` and `arrays` hold the other two encoders. Knows nothing of codes.
 """
 
 from __future__ import annotations
@@ -15,18 +15,15 @@ from scipy.sparse.linalg import svds
 from sklearn.feature_extraction.text import TfidfTransformer, TfidfVectorizer
 from threadpoolctl import threadpool_limits
 
-from genrec_bench.core.arrays import Bool, Float32
-from genrec_bench.core.sequences import TrainView
-from genrec_bench.errors import NeedsMissing
-from genrec_bench.host.contracts import IndexerContext
+from genrec_bench.api import Bool, Float32, IndexerContext, NeedsMissing, TrainView
 from genrec_semantic.options import ContentConfig
 
-NOTHING = 1e-6  # a vector shorter than this says nothing
+NOTHING = 1e-6  # a vector shorter than this holds no content
 
 
 @dataclass(frozen=True)
 class Content:
-    """`vectors`, `(n_items, d)` float32, zero where an item has no content; `known`, `(n_items,)`, says where it has."""
+    """`vectors` `(n_items, d)` float32, zero for items without content; `known` `(n_items,)`: which items have content."""
 
     vectors: Float32
     known: Bool
@@ -46,12 +43,14 @@ def encode(train: TrainView, config: ContentConfig, ctx: IndexerContext) -> Cont
         vectors, facts = sentence_vectors(train, config, ctx)
     else:
         vectors, facts = tfidf_vectors(train, config)
+
     length = np.linalg.norm(vectors.astype(np.float64), axis=1)
     known = length > NOTHING
     if not known.any():
         raise NeedsMissing(
             f"no item has any content for encoder={encoder}: choose another indexer or another encoder", needs="content"
         )
+
     if config.normalise:
         vectors = vectors / np.where(known, length, 1)[:, None]
     vectors = np.where(known[:, None], vectors, 0).astype(np.float32) + np.float32(0)  # no negative zeros
@@ -68,18 +67,19 @@ def encode(train: TrainView, config: ContentConfig, ctx: IndexerContext) -> Cont
 
 
 def tfidf_vectors(train: TrainView, config: ContentConfig) -> tuple[Float32, dict[str, Any]]:
-    """`(n_items, dimensions)`: TF-IDF over the words of titles, the attributes, or both side by side, and an SVD.
+    """`(n_items, dimensions)`: TF-IDF over words of titles, attributes, or both, then a truncated SVD.
 
-    Each side has length 1 before the SVD, so neither outweighs the other. Draws nothing at random; the number of
-    threads does not matter.
+    Titles and attributes have length 1 each before the SVD, so neither outweighs the other. Not random; independent of
+    the number of threads.
     """
-    there = {"titles": train.item_titles is not None, "features": train.item_features is not None}
-    wanted = {"auto": [side for side in there if there[side]], "both": list(there)}.get(config.fields, [config.fields])
-    if missing := [side for side in wanted if not there[side]]:
+    present = {"titles": train.item_titles is not None, "features": train.item_features is not None}
+    fields = {"auto": [name for name in present if present[name]], "both": list(present)}
+    wanted = fields.get(config.fields, [config.fields])
+    if missing := [name for name in wanted if not present[name]]:
         raise NeedsMissing(
             f"fields={config.fields} needs item {' and '.join(missing)}, which this data set does not have: "
             "use fields=auto, or another indexer",
-            needs=frozenset(f"item_{side}" for side in missing),
+            needs=frozenset(f"item_{name}" for name in missing),
         )
     if not wanted:
         raise NeedsMissing(
@@ -87,8 +87,9 @@ def tfidf_vectors(train: TrainView, config: ContentConfig) -> tuple[Float32, dic
             "(sci, sequential), or give a file of item vectors: encoder=array",
             needs=frozenset({"item_titles", "item_features"}),
         )
-    sides = [titles_tfidf(train) if side == "titles" else features_tfidf(train) for side in wanted]
-    matrix = sparse.hstack(sides, format="csr")
+
+    parts = [titles_tfidf(train) if name == "titles" else features_tfidf(train) for name in wanted]
+    matrix = sparse.hstack(parts, format="csr")
     with threadpool_limits(1):
         vectors, kept = truncated(matrix, config.dimensions)
     facts = {
@@ -105,7 +106,7 @@ def titles_tfidf(train: TrainView) -> sparse.csr_array:
     assert train.item_titles is not None
     try:
         return sparse.csr_array(TfidfVectorizer(token_pattern=r"(?u)\b\w+\b").fit_transform(train.item_titles.tolist()))
-    except ValueError:  # scikit-learn's word for titles without a single word
+    except ValueError:  # raised by scikit-learn if no title has a word
         return sparse.csr_array((train.n_items, 1))
 
 
@@ -122,19 +123,21 @@ def features_tfidf(train: TrainView) -> sparse.csr_array:
 
 
 def truncated(matrix: sparse.csr_array, dimensions: int) -> tuple[Float32, float]:
-    """The rows in their leading singular directions, `(n, at most dimensions)`, and the share of squares they keep.
+    """The rows in their leading singular directions, `(n, at most dimensions)`, and the share of squares kept.
 
-    Converged (ARPACK; dense where there are few directions), and each direction's sign is fixed.
+    Exact up to convergence (ARPACK, or dense where there are few directions), with fixed signs.
     """
     total = float((matrix.data**2).sum())
     if not total:
         return np.zeros((matrix.shape[0], 1), np.float32), 0.0
+
     if dimensions < min(matrix.shape):
         start = np.random.default_rng(0).standard_normal(min(matrix.shape))
         _, _, right = svds(matrix, k=dimensions, v0=start)
         right = right[::-1]
     else:
         _, _, right = linalg.svd(matrix.toarray(), full_matrices=False)
+
     largest = np.abs(right).argmax(axis=1)
     right = right * np.sign(right[np.arange(len(right)), largest])[:, None]
     vectors = np.asarray(matrix @ right.T)

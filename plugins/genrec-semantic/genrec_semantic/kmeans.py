@@ -1,7 +1,4 @@
-"""K-means by faiss, started by k-means++: weighted, seeded, on one thread, so that codes do not depend on the cores.
-
-Knows rows and clusters only.
-"""
+"""Weighted K-means by faiss, started by k-means++, with a seed and on one thread: no number of cores moves a code."""
 
 from __future__ import annotations
 
@@ -11,14 +8,13 @@ import numpy as np
 from sklearn.cluster import kmeans_plusplus
 from threadpoolctl import threadpool_limits
 
-from genrec_bench.core.arrays import Float32, Int64
-from genrec_bench.errors import NeedsMissing
+from genrec_bench.api import Float32, Int64, NeedsMissing
 
-POINTS = 2_000  # distinct rows per cluster: K-means learns from a sample of so many, and assigns all
+POINTS = 2_000  # distinct rows per cluster: K-means learns from a sample of this size and assigns all rows
 
 
 def load_faiss() -> Any:
-    """The faiss module, whichever distribution brought it. NeedsMissing says what to install."""
+    """The faiss module, from faiss-cpu or faiss-gpu. NeedsMissing says what to install."""
     try:
         import faiss
     except ImportError as error:
@@ -31,31 +27,33 @@ def load_faiss() -> Any:
 
 
 def kmeans(rows: Float32, weights: Int64, clusters: int, iterations: int, seed: int) -> tuple[Float32, Int64]:
-    """Centroids `(k, d)` and the cluster of each row, `(n,)`; `k` is `clusters`, or the distinct rows if they are fewer.
+    """Centroids `(k, d)` and the cluster of each row, `(n,)`; `k` is `clusters`, or fewer if there are fewer distinct rows.
 
-    A row counts `weights` times. Equal rows get equal clusters. A cluster may come out empty. Of more than `POINTS`
-    distinct rows per cluster, a sample drawn evenly is learnt from.
+    A row counts `weights` times. Equal rows get equal clusters. A cluster may be empty. With more than `POINTS` distinct
+    rows per cluster, it learns from a random sample.
     """
     distinct, which = np.unique(rows, axis=0, return_inverse=True)
     which = which.reshape(-1)
     if len(distinct) <= clusters:
         return distinct, which
+
     faiss = load_faiss()
     weight = np.bincount(which, weights=weights).astype(np.float32)
-    learnt = slice(None)
+    sample = slice(None)
     if len(distinct) > POINTS * clusters:
-        learnt = np.sort(np.random.default_rng(seed).choice(len(distinct), POINTS * clusters, replace=False))
-    points, weight = np.ascontiguousarray(distinct[learnt]), weight[learnt]
-    with threadpool_limits(1):  # covers faiss's own OpenMP and BLAS: it is loaded by now
+        sample = np.sort(np.random.default_rng(seed).choice(len(distinct), POINTS * clusters, replace=False))
+    points, weight = np.ascontiguousarray(distinct[sample]), weight[sample]
+
+    with threadpool_limits(1):  # after faiss is loaded, to cover its own OpenMP and BLAS
         start, _ = kmeans_plusplus(points, clusters, sample_weight=weight, random_state=seed)
-        found = faiss.Kmeans(
+        means = faiss.Kmeans(
             rows.shape[1],
             clusters,
             niter=iterations,
-            seed=seed,  # of how faiss fills empty clusters
+            seed=seed,  # decides how faiss fills empty clusters
             min_points_per_centroid=1,  # no warning on stderr
-            max_points_per_centroid=POINTS,  # no subsampling of faiss's own
+            max_points_per_centroid=POINTS,  # faiss does not sample again
         )
-        found.train(points, weights=weight, init_centroids=start)
-        _, nearest = found.index.search(np.ascontiguousarray(distinct), 1)
-    return np.asarray(found.centroids, np.float32), nearest[:, 0].astype(np.int64)[which]
+        means.train(points, weights=weight, init_centroids=start)
+        _, nearest = means.index.search(np.ascontiguousarray(distinct), 1)
+    return np.asarray(means.centroids, np.float32), nearest[:, 0].astype(np.int64)[which]

@@ -1,16 +1,17 @@
 """The options that all semantic indexers share: where an item's vector comes from. Checked before any data is read.
 
-Knows which options go together; nothing of how a vector is made.
+Knows which options go together, not how a vector is made.
 """
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import PositiveInt, model_validator
 from pydantic.dataclasses import dataclass
+
+from genrec_bench.api import file_digest, folder_digest
 
 Encoder = Literal["auto", "tfidf", "sentence-transformers", "array"]
 Fields = Literal["auto", "titles", "features", "both"]
@@ -38,7 +39,7 @@ class ContentConfig:
                 raise ValueError(f"encoder={owner} needs {option}=...")
         if encoder == "sentence-transformers" and self.fields not in ("auto", "titles"):
             raise ValueError(
-                f"fields={self.fields}: a sentence encoder reads titles only; attribute numbers are no text"
+                f"fields={self.fields}: a sentence encoder reads titles only; attribute numbers are not text"
             )
         if encoder == "array" and self.fields != "auto":
             raise ValueError(f"fields={self.fields}: encoder=array reads neither titles nor features")
@@ -59,21 +60,7 @@ class ContentConfig:
         return "array" if self.array else "sentence-transformers" if self.model else "tfidf"
 
     def fingerprint(self) -> str:
-        """SHA-256 of the array file or of the local model's folder; empty where neither is read."""
+        """SHA-256 of the array file or of the local model's folder; empty if neither is read."""
         if self.chosen == "array":
             return file_digest(Path(self.array))
         return folder_digest(Path(self.model)) if self.model and Path(self.model).is_dir() else ""
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 (hex) of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def folder_digest(folder: Path) -> str:
-    """SHA-256 (hex) of all files of a folder, by relative path."""
-    sha = hashlib.sha256()
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        sha.update(f"{path.relative_to(folder).as_posix()}:{file_digest(path)};".encode())
-    return sha.hexdigest()

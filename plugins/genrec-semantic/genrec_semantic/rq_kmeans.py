@@ -1,6 +1,6 @@
-"""Residual K-means: the nearest of K centroids, then the nearest of K for what is left over, L times.
+"""Residual K-means: at each level, the nearest of K centroids to what the levels before it left over.
 
-Knows vectors; nothing of where they come from.
+Knows vectors, not where they come from.
 """
 
 from __future__ import annotations
@@ -12,9 +12,7 @@ import numpy as np
 from pydantic import PositiveInt
 from pydantic.dataclasses import dataclass
 
-from genrec_bench.core.arrays import Float32, Int64
-from genrec_bench.host.contracts import IndexerContext
-from genrec_bench.host.ranges import TwoOrMore
+from genrec_bench.api import Float32, IndexerContext, Int64, TwoOrMore
 from genrec_semantic.coding import Quantised, SemanticIndexer
 from genrec_semantic.kmeans import kmeans, load_faiss
 from genrec_semantic.options import ContentConfig
@@ -32,9 +30,9 @@ class ResidualKmeansConfig(ContentConfig):
 class ResidualKmeans(SemanticIndexer):
     """Semantic IDs by residual K-means over item content (OneRec's tokenizer, arXiv 2506.13695, on TIGER's scheme).
 
-    Items alike in content share a prefix. TIGER (arXiv 2305.05065) has the same codes from an RQ-VAE and the same
-    suffix. Departures: content vectors come from text or attributes alone, nothing collaborative; clusters are not
-    balanced; equal vectors are clustered once, with their number as weight.
+    Items with similar content share a prefix. TIGER (arXiv 2305.05065) gets such codes from an RQ-VAE and adds the same
+    suffix. Departures: vectors come from text or attributes alone, without collaborative signals; clusters are not
+    balanced; equal vectors are clustered once, weighted by their number.
     """
 
     Config = ResidualKmeansConfig
@@ -47,12 +45,15 @@ class ResidualKmeans(SemanticIndexer):
         config: ResidualKmeansConfig = self.config
         version = load_faiss().__version__
         seeds = ctx.rng.integers(2**31 - 1, size=config.levels).tolist()
-        left, labels = vectors, []
+
+        residuals, labels = vectors, []
         with ctx.progress.phase("residual k-means", config.levels, "levels") as tick:
             for seed in seeds:
-                centroids, nearest = kmeans(left, weights, config.codebook_size, config.iterations, seed)
-                left = left - centroids[nearest]
+                centroids, nearest = kmeans(residuals, weights, config.codebook_size, config.iterations, seed)
+                residuals = residuals - centroids[nearest]
                 labels.append(nearest)
                 tick()
+
         facts = {"codebook_size": config.codebook_size, "iterations": config.iterations, "faiss": version}
-        return Quantised(np.stack(labels, axis=1).astype(np.int32), config.codebook_size, vectors - left, facts)
+        rows = np.stack(labels, axis=1).astype(np.int32)
+        return Quantised(rows, config.codebook_size, vectors - residuals, facts)

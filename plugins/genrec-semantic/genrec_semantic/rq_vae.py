@@ -1,7 +1,7 @@
-"""Residual-quantised VAE: an autoencoder whose bottleneck is a short code. Trains on item vectors, keeps the best epoch.
+"""Residual-quantised VAE: an autoencoder whose bottleneck is a short code, trained on item vectors.
 
-Every random number comes from generators of its own, seeded by the run; on a CPU it computes on one thread, so that
-codes depend neither on the global state nor on the number of cores.
+Random numbers come from its own generators, seeded by the run, and on a CPU it computes on one thread: codes depend
+neither on global state nor on the number of cores.
 """
 
 from __future__ import annotations
@@ -20,17 +20,14 @@ from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
-from genrec_bench.core.arrays import Float32, Int64
-from genrec_bench.errors import Diverged
-from genrec_bench.host.contracts import IndexerContext
-from genrec_bench.host.ranges import TwoOrMore
+from genrec_bench.api import Diverged, Float32, IndexerContext, Int64, TwoOrMore
 from genrec_semantic.coding import Quantised, SemanticIndexer, reconstruction_error
 from genrec_semantic.content import versions
 from genrec_semantic.options import ContentConfig
 from genrec_semantic.rq_vae_net import RqVae
 
-KMEANS_ROWS = 20_000  # rows at most that the starting codebooks are made of
-GAIN = 1e-3  # an epoch is better if it lowers the error by this share
+KMEANS_ROWS = 20_000  # at most; the rows that the starting codebooks are made of
+GAIN = 1e-3  # an epoch counts as better if it lowers the error by this share
 
 
 @dataclass(frozen=True)
@@ -54,8 +51,8 @@ class ResidualVae(SemanticIndexer):
     """Semantic IDs by a residual-quantised VAE over item content (TIGER, Rajput et al. 2023, arXiv 2305.05065).
 
     Quantiser: Lee et al. 2022 (arXiv 2203.01941). Departures from TIGER: AdamW on a half cosine and early stopping
-    instead of 20,000 epochs of Adagrad; codes nobody chooses are drawn anew; equal vectors are one example with their
-    number as weight; the epoch with the lowest reconstruction error of the catalogue is kept.
+    instead of 20,000 epochs of Adagrad; unused codes are redrawn; equal vectors are one example, weighted by their
+    number; the epoch with the lowest reconstruction error over the catalogue is kept.
     """
 
     Config = ResidualVaeConfig
@@ -72,14 +69,16 @@ class ResidualVae(SemanticIndexer):
         """See `SemanticIndexer.quantise`. Diverged if the loss becomes infinite."""
         config: ResidualVaeConfig = self.config
         size = min(config.codebook_size, max(len(vectors), 2))
+
         with one_thread(ctx.device):
             with torch.random.fork_rng(devices=[]):
-                torch.default_generator.manual_seed(ctx.seed)  # torch.manual_seed would move a GPU's state too
+                torch.default_generator.manual_seed(ctx.seed)  # torch.manual_seed would reset a GPU's state too
                 net = RqVae(vectors.shape[1], config.hidden, config.latent, config.levels, size)
             net.to(ctx.device)
             x = torch.from_numpy(vectors).to(ctx.device)
             facts = _Training(net, x, weights, config, ctx).run()
             codes, restored = net.describe(x)
+
         labels = codes.cpu().numpy().astype(np.int32)
         sizes = {
             "codebook_size": size,
@@ -102,10 +101,11 @@ class _Training:
         self.revived = 0
 
     def run(self) -> dict[str, Any]:
-        """Train, and end with the best epoch's weights in place."""
+        """Train, and load the best epoch's weights."""
         config = self.config
         if config.kmeans_init:
             self.start_codebooks()
+
         best, best_epoch, state, epoch = float("inf"), 0, {}, 0
         with self.ctx.progress.phase("rq-vae", config.epochs, "epochs") as tick:
             for epoch in range(1, config.epochs + 1):
@@ -119,17 +119,21 @@ class _Training:
                     break
                 if config.revive and epoch < config.epochs:
                     self.revive(used)
+
         self.net.load_state_dict(state)
         return {"epochs": epoch, "best_epoch": best_epoch, "codes_revived": self.revived}
 
     def set_learning_rate(self, epoch: int) -> None:
-        """A half cosine to zero. Residuals of deep levels are small: with steps of one size, Adam never settles their
-        codes, and most items end up on a few of them."""
+        """A half cosine to zero.
+
+        Residuals of deep levels are small: with a constant learning rate Adam never settles their codes, and most items
+        end up on a few of them.
+        """
         for group in self.optimiser.param_groups:
             group["lr"] = self.config.learning_rate * (1 + math.cos(math.pi * (epoch - 1) / self.config.epochs)) / 2
 
     def epoch(self) -> Tensor:
-        """One pass in random order; how often each code was chosen, `(levels, size)`."""
+        """One pass in random order. Returns how often each code was chosen, `(levels, size)`."""
         levels, size, _ = self.net.codebooks.shape
         used = torch.zeros(levels, size, device=self.x.device)
         for rows in torch.randperm(len(self.x), generator=self.generator).split(self.config.batch_size):
@@ -145,8 +149,10 @@ class _Training:
 
     @torch.no_grad()
     def revive(self, used: Tensor) -> None:
-        """Put codes that an epoch never chose onto residuals of random items, level by level, and forget their
-        momentum; a level below sees the residuals that the level above now leaves."""
+        """Move codes that an epoch never chose to residuals of random items, and reset their momentum.
+
+        Goes level by level: a level sees the residuals that the revived levels above it leave.
+        """
         z = self.net.encoder(self.x[self.sample(self.config.batch_size)])
         for level, counts in enumerate(used):
             dead = (counts == 0).nonzero()[:, 0]
@@ -160,25 +166,25 @@ class _Training:
 
     @torch.no_grad()
     def start_codebooks(self) -> None:
-        """Codebooks from K-means of what each level is given, on the untrained encoder's output (as TIGER starts)."""
+        """Codebooks by K-means over what each level is given of the untrained encoder's output (as TIGER starts)."""
         rows = self.sample(KMEANS_ROWS)
-        left = self.net.encoder(self.x[rows]).cpu().numpy()
+        residuals = self.net.encoder(self.x[rows]).cpu().numpy()
         weight = self.weights[rows].cpu().numpy()
         for book in self.net.codebooks:
-            centres = min(len(book), len(np.unique(left, axis=0)))
-            found = KMeans(centres, n_init=1, max_iter=30, random_state=self.ctx.seed % 2**32)
-            found.fit(left, sample_weight=weight)
-            book[:centres] = torch.from_numpy(found.cluster_centers_).to(book)
-            left = left - found.cluster_centers_[found.labels_]
+            centres = min(len(book), len(np.unique(residuals, axis=0)))
+            means = KMeans(centres, n_init=1, max_iter=30, random_state=self.ctx.seed % 2**32)
+            means.fit(residuals, sample_weight=weight)
+            book[:centres] = torch.from_numpy(means.cluster_centers_).to(book)
+            residuals = residuals - means.cluster_centers_[means.labels_]
 
     def sample(self, most: int) -> Tensor:
-        """Numbers of random rows, without repeats."""
+        """At most `most` random rows, without repeats."""
         return torch.randperm(len(self.x), generator=self.generator)[:most].to(self.x.device)
 
 
 @contextmanager
 def one_thread(device: str) -> Iterator[None]:
-    """Compute on one thread where the device is a CPU, and as before afterwards."""
+    """Compute on one thread inside, if the device is a CPU."""
     before = torch.get_num_threads()
     with threadpool_limits(1):
         if device == "cpu":

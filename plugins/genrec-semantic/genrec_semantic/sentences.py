@@ -1,6 +1,6 @@
-"""Titles through a sentence encoder (package sentence-transformers), from a local folder or the model hub.
+"""Item titles through a sentence encoder (package sentence-transformers), from a local folder or the model hub.
 
-Knows texts and vectors only. Nothing is downloaded unless the model's name is no folder.
+Knows texts and vectors only. Downloads nothing if the model is a local folder.
 """
 
 from __future__ import annotations
@@ -10,10 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from genrec_bench.core.arrays import Float32
-from genrec_bench.core.sequences import TrainView
-from genrec_bench.errors import NeedsMissing, UsageError
-from genrec_bench.host.contracts import IndexerContext
+from genrec_bench.api import Float32, IndexerContext, NeedsMissing, TrainView, UsageError
 from genrec_semantic.content import versions
 from genrec_semantic.options import ContentConfig
 
@@ -21,10 +18,10 @@ CHUNK = 256  # titles between two ticks of the progress bar
 
 
 def sentence_vectors(train: TrainView, config: ContentConfig, ctx: IndexerContext) -> tuple[Float32, dict[str, Any]]:
-    """`(n_items, d)`, zero rows for blank titles; equal titles are encoded once and get equal vectors.
+    """`(n_items, d)`, with zero rows for blank titles; equal titles are encoded once and get equal vectors.
 
-    A network's output may differ in its last bits between thread counts and devices, and codes with it: to pin codes,
-    keep the vectors in a file and use encoder=array.
+    The last bits of a network's output may depend on threads and device, and codes with them. To pin codes, keep the
+    vectors in a file and use encoder=array.
     """
     if train.item_titles is None:
         raise NeedsMissing(
@@ -32,17 +29,19 @@ def sentence_vectors(train: TrainView, config: ContentConfig, ctx: IndexerContex
             "attributes, or encoder=array",
             needs=frozenset({"item_titles"}),
         )
+
     model = load_model(config.model, ctx.device)
     texts, which = np.unique(train.item_titles, return_inverse=True)
     parts = []
     with ctx.progress.phase("encoding titles", len(texts), "titles") as tick:
-        for at in range(0, len(texts), CHUNK):
-            chunk = texts[at : at + CHUNK].tolist()
+        for start in range(0, len(texts), CHUNK):
+            chunk = texts[start : start + CHUNK].tolist()
             parts.append(np.asarray(model.encode(chunk, show_progress_bar=False), np.float32))
             tick(len(chunk))
+
     vectors = np.concatenate(parts)
     if not np.isfinite(vectors).all():
-        raise UsageError(f"model {config.model!r} gives vectors that are no numbers: choose another model")
+        raise UsageError(f"model {config.model!r} gives vectors with NaN or infinity: choose another model")
     vectors[[not text.strip() for text in texts.tolist()]] = 0
     facts = {
         "fields": "titles",
@@ -66,14 +65,14 @@ def load_model(name: str, device: str) -> Any:
     try:
         return SentenceTransformer(name, device=device)
     except Exception as error:
-        what = "cannot be read" if Path(name).is_dir() else "is no folder here and cannot be fetched"
+        what = "cannot be read" if Path(name).is_dir() else "is not a folder here and cannot be downloaded"
         raise UsageError(
             f"model {name!r} {what}: give the folder of a SentenceTransformer, or use encoder=tfidf", model=name
         ) from error
 
 
 def _revision(model: Any) -> str | None:
-    """The commit of a hub model, where it is known."""
+    """The commit of a model from the hub, if it is known."""
     try:
         return getattr(model[0].auto_model.config, "_commit_hash", None)
     except (AttributeError, IndexError):

@@ -1,6 +1,6 @@
-"""Hierarchical K-means: split all items by content, then every cluster that is too large, and number the leaves.
+"""Hierarchical K-means: splits all items by content, then every cluster that is too large, and numbers the leaves.
 
-The content twin of `sci`: the same kind of tree, grown on what items are instead of who met them.
+The counterpart of `sci`: the same kind of tree, grown on what items are instead of who interacts with them.
 """
 
 from __future__ import annotations
@@ -12,10 +12,7 @@ import numpy as np
 from pydantic import PositiveInt
 from pydantic.dataclasses import dataclass
 
-from genrec_bench.core.arrays import PAD, Float32, Int64
-from genrec_bench.core.codes import TokenScope
-from genrec_bench.host.contracts import IndexerContext
-from genrec_bench.host.ranges import TwoOrMore
+from genrec_bench.api import PAD, Float32, IndexerContext, Int64, TokenScope, TwoOrMore
 from genrec_semantic.coding import Quantised, SemanticIndexer
 from genrec_semantic.kmeans import kmeans, load_faiss
 from genrec_semantic.options import ContentConfig
@@ -44,9 +41,10 @@ class SemanticTree(SemanticIndexer):
     seed_moves = "the starts of K-means"
 
     def quantise(self, vectors: Float32, weights: Int64, ctx: IndexerContext) -> Quantised:
-        """See `SemanticIndexer.quantise`. A cluster of equal vectors is a leaf, whatever its size."""
+        """See `SemanticIndexer.quantise`. A cluster of equal vectors is a leaf whatever its size."""
         config: SemanticTreeConfig = self.config
         version, rng = load_faiss().__version__, ctx.rng
+
         labels = np.full((len(vectors), config.max_levels), PAD, np.int32)
         restored = np.empty_like(vectors)
         leaves = []
@@ -57,6 +55,7 @@ class SemanticTree(SemanticIndexer):
                 seed = int(rng.integers(2**31 - 1))
                 _, parts = kmeans(vectors[members], weights[members], config.clusters, config.iterations, seed)
                 labels[members, level] = parts
+
                 for part in np.unique(parts).tolist():
                     rows = members[parts == part]
                     size = int(weights[rows].sum())
@@ -66,6 +65,7 @@ class SemanticTree(SemanticIndexer):
                         restored[rows] = np.average(vectors[rows], axis=0, weights=weights[rows])
                         leaves.append(size)
                         tick(size)
+
         depth = int((labels >= 0).any(axis=0).sum())
         facts = {
             "clusters": config.clusters,

@@ -1,11 +1,10 @@
 """Catalogues that fit on a screen: films of four topics, with titles, attributes, and the topic of each."""
 
-from dataclasses import dataclass, fields
+from dataclasses import replace
 
 import numpy as np
 
-from genrec_bench.core.arrays import Ragged
-from genrec_bench.core.sequences import TrainView
+from genrec_bench.api import Ragged, TrainView
 
 WORDS = (
     "rocket orbit planet comet galaxy lunar",
@@ -13,13 +12,6 @@ WORDS = (
     "ranger saddle cattle canyon outlaw sheriff",
     "recipe butter oven pastry flour sugar",
 )
-
-
-@dataclass(frozen=True)
-class ViewWithIds(TrainView):
-    """A training view that also tells the external ids of the items, as some components ask for."""
-
-    item_ids: np.ndarray | None = None
 
 
 def films(per_topic=30, seed=0, **instead):
@@ -40,11 +32,9 @@ def events(n_items, users=20, seed=0):
 def with_ids(view, ids=None):
     """The same view with external item ids: `i0, i1, ...` unless others are given."""
     ids = np.array([f"i{n}" for n in range(view.n_items)]) if ids is None else np.asarray(ids, np.str_)
-    field = {"item_ids"} & {one.name for one in fields(TrainView)}
-    cls = TrainView if field else ViewWithIds
-    return cls(view.sequences, view.n_items, view.item_titles, view.item_features, item_ids=ids)
+    return replace(view, item_ids=ids)
 
 
 def purity(labels, topic):
-    """The share of items whose label (`(n,)`) is mostly given to items of their own topic."""
+    """The share of items that belong to the most common topic of their label; `labels` is `(n,)`."""
     return sum(np.bincount(topic[labels == one]).max() for one in np.unique(labels)) / len(topic)

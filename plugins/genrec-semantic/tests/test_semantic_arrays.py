@@ -10,8 +10,7 @@ from genrec_semantic.rq_kmeans import ResidualKmeans, ResidualKmeansConfig
 from safetensors.numpy import save_file
 from semantic_data import films, purity, with_ids
 
-from genrec_bench.errors import DataError, NeedsMissing
-from genrec_bench.host.contracts import IndexerContext
+from genrec_bench.api import DataError, IndexerContext, NeedsMissing
 
 VECTORS = np.arange(1, 25, dtype=np.float32).reshape(8, 3)
 NUMBERS = np.array([10, 9, 2, 30, 4, 5, 60, 7])  # external ids, as texts in another order than as numbers
@@ -49,17 +48,17 @@ def write(kind, path, ids, vectors):
 @pytest.mark.parametrize("kind", ["npz", "safetensors", "list column", "columns"])
 def test_rows_find_their_items_by_id_in_any_order(kind, tmp_path):
     order = np.array([3, 1, 0, 2, 7, 6, 5, 4])
-    found, facts = read(write(kind, tmp_path, NUMBERS[order], np.ascontiguousarray(VECTORS[order])))
-    assert np.array_equal(found, VECTORS)
+    vectors, facts = read(write(kind, tmp_path, NUMBERS[order], np.ascontiguousarray(VECTORS[order])))
+    assert np.array_equal(vectors, VECTORS)
     assert (facts["items_not_in_file"], facts["rows_not_in_catalogue"]) == (0, 0)
 
 
 def test_rows_without_ids_are_the_items_in_the_order_of_their_numbers(tmp_path):
     np.save(tmp_path / "a.npy", VECTORS)
-    found, _ = read(tmp_path / "a.npy")
-    assert np.array_equal(found[np.argsort(NUMBERS)], VECTORS)
+    vectors, _ = read(tmp_path / "a.npy")
+    assert np.array_equal(vectors[np.argsort(NUMBERS)], VECTORS)
     save_file({"vectors": VECTORS}, tmp_path / "a.safetensors")
-    assert np.array_equal(read(tmp_path / "a.safetensors")[0], found)
+    assert np.array_equal(read(tmp_path / "a.safetensors")[0], vectors)
 
 
 def test_items_that_the_file_lacks_are_counted_and_get_codes_without_meaning(tmp_path):
@@ -134,12 +133,12 @@ def test_rows_without_ids_must_be_as_many_as_items_with_whole_numbers(tmp_path):
     with pytest.raises(DataError, match="7 rows without ids for 8 items"):
         read(tmp_path / "a.npy")
     np.save(tmp_path / "a.npy", VECTORS)
-    with pytest.raises(DataError, match="ids are no whole numbers"):
+    with pytest.raises(DataError, match="ids are not whole numbers"):
         read(tmp_path / "a.npy", catalogue(list("abcdefgh")))
 
 
 def test_a_view_without_ids_is_named(tmp_path):
-    with pytest.raises(NeedsMissing, match="this view shows none"):
+    with pytest.raises(NeedsMissing, match="this view has none"):
         read(npz(tmp_path / "a.npz"), films(per_topic=2)[0])
 
 

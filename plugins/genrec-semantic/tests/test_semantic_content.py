@@ -7,9 +7,8 @@ from genrec_semantic.options import ContentConfig
 from scipy import sparse
 from semantic_data import films
 
-from genrec_bench.core.arrays import Ragged
-from genrec_bench.errors import ConfigError, NeedsMissing
-from genrec_bench.host.contracts import IndexerContext
+from genrec_bench.api import ConfigError, IndexerContext, NeedsMissing, Ragged
+from genrec_bench.testing import Subject
 
 
 def content(view, **options):
@@ -86,7 +85,5 @@ def test_what_it_is_given_is_left_alone():
     ],
 )
 def test_options_that_do_not_go_together_are_refused(options, said):
-    from genrec_bench.host.config import make_config
-
     with pytest.raises(ConfigError, match=said):
-        make_config(ContentConfig, options, "indexer")
+        Subject.of("indexer", "rq-kmeans", options).make()

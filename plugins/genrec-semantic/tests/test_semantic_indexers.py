@@ -11,12 +11,8 @@ from genrec_semantic.rq_vae import ResidualVae
 from genrec_semantic.tree import SemanticTree
 from semantic_data import events, films, purity
 
-from genrec_bench.core.arrays import Ragged
-from genrec_bench.core.codes import add_suffix
-from genrec_bench.errors import ConfigError, NeedsMissing
-from genrec_bench.host import registry
-from genrec_bench.host.config import describe_config, make_config
-from genrec_bench.host.contracts import IndexerContext
+from genrec_bench.api import ConfigError, IndexerContext, NeedsMissing, Ragged, add_suffix
+from genrec_bench.testing import Subject
 
 SMALL = {
     ResidualKmeans: {"levels": 2, "codebook_size": 8, "dimensions": 16},
@@ -36,8 +32,7 @@ ALL = pytest.mark.parametrize("cls", list(SMALL), ids=lambda cls: cls.method)
 
 
 def build(cls, view, seed=0, **options):
-    config = make_config(cls.Config, {**SMALL[cls], **options}, "indexer")
-    return cls(config).build(view, IndexerContext(seed=seed))
+    return Subject.of("indexer", cls, {**SMALL[cls], **options}).make().build(view, IndexerContext(seed=seed))
 
 
 @ALL
@@ -78,14 +73,14 @@ def test_the_number_of_threads_does_not_move_a_code(cls):
     from threadpoolctl import threadpool_limits
 
     view, _ = films(per_topic=100)
-    found, threads = [], torch.get_num_threads()
+    fingerprints, threads = [], torch.get_num_threads()
     for number in (1, 2):
         with threadpool_limits(number):
             torch.set_num_threads(number)
-            found.append(build(cls, view).fingerprint)
+            fingerprints.append(build(cls, view).fingerprint)
             assert torch.get_num_threads() == number
     torch.set_num_threads(threads)
-    assert found[0] == found[1]
+    assert fingerprints[0] == fingerprints[1]
 
 
 @ALL
@@ -143,9 +138,8 @@ def test_the_facts_fit_the_codes_and_go_into_json(cls, tmp_path):
 
 
 @ALL
-def test_it_is_registered_and_every_option_explains_itself(cls):
-    assert registry.load("indexer", cls.method) is cls
-    assert not [option["name"] for option in describe_config(cls.Config) if not option["meaning"]]
+def test_it_is_registered_under_the_name_of_its_method(cls):
+    assert isinstance(Subject.of("indexer", cls.method).make(), cls)
 
 
 @pytest.mark.parametrize(
@@ -163,7 +157,7 @@ def test_it_is_registered_and_every_option_explains_itself(cls):
 )
 def test_an_option_that_makes_no_code_is_refused_before_any_work(cls, options, said):
     with pytest.raises(ConfigError, match=said):
-        make_config(cls.Config, options, "indexer")
+        Subject.of("indexer", cls, options).make()
 
 
 def test_collisions_are_counted_before_the_suffix():

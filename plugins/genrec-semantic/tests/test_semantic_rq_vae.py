@@ -7,8 +7,7 @@ from genrec_semantic.rq_vae import ResidualVae, ResidualVaeConfig
 from genrec_semantic.rq_vae_net import RqVae
 from semantic_data import films
 
-from genrec_bench.errors import Diverged
-from genrec_bench.host.contracts import IndexerContext
+from genrec_bench.api import Diverged, IndexerContext
 
 WIDTH = 12
 
@@ -26,8 +25,8 @@ def quantise(x, **options):
     return ResidualVae(config).quantise(x, np.ones(len(x), np.int64), IndexerContext())
 
 
-def dead(found):
-    return sum(found.size - len(np.unique(level)) for level in found.labels.T)
+def dead(quantised):
+    return sum(quantised.size - len(np.unique(level)) for level in quantised.labels.T)
 
 
 def test_codes_nobody_chooses_are_drawn_anew():
@@ -40,7 +39,7 @@ def test_codes_nobody_chooses_are_drawn_anew():
 
 def test_kmeans_gives_every_code_of_the_first_level_an_item_at_the_start():
     random, started = (quantise(vectors(), kmeans_init=init, revive=False, epochs=1) for init in (False, True))
-    used = [len(np.unique(found.labels[:, 0])) for found in (random, started)]
+    used = [len(np.unique(quantised.labels[:, 0])) for quantised in (random, started)]
     assert used[1] > 2 * used[0]
 
 
@@ -51,9 +50,9 @@ def test_training_lowers_the_reconstruction_error():
 
 
 def test_it_stops_when_the_error_stands_still_and_keeps_the_best_epoch():
-    found = quantise(vectors(), learning_rate=1e-9, patience=3, epochs=50, revive=False)
-    assert found.facts == {"epochs": 4, "best_epoch": 1, "codes_revived": 0} | {
-        key: found.facts[key] for key in ("codebook_size", "latent", "device", "torch")
+    quantised = quantise(vectors(), learning_rate=1e-9, patience=3, epochs=50, revive=False)
+    assert quantised.facts == {"epochs": 4, "best_epoch": 1, "codes_revived": 0} | {
+        key: quantised.facts[key] for key in ("codebook_size", "latent", "device", "torch")
     }
 
 

@@ -9,8 +9,7 @@ from genrec_semantic.options import ContentConfig
 from genrec_semantic.rq_kmeans import ResidualKmeans, ResidualKmeansConfig
 from semantic_data import WORDS, films
 
-from genrec_bench.errors import NeedsMissing, UsageError
-from genrec_bench.host.contracts import IndexerContext
+from genrec_bench.api import IndexerContext, NeedsMissing, UsageError
 
 
 @pytest.fixture(scope="module")
@@ -37,8 +36,8 @@ def model(tmp_path_factory):
         )
     bert.save_pretrained(folder / "bert")
     BertTokenizerFast(str(folder / "vocab.txt")).save_pretrained(folder / "bert")
-    made = sentence_transformers.SentenceTransformer(str(folder / "bert"), device="cpu")  # adds mean pooling
-    made.save(str(folder / "whole"))
+    encoder = sentence_transformers.SentenceTransformer(str(folder / "bert"), device="cpu")  # adds mean pooling
+    encoder.save(str(folder / "whole"))
     return str(folder / "whole")
 
 
@@ -76,7 +75,7 @@ def test_a_model_that_cannot_be_fetched_is_one_line(monkeypatch):
 
     monkeypatch.setattr(sentence_transformers, "SentenceTransformer", offline)
     with pytest.raises(
-        UsageError, match="'some/model' is no folder here and cannot be fetched: give the folder"
+        UsageError, match="'some/model' is not a folder here and cannot be downloaded: give the folder"
     ) as caught:
         encode(films()[0], ContentConfig(model="some/model"), IndexerContext())
     assert "\n" not in str(caught.value) and isinstance(caught.value.__cause__, OSError)

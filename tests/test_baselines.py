@@ -1,4 +1,4 @@
-"""What holds for every floor: held-out events stay out, and the published numbers come out."""
+"""What holds for every built-in baseline: held-out events stay out, and the published numbers come out."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from genrec_bench.runs import run as runner
 from genrec_bench.testing import planted
 from genrec_bench.testing.planted_data import planted_interactions
 
-FLOORS = ("ease", "id-canary", "item-counts", "item-knn", "popularity")
+BASELINES = ("ease", "id-canary", "item-counts", "item-knn", "popularity")
 
 
 def lists(name, data, queries, task, **how):
@@ -27,7 +27,7 @@ def equal(one, other) -> bool:
     return np.array_equal(one.items, other.items) and np.array_equal(one.scores, other.scores)
 
 
-@pytest.mark.parametrize("name", FLOORS)
+@pytest.mark.parametrize("name", BASELINES)
 @pytest.mark.parametrize("task", ["direct", "sequential"])
 def test_poisoned_held_out_events_give_the_same_model(name, task) -> None:
     data, poisoned = planted(), planted().other_held_out()
@@ -35,13 +35,13 @@ def test_poisoned_held_out_events_give_the_same_model(name, task) -> None:
     assert equal(lists(name, data, asked, task), lists(name, poisoned, asked, task))
 
 
-@pytest.mark.parametrize("name", FLOORS)
+@pytest.mark.parametrize("name", BASELINES)
 def test_the_validation_item_is_not_looked_at_in_the_direct_task(name) -> None:
     data, poisoned = planted(), planted().other_held_out()
     assert equal(lists(name, data, data.queries, "direct"), lists(name, poisoned, poisoned.queries, "direct"))
 
 
-@pytest.mark.parametrize("name", sorted({*FLOORS} - {"popularity"}))
+@pytest.mark.parametrize("name", sorted({*BASELINES} - {"popularity"}))
 def test_the_validation_item_is_part_of_the_history_in_the_sequential_task(name) -> None:
     data, poisoned = planted(), planted().other_held_out()
     assert not equal(
@@ -49,7 +49,7 @@ def test_the_validation_item_is_part_of_the_history_in_the_sequential_task(name)
     )
 
 
-@pytest.mark.parametrize("name", FLOORS)
+@pytest.mark.parametrize("name", BASELINES)
 def test_more_users_than_are_scored_at_once_get_the_same_lists(name, monkeypatch) -> None:
     from genrec_bench.baselines import lists as shared
 
@@ -59,7 +59,7 @@ def test_more_users_than_are_scored_at_once_get_the_same_lists(name, monkeypatch
     assert equal(whole, lists(name, data, data.queries, "sequential", exclude=data.queries.history))
 
 
-@pytest.mark.parametrize("name", FLOORS)
+@pytest.mark.parametrize("name", BASELINES)
 def test_no_queries_get_no_lists(name) -> None:
     data = planted()
     assert len(lists(name, data, data.queries.take(np.zeros(0, np.int64)), "sequential")) == 0

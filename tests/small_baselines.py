@@ -1,4 +1,4 @@
-"""Fits a baseline on a handful of sequences and asks it, shared by the tests of the heuristics."""
+"""Fits a baseline on a handful of sequences and asks it, shared by the tests of the baselines."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def random_rows(users: int = 30, items: int = 25, seed: int = 0) -> list[list[in
     return [rng.integers(items, size=rng.integers(1, 12)).tolist() for _ in range(users)]
 
 
-def met(rows: Rows, n_items: int) -> np.ndarray:
+def binary(rows: Rows, n_items: int) -> np.ndarray:
     """The dense user x item matrix of ones."""
     matrix = np.zeros((len(rows), n_items))
     for user, row in enumerate(rows):

@@ -6,7 +6,7 @@ import jsonschema
 import numpy as np
 import pytest
 from example_records import edit
-from small_floors import as_lists, fitted, queries
+from small_baselines import as_lists, fitted, queries
 from small_runs import spec_for
 
 from genrec_bench import RunRecord

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from small_floors import as_lists, dense_lists, fitted, listed, met, queries, random_rows
+from small_baselines import as_lists, binary, dense_lists, fitted, listed, queries, random_rows
 
 from genrec_bench.baselines.ease import (
     EASE,
@@ -21,7 +21,7 @@ from genrec_bench.host.contracts import BaselineContext
 
 def plain(rows: list[list[int]], n_items: int, l2: float) -> np.ndarray:
     """The weights as the paper's few lines of Python give them."""
-    matrix = met(rows, n_items)
+    matrix = binary(rows, n_items)
     inverse = np.linalg.inv(matrix.T @ matrix + l2 * np.eye(n_items))
     weights = inverse / -np.diag(inverse)
     weights[np.diag_indices(n_items)] = 0
@@ -34,7 +34,7 @@ def test_weights_and_lists_equal_those_of_the_papers_formula(l2) -> None:
     baseline, expected = fitted(EASE(Config(l2)), rows, 25), plain(rows, 25, l2)
     assert np.allclose(baseline.weights, expected, rtol=1e-9, atol=1e-12)
     lists = baseline.rank(queries(histories), k=10)
-    assert as_lists(lists) == dense_lists(met(histories, 25) @ expected, 10)
+    assert as_lists(lists) == dense_lists(binary(histories, 25) @ expected, 10)
 
 
 def test_two_items_of_the_same_users_by_hand() -> None:

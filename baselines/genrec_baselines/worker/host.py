@@ -1,6 +1,7 @@
-"""The worker's end of the conversation: one JSON object per line, in on stdin, out on a copy of stdout.
+"""The worker's end of the line: one JSON object per line, in on stdin, out on a copy of stdout.
 
-The real stdout is turned into the log before RecBole can print there.
+The real stdout becomes the log before RecBole can print there. As `genrec_bench.host.workers.Host`, which cannot be
+imported here.
 """
 
 import json
@@ -10,7 +11,7 @@ import sys
 
 
 class Host:
-    """Who started this process, and gave it `folder` to work in."""
+    """The process that started this one and gave it `folder` to work in."""
 
     def __init__(self, folder):
         self.folder = folder
@@ -18,7 +19,7 @@ class Host:
         os.dup2(2, 1)
 
     def send(self, **message):
-        """Tell the host something. A host that is gone ends this process."""
+        """Send a message. If the host is gone, this process ends."""
         try:
             self._out.write(json.dumps(message) + "\n")
             self._out.flush()
@@ -26,13 +27,13 @@ class Host:
             self._leave()
 
     def receive(self):
-        """What the host says next. A host that has closed the conversation, or died, ends this process."""
+        """The next message. If the host has closed the line, or died, this process ends."""
         line = sys.stdin.readline()
         if not line:
             self._leave()
         return json.loads(line)
 
     def _leave(self):
-        """Nobody is there to work for, nor perhaps to tidy up."""
+        """Nobody is left to work for, nor perhaps to remove the folder."""
         shutil.rmtree(self.folder, ignore_errors=True)
         os._exit(1)

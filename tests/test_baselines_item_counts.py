@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from small_floors import fitted, listed, queries
+from small_baselines import fitted, listed, queries
 
 from genrec_bench.baselines.item_counts import Config, ItemCounts
 from genrec_bench.core.arrays import Ragged

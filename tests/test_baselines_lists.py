@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
-from small_floors import as_lists, dense_lists, queries
+from small_baselines import as_lists, dense_lists, queries
 
 from genrec_bench.baselines import lists
 from genrec_bench.core.arrays import Ragged

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from small_floors import as_lists, dense_lists, fitted, listed, met, queries, random_rows
+from small_baselines import as_lists, binary, dense_lists, fitted, listed, queries, random_rows
 
 from genrec_bench.baselines import item_knn
 from genrec_bench.baselines.item_knn import Config, ItemKNN
@@ -22,7 +22,7 @@ def test_similarity_is_the_shrunk_cosine_of_two_items_users() -> None:
 
 def plain(rows: list[list[int]], histories: list[list[int]], n_items: int, neighbours: int, shrink: float):
     """Scores by loops over a dense matrix."""
-    matrix = met(rows, n_items)
+    matrix = binary(rows, n_items)
     common, size = matrix.T @ matrix, matrix.sum(axis=0)
     cosine = np.zeros((n_items, n_items))
     for i in range(n_items):
@@ -31,7 +31,7 @@ def plain(rows: list[list[int]], histories: list[list[int]], n_items: int, neigh
                 cosine[i, j] = common[i, j] / (np.sqrt(size[i] * size[j]) + shrink)
         weakest = sorted(range(n_items), key=lambda j: (-np.float32(cosine[i, j]), j))[neighbours:]
         cosine[i, weakest] = 0
-    return met(histories, n_items) @ cosine.T
+    return binary(histories, n_items) @ cosine.T
 
 
 @pytest.mark.parametrize("neighbours", [1, 4, 100])

@@ -1,8 +1,7 @@
-"""Raw bytes on a disk: a data file is there, is not empty, is text; and its SHA-256. Knows no format."""
+"""What every data file must pass before it is parsed: it exists, is not empty, is UTF-8. Knows no format."""
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import NoReturn
 
@@ -18,16 +17,13 @@ def fail(path: Path, why: str, line: int | None = None, unit: str = "line") -> N
 
 
 def check_file(path: Path) -> Path:
-    """`path`, once it is known to be a readable file with something in it; else DataError."""
+    """`path`, if it is a readable file that is not empty; else DataError."""
     if path.is_dir():
         fail(path, "is a folder; give the file")
     if not path.is_file():
         if path.is_absolute():
             fail(path, "there is no such file; check the path")
-        fail(
-            path,
-            f"there is no such file in {Path.cwd()}; check the path, or name the folder it counts from: --data-dir",
-        )
+        fail(path, f"there is no such file in {Path.cwd()}; check the path, or give its folder: --data-dir")
     try:
         with path.open("rb") as file:
             if not file.read(1):
@@ -51,9 +47,3 @@ def check_text(path: Path) -> None:
                 line = lines + 1 + block.count(b"\n", 0, error.start)
                 fail(path, f"byte 0x{block[error.start]:02x} is not UTF-8 text; convert the file to UTF-8", line)
             lines += block.count(b"\n")
-
-
-def sha256(path: Path) -> str:
-    """SHA-256 (hex) of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""The floor: counts of training events, the same for everybody, without what must be left out."""
+"""Popularity: counts of training interactions, the same for everybody, without what must be left out."""
 
 from __future__ import annotations
 
