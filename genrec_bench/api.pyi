@@ -96,6 +96,7 @@ from .core.progress import Quiet as Quiet
 from .host.workers import Worker as Worker
 from .host.workers import WorkerFailed as WorkerFailed
 from .host.workers import WorkerTimeout as WorkerTimeout
+from .host.workers import temporary_folder as temporary_folder
 
 # Errors.
 from .errors import CodeClash as CodeClash

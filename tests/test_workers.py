@@ -55,9 +55,10 @@ def test_a_silent_worker_is_stopped_in_time():
 
 def test_a_worker_that_is_dropped_is_ended():
     worker = Worker(python("import time; time.sleep(60)"))
-    process = worker._process
+    process, folder = worker._process, worker.folder
+    assert folder.exists()
     del worker
-    assert process.wait(timeout=10) == -9
+    assert process.wait(timeout=10) == -9 and not folder.exists()
 
 
 def test_long_lines_of_a_log_are_cut(tmp_path):

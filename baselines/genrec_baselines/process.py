@@ -5,14 +5,13 @@ If it crashes, is killed, hangs, fails or needs too much memory, that is a `Work
 
 from __future__ import annotations
 
-import tempfile
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-from genrec_bench.api import Worker, WorkerFailed
+from genrec_bench.api import Worker, WorkerFailed, temporary_folder
 
 CODE = Path(__file__).with_name("worker")
 LOG = "recbole.log"
@@ -23,12 +22,11 @@ class RecBoleWorker(Worker):
 
     def __init__(self, interpreter: str, model: str, memory_limit_mb: int | None, log_folder: Path | None) -> None:
         self.model, self._memory_limit = model, memory_limit_mb
-        self._temporary_folder = tempfile.TemporaryDirectory(prefix="genrec-recbole-", ignore_cleanup_errors=True)
-        self.folder = Path(self._temporary_folder.name)
         if log_folder is not None:
             log_folder.mkdir(parents=True, exist_ok=True)
-        log = (log_folder or self.folder) / LOG
-        super().__init__([interpreter, str(CODE), str(self.folder)], log, {"PYTHONHASHSEED": "0"})
+        folder = temporary_folder()
+        log = (log_folder or folder) / LOG
+        super().__init__([interpreter, str(CODE), str(folder)], log, {"PYTHONHASHSEED": "0"}, folder)
 
     def answer(self, until: float, task: str) -> dict[str, Any]:
         """The next message. WorkerFailed if there is none, if it reports an error, or beyond the memory limit."""
@@ -36,11 +34,6 @@ class RecBoleWorker(Worker):
         if "error" in message:
             raise self.failure(f"failed: {' '.join(message['error'].split())}")
         return message
-
-    def close(self) -> None:
-        """End the process and remove its folder."""
-        super().close()
-        self._temporary_folder.cleanup()
 
     def failure(self, why: str, error: type[WorkerFailed] = WorkerFailed) -> WorkerFailed:
         """End the worker; the error names the model and ends with the last lines of the log."""

@@ -9,6 +9,7 @@ import json
 import os
 import queue
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -44,15 +45,19 @@ def python(code: str) -> list[str]:
 class Worker:
     """A process that exchanges JSON lines with this one: objects in on stdin, out on stdout; stderr goes to `log`.
 
-    Without `log`, stderr goes to a temporary file; `environment` holds additional variables. Dropping a worker ends its
-    process, and every process that it started.
+    `environment` holds additional variables. `folder` goes when the worker ends; it holds the log if `log` is not given.
+    Dropping a worker ends its process, and every process that it started.
     """
 
     def __init__(
-        self, command: Sequence[str], log: Path | None = None, environment: Mapping[str, str] | None = None
+        self,
+        command: Sequence[str],
+        log: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+        folder: Path | None = None,
     ) -> None:
-        self._temporary = tempfile.TemporaryDirectory(prefix="genrec-worker-", ignore_cleanup_errors=True)
-        self.log = Path(self._temporary.name, "log") if log is None else log
+        self.folder = temporary_folder() if folder is None else folder
+        self.log = self.folder / "log" if log is None else log
         with self.log.open("wb") as stderr:
             self._process = subprocess.Popen(
                 command,
@@ -67,7 +72,7 @@ class Worker:
             )
         self._lines: queue.Queue[str | None] = queue.Queue()
         threading.Thread(target=_read, args=(self._process.stdout, self._lines), daemon=True).start()
-        self._finalizer = weakref.finalize(self, _end, self._process)
+        self._finalizer = weakref.finalize(self, _end, self._process, self.folder)
 
     @property
     def pid(self) -> int:
@@ -111,7 +116,7 @@ class Worker:
         return error(why, log=log)
 
     def close(self) -> None:
-        """End the process and those that it started; its log stays."""
+        """End the process and those that it started, and remove its folder."""
         self._finalizer()
 
     def _how_it_ended(self) -> str:
@@ -150,6 +155,11 @@ class Host:
         self._out.flush()
 
 
+def temporary_folder() -> Path:
+    """A new folder, for a worker that removes it when it ends."""
+    return Path(tempfile.mkdtemp(prefix="genrec-worker-"))
+
+
 def tail(log: Path, lines: int = LAST_LINES) -> tuple[str, ...]:
     """The last lines of a log that are not blank, without colours, long ones cut."""
     try:
@@ -177,8 +187,8 @@ def _read(stream: IO[str], lines: queue.Queue[str | None]) -> None:
     lines.put(None)
 
 
-def _end(process: subprocess.Popen[str]) -> None:
-    """End a process and those that it started."""
+def _end(process: subprocess.Popen[str], folder: Path) -> None:
+    """End a process and those that it started, and remove its folder."""
     with suppress(OSError, ValueError):
         assert process.stdin is not None
         process.stdin.close()
@@ -190,3 +200,4 @@ def _end(process: subprocess.Popen[str]) -> None:
                 process.kill()
         with suppress(subprocess.TimeoutExpired):
             process.wait(timeout=10)
+    shutil.rmtree(folder, ignore_errors=True)
