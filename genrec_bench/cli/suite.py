@@ -41,12 +41,12 @@ def suite(file: Path, out: Path, data_dir: Path | None, device: str, dry_run: bo
     from genrec_bench.cli.progress import RichProgress
     from genrec_bench.host.sealing import watch
     from genrec_bench.leaderboard.renderers import render
-    from genrec_bench.runs.spec import telling_options
+    from genrec_bench.runs.spec import distinguishing_options
     from genrec_bench.runs.suite import read_suite, run_suite
 
     watch()
     runs = read_suite(file)
-    options = telling_options([run.describe() for run in runs])
+    options = distinguishing_options([run.describe() for run in runs])
     names = [f"{run.name}{text and f' ({text})'}" for run, text in zip(runs, options, strict=True)]
     if dry_run:
         for run, name in zip(runs, names, strict=True):
