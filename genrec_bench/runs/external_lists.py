@@ -238,7 +238,7 @@ def _check_missing(path: Path, lengths: Int64, users: Text, allowed: bool) -> No
     without = [repr(str(user)) for user in users[lengths == 0]]
     if without and not allowed:
         raise DataError(
-            f"{path}: {len(without)} of {len(users)} test users have no list: {_few(without)}; add theirs, or count them as "
+            f"{path}: {len(without)} of {len(users)} test users have no list: {_few(without)}; add them, or count them as "
             "empty lists with --allow-missing",
             path=path,
         )

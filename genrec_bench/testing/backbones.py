@@ -75,7 +75,7 @@ def check_sources(sources: Sources, users: int, what: str) -> None:
 
 @check("backbone")
 def a_source_depends_on_its_own_query_only(subject: Subject) -> None:
-    """A query is rendered alike alone, in a batch, and twice."""
+    """A query gets the same source alone, in a batch, and a second time."""
     queries = queries_of(subject)
     for task, template in networks.tasks_of(subject).items():
         together = template.render(queries)
@@ -93,7 +93,7 @@ def a_source_depends_on_its_own_query_only(subject: Subject) -> None:
 
 @check("backbone")
 def fitting_reports_what_it_did(subject: Subject) -> None:
-    """`fit` returns a FitReport whose best epoch is one of those it ran."""
+    """`fit` returns a FitReport whose best epoch it has run."""
     report = fitted(subject).report
     expect(
         1 <= getattr(report, "best_epoch", 0) <= getattr(report, "epochs", 0),
@@ -175,7 +175,7 @@ def codes_of(trained: networks.Fitted, count: int) -> list[list[int]]:
 
 
 def close(one: torch.Tensor, other: torch.Tensor) -> bool:
-    """Equal within 1e-4."""
+    """Whether logits agree within 1e-4."""
     return torch.allclose(one, other, rtol=TOLERANCE, atol=TOLERANCE)
 
 
@@ -293,7 +293,7 @@ def no_held_out_data_is_read(subject: Subject) -> None:
 def an_interrupted_training_resumes(subject: Subject) -> None:
     """A training stopped after its second validation resumes from `ctx.folder` and ends with the same weights.
 
-    A backbone that keeps no checkpoint, or does not validate, is not held to this.
+    Does not apply to a backbone that keeps no checkpoint or does not validate.
     """
     with folder() as here:
         whole = fit(subject, most=FEW, folder=here / "whole", validate=Judge())
@@ -341,7 +341,7 @@ def it_learns_a_planted_pattern(subject: Subject) -> None:
 
 @check("backbone")
 def parameters_are_counted(subject: Subject) -> None:
-    """`parameters_count` says how many trained numbers lie in embeddings and elsewhere."""
+    """`parameters_count` counts the trained parameters of embeddings and of everything else."""
     counted = fitted(subject).backbone.parameters_count()
     expect(
         set(counted) == {"embedding", "other"} and all(isinstance(n, int) and n >= 0 for n in counted.values()),

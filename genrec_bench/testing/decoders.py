@@ -1,7 +1,7 @@
 """Checks of decoders, on a backbone whose logits are a fixed function of the prefix.
 
-Knows codes and hypotheses. How good a search is, is no matter here: a decoder may emit what is no item, or little, as
-long as it says so.
+Knows codes and hypotheses, and does not judge how good a search is: a decoder may emit few hypotheses, or codes of no item,
+if it marks them as such.
 """
 
 from __future__ import annotations
@@ -150,7 +150,7 @@ def check_shape(generations: Any, users: int, beams: int, width: int) -> None:
 
 @check("decoder")
 def scores_are_sorted_best_first(subject: Subject) -> None:
-    """Scores do not rise along a list, and empty places stand at its end."""
+    """Scores do not rise along a list, and empty places come last."""
     scores = generate(subject, beams=6).scores
     rising = np.flatnonzero((scores[:, 1:] > scores[:, :-1]).any(axis=1))
     expect(
@@ -162,7 +162,7 @@ def scores_are_sorted_best_first(subject: Subject) -> None:
 
 @check("decoder")
 def items_are_those_of_the_tokens(subject: Subject) -> None:
-    """`items` is the catalogue number of the very tokens emitted: -1 where they are no item's code."""
+    """`items` holds the item whose code was emitted, or -1 if the tokens are not an item's code."""
     for codes in (CODES, OTHER_CODES):
         generations = generate(subject, codes=codes, beams=6)
         number = {tuple(code): item for item, code in enumerate(codes)}
@@ -199,7 +199,7 @@ def the_bound_covers_what_was_missed(subject: Subject) -> None:
 
 @check("decoder")
 def excluded_items_are_not_emitted(subject: Subject) -> None:
-    """With `excludes_in_search`, no item of `exclude` is emitted, be it listed twice, and excluding all leaves nothing."""
+    """With `excludes_in_search`, no item of `exclude` is emitted; excluding every item leaves nothing."""
     if not subject.make().excludes_in_search:
         raise NotApplicable("excludes_in_search is False: what a user has is dropped after the search")
     some = [[3, 0, 3], [], [6, 2, 1], [7]]
@@ -218,7 +218,7 @@ def excluded_items_are_not_emitted(subject: Subject) -> None:
 
 @check("decoder")
 def the_same_question_has_the_same_answer(subject: Subject) -> None:
-    """A search repeated, by a fresh decoder or by one used in between, gives the same generations."""
+    """Repeating a search gives the same generations, by a fresh decoder and by one used in between."""
     first, used = generate(subject), ready(subject, len(CODES))
     generate(subject, users=(1,), decoder=used)
     for how, again in (("a fresh decoder", generate(subject)), ("one used before", generate(subject, decoder=used))):
@@ -231,7 +231,7 @@ def the_same_question_has_the_same_answer(subject: Subject) -> None:
 
 @check("decoder")
 def another_index_is_noticed(subject: Subject) -> None:
-    """A decoder used with one index and then with another, of the same size, searches the second one's codes."""
+    """After a search with one index, a decoder searches another of the same size by the codes of that one."""
     decoder = ready(subject, len(CODES))
     generate(subject, decoder=decoder)
     generations = generate(subject, codes=OTHER_CODES, decoder=decoder)
@@ -288,7 +288,7 @@ def no_held_out_data_is_read(subject: Subject) -> None:
 
 @check("decoder")
 def tiny_catalogues_and_many_beams_are_searched(subject: Subject) -> None:
-    """A catalogue of one item, of one level, more beams than items, and a single beam are searched like any other."""
+    """Searches work for one item, for one level, for a single beam, and for more beams than items."""
     for codes in ([[0]], [[3, 1, 2]], [[0], [1]], CODES):
         for beams in (1, 2, 30):
             what = f"{len(codes)} items of up to {max(map(len, codes))} levels and {beams} beams"

@@ -55,8 +55,8 @@ def plan_of(system: str, settings: Mapping[str, Any] | None = None, **asked: Any
     if (slash and not (indexer and backbone)) or "/" in backbone:
         raise UsageError(f"system {system!r}: write a baseline's name, or indexer/backbone such as sci/lightlm")
     names = {"indexer": indexer, "backbone": backbone} if slash else {"baseline": indexer}
-    given = {key: value for key, value in asked.items() if value is not None}
-    return resolve(RunSpec(**names, **given, set=settings))
+    fields = {key: value for key, value in asked.items() if value is not None}
+    return resolve(RunSpec(**names, **fields, set=settings))
 
 
 def tune(

@@ -55,15 +55,15 @@ def space_of(plan: Plan, lines: Iterable[str] = (), fixed: Collection[str] = ())
     Options in `fixed` are never varied. ConfigError or UsageError names the line, file or component that makes no sense, or
     the system that has nothing to vary.
     """
-    given: dict[str, Any] = {}
+    chosen: dict[str, Any] = {}
     for line in lines:
         is_file = "=" not in line and line.endswith(".toml")
-        given |= _from_file(Path(line)) if is_file else _from_line(line)
-    for key in given:
+        chosen |= _from_file(Path(line)) if is_file else _from_line(line)
+    for key in chosen:
         if key in fixed:
             raise ConfigError(f"space {key!r}: --set fixes it: drop one of the two", part="space", key=key)
 
-    varied = given or {key: value for key, value in _declared(plan).items() if key not in fixed}
+    varied = chosen or {key: value for key, value in _declared(plan).items() if key not in fixed}
     if not varied:
         spec, part = plan.spec, "baseline" if plan.spec.baseline else "backbone"
         if not spec.options.get(part):
