@@ -155,9 +155,9 @@ def _board(dataset: str, task: str, protocol: str, policy: str, records: Sequenc
         else:
             systems.setdefault(record.system_id, []).append(record)
 
-    distinguishing = distinguishing_options([runs[0].spec for runs in systems.values()])
+    options = distinguishing_options([runs[0].spec for runs in systems.values()])
     seconds = train_seconds(records)
-    rows = [row_of(runs, policy, seconds, options) for runs, options in zip(systems.values(), distinguishing, strict=True)]
+    rows = [row_of(runs, policy, seconds, text) for runs, text in zip(systems.values(), options, strict=True)]
     rows.sort(key=lambda row: (-(row.metrics[SELECTION] or 0.0), row.system, row.options))
 
     first = records[0]

@@ -341,7 +341,7 @@ def it_learns_a_planted_pattern(subject: Subject) -> None:
 
 @check("backbone")
 def parameters_are_counted(subject: Subject) -> None:
-    """`parameters_count` counts the trained parameters of embeddings and of everything else."""
+    """`parameters_count` says how many trained numbers lie in embeddings and elsewhere."""
     counted = fitted(subject).backbone.parameters_count()
     expect(
         set(counted) == {"embedding", "other"} and all(isinstance(n, int) and n >= 0 for n in counted.values()),
