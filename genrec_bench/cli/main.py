@@ -62,11 +62,12 @@ class Genrec(Group):
         return super().ignored() | misplaced
 
     def main(self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any) -> NoReturn:
-        given = list(sys.argv[1:] if args is None else args)
-        debug = "--debug" in given
+        words = list(sys.argv[1:] if args is None else args)
+        debug = "--debug" in words
         extra["standalone_mode"] = False
+
         try:
-            code = super().main([word for word in given if word != "--debug"], prog_name or "genrec", **extra)
+            code = super().main([word for word in words if word != "--debug"], prog_name or "genrec", **extra)
             sys.stdout.flush()
         except BrokenPipeError:  # `genrec plugins | head`: Python must not complain at exit
             _discard(sys.stdout)
@@ -80,6 +81,7 @@ class Genrec(Group):
             except OSError:
                 _discard(sys.stdout)
             print(line, file=sys.stderr)
+
         sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -90,6 +92,8 @@ def _discard(stream: Any) -> None:
 
 def explain(error: Exception) -> tuple[str, int]:
     """What to print for an error, on one line, and the exit code."""
+    disk_full = (errno.ENOSPC, errno.EIO, errno.EDQUOT)
+
     if isinstance(error, GenrecError):
         line, code = f"{type(error).__name__}: {error}", error.exit_code
     elif isinstance(error, click.Abort):
@@ -98,12 +102,11 @@ def explain(error: Exception) -> tuple[str, int]:
         context = getattr(error, "ctx", None)
         path = context.command_path if context else "genrec"
         line, code = f"UsageError: {error.format_message()}  `{path} --help` shows what there is.", error.exit_code
-    elif (
-        isinstance(error, OSError) and error.filename is None and error.errno in (errno.ENOSPC, errno.EIO, errno.EDQUOT)
-    ):
+    elif isinstance(error, OSError) and error.filename is None and error.errno in disk_full:
         line, code = f"OutputError: cannot write the output: {error.strerror}; the command's results are kept", 1
     else:
         line, code = f"unexpected {type(error).__name__}: {error}; run with --debug for the traceback", 1
+
     return re.sub(r"\s*\n\s*", " ", line), code
 
 

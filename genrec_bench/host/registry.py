@@ -167,11 +167,13 @@ def _unknown(kind: str, name: str, known: list[ComponentInfo]) -> UnknownCompone
     names = sorted({info.name for info in known} | {f"{info.distribution}:{info.name}" for info in known if owner})
     elsewhere = "" if owner else KNOWN_ELSEWHERE.get((kind, plain), "")
     hint = "" if elsewhere else did_you_mean(name, names)
+
     message = f"no {kind} named {name!r}.{hint}"
     if elsewhere:
         message += f" {where_to_get(kind, plain)}"
     elif owner and not any(_normalised(info.distribution) == _normalised(owner) for info in known):
         message += f" No installed distribution {owner!r} has {_a(kind)}: is it installed?"
+
     listing = f"  `genrec plugins --kind {kind}` lists all {len(known)}."
     if not hint and not elsewhere:
         message += f" There are: {', '.join(names)}."

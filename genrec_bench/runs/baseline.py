@@ -76,6 +76,7 @@ def fit(inputs: Inputs, baseline: Part[Baseline], folder: Path) -> dict[str, Any
         folder=folder / "baseline",
         validate=validator(inputs, baseline),
     )
+
     with baseline.held_to("fit"):
         baseline.component.fit(train_view(inputs.data, inputs.split, baseline.component.needs), ctx)
     with baseline.held_to("facts"):

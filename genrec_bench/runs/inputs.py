@@ -51,6 +51,7 @@ class Inputs:
         titles, features = self.data.item_titles, self.data.item_features
         visible = ("",) if titles is None else (np.asarray(titles),)
         visible += ("",) if features is None else (features.values, features.offsets)
+
         return digest(
             self.data.fingerprint(),
             self.split.fingerprint,

@@ -210,6 +210,7 @@ def contradictions_of(record: RunRecord, folder: Path | None = None) -> list[str
                 ranks = read_ranks(ranks, folder)
             except RecordError as error:
                 return [str(error)]
+
         in_policy = contradictions(
             record.metrics.get(policy, {}),
             None if isinstance(ranks, str) else ranks or (),

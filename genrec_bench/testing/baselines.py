@@ -13,7 +13,7 @@ from genrec_bench.core.arrays import Ragged
 from genrec_bench.core.rankings import Ranking
 from genrec_bench.core.sequences import Queries, TrainView
 from genrec_bench.host.contracts import Baseline, BaselineContext
-from genrec_bench.testing.held_out import beside
+from genrec_bench.testing.held_out import near_held_out
 from genrec_bench.testing.indexers import shown, view_digest
 from genrec_bench.testing.kit import (
     Breach,
@@ -67,8 +67,10 @@ def check_lists(ranking: Any, queries: Queries, k: int, n_items: int) -> None:
         f"rank gave {type(ranking).__name__}",
         "Return genrec_bench.core.rankings.Ranking.",
     )
+
     expect(len(ranking) == len(queries), f"{len(ranking)} lists for {len(queries)} queries", "Give one list per query.")
     expect(ranking.depth == k, f"depth is {ranking.depth} where k was {k}", "Pass k as the ranking's depth.")
+
     highest = int(ranking.items.max(initial=-1))
     expect(
         highest < n_items,
@@ -160,7 +162,9 @@ def the_input_is_left_alone(subject: Subject) -> None:
 def held_out_events_cannot_reach_it(subject: Subject) -> None:
     """The baseline opens no data file, and its lists do not change with the held-out interactions on disk and in memory."""
     queries = subject.data.split.queries(subject.data.split.validation)
-    first, second = (_ranked_beside(subject, data, queries) for data in (subject.data, subject.data.other_held_out()))
+    first, second = (
+        _rank_near_held_out(subject, data, queries) for data in (subject.data, subject.data.other_held_out())
+    )
     expect(
         same(first, second),
         "other held-out interactions gave other lists",
@@ -168,8 +172,8 @@ def held_out_events_cannot_reach_it(subject: Subject) -> None:
     )
 
 
-def _ranked_beside(subject: Subject, data: Planted, queries: Queries) -> Ranking:
-    with beside(subject, data):
+def _rank_near_held_out(subject: Subject, data: Planted, queries: Queries) -> Ranking:
+    with near_held_out(subject, data):
         baseline = fitted(subject, data.train)
         return baseline.rank(queries, k=20)
 

@@ -45,6 +45,7 @@ def events_are_sound(subject: Subject) -> None:
         "Return genrec_bench.core.events.Interactions.",
     )
     expect(len(data) > 0, "there are no interactions", "Raise DataError if a source is empty.")
+
     for name, column, ids in (("user", data.user, data.user_ids), ("item", data.item, data.item_ids)):
         expect(column.dtype == np.int32, f"{name} numbers are {column.dtype}", "They are int32.")
         expect(
@@ -54,6 +55,7 @@ def events_are_sound(subject: Subject) -> None:
         )
         expect(ids.dtype.kind == "U", f"{name} ids are {ids.dtype}", "External ids are an array of strings (np.str_).")
         expect(len(np.unique(ids)) == len(ids), f"two {name}s share an id", "An external id names one thing.")
+
     if data.time is not None:
         expect(np.issubdtype(data.time.dtype, np.integer), f"times are {data.time.dtype}", "Times are whole numbers.")
     if data.rating is not None:
@@ -65,6 +67,7 @@ def what_is_offered_is_there(subject: Subject) -> None:
     """`offers` holds known words only, and the loaded data has each of them for every item or interaction."""
     offers = set(subject.make().offers)
     expect(offers <= KNOWN_NEEDS, f"it offers {sorted(offers)}", f"The known words are {sorted(KNOWN_NEEDS)}.")
+
     data = loaded(subject)
     columns: dict[str, Any] = {
         "times": data.time,
@@ -72,12 +75,14 @@ def what_is_offered_is_there(subject: Subject) -> None:
         "item_titles": data.item_titles,
         "item_features": data.item_features,
     }
+
     for name in sorted(offers):
         expect(
             columns[name] is not None,
             f"it offers {name}, but the loaded data has none",
             "Offer what every load gives; if that depends on options, set `offers` in __init__.",
         )
+
     for name in ("item_titles", "item_features"):
         if columns[name] is not None:
             expect(

@@ -21,21 +21,24 @@ from genrec_bench.testing.planted_data import Planted
 
 
 @contextmanager
-def beside(subject: Subject, data: Planted) -> Iterator[Path]:
+def near_held_out(subject: Subject, data: Planted) -> Iterator[Path]:
     """The files of `data`, with all interactions, in a folder that is meanwhile the working folder and GENREC_DATA.
 
     Breach if the component opens one of them inside, even if it makes no use of it: a run refuses that.
     """
     info = ComponentInfo(subject.kind, subject.name, subject.distribution or "?", "", "", ())
     watch()
+
     with surroundings(data) as here:
         files = frozenset(os.path.realpath(path) for path in here.iterdir())
         try:
             with sealed(files), held_to(info, "held-out data"):
                 yield here
+
         except ComponentFault as fault:
             if fault.facts.get("check") != READS_HELD_OUT:
                 raise (fault.__cause__ or fault) from None
+
             seen = str(fault).partition(": ")[2].replace(f"{os.path.realpath(here)}{os.sep}", "")
             raise Breach(seen, "Learn only from your input: a run stops a component that opens the data.") from None
 

@@ -16,7 +16,7 @@ from genrec_bench.core.sequences import TrainView
 from genrec_bench.errors import CodeClash
 from genrec_bench.host.contracts import IndexerContext
 from genrec_bench.protocol.constants import EXTERNAL_IDS
-from genrec_bench.testing.held_out import beside
+from genrec_bench.testing.held_out import near_held_out
 from genrec_bench.testing.kit import (
     Breach,
     Subject,
@@ -53,6 +53,7 @@ def every_item_has_a_code_of_its_own(subject: Subject) -> None:
 def check_items(index: Any, n_items: int) -> None:
     """Breach unless `index` is an Index with `n_items` prefix-free codes."""
     expect(isinstance(index, Index), f"build gave {type(index).__name__}", "Return a genrec_bench.core.codes.Index.")
+
     codes = index.items.codes
     expect(
         len(codes) == n_items,
@@ -60,6 +61,7 @@ def check_items(index: Any, n_items: int) -> None:
         "Give a code to each of train.n_items items: cold items occur in no sequence, but belong to the catalogue.",
     )
     expect(codes.dtype == np.int32, f"item codes are {codes.dtype}", "Codes are int32.")
+
     try:
         CodeTable(codes)
     except CodeClash as error:
@@ -90,6 +92,7 @@ def users_have_codes_all_or_none(subject: Subject) -> None:
         f"{len(index.users)} user codes for {subject.data.train.n_users} users",
         "Give every user a code, or none (users=None): then a run adds random ones and says so.",
     )
+
     try:
         CodeTable(index.users.codes)
     except CodeClash as error:
@@ -103,6 +106,7 @@ def the_same_seed_gives_the_same_index(subject: Subject) -> None:
     used = subject.make()
     view = shown(subject, subject.data.train)
     used.build(view, IndexerContext(1))
+
     for how, again in (
         ("a fresh indexer", build(subject, seed=3)),
         ("a used indexer", used.build(view, IndexerContext(3))),
@@ -144,7 +148,7 @@ def held_out_events_cannot_reach_it(subject: Subject) -> None:
     """The indexer opens no data file, and its index does not change with the held-out interactions on disk and in memory."""
     fingerprints = []
     for data in (subject.data, subject.data.other_held_out()):
-        with beside(subject, data):
+        with near_held_out(subject, data):
             fingerprints.append(build(subject, data.train).fingerprint)
     expect(
         fingerprints[0] == fingerprints[1],
@@ -163,6 +167,7 @@ def the_index_survives_a_round_trip(subject: Subject) -> None:
         except TypeError as error:
             raise Breach(f"its info is not JSON: {error}", "Put plain numbers and strings into Index.info.") from error
         again = Index.load(here / "index")
+
     expect(
         again.fingerprint == index.fingerprint and again.token_scope == index.token_scope,
         "the loaded index differs from the saved one",

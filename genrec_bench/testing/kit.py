@@ -208,10 +208,12 @@ def global_seed(seed: int) -> Iterator[None]:
     """Seed the global generators of random, NumPy and torch; restore their states afterwards."""
     torch = sys.modules.get("torch")
     states = random.getstate(), np.random.get_state(), None if torch is None else torch.random.get_rng_state()  # noqa: NPY002
+
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002
     if torch is not None:
         torch.random.default_generator.manual_seed(seed)
+
     try:
         yield
     finally:

@@ -66,11 +66,13 @@ class Planted:
             " ".join([str(self.data.user_ids[user]), *self.data.item_ids[items].tolist()])
             for user, items in enumerate(sequences)
         ]
+
         rows = zip(sequences.rows.tolist(), sequences.values.tolist(), strict=True)
         interactions = "\n".join(
             f"{self.data.user_ids[user]}\t{self.data.item_ids[item]}\t1\t{time}"
             for time, (user, item) in enumerate(rows)
         )
+
         head = "user_id:token\titem_id:token\trating:float\ttimestamp:float\n"
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "planted.txt").write_text("\n".join(lines) + "\n")
@@ -99,11 +101,13 @@ def planted_interactions(
     rows = [line.split() for line in planted_lines(users, groups, per_group, length, seed)]
     user_ids = np.array([row[0] for row in rows])
     item_ids = np.array([f"g{group}i{item}" for group in range(groups) for item in range(per_group)] + [COLD])
+
     number = {name: item for item, name in enumerate(item_ids.tolist())}
     items = np.array([number[name] for row in rows for name in row[1:]], np.int32)
     titles = np.array([name.replace("i", " item ").replace("g", "group ") for name in item_ids[:-1]] + ["never met"])
     groups_of = [*(item // per_group for item in range(groups * per_group)), groups]
     features = [[group, groups + 1, group] for group in groups_of]  # unsorted, with repeats
+
     return Interactions(
         user=np.repeat(np.arange(users, dtype=np.int32), length),
         item=items,

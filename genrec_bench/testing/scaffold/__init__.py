@@ -57,6 +57,7 @@ def words(kind: str, name: str) -> dict[str, str]:
     camel = "".join(part.capitalize() for part in name.split("-"))
     suffix = kind.capitalize()
     has_suffix = camel.endswith(suffix) and camel != suffix
+
     return {
         "name": name,
         "kind": kind,
@@ -76,6 +77,7 @@ def _check_name(kind: str, name: str) -> None:
             "such as 'by-popularity'",
             name=name,
         )
+
     for info in registry.list_components(kind):
         if info.name == name:
             raise UsageError(
@@ -83,6 +85,7 @@ def _check_name(kind: str, name: str) -> None:
                 "another name",
                 name=name,
             )
+
     module = words(kind, name)["module"]
     try:
         modules.top_level(module)
