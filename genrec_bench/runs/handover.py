@@ -104,8 +104,8 @@ def check_generations(
 ) -> None:
     """A fault unless hypotheses are sorted, and `items` are those whose codes the tokens are."""
     if not isinstance(generations, Generations) or generations.items.shape != (len(queries), beams):
-        is_kind = isinstance(generations, Generations)
-        shape = f"items of shape {generations.items.shape}" if is_kind else _size(generations)
+        is_generations = isinstance(generations, Generations)
+        shape = f"items of shape {generations.items.shape}" if is_generations else _size(generations)
         raise fault(info, "generations", f"it gave {shape}, expected {(len(queries), beams)}: queries and beams")
 
     tokens, scores, items = generations.tokens, generations.scores, generations.items
