@@ -109,7 +109,7 @@ def test_a_baseline_of_one_task_is_run_on_that_task(monkeypatch) -> None:
     assert runner.resolve(RunSpec(baseline="popularity")).spec.task == "direct"
     monkeypatch.setattr(Popularity, "tasks", ("sequential",))
     assert runner.resolve(RunSpec(baseline="popularity")).spec.task == "sequential"
-    with pytest.raises(UsageError, match="knows the task sequential only: use --task sequential"):
+    with pytest.raises(UsageError, match="supports the task sequential only: use --task sequential"):
         runner.resolve(RunSpec(baseline="popularity", task="direct"))
 
 

@@ -93,7 +93,7 @@ def test_lists_made_elsewhere_have_an_unknown_budget(tmp_path) -> None:
         (trials(3, data="e" * 64), "a trial of another board (data eeeeeeeeeeee, not dddddddddddd)"),
         (trials(3)[1:], "trial 0 of search a1 is missing"),
         (trials(3) + trials(1), "trial 0 of search a1 is there twice"),
-        (trials(3, status="skipped"), "line 1: no trial of a ledger"),
+        (trials(3, status="skipped"), "line 1: not a trial"),
         (trials(3, system=None), "line 1: not a trial of `genrec tune`"),
         (trials(3, fixed={"dataset.path": "/home/me/data.csv"}), "names a path that exists on its machine only"),
     ],

@@ -206,7 +206,7 @@ def instead(monkeypatch):
         ("indexer", Crashes, "build", "AttributeError"),
         ("indexer", Leaves, "build", "SystemExit"),
         ("indexer", NoShare, "collision rate", "nan"),
-        ("indexer", OddInfo, "info", "no plain data"),
+        ("indexer", OddInfo, "info", "not plain data"),
         ("backbone", NoTemplate, "template", "NoneType"),
         ("backbone", OddReport, "fit report", "best epoch"),
         ("backbone", OddSize, "description", "3"),

@@ -163,7 +163,7 @@ def test_a_plugin_that_exits_on_import_is_broken_and_does_not_end_the_program(pl
         ("class Good: pass", "not a subclass of genrec_bench.api.Indexer"),
         ("from genrec_bench.host.contracts import Decoder as Good", "not a subclass"),
         ("from genrec_bench.host.contracts import Indexer\nclass Good(Indexer): pass", "does not implement build"),
-        (f"{GOOD}\nGood.Config = dict", "Config is no dataclass"),
+        (f"{GOOD}\nGood.Config = dict", "Config is not a dataclass"),
     ],
 )
 def test_what_does_not_keep_the_contract_is_refused(plugin, body, reason):

@@ -51,7 +51,7 @@ def test_a_damaged_record_is_made_anew_and_that_is_said_once(done):
     progress = Notes()
     assert again(progress=progress).status == "finished"
     (said,) = progress.said
-    assert "record.json" in said and "made anew" in said
+    assert "record.json" in said and "running again" in said
 
 
 def test_a_folder_without_a_record_is_used_in_silence(done):

@@ -92,7 +92,7 @@ def test_the_command_says_what_it_wrote_and_what_comes_next(tmp_path, monkeypatc
 def test_a_malformed_name_is_refused(tmp_path, name):
     result = genrec("plugins", "new", "--kind", "indexer", "--out", tmp_path / "made", "--", name)
     assert type(result.exception).__name__ == "SystemExit" and result.exit_code == 2
-    assert "is no name for a component" in result.output
+    assert "is not a valid name" in result.output
     assert not (tmp_path / "made").exists()
 
 

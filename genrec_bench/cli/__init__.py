@@ -1,1 +1,1 @@
-"""The command line: `genrec`. Words and tables for people; every number comes from the library below."""
+"""The command line, `genrec`: words and tables for people. Every number comes from the library below."""

@@ -1,8 +1,8 @@
-"""Groups of commands that other distributions can add to, through the entry-point group `genrec_bench.commands`.
+"""Groups of commands to which other distributions add, through the entry-point group `genrec_bench.commands`.
 
 The name of an entry point says where its command goes: `bench` becomes `genrec bench`, `data.synth` becomes
-`genrec data synth`. `--help` lists commands without importing them; one is imported when it is called. A built-in
-command keeps its name, and a broken or misplaced command is named in `genrec --help` and harms no other.
+`genrec data synth`. A command is imported when it is called; `--help` imports none. A built-in command keeps its name.
+`genrec --help` names a broken or misplaced command, which affects no other.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ class Group(click.Group):
 
     @property
     def prefix(self) -> str:
-        """What the entry points of this group's commands begin with."""
+        """The prefix of the entry points of this group's commands."""
         return f"{self.name}."
 
     def built_ins(self) -> Mapping[str, str]:
-        """The names of the built-in commands, each with its line of help."""
+        """The built-in commands, each name with its line of help."""
         return {name: command.get_short_help_str(300) for name, command in self.commands.items()}
 
     def built_in(self, name: str) -> click.Command | None:
@@ -35,23 +35,23 @@ class Group(click.Group):
         return self.commands.get(name)
 
     def added(self) -> dict[str, list[ComponentInfo]]:
-        """The other commands by name, each with its suppliers: more than one is a clash."""
+        """The added commands by name, each with its suppliers: more than one is a clash."""
         suppliers: dict[str, list[ComponentInfo]] = {}
-        for name, info in self.meant_for_this():
+        for name, info in self.installed_here():
             if name not in self.built_ins():
                 suppliers.setdefault(name, []).append(info)
         return suppliers
 
     def ignored(self) -> dict[str, str]:
-        """What a person would type for the commands that cannot be reached, and why each cannot."""
+        """The commands out of reach, as a person would type them, and why each is."""
         return {
             spoken(info.name): f"{info.distribution} {info.version}: a built-in command has this name"
-            for name, info in self.meant_for_this()
+            for name, info in self.installed_here()
             if name in self.built_ins()
         }
 
-    def meant_for_this(self) -> Iterator[tuple[str, ComponentInfo]]:
-        """The installed commands with this group's prefix, each after its name within the group."""
+    def installed_here(self) -> Iterator[tuple[str, ComponentInfo]]:
+        """The installed commands with this group's prefix, each with its name in the group."""
         for info in installed():
             group, dot, name = info.name.rpartition(".")
             if group + dot == self.prefix:
@@ -88,14 +88,14 @@ class Group(click.Group):
 
 
 def installed() -> list[ComponentInfo]:
-    """The commands that other distributions supply, by name; none is imported."""
+    """The commands that other distributions supply. Imports none of them."""
     from genrec_bench.host.registry import COMMAND, list_components
 
     return list_components(COMMAND)
 
 
 def load(suppliers: list[ComponentInfo]) -> click.Command:
-    """The command, imported. ComponentClash if it has several suppliers, BrokenComponent if it cannot be loaded."""
+    """Import the command. ComponentClash if it has several suppliers, BrokenComponent if it cannot be loaded."""
     from genrec_bench.host import registry
 
     info = suppliers[0]

@@ -1,4 +1,4 @@
-"""`genrec data`: which data sets there are, and what is in one."""
+"""`genrec data`: lists the data sets, or describes one."""
 
 from __future__ import annotations
 
@@ -23,21 +23,22 @@ def data(ctx: click.Context, as_json: bool) -> None:
     from genrec_bench.host.registry import list_components
 
     if as_json:
-        print_json([found.to_dict() for found in list_components("dataset")])
+        print_json([dataset.to_dict() for dataset in list_components("dataset")])
         return
-    made = table("name", "distribution", "description", "status")
-    for found in list_components("dataset"):
-        made.add_row(found.name, found.distribution, found.description, found.status)
-    print_table(made)
+
+    listing = table("name", "distribution", "description", "status")
+    for dataset in list_components("dataset"):
+        listing.add_row(dataset.name, dataset.distribution, dataset.description, dataset.status)
+    print_table(listing)
 
 
 @data.command()
 @click.argument("name")
 @click.option("--set", "settings", multiple=True, metavar="dataset.KEY=VALUE", help="An option of the data set.")
-@click.option("--data-dir", type=click.Path(path_type=Path), metavar="DIR", help="Where data files lie.")
+@click.option("--data-dir", type=click.Path(path_type=Path), metavar="DIR", help="Folder of data files.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def info(name: str, settings: tuple[str, ...], data_dir: Path | None, as_json: bool) -> None:
-    """Users, items, interactions, density, lengths, time ties, repeats, cold items and fingerprints of a data set."""
+    """Describe a data set: counts, density, lengths, equal timestamps, repeats, cold items and fingerprints."""
     from genrec_bench.cli.run import parse_settings
     from genrec_bench.cli.terminal import print_json, print_table, table
 
@@ -53,27 +54,28 @@ def info(name: str, settings: tuple[str, ...], data_dir: Path | None, as_json: b
     if as_json:
         print_json(facts)
         return
-    made = table("", ">")
-    made.show_header = False
+
+    rows = table("", ">")
+    rows.show_header = False
     for key, value in flatten(facts):
-        made.add_row(key, value)
-    print_table(made, title=name)
+        rows.add_row(key, value)
+    print_table(rows, title=name)
 
 
 def dataset_options(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """`{"dataset.path": ...}` as `{"path": ...}`. ConfigError for an option of anything else."""
+    """`{"dataset.path": ...}` as `{"path": ...}`. ConfigError for an option of another part."""
     for key in settings:
         if not key.startswith("dataset."):
             raise ConfigError(f"--set {key}: only dataset.* can be set here", part=key.partition(".")[0], key=key)
     return {key.removeprefix("dataset."): value for key, value in settings.items()}
 
 
-def flatten(facts: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, str]]:
+def flatten(facts: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
     """Nested facts as rows of (name, readable value)."""
     from genrec_bench.cli.terminal import show
 
     for key, value in facts.items():
-        name = f"{before}{key}".replace("_", " ")
+        name = f"{prefix}{key}".replace("_", " ")
         if isinstance(value, Mapping):
             yield from flatten(value, f"{name}: ")
         elif isinstance(value, float):

@@ -1,6 +1,6 @@
 """`genrec`: the group of commands, and the one place that turns errors into a line and an exit code.
 
-Exit codes: 0 done, 1 it failed or was stopped (Ctrl-C, SIGTERM), 2 the request was wrong. Imports nothing heavy: each command
+Exit codes: 0 success, 1 failure or interruption (Ctrl-C, SIGTERM), 2 a wrong request. Imports nothing heavy: a command
 imports what it needs when it runs.
 """
 
@@ -22,7 +22,7 @@ from genrec_bench import __version__
 from genrec_bench.cli.commands import Group, installed, spoken
 from genrec_bench.errors import GenrecError
 
-COMMANDS = {  # in the order of --help; the module of each is imported when it is asked for
+COMMANDS = {  # in the order of --help; a command's module is imported when it is called
     "run": "Train, decode and score one system.",
     "suite": "Run a file of specs, one after another.",
     "plugins": "List every installed component, or show one.",
@@ -31,15 +31,15 @@ COMMANDS = {  # in the order of --help; the module of each is imported when it i
     "leaderboard": "Tables from run records; boards in a folder.",
     "verify": "Score a run's stored lists again and compare.",
     "score": "Score ranked lists that were made elsewhere.",
-    "tune": "Search options of a system on validation.",
+    "tune": "Tune a system's options on validation.",
 }
-GROUPS = ("data", "plugins")  # those of them that other distributions can add commands to
+GROUPS = ("data", "plugins")  # the groups to which other distributions can add commands
 
 
 class Genrec(Group):
-    """The group of all commands. Errors are one line each on stderr; `--debug` may come at any place.
+    """The group of all commands. An error is one line on stderr; `--debug` may stand anywhere on the command line.
 
-    Commands are imported when they are called: `genrec --help` imports none.
+    Imports a command when it is called: `genrec --help` imports none.
     """
 
     prefix = ""
@@ -62,49 +62,52 @@ class Genrec(Group):
         return super().ignored() | misplaced
 
     def main(self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any) -> NoReturn:
-        given = list(sys.argv[1:] if args is None else args)
-        debug = "--debug" in given
+        words = list(sys.argv[1:] if args is None else args)
+        debug = "--debug" in words
         extra["standalone_mode"] = False
+
         try:
-            code = super().main([word for word in given if word != "--debug"], prog_name or "genrec", **extra)
+            code = super().main([word for word in words if word != "--debug"], prog_name or "genrec", **extra)
             sys.stdout.flush()
-        except BrokenPipeError:  # `genrec plugins | head`: nobody reads on, so say nothing at exit either
+        except BrokenPipeError:  # `genrec plugins | head`: Python must not complain at exit
             _discard(sys.stdout)
             code = 1
         except Exception as error:
             if debug:
                 traceback.print_exception(error)
             line, code = explain(error)
-            try:  # what is still to be written may be the trouble: then it must not come again at exit
+            try:  # buffered output may be the cause; it must not fail again at exit
                 sys.stdout.flush()
             except OSError:
                 _discard(sys.stdout)
             print(line, file=sys.stderr)
+
         sys.exit(code if isinstance(code, int) else 0)
 
 
 def _discard(stream: Any) -> None:
-    """Let what is written to `stream` from here on go nowhere."""
+    """Discard whatever is written to `stream` from now on."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def explain(error: Exception) -> tuple[str, int]:
     """What to print for an error, on one line, and the exit code."""
+    disk_full = (errno.ENOSPC, errno.EIO, errno.EDQUOT)
+
     if isinstance(error, GenrecError):
-        said, code = f"{type(error).__name__}: {error}", error.exit_code
+        line, code = f"{type(error).__name__}: {error}", error.exit_code
     elif isinstance(error, click.Abort):
-        said, code = "Interrupted: stopped before the end; the same command starts again", 1
+        line, code = "Interrupted: stopped before the end; the same command starts again", 1
     elif isinstance(error, click.ClickException):
         context = getattr(error, "ctx", None)
         path = context.command_path if context else "genrec"
-        said, code = f"UsageError: {error.format_message()}  `{path} --help` shows what there is.", error.exit_code
-    elif (
-        isinstance(error, OSError) and error.filename is None and error.errno in (errno.ENOSPC, errno.EIO, errno.EDQUOT)
-    ):
-        said, code = f"OutputError: cannot write the output: {error.strerror}; what the command made is kept", 1
+        line, code = f"UsageError: {error.format_message()}  `{path} --help` shows what there is.", error.exit_code
+    elif isinstance(error, OSError) and error.filename is None and error.errno in disk_full:
+        line, code = f"OutputError: cannot write the output: {error.strerror}; the command's results are kept", 1
     else:
-        said, code = f"unexpected {type(error).__name__}: {error}; run with --debug for the traceback", 1
-    return re.sub(r"\s*\n\s*", " ", said), code
+        line, code = f"unexpected {type(error).__name__}: {error}; run with --debug for the traceback", 1
+
+    return re.sub(r"\s*\n\s*", " ", line), code
 
 
 @click.group(cls=Genrec, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
@@ -118,11 +121,11 @@ def cli(ctx: click.Context) -> None:
 
 
 def main() -> NoReturn:
-    """The console script. Being told to end (SIGTERM) is treated like Ctrl-C: the record says so."""
+    """The console script. Treats SIGTERM like Ctrl-C, so that the record says `interrupted`."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by the shell (`>&-`)
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
-    for stream in (sys.stdout, sys.stderr):  # an ASCII terminal shows a "?" where it lacks a character
+    for stream in (sys.stdout, sys.stderr):  # an ASCII terminal shows a "?" for a character it lacks
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]
     cli.main()

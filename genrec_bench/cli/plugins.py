@@ -1,4 +1,4 @@
-"""`genrec plugins`: every component that is installed, without importing one."""
+"""`genrec plugins`: lists all installed components, without importing one."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 
 @click.group(cls=Group, invoke_without_command=True)
-@click.option("--kind", type=click.Choice(KINDS), help="Only these.")
-@click.option("--check", "checked", is_flag=True, help="Load each in a process of its own and report what fails.")
+@click.option("--kind", type=click.Choice(KINDS), help="List only this kind.")
+@click.option("--check", "checked", is_flag=True, help="Load every component in its own process, and report failures.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
 @click.pass_context
 def plugins(ctx: click.Context, kind: str | None, checked: bool, as_json: bool) -> None:
-    """List data sets, indexers, backbones, decoders and baselines: who supplies each, and whether it is sound.
+    """List data sets, indexers, backbones, decoders and baselines with their supplier and status.
 
-    `genrec plugins show NAME` lists the options of one, `check NAME` tests it, `new NAME` writes a package for another.
+    `genrec plugins show NAME` lists a component's options, `check NAME` checks it, `new NAME` writes a new package.
     """
     if ctx.invoked_subcommand is not None:
         return
@@ -40,11 +40,12 @@ def plugins(ctx: click.Context, kind: str | None, checked: bool, as_json: bool) 
     if as_json:
         print_json(rows)
         return
+
     columns = ("kind", "name", "distribution", "version", "description", "status")
-    made = table(*columns)
+    listing = table(*columns)
     for row in rows:
-        made.add_row(*(row[column] for column in columns))
-    print_table(made)
+        listing.add_row(*(row[column] for column in columns))
+    print_table(listing)
 
 
 plugins.add_command(check)
@@ -53,10 +54,10 @@ plugins.add_command(new)
 
 @plugins.command()
 @click.argument("name")
-@click.option("--kind", type=click.Choice(KINDS), help="If components of several kinds have that name.")
+@click.option("--kind", type=click.Choice(KINDS), help="Needed if components of several kinds have this name.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def show(name: str, kind: str | None, as_json: bool) -> None:
-    """What a component is, and its options: each is set with --set KIND.OPTION=VALUE."""
+    """Describe a component and its options, which --set KIND.OPTION=VALUE sets."""
     from genrec_bench.cli.terminal import print_json, print_table, table
     from genrec_bench.host import registry
     from genrec_bench.host.config import describe_config
@@ -70,28 +71,30 @@ def show(name: str, kind: str | None, as_json: bool) -> None:
     if as_json:
         print_json({**info.to_dict(), "options": options, "profiles": profiles, "search_space": space})
         return
-    made = table("option", "type", "default", "meaning")
+
+    listing = table("option", "type", "default", "meaning")
     for option in options:
-        made.add_row(f"{info.kind}.{option['name']}", option["type"], option["default"], option["meaning"])
+        listing.add_row(f"{info.kind}.{option['name']}", option["type"], option["default"], option["meaning"])
+
     lines = [
         f"profile {key}: {', '.join(f'{name}={value}' for name, value in values.items())}"
         for key, values in profiles.items()
     ]
     if space:
-        lines.append("genrec tune varies: " + "  ".join(f"{info.kind}.{key}={each}" for key, each in space.items()))
+        lines.append("genrec tune varies: " + "  ".join(f"{info.kind}.{key}={values}" for key, values in space.items()))
     title = f"{info.kind} {info.name} ({info.distribution} {info.version}): {info.description}"
-    print_table(made, title=title, caption="\n".join(lines) or ("" if options else "no options"))
+    print_table(listing, title=title, caption="\n".join(lines) or ("" if options else "no options"))
 
 
 def find_by_name(name: str, kind: str | None) -> ComponentInfo:
-    """The one installed component of that name. UnknownComponent or UsageError says what there is instead."""
+    """The installed component of that name. UnknownComponent or UsageError suggests others."""
     from genrec_bench.errors import UnknownComponent, UsageError, did_you_mean
     from genrec_bench.host import registry
 
-    found = registry.list_components(kind)
-    kinds = sorted({info.kind for info in found if info.name == name})
+    components = registry.list_components(kind)
+    kinds = sorted({info.kind for info in components if info.name == name})
     if not kinds:
-        known = sorted({info.name for info in found})
+        known = sorted({info.name for info in components})
         raise UnknownComponent(
             f"no {kind or 'component'} {name!r}.{did_you_mean(name, known)} Installed: {', '.join(known)}.",
             kind=kind,

@@ -1,4 +1,4 @@
-"""`genrec plugins check`: the conformance checks of one installed component, in a process of its own."""
+"""`genrec plugins check`: runs the conformance checks of an installed component in a separate process."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from genrec_bench.host.registry import KINDS
 
 @click.command(short_help="Check that a component keeps its contract.")
 @click.argument("name")
-@click.option("--kind", type=click.Choice(KINDS), help="If components of several kinds have that name.")
+@click.option("--kind", type=click.Choice(KINDS), help="Needed if components of several kinds have this name.")
 @click.option(
     "--set", "settings", multiple=True, metavar="OPTION=VALUE", help="An option of the component; repeatable."
 )
 @click.option("--task", type=click.Choice(["direct", "sequential"]), default="sequential", show_default=True,
-              help="What a backbone is trained for.")  # fmt: skip
+              help="The task that a backbone is trained for.")  # fmt: skip
 @click.option("--timeout", type=click.FloatRange(min=1), default=300.0, show_default=True, help="Seconds per check.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_context
@@ -28,9 +28,9 @@ def check(
     timeout: float,
     as_json: bool,
 ) -> None:
-    """Run every check of the component's kind, without pytest: ok, failed or skipped, and why.
+    """Run all checks of the component's kind, without pytest: ok, failed or skipped, and why.
 
-    Works on small planted data. A backbone runs with its profile `tiny`, if it has one. Exit code 1 if a check fails.
+    Uses small planted data. A backbone runs with its profile `tiny`, if it has one. Exit code 1 if a check fails.
     """
     from genrec_bench.cli.plugins import find_by_name
     from genrec_bench.errors import UsageError
@@ -42,17 +42,20 @@ def check(
         if not equals:
             raise UsageError(f"--set {setting}: write OPTION=VALUE")
         options[key] = value
+
     info = find_by_name(name, kind)
     rows = []
     for row in check_installed(info.kind, f"{info.distribution}:{info.name}", options, task=task, timeout=timeout):
         rows.append(row)
         if not as_json:
             click.echo(f"{row['outcome']:<8} {row['check']}{': ' + row['said'] if row['said'] else ''}")
-    counts = {each: sum(row["outcome"] == each for row in rows) for each in ("ok", "failed", "skipped")}
+
+    outcomes = [row["outcome"] for row in rows]
+    counts = {outcome: outcomes.count(outcome) for outcome in ("ok", "failed", "skipped")}
     if as_json:
         facts = {"kind": info.kind, "name": info.name, "distribution": info.distribution, "version": info.version}
         print_json({**facts, "options": options, **counts, "checks": rows})
     else:
-        said = ", ".join(f"{count} {each}" for each, count in counts.items())
-        click.echo(f"{info.kind} {info.name} ({info.distribution} {info.version}): {said}")
+        summary = ", ".join(f"{count} {outcome}" for outcome, count in counts.items())
+        click.echo(f"{info.kind} {info.name} ({info.distribution} {info.version}): {summary}")
     ctx.exit(1 if counts["failed"] else 0)

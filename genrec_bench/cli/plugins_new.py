@@ -1,4 +1,4 @@
-"""`genrec plugins new`: an installable package with a small component that works, to be changed into yours."""
+"""`genrec plugins new`: writes an installable package with a small working component, as a start for yours."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from genrec_bench.host.registry import KINDS
 
 @click.command(short_help="Write an installable package for a new component.")
 @click.argument("name")
-@click.option("--kind", type=click.Choice(KINDS), required=True, help="What it is.")
-@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Its folder.  [default: genrec-NAME]")
+@click.option("--kind", type=click.Choice(KINDS), required=True, help="The kind of component.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), metavar="DIR", help="Folder of the package.  [default: genrec-NAME]"
+)
 def new(name: str, kind: str, out: Path | None) -> None:
-    """A package with a working component NAME, its entry point, its tests and its README.
+    """Write a package with a working component NAME, its entry point, tests and README.
 
-    NAME is what users will type: lower-case letters, digits and hyphens.
+    NAME is what users type: lower-case letters, digits and hyphens.
     """
     from genrec_bench.testing.scaffold import new_package, words
 

@@ -1,6 +1,6 @@
-"""Progress on stderr: a bar per phase, once the phase has lasted two seconds, with rate and time left.
+"""Progress on stderr: a bar for every phase that lasts over two seconds, with its rate and the time left.
 
-Where stderr is no terminal there are no bars; notes are printed as plain lines either way. Knows nothing of what runs.
+Without a terminal there are no bars; notes are plain lines in any case. Knows nothing of what runs.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
     from genrec_bench.core.progress import Tick
 
-PATIENCE = 2.0  # seconds before a phase is worth a bar
+PATIENCE = 2.0  # seconds until a phase gets a bar
 
 
 class RichProgress:
-    """`contracts.Progress` for people. Phases may follow one another or nest; finished ones leave nothing behind."""
+    """`core.progress.Progress` for people. Phases may follow one another or nest; a finished phase leaves no trace."""
 
     def __init__(self, console: Console | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         self.console = console or Console(stderr=True)
@@ -37,7 +37,7 @@ class RichProgress:
 
     @contextmanager
     def phase(self, name: str, total: int | None = None, unit: str = "") -> Iterator[Tick]:
-        """See `contracts.Progress.phase`."""
+        """See `core.progress.Progress.phase`."""
         if not self.console.is_terminal or self.console.is_dumb_terminal:
             yield _silent
             return
@@ -59,7 +59,7 @@ class RichProgress:
                 self._bars.stop()
 
     def note(self, message: str) -> None:
-        """See `contracts.Progress.note`."""
+        """See `core.progress.Progress.note`."""
         self.console.print(message, markup=False, highlight=False, emoji=False, soft_wrap=True)
 
 
@@ -89,19 +89,19 @@ class Bars(Progress):
         return self._tasks[task_id]  # type: ignore[index]
 
     def make_tasks_table(self, tasks: Iterable[Task]) -> Table:
-        """One line per task; a long note gives way first, and a `^C` typed at the end of the line has its room."""
-        made = super().make_tasks_table(tasks)
-        made.width = self.console.width - 4
-        return made
+        """One line per task. A long note is cut first, and four columns stay free for a typed `^C`."""
+        lines = super().make_tasks_table(tasks)
+        lines.width = self.console.width - 4
+        return lines
 
     def get_renderables(self) -> Iterable[RenderableType]:
-        old = [task for task in self.tasks if (task.elapsed or 0.0) > PATIENCE]
-        if old:
-            yield self.make_tasks_table(old)
+        shown = [task for task in self.tasks if (task.elapsed or 0.0) > PATIENCE]
+        if shown:
+            yield self.make_tasks_table(shown)
 
 
 class CountColumn(ProgressColumn):
-    """`3/20 epochs`, or `3 epochs` where the end is not known."""
+    """`3/20 epochs`, or `3 epochs` if the total is unknown."""
 
     def render(self, task: Task) -> Text:
         """One cell."""
@@ -112,7 +112,7 @@ class CountColumn(ProgressColumn):
 
 
 class RateColumn(ProgressColumn):
-    """`41.3/s, 1:02 left`, from the whole phase so far; slow steps read `8.2 s each`."""
+    """`41.3/s, 1:02 left`, averaged over the phase so far; slow steps read `8.2 s each`."""
 
     max_refresh = None
 
@@ -121,11 +121,12 @@ class RateColumn(ProgressColumn):
         done, elapsed, ticked = task.completed, task.elapsed or 0.0, task.fields["ticked"]
         if not done or not ticked:
             return Text(clock_time(elapsed), style="cyan")
-        each = ticked / done
-        rate = f"{each:.1f} s each" if each >= 1 else f"{1 / each:,.1f}/s"
+
+        step = ticked / done  # seconds
+        rate = f"{step:.1f} s each" if step >= 1 else f"{1 / step:,.1f}/s"
         if task.total is None:
             return Text(f"{rate}, {clock_time(elapsed)} so far", style="cyan")
-        left = max(0.0, each * (task.total - done) - (elapsed - ticked))
+        left = max(0.0, step * (task.total - done) - (elapsed - ticked))
         return Text(f"{rate}, {clock_time(left)} left", style="cyan")
 
 

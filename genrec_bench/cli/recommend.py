@@ -1,4 +1,4 @@
-"""`genrec recommend`: one user of a finished run, what they had and what the system recommends. Reads stored lists."""
+"""`genrec recommend`: the history of one user and what a finished run recommends to them. Reads stored lists."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ LAST = 10  # items of the history to show
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path), metavar="RUN")
-@click.option("--user", required=True, metavar="ID", help="The user's id, as the data has it.")
-@click.option("-k", "count", type=click.IntRange(min=1), default=10, show_default=True, help="How many to show.")
+@click.option("--user", required=True, metavar="ID", help="The user's id in the data.")
+@click.option("-k", "count", type=click.IntRange(min=1), default=10, show_default=True, help="How many items to show.")
 @click.option(
     "--data-dir",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Where data files lie; for a run on your own file, the folder that its relative dataset.path counts from.",
+    help="Folder of data files; for a run on your own file, the folder to which its dataset.path is relative.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def recommend(run: Path, user: str, count: int, data_dir: Path | None, as_json: bool) -> None:
-    """What a user of the finished run in folder RUN had last, and what is recommended, best first."""
+    """Show the latest items of a user, and what the finished run in folder RUN recommends, best first."""
     from genrec_bench.cli.terminal import print_json, print_table, table
     from genrec_bench.errors import RecordError
     from genrec_bench.runs.lists import LISTS_FILE, read_lists
@@ -35,7 +35,7 @@ def recommend(run: Path, user: str, count: int, data_dir: Path | None, as_json: 
 
     record = RunRecord.read(run)
     if record.status != "finished":
-        raise RecordError(f"{run}: this run is {record.status}, it has no lists; run it again", path=run)
+        raise RecordError(f"{run}: this run is {record.status} and has no lists; run it again", path=run)
     lists = read_lists((run if run.is_dir() else run.parent) / LISTS_FILE)["mask"]
     if user not in lists.users:
         raise RecordError(
@@ -49,25 +49,24 @@ def recommend(run: Path, user: str, count: int, data_dir: Path | None, as_json: 
     data, split = load_data(spec, data_dir=data_dir, progress=RichProgress())
     titles = titles_of(data)
     columns = ("item", "title") if titles else ("item",)
-    had, total = history(data, split, user)
-
+    past, total = history(data, split, user)
     listed = lists.of(user)[:count]
     if as_json:
         items = [{"item": item, "title": titles.get(item), "score": float(score)} for item, score in listed]
-        past = [{"item": item, "title": titles.get(item)} for item in had]
-        print_json({"user": user, "system": spec.system, "had": total, "last": past, "recommended": items})
+        last = [{"item": item, "title": titles.get(item)} for item in past]
+        print_json({"user": user, "system": spec.system, "had": total, "last": last, "recommended": items})
         return
 
-    made = table(*columns)
-    for item in had:
-        made.add_row(item, *([titles[item]] if titles else []))
-    print_table(made, title=f"user {user} had {total} items; the last {len(had)}, newest at the bottom:")
+    history_table = table(*columns)
+    for item in past:
+        history_table.add_row(item, *([titles[item]] if titles else []))
+    print_table(history_table, title=f"user {user} has {total} items; the last {len(past)}, newest at the bottom:")
 
-    made = table(">place", *columns, ">score")
-    for place, (item, score) in enumerate(listed, 1):
-        made.add_row(str(place), item, *([titles.get(item, "")] if titles else []), f"{score:.3f}")
+    recommended = table(">rank", *columns, ">score")
+    for rank, (item, score) in enumerate(listed, 1):
+        recommended.add_row(str(rank), item, *([titles.get(item, "")] if titles else []), f"{score:.3f}")
     short = f"; the run's list for this user ends after {len(listed)}" if len(listed) < count else ""
-    print_table(made, title=f"\n{spec.system} recommends:", caption=f"what the user had is left out{short}")
+    print_table(recommended, title=f"\n{spec.system} recommends:", caption=f"seen items are left out{short}")
 
 
 def titles_of(data: Interactions) -> dict[str, str]:
@@ -78,9 +77,9 @@ def titles_of(data: Interactions) -> dict[str, str]:
 
 
 def history(data: Interactions, split: Split, user: str) -> tuple[list[str], int]:
-    """The last items (external ids) a user had when the test case was asked, newest last, and how many there were.
+    """The last items (external ids) in a user's history before the test case, newest last, and the history's length.
 
-    RecordError if the data has no such user.
+    RecordError if the data does not have the user.
     """
     import numpy as np
 
@@ -90,5 +89,5 @@ def history(data: Interactions, split: Split, user: str) -> tuple[list[str], int
     if not len(numbers):
         raise RecordError(f"the data set has no user {user!r}", path=None)
     cases = split.test.take(np.flatnonzero(split.test.user == numbers[0]))
-    had = split.queries(cases).history[len(cases) - 1]
-    return [str(data.item_ids[item]) for item in had[-LAST:]], len(had)
+    items = split.queries(cases).history[len(cases) - 1]
+    return [str(data.item_ids[item]) for item in items[-LAST:]], len(items)

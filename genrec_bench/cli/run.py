@@ -1,4 +1,4 @@
-"""`genrec run`: options to a spec, a spec to a record, a record to a table. The work is the runner's."""
+"""`genrec run`: turns options into a spec, and the record of its run into tables. The runner does the work."""
 
 from __future__ import annotations
 
@@ -13,35 +13,37 @@ if TYPE_CHECKING:
     from genrec_bench.runs.record import RunRecord
     from genrec_bench.runs.spec import RunSpec
 
-FLOOR = "genrec-bench:popularity"  # another package's `popularity` does not take its place
-PROFILE = "The backbone's settings by name; `genrec plugins show BACKBONE` lists them.  [default: quick]"
+UNTRAINED = "genrec-bench:popularity"  # with the distribution, so that no other `popularity` takes its place
+PROFILE = "Named options of the backbone; `genrec plugins show BACKBONE` lists them.  [default: quick]"
 
 
 @click.command()
 @click.option("--dataset", metavar="NAME", help="Data set.  [default: ml-100k]")
-@click.option("--task", metavar="TASK", help="direct (the user alone) or sequential (the history).  [default: direct]")
+@click.option(
+    "--task", metavar="TASK", help="direct (from the user alone) or sequential (from the history).  [default: direct]"
+)
 @click.option("--indexer", metavar="NAME", help="Gives items and users their codes.")
-@click.option("--backbone", metavar="NAME", help="The network that writes codes.")
-@click.option("--decoder", metavar="NAME", help="How the network's codes are searched.  [default: trie]")
-@click.option("--baseline", metavar="NAME", help="Run this instead of indexer, backbone and decoder.")
+@click.option("--backbone", metavar="NAME", help="The network that generates codes.")
+@click.option("--decoder", metavar="NAME", help="Searches for the best codes.  [default: trie]")
+@click.option("--baseline", metavar="NAME", help="Runs instead of indexer, backbone and decoder.")
 @click.option("--profile", metavar="NAME", help=PROFILE)
-@click.option("--seed", type=int, metavar="N", help="Moves the indexer and the training.  [default: 0]")
+@click.option("--seed", type=int, metavar="N", help="Seed of the indexer and the training.  [default: 0]")
 @click.option("--beams", type=int, metavar="N", help="Hypotheses kept per user.  [default: 50]")
 @click.option("--set", "settings", multiple=True, metavar="PART.KEY=VALUE", help="Any option of any part; repeatable.")
 @click.option("--spec", "spec_file", type=click.Path(path_type=Path), metavar="FILE", help="A spec in TOML.")
 @click.option(
     "--out", type=click.Path(path_type=Path), default="runs", show_default=True, help="Folder of run folders."
 )
-@click.option("--data-dir", type=click.Path(path_type=Path), metavar="DIR", help="Where data files lie.")
+@click.option("--data-dir", type=click.Path(path_type=Path), metavar="DIR", help="Folder of data files.")
 @click.option(
     "--device",
     default="auto",
     show_default=True,
     metavar="NAME",
-    help="cpu, cuda, or auto: a GPU if there is one and the system uses it.",
+    help="cpu, cuda, or auto: a GPU if there is one and the system can use it.",
 )
 @click.option("--force", is_flag=True, help="Run again even if this spec has finished.")
-@click.option("--json", "as_json", is_flag=True, help="Print the whole record, and nothing else.")
+@click.option("--json", "as_json", is_flag=True, help="Print the record as JSON, and nothing else.")
 def run(
     settings: tuple[str, ...],
     spec_file: Path | None,
@@ -52,9 +54,9 @@ def run(
     as_json: bool,
     **named: Any,
 ) -> None:
-    """Take one system the whole way: load, split, index, train, decode, score, record.
+    """Run one system: load, split, index, train, decode, score, record.
 
-    Options given here override the spec file's.
+    Options on the command line override those of the spec file.
 
     \b
     genrec run --indexer sci --backbone lightlm
@@ -76,10 +78,11 @@ def run(
     if as_json:
         terminal.print_json(record.to_dict())
         return
+
     records = [record]
     if "baseline" not in record.spec:
         try:
-            records.append(runner.run(floor_of(record), **where))
+            records.append(runner.run(untrained_beside(record), **where))
         except GenrecError as error:
             progress.note(f"no popularity row: {type(error).__name__}: {error}")
     results.print_records(records, run_folder(out, ResolvedSpec.from_dict(record.spec)))
@@ -88,7 +91,7 @@ def run(
 def build_spec(
     named: dict[str, Any], settings: tuple[str, ...], spec_file: Path | None, example: str = "backbone.epochs=3"
 ) -> RunSpec:
-    """The spec of a command line. ConfigError or UsageError (exit code 2) for what cannot be meant."""
+    """The spec of a command line. ConfigError or UsageError (exit code 2) if it makes no sense."""
     from genrec_bench.runs.spec import RunSpec, read_toml
 
     values = read_toml(spec_file) if spec_file else {}
@@ -99,7 +102,7 @@ def build_spec(
 
 
 def parse_settings(settings: tuple[str, ...], example: str) -> dict[str, str]:
-    """`("backbone.epochs=3",)` as `{"backbone.epochs": "3"}`. ConfigError names what is not of that form."""
+    """`("backbone.epochs=3",)` as `{"backbone.epochs": "3"}`. ConfigError names a setting of another form."""
     parsed = {}
     for setting in settings:
         key, equals, value = setting.partition("=")
@@ -112,12 +115,12 @@ def parse_settings(settings: tuple[str, ...], example: str) -> dict[str, str]:
     return parsed
 
 
-def floor_of(record: RunRecord) -> RunSpec:
-    """The untrained row on the same data, task and protocol."""
+def untrained_beside(record: RunRecord) -> RunSpec:
+    """The untrained baseline on the same data, task and protocol."""
     from genrec_bench.runs.spec import RunSpec
 
     asked = record.spec
     options = {part: values for part, values in asked.get("options", {}).items() if part == "dataset"}
     return RunSpec(
-        dataset=asked["dataset"], task=asked["task"], protocol=asked["protocol"], baseline=FLOOR, options=options
+        dataset=asked["dataset"], task=asked["task"], protocol=asked["protocol"], baseline=UNTRAINED, options=options
     )

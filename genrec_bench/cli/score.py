@@ -1,4 +1,4 @@
-"""`genrec score`: lists made elsewhere to a record. The work is `rescore`'s."""
+"""`genrec score`: turns ranked lists made elsewhere into a record. `rescore` does the work."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ import click
 
 @click.command()
 @click.argument("lists", type=click.Path(path_type=Path), metavar="LISTS")
-@click.option("--dataset", required=True, metavar="NAME", help="The data set whose test users are ranked for.")
-@click.option("--task", required=True, metavar="TASK", help="What the lists were made from: direct or sequential.")
+@click.option("--dataset", required=True, metavar="NAME", help="The data set with the test users.")
+@click.option("--task", required=True, metavar="TASK", help="The task that the lists answer: direct or sequential.")
 @click.option("--name", required=True, metavar="NAME", help="What made the lists, for tables: 'SASRec (RecTools)'.")
 @click.option(
     "--policy",
     type=click.Choice(["mask", "keep"]),
     default="mask",
     show_default=True,
-    help="mask: the lists leave out what a user has. keep: they do not, and are scored both ways.",
+    help="mask: the lists leave out seen items. keep: they may hold them, and are scored both ways.",
 )
-@click.option("--allow-missing", is_flag=True, help="Count users without a list as empty lists.")
+@click.option("--allow-missing", is_flag=True, help="Give users without a list an empty one.")
 @click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="The seed the lists were made with.")
 @click.option("--set", "settings", multiple=True, metavar="dataset.KEY=VALUE", help="An option of the data set.")
 @click.option(
     "--out", type=click.Path(path_type=Path), default="runs", show_default=True, help="Folder of run folders."
 )
-@click.option("--data-dir", type=click.Path(path_type=Path), metavar="DIR", help="Where data files lie.")
-@click.option("--force", is_flag=True, help="Replace lists of that name that were scored before.")
-@click.option("--json", "as_json", is_flag=True, help="Print the whole record, and nothing else.")
+@click.option("--data-dir", type=click.Path(path_type=Path), metavar="DIR", help="Folder of data files.")
+@click.option("--force", is_flag=True, help="Replace lists of this name that were scored before.")
+@click.option("--json", "as_json", is_flag=True, help="Print the record as JSON, and nothing else.")
 def score(
     lists: Path,
     out: Path,
@@ -36,12 +36,12 @@ def score(
     force: bool,
     as_json: bool,
     settings: tuple[str, ...],
-    **told: Any,
+    **about: Any,
 ) -> None:
     """Score the ranked lists in LISTS (.parquet, .csv or .tsv) into a record of the tier re-scored.
 
     One row per listed item, in the data's own ids: the columns user, item, and rank (1 is best) or score (larger is
-    better). At least 20 items per user; more under --policy keep, where the user's own items are dropped to score mask.
+    better). At least 20 items per user; more with --policy keep, because mask is then scored without seen items.
 
     \b
     genrec score lists.csv --dataset ml-100k --task sequential --name "SASRec (RecTools)"
@@ -52,7 +52,7 @@ def score(
     from genrec_bench.runs.external import plan_of, rescore
     from genrec_bench.runs.folders import run_folder
 
-    plan = plan_of(settings=parse_settings(settings, "dataset.path=my.csv"), **told)
+    plan = plan_of(settings=parse_settings(settings, "dataset.path=my.csv"), **about)
     record = rescore(lists, plan, out=out, data_dir=data_dir, force=force, progress=RichProgress())
     if as_json:
         terminal.print_json(record.to_dict())

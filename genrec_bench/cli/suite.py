@@ -1,4 +1,4 @@
-"""`genrec suite`: a file of runs, one after another, and the tables of what finished."""
+"""`genrec suite`: runs the specs of a file one after another, and prints tables of the finished runs."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ import click
 @click.option(
     "--out", type=click.Path(path_type=Path), default="runs", show_default=True, help="Folder of run folders."
 )
-@click.option("--data-dir", type=click.Path(path_type=Path), metavar="DIR", help="Where data files lie.")
+@click.option("--data-dir", type=click.Path(path_type=Path), metavar="DIR", help="Folder of data files.")
 @click.option(
     "--device",
     default="auto",
     show_default=True,
     metavar="NAME",
-    help="cpu, cuda, or auto: a GPU if there is one and the system uses it.",
+    help="cpu, cuda, or auto: a GPU if there is one and the system can use it.",
 )
 @click.option("--dry-run", is_flag=True, help="List the runs and stop.")
 def suite(file: Path, out: Path, data_dir: Path | None, device: str, dry_run: bool) -> None:
-    """Run everything that FILE.toml asks for. What has finished is not run again, what fails does not stop the rest.
+    """Run everything that FILE.toml asks for. Skips finished runs; failures are reported, and the suite continues.
 
     \b
-    [all]                       # what the runs have in common
+    [all]                       # shared by all runs
     profile = "tiny"
     set."backbone.epochs" = 1
     [grid]                      # every combination
@@ -35,18 +35,18 @@ def suite(file: Path, out: Path, data_dir: Path | None, device: str, dry_run: bo
     decoder = ["trie", "filter"]
     task = ["direct", "sequential"]
     set."backbone.layers" = [2, 4]
-    [[runs]]                    # and single runs
+    [[runs]]                    # single runs
     baseline = "popularity"
     """
     from genrec_bench.cli.progress import RichProgress
     from genrec_bench.host.sealing import watch
     from genrec_bench.leaderboard.renderers import render
-    from genrec_bench.runs.spec import telling_options
+    from genrec_bench.runs.spec import distinguishing_options
     from genrec_bench.runs.suite import read_suite, run_suite
 
     watch()
     runs = read_suite(file)
-    options = telling_options([run.describe() for run in runs])
+    options = distinguishing_options([run.describe() for run in runs])
     names = [f"{run.name}{text and f' ({text})'}" for run, text in zip(runs, options, strict=True)]
     if dry_run:
         for run, name in zip(runs, names, strict=True):
@@ -62,8 +62,9 @@ def suite(file: Path, out: Path, data_dir: Path | None, device: str, dry_run: bo
             click.echo(f"{what}: {outcome.error}", err=True)
         else:
             done.append(outcome.record)
-            said = f"finished ({outcome.seconds:.0f} s)" if outcome.ran else "already finished, not run again"
-            click.echo(f"{what}: {said}", err=True)
+            ending = f"finished ({outcome.seconds:.0f} s)" if outcome.ran else "already finished, not run again"
+            click.echo(f"{what}: {ending}", err=True)
+
     click.echo(render(done, "table", colour=sys.stdout.isatty()), nl=False)
     if failed:
         click.echo(f"{failed} of {len(runs)} runs failed; the same command tries them again", err=True)

@@ -1,4 +1,4 @@
-"""How the command line writes: results to stdout, at full width when nobody's screen limits it; `–` for the unmeasured.
+"""How the command line writes: results go to stdout, in full width unless a screen limits it; `–` means not measured.
 
 Knows nothing of what the values mean.
 """
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 UNMEASURED = "–"  # noqa: RUF001
-PIPED_WIDTH = 500  # characters; tables take what they need, so a pipe gets no folded cells
+PIPED_WIDTH = 500  # characters, so that no cell is folded in a pipe
 
 
 def console() -> Console:
-    """Standard output, without markup: a plugin's name in brackets is a name."""
+    """Standard output, without markup: brackets in a plugin's name stay."""
     from rich.console import Console
 
     plain = Console(file=sys.stdout, markup=False, highlight=False, emoji=False)
@@ -29,28 +29,28 @@ def console() -> Console:
 
 
 def table(*columns: str) -> Table:
-    """An empty table; a column whose name begins with `>` is numbers, set to the right."""
+    """An empty table. A `>` before a column's name aligns it to the right, for numbers."""
     from rich import box
     from rich.table import Table
 
-    made = Table(box=box.SIMPLE, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    empty = Table(box=box.SIMPLE, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     for column in columns:
-        made.add_column(column.lstrip(">"), justify="right" if column.startswith(">") else "left", overflow="fold")
-    return made
+        empty.add_column(column.lstrip(">"), justify="right" if column.startswith(">") else "left", overflow="fold")
+    return empty
 
 
-def print_table(made: Table, title: str = "", caption: str = "") -> None:
-    """Print a table below its title and above its caption; neither is folded to the table's width."""
+def print_table(rows: Table, title: str = "", caption: str = "") -> None:
+    """Print a table between its title and caption, which are not folded to the table's width."""
     screen = console()
     if title:
         screen.print(title, style="bold", soft_wrap=True)
-    screen.print(made)
+    screen.print(rows)
     if caption:
         screen.print(caption, style="dim", soft_wrap=True)
 
 
 def show(value: Any, form: str | Callable[[Any], str] = "") -> str:
-    """A value by a format or a function, `–` if nobody measured it."""
+    """A value in a format or by a function; `–` if it was not measured."""
     if value is None:
         return UNMEASURED
     return form(value) if callable(form) else format(value, form)

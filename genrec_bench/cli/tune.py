@@ -1,4 +1,4 @@
-"""`genrec tune`: a budget of trials on validation, a ledger of them all, and the options to use."""
+"""`genrec tune`: spends a budget of trials on validation, keeps a ledger of all, and prints the best options."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from typing import Any
 import click
 
 SHOWN = 10  # best trials in the table
-SPACE_HELP = "What to vary instead of what the components declare: LOW:HIGH, LOW:HIGH:log, or choices A,B,C; or a TOML file of such lines. Repeatable."
+SPACE_HELP = (
+    "An option to vary, instead of those that the components declare: LOW:HIGH, LOW:HIGH:log or A,B,C; "
+    "or a TOML file of such lines. Repeatable."
+)
 
 
 @click.command()
@@ -19,21 +22,21 @@ SPACE_HELP = "What to vary instead of what the components declare: LOW:HIGH, LOW
 @click.option("--dataset", metavar="NAME", help="Data set.  [default: ml-100k]")
 @click.option("--task", metavar="TASK", help="direct or sequential.  [default: direct]")
 @click.option(
-    "--trials", type=int, required=True, metavar="N", help="The budget: settings to try, failed ones included."
+    "--trials", type=int, required=True, metavar="N", help="The budget: how many settings to try, failures included."
 )
-@click.option("--seed", type=int, metavar="N", help="Moves the sampler and the training.  [default: 0]")
-@click.option("--profile", metavar="NAME", help="The backbone's settings to start from.  [default: quick]")
+@click.option("--seed", type=int, metavar="N", help="Seed of the sampler and the training.  [default: 0]")
+@click.option("--profile", metavar="NAME", help="Named options of the backbone to start from.  [default: quick]")
 @click.option("--space", multiple=True, metavar="PART.KEY=SPACE", help=SPACE_HELP)
-@click.option("--set", "settings", multiple=True, metavar="PART.KEY=VALUE", help="An option that stays as it is.")
+@click.option("--set", "settings", multiple=True, metavar="PART.KEY=VALUE", help="An option to keep fixed; repeatable.")
 @click.option("--ledger", type=click.Path(path_type=Path), metavar="FILE", help="[default: ledger.jsonl in --out]")
 @click.option("--out", type=click.Path(path_type=Path), default="runs", show_default=True, help="Folder of the ledger.")
-@click.option("--data-dir", type=click.Path(path_type=Path), metavar="DIR", help="Where data files lie.")
+@click.option("--data-dir", type=click.Path(path_type=Path), metavar="DIR", help="Folder of data files.")
 @click.option(
     "--device",
     default="auto",
     show_default=True,
     metavar="NAME",
-    help="cpu, cuda, or auto: a GPU if there is one and the system uses it.",
+    help="cpu, cuda, or auto: a GPU if there is one and the system can use it.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print all trials of this search as JSON.")
 def tune(
@@ -50,7 +53,7 @@ def tune(
 ) -> None:
     """Try N settings of SYSTEM, a baseline's name or INDEXER/BACKBONE, and rank them by ndcg@10 on validation.
 
-    The test part is never scored. Every trial is appended to the ledger; the same command goes on where it stopped.
+    The test part is never scored. Every trial goes to the ledger; after an interruption, the same command continues.
 
     \b
     genrec tune item-knn --dataset ml-100k --task sequential --trials 20
@@ -81,25 +84,26 @@ def tune(
         "device": device,
         "data_dir": data_dir,
     }
-    found = search(plan, trials, progress=RichProgress(), **how)
-    best = best_first(found)
+    tried = search(plan, trials, progress=RichProgress(), **how)
+    best = best_first(tried)
+
     if as_json:
-        print_json(found)
+        print_json(tried)
     else:
-        keys = list(found[0]["params"])
-        made = table(">place", ">trial", f">{SCORE.replace('_', ' ')}", ">seconds", *(f">{key}" for key in keys))
-        for place, trial in enumerate(best[:SHOWN], 1):
-            told = (show(trial["params"][key], short) for key in keys)
+        keys = list(tried[0]["params"])
+        ranking = table(">rank", ">trial", f">{SCORE.replace('_', ' ')}", ">seconds", *(f">{key}" for key in keys))
+        for rank, trial in enumerate(best[:SHOWN], 1):
+            params = (show(trial["params"][key], short) for key in keys)
             seconds = "cached" if trial["cached"] else f"{trial['seconds']:.1f}"
-            made.add_row(str(place), str(trial["trial"]), f"{trial[SCORE]:.4f}", seconds, *told)
-        failed = len(found) - len(best)
+            ranking.add_row(str(rank), str(trial["trial"]), f"{trial[SCORE]:.4f}", seconds, *params)
         print_table(
-            made,
+            ranking,
             title=f"{system} on {spec.dataset}, {spec.task} task, {spec.protocol}, seed {spec.seed}",
-            caption=f"{len(found)} trials, {failed} failed; ledger: {ledger}",
+            caption=f"{len(tried)} trials, {len(tried) - len(best)} failed; ledger: {ledger}",
         )
+
     if not best:
-        click.echo(f"no trial finished; the last one: {found[-1]['reason']}", err=True)
+        click.echo(f"no trial finished; the last one: {tried[-1]['reason']}", err=True)
         sys.exit(1)
     if not as_json:
         chosen = {**fixed, **{key: written(value) for key, value in best[0]["params"].items()}}
@@ -107,7 +111,7 @@ def tune(
 
 
 def run_command(spec: Any, profile: str | None, settings: Mapping[str, Any]) -> str:
-    """The `genrec run` of a system with these options."""
+    """The `genrec run` command for a system with these options."""
     words = ["genrec", "run", "--dataset", spec.dataset, "--task", spec.task]
     words += (
         ["--baseline", spec.baseline] if spec.baseline else ["--indexer", spec.indexer, "--backbone", spec.backbone]
@@ -118,7 +122,7 @@ def run_command(spec: Any, profile: str | None, settings: Mapping[str, Any]) -> 
 
 
 def short(value: Any) -> str:
-    """A value for the table: four digits tell settings apart, the line below has them all."""
+    """A value for the table, with four digits; the command below the table has all of them."""
     return f"{value:.4g}" if isinstance(value, float) else written(value)
 
 

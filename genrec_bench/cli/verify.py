@@ -1,4 +1,4 @@
-"""`genrec verify`: does a run's record still follow from its stored lists and the data?"""
+"""`genrec verify`: checks whether a run's record follows from its stored lists and the data."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import click
     "--data-dir",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Where data files lie; for a run on your own file, the folder that its relative dataset.path counts from.",
+    help="Folder of data files; for a run on your own file, the folder to which its dataset.path is relative.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def verify(ctx: click.Context, run: Path, data_dir: Path | None, as_json: bool) -> None:
-    """Score the stored lists of the run folder RUN again, without torch, and compare with its record.
+    """Score the stored lists of the run folder RUN again, without torch, and compare the results with its record.
 
     Exit code 1 if anything differs.
     """
@@ -30,8 +30,8 @@ def verify(ctx: click.Context, run: Path, data_dir: Path | None, as_json: bool) 
     if as_json:
         print_json(report.to_dict())
     else:
-        made = table("check", "holds", "seen")
+        comparisons = table("check", "holds", "detail")
         for check in report.checks:
-            made.add_row(check.name, "yes" if check.ok else "NO", check.detail)
-        print_table(made, caption=f"{run}: {'verified' if report.ok else 'NOT verified'}")
+            comparisons.add_row(check.name, "yes" if check.ok else "NO", check.detail)
+        print_table(comparisons, caption=f"{run}: {'verified' if report.ok else 'NOT verified'}")
     ctx.exit(0 if report.ok else 1)

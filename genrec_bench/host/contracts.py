@@ -1,7 +1,7 @@
-"""What each kind of component promises. Small abstract classes; built-ins and plugins stand on the same ones.
+"""What each kind of component promises, as small abstract classes for built-ins and plugins alike.
 
-The line they hold: a backbone knows tokens, never items; a decoder knows the index, never the architecture; neither
-counts its own failures (`genrec_bench.metrics` does). Imports no torch: tensors appear in annotations only.
+They draw a line: a backbone knows tokens, never items; a decoder knows the index, never the architecture; neither counts
+its own failures (`genrec_bench.protocol` does). Imports no torch: tensors appear only in annotations.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Task = Literal["direct", "sequential"]
 
 @dataclass(frozen=True)
 class DatasetContext:
-    """What a data set may use: where data files are, where parsed copies may be kept, and how to report progress."""
+    """What a data set may use: the folder of data files, a folder for parsed copies, and how to report progress."""
 
     data_dir: Path | None = None
     cache_dir: Path | None = None
@@ -47,8 +47,8 @@ class DatasetContext:
 class ComponentContext:
     """What every component that computes may use: the run's seed, its device, and how to report progress.
 
-    `rng` is a stream of random numbers from the seed: what is drawn is gone. Draw from it, or seed a generator of your
-    own with `seed`; a global generator disturbs other components.
+    `rng` is one stream of random numbers from the seed; every draw advances it. Draw from it, or seed your own generator
+    with `seed`; a global generator would disturb other components.
     """
 
     seed: int = 0
@@ -62,15 +62,15 @@ class ComponentContext:
 
 @dataclass(frozen=True)
 class IndexerContext(ComponentContext):
-    """What an indexer may use. It does not know the task: both tasks share an index."""
+    """What an indexer may use. It does not learn the task: both tasks share an index."""
 
 
 @dataclass(frozen=True)
 class BackboneContext(ComponentContext):
     """What a backbone may use while it is trained.
 
-    `folder` is for its own checkpoints (None: keep nothing). `validate()` scores the backbone as it is now on validation
-    by the protocol's decoder, and returns ndcg@10 (None: there is no validation).
+    `folder` is for its checkpoints (None: keep nothing). `validate()` returns ndcg@10 of its current weights on validation,
+    by the protocol's decoder (None: there is no validation).
     """
 
     folder: Path | None = None
@@ -84,9 +84,9 @@ class DecoderContext(ComponentContext):
 
 @dataclass(frozen=True)
 class BaselineContext(ComponentContext):
-    """What a baseline may use: the task, a folder of its own (None: keep nothing), and its score on validation.
+    """What a baseline may use: the task, its own folder (None: keep nothing), and its score on validation.
 
-    `validate()` ranks the validation cases with the baseline as it is now, and returns ndcg@10 with seen items hidden
+    `validate()` ranks the validation cases with the baseline's current state and returns ndcg@10, seen items hidden
     (None: there is no validation).
     """
 
@@ -103,11 +103,12 @@ class NoConfig:
 class Component(ABC):
     """Common to all kinds: a frozen dataclass of options, the contract number, and what the component needs.
 
-    `needs` may name `item_titles`, `item_features`, `times`, `ratings`: checked against the data set before any work.
-    An indexer or a baseline may also need `item_ids` and `user_ids`, the external ids, which every data set has and no
-    one else sees. A component whose needs depend on its options sets `needs` on itself in `__init__`.
-    `search_space` is what `genrec tune` varies unless told otherwise: by option, a range `(low, high)` or `(low, high, "log")`
-    (whole numbers give whole numbers), or a list of choices.
+    `needs` may name `item_titles`, `item_features`, `times` and `ratings`; the data set must offer them. An indexer or a
+    baseline may also need `item_ids` and `user_ids`, the external ids: every data set has them, and no other component sees
+    them. A component whose needs depend on its options sets `self.needs` in `__init__`.
+
+    `search_space` says what `genrec tune` varies by default: for an option, a range `(low, high)` or `(low, high, "log")`
+    (of whole numbers, if both ends are whole), or a list of choices.
     """
 
     Config: ClassVar[type] = NoConfig
@@ -119,33 +120,35 @@ class Component(ABC):
         self.config = self.Config() if config is None else config
 
     def ready(self) -> None:
-        """Check what can be checked without data, cheaply: libraries, files and names that the options point to.
+        """Check cheaply, without data, the libraries, files and names that the options refer to.
 
         Called once before data is read. A GenrecError says in one line what is missing and what to do.
         """
 
     def fingerprint(self) -> str:
-        """SHA-256 of the files it reads besides the data set: another content is another result, so cache keys carry
-        it, and a finished run is not returned once they have changed. Empty: it reads none."""
+        """SHA-256 of the files, other than the data set, that it reads; empty if there are none.
+
+        Cache keys contain it, and a finished run is not returned after it has changed.
+        """
         return ""
 
 
 class Dataset(Component):
-    """Gives interactions. `offers` is what the set has for those who need it, known without loading it."""
+    """Gives interactions. `offers` names what it has for the `needs` of others, without loading it."""
 
     offers: ClassVar[frozenset[str]] = frozenset()
 
     @abstractmethod
     def load(self, ctx: DatasetContext) -> Interactions:
-        """Read, check and filter the data. DataError (with path and line) for anything missing or garbled."""
+        """Read, check and filter the data. DataError, with path and line, if anything is missing or malformed."""
 
 
 class Indexer(Component):
-    """Gives every item, and if it can every user, a code."""
+    """Gives every item a code, and every user too if it can."""
 
     @abstractmethod
     def build(self, train: TrainView, ctx: IndexerContext) -> Index:
-        """Codes from the training part. Equal input and `ctx.seed` give the equal index."""
+        """Codes from the training part. The same input and `ctx.seed` give the same index."""
 
 
 class Template(ABC):
@@ -153,16 +156,16 @@ class Template(ABC):
 
     @abstractmethod
     def render(self, queries: Queries) -> Sources:
-        """One source per query. `queries.history` holds all items a user has; the template takes what the task shows."""
+        """One source per query. `queries.history` holds all seen items; the template takes those that the task shows."""
 
     def training(self, queries: Queries, rng: np.random.Generator) -> Sources:
-        """The sources of one epoch of training, where they differ from `render`: prompts drawn anew, for example."""
+        """The sources of one training epoch, if they differ from `render`: prompts drawn anew, for example."""
         return self.render(queries)
 
 
 @dataclass(frozen=True)
 class FitReport:
-    """What training did: epochs run, the epoch kept (1-based), and one row per epoch with its loss and validation."""
+    """How training went: epochs run, the epoch kept (1-based), and a row per epoch with its loss and validation score."""
 
     epochs: int
     best_epoch: int
@@ -177,11 +180,11 @@ class Backbone(Component):
 
     profiles: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     device: str = "cpu"  # where its logits are; set by `fit` and `load`
-    extra_columns: int = 0  # columns of its logits after the code tokens: what else its softmax is over
+    extra_columns: int = 0  # columns of its logits after the code tokens, for whatever else its softmax covers
 
     @classmethod
     def profile(cls, name: str, task: Task) -> Mapping[str, Any]:
-        """Config values of a named profile; `NAME/TASK` in `profiles` refines `NAME`."""
+        """The options of a named profile; `NAME/TASK` in `profiles` refines `NAME`."""
         return {**cls.profiles[name], **cls.profiles.get(f"{name}/{task}", {})}
 
     @abstractmethod
@@ -190,24 +193,24 @@ class Backbone(Component):
 
     @abstractmethod
     def fit(self, examples: Examples, ctx: BackboneContext) -> FitReport:
-        """Train from scratch (or resume from `ctx.folder`), and end with the best epoch's weights in place."""
+        """Train from scratch, or resume from `ctx.folder`, and end with the weights of the best epoch."""
 
     @abstractmethod
     def start(self, batch: Sources) -> Any:
-        """Read the sources, once per user whatever the number of beams. The result is opaque to everyone else."""
+        """Read the sources: once per user, however many beams there are. The state is opaque to everyone else."""
 
     @abstractmethod
     def advance(self, state: Any, tokens: torch.Tensor, parents: torch.Tensor) -> tuple[torch.Tensor, Any]:
         """One decoding step for all hypotheses: `tokens`, `parents` `(users, beams)` int64.
 
-        `parents` says which hypothesis of the previous call each one continues, `tokens` by which token. The first call
-        has width 1, token `START`, parent 0; widths may change from call to call; padding slots repeat a live parent.
-        Returns logits `(users, beams, n_tokens + extra_columns)` for the next token, in fp32, and the new state.
+        A hypothesis continues the one of the previous call that `parents` names, by the token in `tokens`. The first
+        call has width 1, token `START`, parent 0. Widths may change from call to call; padding slots repeat a live parent.
+        Returns fp32 logits `(users, beams, n_tokens + extra_columns)` for the next token, and the new state.
         """
 
     @abstractmethod
     def save(self, folder: Path) -> None:
-        """Write weights (safetensors) and what is needed to rebuild the network (JSON)."""
+        """Write the weights (safetensors) and what it takes to rebuild the network (JSON)."""
 
     @abstractmethod
     def load(self, folder: Path, device: str = "cpu") -> None:
@@ -215,47 +218,46 @@ class Backbone(Component):
 
     @abstractmethod
     def parameters_count(self) -> Mapping[str, int]:
-        """Trained numbers: `{"embedding": ..., "other": ...}`."""
+        """The number of trained parameters: `{"embedding": ..., "other": ...}`."""
 
     def size(self) -> str:
-        """A short description for tables, such as `6+6x512/16`; empty if there is nothing to say."""
+        """A short description for tables, such as `6+6x512/16`, or an empty string."""
         return ""
 
     def variant(self) -> str:
-        """What ran, where the name alone does not tell: tables print `t5-small (scratch)`. Empty: nothing to add."""
+        """What the name alone does not say: tables print `t5-small (scratch)`. Usually empty."""
         return ""
 
 
 class Decoder(Component):
-    """Searches for the codes a backbone likes best.
+    """Searches for the codes that a backbone scores highest.
 
-    `excludes_in_search` says whether `exclude` changes the search itself; where it does not, one search serves both
-    history policies.
+    `excludes_in_search` says whether `exclude` changes the search itself. If it does not, one search serves both history
+    policies.
     """
 
     excludes_in_search: ClassVar[bool] = False
 
     def prepare(self, train: TrainView, ctx: DecoderContext) -> None:
-        """Called once, before the first search of a run: a decoder that weighs items may count them in training here."""
+        """Called once before the first search of a run: a decoder may count items in the training part here, for example."""
 
     @abstractmethod
     def generate(
         self, backbone: Backbone, batch: Sources, index: Index, *, beams: int, exclude: Ragged | None = None
     ) -> Generations:
-        """The `beams` best hypotheses per source. `exclude` lists, per source, items that must not be searched."""
+        """The `beams` best hypotheses of each source. `exclude` lists, by source, the items to leave out of the search."""
 
     def counts(self) -> Mapping[str, int]:
-        """What the last search did beyond the ordinary, as numbers by name: summed over a run's batches, they go into the
-        record's `throughput`. Empty: nothing to say."""
+        """Counts of what the last search did, by name. Their sums over a run's batches go into the record's `throughput`."""
         return {}
 
 
 class Baseline(Component):
     """Ranks items by any means. Never sees a test target.
 
-    In the task `direct` (`ctx.task`) it goes by `queries.user` and what it learned: generators see no history there, and
-    `queries.history` holds the validation item at test time. `uses_gpu` says whether it computes on `ctx.device` when
-    that is a GPU; `auto` then picks one. Every other baseline runs, and is recorded, on the CPU.
+    In the task `direct` (`ctx.task`) it goes by `queries.user` and what it has learned: generators see no history there, and
+    at the test `queries.history` holds the validation item. `uses_gpu` says whether it can compute on a GPU (`ctx.device`),
+    which `auto` then picks. Every other baseline runs, and is recorded, on the CPU.
     """
 
     tasks: ClassVar[tuple[Task, ...]] = ("direct", "sequential")
@@ -267,11 +269,11 @@ class Baseline(Component):
 
     @abstractmethod
     def rank(self, queries: Queries, *, k: int, exclude: Ragged | None = None) -> Ranking:
-        """The best `k` items per query, fewer where it has no more; never one of `exclude`'s."""
+        """The best `k` items of each query, or fewer if there are no more; never one of `exclude`."""
 
     def facts(self) -> Mapping[str, Any]:
-        """How its training went, for the record's `training`: JSON-able, asked once after `fit`. Empty: nothing to say.
+        """How training went, as plain JSON data for the record's `training`. Called once after `fit`; may be empty.
 
-        Keys that the record's schema lists (`epochs`, `history`, `converged`, ...) mean what it says; others are free.
+        Keys in the record's schema (`epochs`, `history`, `converged`, ...) must mean what it says; others are free.
         """
         return {}

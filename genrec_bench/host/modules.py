@@ -1,6 +1,6 @@
-"""Finds the source files of a module and the digest of a package without importing anything.
+"""Finds a module's source file and the digest of a package without importing anything.
 
-Listing plugins and naming the code that ran must neither execute foreign code nor wait for torch to load.
+Listing plugins and identifying their code must neither execute foreign code nor wait for torch.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ BINARY = (".so", ".pyd")
 
 
 class NotThere(GenrecError):
-    """A module or class that an entry point names does not exist or cannot be parsed; the message says which."""
+    """The module or class of an entry point does not exist or cannot be parsed; the message says which."""
 
 
 def top_level(package: str) -> list[Path]:
-    """Where a top-level package or module lies: its folders, or its one file. NotThere if it is not installed."""
+    """The folders of a top-level package, or the one file of a module. NotThere if it is not installed."""
     for finder in sys.meta_path:
         find_spec = getattr(finder, "find_spec", None)
         spec = find_spec(package, None) if find_spec else None
@@ -34,51 +34,55 @@ def top_level(package: str) -> list[Path]:
 
 
 def module_file(module: str) -> Path:
-    """The file that importing `module` would run, found by its path alone: no parent package is imported."""
+    """The file that importing `module` would run. Follows paths; imports no parent package."""
     name, *parts = module.split(".")
-    places = top_level(name)
+    paths = top_level(name)
+
     for part in parts:
-        inside = [place / part for place in places if place.is_dir()]
+        inside = [path / part for path in paths if path.is_dir()]
         if not inside:
-            raise NotThere(f"no module named {module!r}: {name!r} is no package")
+            raise NotThere(f"no module named {module!r}: {name!r} is not a package")
+
         name = f"{name}.{part}"
-        found = _file_of(inside)
-        if found is None:
-            places = [place for place in inside if place.is_dir()]  # a namespace package, or nothing
+        file = _file_of(inside)
+        if file is None:
+            paths = [path for path in inside if path.is_dir()]  # a namespace package, or nothing
         else:
-            places = [found.parent if found.name == "__init__.py" else found]
-        if not places:
+            paths = [file.parent if file.name == "__init__.py" else file]
+        if not paths:
             raise NotThere(f"no module named {name!r}")
-    found = _file_of(places)
-    if found is None:
+
+    file = _file_of(paths)
+    if file is None:
         raise NotThere(f"module {module!r} is a folder without code")
-    return found
+    return file
 
 
-def _file_of(places: Iterable[Path]) -> Path | None:
-    for place in places:
-        if place.is_file():
-            return place
-        if (inner := place / "__init__.py").is_file():
-            return inner
-        if (plain := place.with_name(place.name + ".py")).is_file():
+def _file_of(paths: Iterable[Path]) -> Path | None:
+    """The first file that would run for a module at one of `paths`, which lack their suffix."""
+    for path in paths:
+        if path.is_file():
+            return path
+        if (package := path / "__init__.py").is_file():
+            return package
+        if (plain := path.with_name(path.name + ".py")).is_file():
             return plain
-        siblings = place.parent.glob(f"{place.name}.*") if place.parent.is_dir() else ()
-        if compiled := [path for path in siblings if path.suffix in BINARY]:
+        siblings = path.parent.glob(f"{path.name}.*") if path.parent.is_dir() else ()
+        if compiled := [sibling for sibling in siblings if sibling.suffix in BINARY]:
             return compiled[0]
     return None
 
 
 def digest_package(package: str, without: Iterable[str] = ()) -> str:
-    """SHA-256 (hex) over the .py files of a top-level package, by relative path; sub-packages of `without` left out.
+    """SHA-256 (hex) of the .py files of a top-level package, by relative path, except the sub-packages in `without`.
 
-    Changes with any line of code and with nothing else: not with where it is installed, nor with compiled files.
+    Any line of code changes it, and nothing else does: neither the place of installation nor compiled files.
     """
     sha = hashlib.sha256()
     left_out = set(without)
-    for place in top_level(package):
-        files = [place] if place.is_file() else place.rglob("*.py")
-        root = place.parent if place.is_file() else place
+    for top in top_level(package):
+        files = [top] if top.is_file() else top.rglob("*.py")
+        root = top.parent if top.is_file() else top
         for name, path in sorted((path.relative_to(root).as_posix(), path) for path in files):
             if name.split("/")[0] not in left_out:
                 content = path.read_bytes()

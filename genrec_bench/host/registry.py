@@ -1,7 +1,7 @@
-"""From a name to a component: entry points, read lazily. Built-ins and plugins come the same way.
+"""Finds components by name among the installed entry points, built-ins and plugins alike.
 
-Listing imports nothing. A broken plugin is shown as broken and harms nobody until it is asked for; a name that two
-distributions registered is an error only when that name is used. Knows no component by name.
+Listing imports nothing. A broken plugin is listed as broken and affects nobody until it is used; a name that two
+distributions registered is an error only when it is used. Knows no component by name.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from genrec_bench.host import docstrings, modules
 
 BUILT_IN = "genrec-bench"
 KINDS = ("dataset", "indexer", "backbone", "decoder", "baseline")
-COMMAND = "command"  # no component, but registered in the same way: a command of `genrec`
-KNOWN_ELSEWHERE: Mapping[tuple[str, str], str] = {  # (kind, name) -> the distribution to install for it
+COMMAND = "command"  # not a component, but registered in the same way
+KNOWN_ELSEWHERE: Mapping[tuple[str, str], str] = {  # (kind, name) -> the distribution that supplies it
     **dict.fromkeys([("indexer", "rq-kmeans"), ("indexer", "rq-vae"), ("indexer", "semantic-tree")], "genrec-semantic"),
     ("backbone", "causal-lm"): "genrec-causal-lm",
     **dict.fromkeys([("decoder", "diverse"), ("decoder", "stochastic"), ("decoder", "debiased")], "genrec-decoders"),
@@ -49,9 +49,9 @@ CHECK_SECONDS = 120
 
 @dataclass(frozen=True)
 class ComponentInfo:
-    """One registered component: what its distribution's metadata says, and what its source says when asked.
+    """One registered component, from the metadata of its distribution; its source is read on demand.
 
-    `target` is the entry point's `module:Class`; `owners` are all distributions that registered this kind and name.
+    `target` is the entry point's `module:Class`; `owners` are all distributions that registered the kind and name.
     """
 
     kind: str
@@ -79,7 +79,7 @@ class ComponentInfo:
 
     @property
     def status(self) -> str:
-        """`ok`, `broken: why` or `clash: owners`, as far as can be told without importing."""
+        """`ok`, `broken: why` or `clash: owners`, judged without importing."""
         if self._source[1]:
             return f"broken: {self._source[1]}"
         return f"clash: {', '.join(self.owners)}" if len(self.owners) > 1 else "ok"
@@ -92,38 +92,40 @@ class ComponentInfo:
 
 def list_components(kind: str | None = None) -> list[ComponentInfo]:
     """Everything installed, or all of one kind, sorted by kind, name and distribution. Imports none of it."""
-    installed = tuple((place, _changed(place)) for place in sys.path)
-    return [info for each in (KINDS if kind is None else (kind,)) for info in _registered(each, installed)]
+    installed = tuple((folder, _changed(folder)) for folder in sys.path)
+    kinds = KINDS if kind is None else (kind,)
+    return [info for kind in kinds for info in _registered(kind, installed)]
 
 
-def _changed(place: str) -> int:
-    """When a folder of `sys.path` was last changed, as an installation does; 0 if it is not there."""
+def _changed(folder: str) -> int:
+    """When a folder of `sys.path` last changed, as it does at an installation; 0 if it does not exist."""
     try:
-        return os.stat(place or ".").st_mtime_ns
+        return os.stat(folder or ".").st_mtime_ns
     except OSError:
         return 0
 
 
 @lru_cache(maxsize=64)
 def _registered(kind: str, installed: tuple[tuple[str, int], ...]) -> list[ComponentInfo]:
-    """The components of one kind; read anew whenever `installed` has changed, since one run asks dozens of times."""
+    """The components of one kind. Cached until `installed` changes: one run asks dozens of times."""
     points = _entry_points(installed)[kind]
-    found = sorted((point.name, *_owner(point.dist), point.value) for point in points)
+    rows = sorted((point.name, *_owner(point.dist), point.value) for point in points)
+
     infos = []
-    for name, owner, version, value in found:
-        owners = tuple(other for same, other, *_ in found if same == name)
+    for name, owner, version, value in rows:
+        owners = tuple(other_owner for other_name, other_owner, *_ in rows if other_name == name)
         infos.append(ComponentInfo(kind, name, owner, version, value.partition("[")[0].replace(" ", ""), owners))
     return infos
 
 
 @lru_cache(maxsize=8)
 def _entry_points(installed: tuple[tuple[str, int], ...]) -> dict[str, list[EntryPoint]]:
-    """Those of each kind, found at once: finding any reads a file of every distribution."""
-    found = entry_points()
-    return {kind: list(found.select(group=f"genrec_bench.{kind}s")) for kind in (*KINDS, COMMAND)}
+    """The entry points of all kinds at once, because finding any reads a file of every distribution."""
+    points = entry_points()
+    return {kind: list(points.select(group=f"genrec_bench.{kind}s")) for kind in (*KINDS, COMMAND)}
 
 
-@lru_cache(maxsize=64)  # name and version are parsed from a file, and every component of a distribution asks
+@lru_cache(maxsize=64)  # parses a file, for every component of the distribution
 def _owner(distribution: Any) -> tuple[str, str]:
     return (distribution.name, distribution.version) if distribution is not None else ("unknown", "unknown")
 
@@ -155,7 +157,7 @@ def find(kind: str, name: str) -> ComponentInfo:
 
 
 def as_built_in(kind: str, name: str) -> str:
-    """`genrec-bench:name` for the name of a built-in, which no other package can take; other names as they are."""
+    """`genrec-bench:name` for the name of a built-in, so that no other package can take it; other names unchanged."""
     names = {info.name for info in list_components(kind) if info.distribution == BUILT_IN}
     return f"{BUILT_IN}:{name}" if name in names else name
 
@@ -165,19 +167,21 @@ def _unknown(kind: str, name: str, known: list[ComponentInfo]) -> UnknownCompone
     names = sorted({info.name for info in known} | {f"{info.distribution}:{info.name}" for info in known if owner})
     elsewhere = "" if owner else KNOWN_ELSEWHERE.get((kind, plain), "")
     hint = "" if elsewhere else did_you_mean(name, names)
-    said = f"no {kind} named {name!r}.{hint}"
+
+    message = f"no {kind} named {name!r}.{hint}"
     if elsewhere:
-        said += f" {where_to_get(kind, plain)}"
+        message += f" {where_to_get(kind, plain)}"
     elif owner and not any(_normalised(info.distribution) == _normalised(owner) for info in known):
-        said += f" No installed distribution {owner!r} has {_a(kind)}: is it installed?"
+        message += f" No installed distribution {owner!r} has {_a(kind)}: is it installed?"
+
     listing = f"  `genrec plugins --kind {kind}` lists all {len(known)}."
     if not hint and not elsewhere:
-        said += f" There are: {', '.join(names)}."
-    return UnknownComponent(said + listing, kind=kind, name=name, known=tuple(names))
+        message += f" There are: {', '.join(names)}."
+    return UnknownComponent(message + listing, kind=kind, name=name, known=tuple(names))
 
 
 def where_to_get(kind: str, name: str) -> str:
-    """Which distribution has that name and how to install it, as a sentence; empty if no known one does."""
+    """A sentence on which known distribution supplies that name and how to install it; empty if none does."""
     distribution = KNOWN_ELSEWHERE.get((kind, name))
     if distribution is None:
         return ""
@@ -186,10 +190,10 @@ def where_to_get(kind: str, name: str) -> str:
 
 
 def load(kind: str, name: str) -> type[Any]:
-    """The class of that name, imported and checked: a subclass of the kind's contract, complete, of our number.
+    """The class of that name, imported and checked: a complete subclass of the kind's contract, in our version of it.
 
-    BrokenComponent (its own cause chained) if it cannot be imported or is no such class; ContractMismatch if it was
-    written for another contract number; and what `find` raises.
+    BrokenComponent, with its cause chained, if it cannot be imported or is not such a class; ContractMismatch if it was
+    written for another contract number; and the errors of `find`.
     """
     info = find(kind, name)
     component: type[Any] = import_target(info)
@@ -198,7 +202,7 @@ def load(kind: str, name: str) -> type[Any]:
 
 
 def import_target(info: ComponentInfo) -> Any:
-    """What the entry point names, imported. BrokenComponent (its own cause chained) if that fails."""
+    """Import what the entry point names. BrokenComponent, with its cause chained, if that fails."""
     module, _, attribute = info.target.partition(":")
     if not module or not attribute:
         raise broken(info, f"entry point {info.target!r} is not of the form module:Class")
@@ -216,31 +220,31 @@ def import_target(info: ComponentInfo) -> Any:
     return target
 
 
-def _check_class(info: ComponentInfo, found: Any) -> None:
+def _check_class(info: ComponentInfo, cls: Any) -> None:
     from genrec_bench.host import contracts  # here: listing needs no NumPy
 
     wanted: type[contracts.Component] = getattr(contracts, info.kind.capitalize())
-    if not (isinstance(found, type) and issubclass(found, wanted)):
+    if not (isinstance(cls, type) and issubclass(cls, wanted)):
         raise broken(info, f"{info.target} is not a subclass of genrec_bench.api.{wanted.__name__}")
-    if found.contract != contracts.CONTRACT:
-        newer = isinstance(found.contract, int) and found.contract > contracts.CONTRACT
+    if cls.contract != contracts.CONTRACT:
+        newer = isinstance(cls.contract, int) and cls.contract > contracts.CONTRACT
         remedy = "Upgrade genrec-bench" if newer else f"Upgrade {info.distribution}"
         raise ContractMismatch(
             f"{info.kind} {info.name!r} ({info.distribution} {info.version}) is written for contract "
-            f"{found.contract}, this genrec-bench has {contracts.CONTRACT}. {remedy}.",
+            f"{cls.contract}, this genrec-bench has {contracts.CONTRACT}. {remedy}.",
             kind=info.kind,
             name=info.name,
             distribution=info.distribution,
-            theirs=found.contract,
+            theirs=cls.contract,
             ours=contracts.CONTRACT,
         )
-    if inspect.isabstract(found):
-        missing = ", ".join(sorted(found.__abstractmethods__))
+    if inspect.isabstract(cls):
+        missing = ", ".join(sorted(cls.__abstractmethods__))
         raise broken(info, f"{info.target} does not implement {missing}")
-    if not isinstance(found.needs, (set, frozenset, property)):
-        raise broken(info, f"{info.target}.needs is no set: {found.needs!r:.60}")
-    if not (isinstance(found.Config, type) and dataclasses.is_dataclass(found.Config)):
-        raise broken(info, f"{info.target}.Config is no dataclass")
+    if not isinstance(cls.needs, (set, frozenset, property)):
+        raise broken(info, f"{info.target}.needs is not a set: {cls.needs!r:.60}")
+    if not (isinstance(cls.Config, type) and dataclasses.is_dataclass(cls.Config)):
+        raise broken(info, f"{info.target}.Config is not a dataclass")
 
 
 def broken(info: ComponentInfo, why: str) -> BrokenComponent:
@@ -255,10 +259,10 @@ def broken(info: ComponentInfo, why: str) -> BrokenComponent:
 
 
 def code_digest(info: ComponentInfo) -> str:
-    """SHA-256 of the code behind a component: all .py files of its top-level package, nothing imported.
+    """SHA-256 of a component's code: all .py files of its top-level package. Imports nothing.
 
-    Caches are keyed by it and records carry it. Parts of this package that cannot move a number are left out.
-    BrokenComponent if the package is not there.
+    Cache keys and records contain it. Rooms of this package that cannot move a number are left out. BrokenComponent if the
+    package does not exist.
     """
     package = info.target.partition(":")[0].partition(".")[0]
     try:
@@ -268,7 +272,7 @@ def code_digest(info: ComponentInfo) -> str:
 
 
 def engine_digest() -> str:
-    """SHA-256 of this package's own code, as far as it can move a number: what every component runs on."""
+    """SHA-256 of this package's own code, as far as it can move a number: every component runs on it."""
     return modules.digest_package("genrec_bench", without=CANNOT_MOVE_A_NUMBER["genrec_bench"])
 
 

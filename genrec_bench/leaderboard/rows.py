@@ -21,7 +21,7 @@ from genrec_bench.leaderboard.known_issues import Issue
 from genrec_bench.leaderboard.records import check_possible
 from genrec_bench.protocol.constants import KS, SELECTION
 from genrec_bench.runs.record import RESCORED, RunRecord
-from genrec_bench.runs.spec import telling_options
+from genrec_bench.runs.spec import distinguishing_options
 
 METRICS = tuple(f"{name}@{k}" for name in ("hit", "ndcg", "mrr") for k in KS)
 BOARD_BEAMS = 2 * max(KS)  # narrower beams are not the ranking (protocol P13)
@@ -155,9 +155,9 @@ def _board(dataset: str, task: str, protocol: str, policy: str, records: Sequenc
         else:
             systems.setdefault(record.system_id, []).append(record)
 
-    telling = telling_options([runs[0].spec for runs in systems.values()])
+    options = distinguishing_options([runs[0].spec for runs in systems.values()])
     seconds = train_seconds(records)
-    rows = [row_of(runs, policy, seconds, options) for runs, options in zip(systems.values(), telling, strict=True)]
+    rows = [row_of(runs, policy, seconds, text) for runs, text in zip(systems.values(), options, strict=True)]
     rows.sort(key=lambda row: (-(row.metrics[SELECTION] or 0.0), row.system, row.options))
 
     first = records[0]

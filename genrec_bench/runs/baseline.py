@@ -22,13 +22,13 @@ from genrec_bench.runs.outcome import Outcome, Stopwatch
 from genrec_bench.runs.plan import BaselineParts, Part
 from genrec_bench.runs.throughput import throughput
 
-BATCH = 256  # queries ranked at once; a latency is one batch's
+BATCH = 256  # queries ranked at once; latency is measured per batch
 CANARY = "id-canary"
 WARMUP_BATCHES = 1  # ranked twice, the first time untimed
 
 
 def run_baseline(inputs: Inputs, parts: BaselineParts, folder: Path) -> Outcome:
-    """Fit and rank. The baseline may keep files of its own in the run's `folder`."""
+    """Fit and rank. The baseline may keep its own files in the run's `folder`."""
     clock, baseline = Stopwatch(), parts.baseline
     with clock("fit"):
         facts = fit(inputs, baseline, folder)
@@ -60,14 +60,14 @@ def run_baseline(inputs: Inputs, parts: BaselineParts, folder: Path) -> Outcome:
 
 
 def validate_baseline(inputs: Inputs, parts: BaselineParts, folder: Path) -> tuple[float, dict[str, Any]]:
-    """Fit as a run does, and stop there: the validation score, and how training went. The test part is not looked at."""
+    """Fit as a run does; return the validation score and the facts about training. The test part stays untouched."""
     facts = fit(inputs, parts.baseline, folder)
     with parts.baseline.held_to("rank"):
         return validator(inputs, parts.baseline)(), facts
 
 
 def fit(inputs: Inputs, baseline: Part[Baseline], folder: Path) -> dict[str, Any]:
-    """Fit the baseline; its facts for the record's `training`."""
+    """Fit the baseline and return its facts for the record's `training`."""
     ctx = BaselineContext(
         inputs.spec.seed,
         inputs.device,
@@ -76,6 +76,7 @@ def fit(inputs: Inputs, baseline: Part[Baseline], folder: Path) -> dict[str, Any
         folder=folder / "baseline",
         validate=validator(inputs, baseline),
     )
+
     with baseline.held_to("fit"):
         baseline.component.fit(train_view(inputs.data, inputs.split, baseline.component.needs), ctx)
     with baseline.held_to("facts"):
@@ -83,7 +84,7 @@ def fit(inputs: Inputs, baseline: Part[Baseline], folder: Path) -> dict[str, Any
 
 
 def validator(inputs: Inputs, baseline: Part[Baseline]) -> Callable[[], float]:
-    """A function that scores the baseline as it is now on validation, seen items hidden."""
+    """A function that scores the baseline's current state on validation, with seen items hidden."""
     sample = validation_sample(inputs.split.validation)
     queries = inputs.split.queries(sample)
 
@@ -95,7 +96,7 @@ def validator(inputs: Inputs, baseline: Part[Baseline]) -> Callable[[], float]:
 
 
 def rank_all(inputs: Inputs, baseline: Part[Baseline], queries: Queries, policy: str) -> tuple[Ranking, list[float]]:
-    """The lists of all queries under a history policy, and seconds per batch."""
+    """The ranked lists of all queries under one history policy, and the seconds of each batch."""
     starts = range(0, len(queries), BATCH)
     warmups = [*starts[:WARMUP_BATCHES]] if policy == "mask" else []
 
@@ -118,19 +119,20 @@ def rank_all(inputs: Inputs, baseline: Part[Baseline], queries: Queries, policy:
 
 
 def canary_warnings(baseline: Baseline, data: Interactions, split: Split, system: str, ranking: Ranking) -> list[str]:
-    """A warning if the id canary, which should not beat popularity, does: then the ids tell what comes next.
+    """A warning if the id canary beats popularity, which it should not: then the ids reveal what comes next.
 
-    Both are compared on the test cases, seen items hidden.
+    Both are compared on the test cases, with seen items hidden.
     """
     if not isinstance(baseline, IdCanary):
         return []
 
     popularity, queries, targets = Popularity(), split.queries(split.test), split.test.target
     popularity.fit(train_view(data, split), BaselineContext())
-    popular = popularity.rank(queries, k=LIST_DEPTH, exclude=queries.history)
+    popularity_lists = popularity.rank(queries, k=LIST_DEPTH, exclude=queries.history)
 
-    of_popularity, of_canary = (scores.score(lists, targets)[0][SELECTION] for lists in (popular, ranking))
-    if of_canary <= of_popularity:
+    popularity_score = scores.score(popularity_lists, targets)[0][SELECTION]
+    canary_score = scores.score(ranking, targets)[0][SELECTION]
+    if canary_score <= popularity_score:
         return []
-    beaten = f"{system} beats popularity ({SELECTION} {of_canary:.4f} over {of_popularity:.4f}, policy mask)"
+    beaten = f"{system} beats popularity ({SELECTION} {canary_score:.4f} over {popularity_score:.4f}, policy mask)"
     return [f"{beaten}: {baseline.warning}"]

@@ -1,4 +1,4 @@
-"""Searching with a trained generator: in batches, every step and every hypothesis held to its contract, and timed."""
+"""Decodes the test cases with a trained generator: in timed batches, with every step and hypothesis checked."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ from genrec_bench.runs.plan import Part
 from genrec_bench.runs.throughput import throughput
 
 BATCH = 64  # users decoded at once, at most
-BATCH_TOKENS = 2**19  # source tokens x beams of a batch at most, padding included: long sources, smaller batches
-OVERLAP_USERS = 256  # searched again in fp32, where a run's decoder works in another precision
+BATCH_TOKENS = 2**19  # source tokens x beams per batch, at most; counts padding
+OVERLAP_USERS = 256  # searched again in fp32 if the decoder works in another precision
 WARMUP_BATCHES = 2
 
 
 @dataclass(frozen=True)
 class Generator:
-    """A backbone with the template and the index it writes in; `info` says whose backbone it is."""
+    """A backbone, its template, and the index whose codes it writes. `info` says who supplied the backbone."""
 
     backbone: Backbone
     template: Template
@@ -51,7 +51,7 @@ class Generator:
     info: ComponentInfo
 
     def render(self, queries: Queries) -> Sources:
-        """The backbone's source tokens, checked."""
+        """The checked source tokens of these queries."""
         with held_to(self.info, "template.render"):
             sources = self.template.render(queries)
         return check_sources(self.info, sources, len(queries))
@@ -59,7 +59,7 @@ class Generator:
 
 @dataclass(frozen=True)
 class SearchOutcome:
-    """What was emitted, in the order of the queries; seconds per batch; what the decoder counted over all batches."""
+    """The hypotheses in the order of the queries, the seconds of each batch, and the decoder's counts over all batches."""
 
     generations: Generations
     seconds: list[float]
@@ -82,8 +82,8 @@ class Searcher:
     ) -> SearchOutcome:
         """Decode all queries in batches of similar source length.
 
-        `exclude` leaves each user's own items out of the search. The first `warmup` batches are searched once before
-        they are timed. Times are taken with the device synchronised.
+        `exclude` leaves each user's own items out of the search. The first `warmup` batches are searched once untimed.
+        The device is synchronised before a time is taken.
         """
         sources = generator.render(queries)
         batches = batches_of(sources.lengths, beams)
@@ -125,42 +125,56 @@ class Searcher:
 
 
 def batches_of(lengths: Int64, beams: int) -> list[Int64]:
-    """The sources of these lengths in batches, shortest first: at most BATCH of them, and at most BATCH_TOKENS source tokens
-    x beams, padding included; one source at least."""
+    """Rows of sources in batches, shortest sources first.
+
+    A batch holds at most BATCH sources and BATCH_TOKENS source tokens x beams, padding included, but at least one source.
+    """
     order = np.argsort(lengths, kind="stable")
-    batches, begun = [], 0
-    for at in range(1, len(order) + 1):
-        if at == len(order) or at - begun == BATCH or (at + 1 - begun) * int(lengths[order[at]]) * beams > BATCH_TOKENS:
-            batches.append(order[begun:at])
-            begun = at
+
+    def is_full(start: int, end: int) -> bool:
+        """Whether the next source, the longest so far, no longer fits."""
+        longest = int(lengths[order[end]])
+        return end - start == BATCH or (end + 1 - start) * longest * beams > BATCH_TOKENS
+
+    batches, start = [], 0
+    for end in range(1, len(order) + 1):
+        if end == len(order) or is_full(start, end):
+            batches.append(order[start:end])
+            start = end
     return batches
 
 
 def overlap(
     searcher: Searcher, plain: Searcher, generator: Generator, queries: Queries, beams: int, *, exclude: bool
 ) -> dict[str, Any]:
-    """Of a sample of users, how many of the ten best of `plain`, in fp32, are among the ten best of `searcher`."""
-    some = queries.take(np.unique(np.linspace(0, len(queries) - 1, OVERLAP_USERS).astype(np.int64)))
-    one, other = (each.search(generator, some, beams, exclude=exclude).generations for each in (searcher, plain))
-    return {"fp32_overlap@10": shared(one, other), "fp32_overlap_users": len(some)}
+    """How many of the ten best hypotheses of `plain`, which is fp32, `searcher` ranks among its ten best.
+
+    Counted over a sample of the users.
+    """
+    sample = queries.take(np.unique(np.linspace(0, len(queries) - 1, OVERLAP_USERS).astype(np.int64)))
+    reduced = searcher.search(generator, sample, beams, exclude=exclude).generations
+    full = plain.search(generator, sample, beams, exclude=exclude).generations
+    return {"fp32_overlap@10": shared(reduced, full), "fp32_overlap_users": len(sample)}
 
 
-def shared(found: Generations, plain: Generations, k: int = 10) -> float | None:
-    """The share of the first `k` hypotheses of `plain`, item or not, that are among the first `k` of `found`; None if there
-    are none."""
-    ours, theirs = _first(found, k), _first(plain, k)
-    there = sum(each.total() for each in theirs)
-    return sum((a & b).total() for a, b in zip(ours, theirs, strict=True)) / there if there else None
+def shared(reduced: Generations, full: Generations, k: int = 10) -> float | None:
+    """The share of the first `k` hypotheses of `full` that are among the first `k` of `reduced`.
+
+    Counts hypotheses that are not items too. None if `full` holds no hypothesis.
+    """
+    reduced_codes, full_codes = _first_codes(reduced, k), _first_codes(full, k)
+    total = sum(codes.total() for codes in full_codes)
+    common = sum((a & b).total() for a, b in zip(reduced_codes, full_codes, strict=True))
+    return common / total if total else None
 
 
-def _first(found: Generations, k: int) -> list[Counter[tuple[int, ...]]]:
+def _first_codes(generations: Generations, k: int) -> list[Counter[tuple[int, ...]]]:
     """The codes of each user's first `k` hypotheses."""
-    lists = zip(found.tokens[:, :k].tolist(), (found.items[:, :k] != NO_HYPOTHESIS).tolist(), strict=True)
+    tokens = generations.tokens[:, :k].tolist()
+    emitted = (generations.items[:, :k] != NO_HYPOTHESIS).tolist()
     return [
-        Counter(
-            tuple(token for token in code if token >= 0) for code, there in zip(codes, emitted, strict=True) if there
-        )
-        for codes, emitted in lists
+        Counter(tuple(token for token in code if token >= 0) for code, is_there in zip(*row, strict=True) if is_there)
+        for row in zip(tokens, emitted, strict=True)
     ]
 
 
@@ -176,10 +190,10 @@ class DecodingOutcome:
 def decode(
     inputs: Inputs, decoder: Part[Decoder], generator: Generator, folder: Path, clock: Stopwatch
 ) -> DecodingOutcome:
-    """Search the test cases under each history policy; what was emitted goes into `folder`.
+    """Search the test cases under each history policy, and write the hypotheses to `folder`.
 
-    One search serves both policies where the decoder does not leave items out while it searches. The search that serves
-    `mask` is the one that is timed, and the one whose validity is counted.
+    One search serves both policies if the decoder does not leave items out while it searches. Throughput and validity
+    are those of the search for `mask`.
     """
     searcher = _prepared(inputs, decoder)
     queries = inputs.split.queries(inputs.split.test)
@@ -233,7 +247,7 @@ def _overlap_with_fp32(
     *,
     exclude: bool,
 ) -> dict[str, Any]:
-    """How much of what a search in full precision finds the run's own search finds too."""
+    """Compare the run's search with one in full precision."""
     config = replace(decoder.component.config, precision="fp32")
     full_precision = Part(decoder.info, type(decoder.component)(config))
     return overlap(searcher, _prepared(inputs, full_precision), generator, queries, beams, exclude=exclude)
@@ -247,6 +261,6 @@ def _prepared(inputs: Inputs, decoder: Part[Decoder]) -> Searcher:
 
 
 def ranking(generations: Generations, queries: Queries, policy: str, beams: int) -> Ranking:
-    """The ranked list of each case: what was emitted, without what is not an item and, under `mask`, without seen items."""
+    """Each case's ranked list: the emitted items, best first; under `mask`, without seen items."""
     exclude = queries.history if policy == "mask" else None
     return validity.ranking_from(generations, depth=beams, exclude=exclude)

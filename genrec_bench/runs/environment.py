@@ -1,4 +1,4 @@
-"""The conditions a run had: versions, hardware, memory. Read from the machine, never assumed."""
+"""The conditions of a run: versions, hardware, memory. Read from the machine, never assumed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ PACKAGES = ("genrec-bench", *NUMERICAL, "safetensors", "pyarrow")
 
 
 def pick_device(asked: str) -> str:
-    """`auto` (a GPU if there is one), `cpu`, `cuda`, `cuda:1`, `mps`. DeviceMissing if it is not there."""
+    """The device for `auto` (a GPU if there is one), `cpu`, `cuda`, `cuda:1` or `mps`.
+
+    DeviceMissing if this machine does not have it, UsageError if it is not a device's name.
+    """
     import torch
 
     if asked == "auto":
@@ -38,20 +41,22 @@ def pick_device(asked: str) -> str:
 
 
 def cpu_instead_of(asked: str) -> str:
-    """`cpu`, for what cannot use anything else. UsageError if `asked` is no device's name; whether it is there is not
-    looked up, so that torch need not be imported."""
+    """`cpu`, for systems that can use nothing else. UsageError if `asked` is not a device's name.
+
+    Does not look for the device, because that would import torch.
+    """
     if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", asked):
         raise _no_device(asked)
     return "cpu"
 
 
 def _no_device(asked: str) -> UsageError:
-    return UsageError(f"no device {asked!r}: auto, cpu, cuda, cuda:N or mps")
+    return UsageError(f"no device {asked!r}: use auto, cpu, cuda, cuda:N or mps")
 
 
 def environment(device: str) -> dict[str, Any]:
     """Python, platform, processor, packages and time."""
-    found: dict[str, Any] = {
+    conditions: dict[str, Any] = {
         "python": platform.python_version(),
         "platform": platform.platform(),
         "cpu": _processor(),
@@ -62,17 +67,18 @@ def environment(device: str) -> dict[str, Any]:
         "packages": {name: _version(name) for name in PACKAGES},
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
     if "torch" in sys.modules:
         import torch
 
-        found["threads"] = torch.get_num_threads()
+        conditions["threads"] = torch.get_num_threads()
         if device.startswith("cuda"):
-            found["gpu"] = torch.cuda.get_device_name(torch.device(device))
-    return found
+            conditions["gpu"] = torch.cuda.get_device_name(torch.device(device))
+    return conditions
 
 
 def reset_peak_memory(device: str) -> None:
-    """Start counting `peak_memory` from here, where the system allows it (Linux, CUDA)."""
+    """Start measuring `peak_memory` here, if the system allows it (Linux, CUDA)."""
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
     if device.startswith("cuda"):
@@ -82,14 +88,16 @@ def reset_peak_memory(device: str) -> None:
 
 
 def peak_memory(device: str) -> dict[str, float | None]:
-    """Highest resident memory of this process, loaded libraries included, and highest allocation on the GPU, in MB
-    (10^6 bytes), since `reset_peak_memory`."""
+    """The peaks since `reset_peak_memory`, in MB (10^6 bytes).
+
+    On the host, the resident memory of this process, libraries included; on the GPU, what torch allocated.
+    """
     peak = {"peak_host_mb": _peak_host(), "peak_device_mb": None}
     if device.startswith("cuda"):
         import torch
 
         allocated = torch.cuda.max_memory_allocated(torch.device(device)) / 1e6
-        peak["peak_device_mb"] = allocated or None  # nothing of this process lay there: another one's was not measured
+        peak["peak_device_mb"] = allocated or None  # 0: this process allocated nothing, and nobody measured others
     return peak
 
 
@@ -105,7 +113,7 @@ def _peak_host() -> float | None:
 
 
 def library_versions() -> str:
-    """Versions of the numerical libraries, which what they compute may depend on."""
+    """Versions of the numerical libraries, on which results may depend."""
     return " ".join(f"{name}={_version(name)}" for name in NUMERICAL)
 
 

@@ -1,7 +1,7 @@
 """What a backbone trains on: one source per user (`direct`) or per training position (`sequential`), with its targets.
 
-Sources are rendered in chunks. More than one chunk lies in a file without a name that is mapped into memory and gone with
-its last reader, so that training needs memory for its batches and targets, not for all histories at once.
+Sources are rendered in chunks. Several chunks go to an unnamed, memory-mapped file, which disappears with its last reader.
+Training then holds batches and targets in memory, never all histories.
 """
 
 from __future__ import annotations
@@ -25,24 +25,28 @@ MOST_HISTORY = 512  # items of history handed to a template in training; templat
 
 
 def make_examples(train: Ragged, task: Task, generator: Generator, folder: Path) -> Examples:
-    """Training examples of the users' training items. `direct`: one source per user, with all its items as targets;
-    `sequential`: one per item after a user's first. `folder` is where large ones are put."""
+    """Training examples from the training items of each user, `train`.
+
+    `direct` gives one source per user, with all their items as targets; `sequential` one per item after a user's first.
+    Examples too large for memory go to `folder`.
+    """
     if task == "direct":
         users = np.flatnonzero(train.lengths > 0)
-        part = train.take(users)
-        count, targets, offsets = len(users), part.values, part.offsets
+        sequences = train.take(users)
+        count, targets, offsets = len(users), sequences.values, sequences.offsets
 
-        def ask(some: slice) -> Queries:
-            return Queries(users[some].astype(np.int32), Ragged.empty(len(users[some])))
+        def queries_of(chunk: slice) -> Queries:
+            return Queries(users[chunk].astype(np.int32), Ragged.empty(len(users[chunk])))
     else:
         user, starts = train.rows, train.offsets[:-1]
-        rows = np.flatnonzero(np.arange(len(train.values)) > starts[user])
-        count, targets, offsets = len(rows), train.values[rows], np.arange(len(rows) + 1, dtype=np.int64)
+        positions = np.flatnonzero(np.arange(len(train.values)) > starts[user])
+        count, targets = len(positions), train.values[positions]
+        offsets = np.arange(len(positions) + 1, dtype=np.int64)
 
-        def ask(some: slice) -> Queries:
-            at = rows[some]
-            recent = np.maximum(starts[user[at]], at - MOST_HISTORY)
-            return Queries(user[at].astype(np.int32), train.slice(recent, at))
+        def queries_of(chunk: slice) -> Queries:
+            ends = positions[chunk]
+            recent = np.maximum(starts[user[ends]], ends - MOST_HISTORY)
+            return Queries(user[ends].astype(np.int32), train.slice(recent, ends))
 
     def redraw(rng: np.random.Generator) -> Sources:
         def draw(queries: Queries) -> Sources:
@@ -50,37 +54,40 @@ def make_examples(train: Ragged, task: Task, generator: Generator, folder: Path)
                 sources = generator.template.training(queries, rng)
             return check_sources(generator.info, sources, len(queries))
 
-        return in_chunks(draw, ask, count, folder)
+        return in_chunks(draw, queries_of, count, folder)
 
-    drawn = type(generator.template).training is not Template.training
     index = generator.index
-    sources = in_chunks(generator.render, ask, count, folder)
-    return Examples(sources, index.items.codes[targets], offsets, index.n_tokens, redraw if drawn else None)
+    sources = in_chunks(generator.render, queries_of, count, folder)
+    draws_anew = type(generator.template).training is not Template.training
+    return Examples(sources, index.items.codes[targets], offsets, index.n_tokens, redraw if draws_anew else None)
 
 
 def in_chunks(
-    render: Callable[[Queries], Sources], ask: Callable[[slice], Queries], count: int, folder: Path
+    render: Callable[[Queries], Sources], queries_of: Callable[[slice], Queries], count: int, folder: Path
 ) -> Sources:
-    """`render(ask(...))` of all `count` queries, a chunk at a time; several chunks as one mapped file."""
+    """`render(queries_of(...))` of all `count` queries, a chunk at a time; several chunks become one mapped file."""
     if count <= CHUNK:
-        return render(ask(slice(0, count)))
+        return render(queries_of(slice(0, count)))
+
     folder.mkdir(parents=True, exist_ok=True)
     lengths: list[Int64] = []
     files = [tempfile.TemporaryFile(dir=folder) for _ in range(3)]  # noqa: SIM115 - closed below, once they are mapped
     try:
-        for at in range(0, count, CHUNK):
-            part = render(ask(slice(at, min(at + CHUNK, count))))
-            lengths.append(part.lengths)
-            for file, column in zip(files, (part.tokens, part.levels, part.words), strict=True):
+        for start in range(0, count, CHUNK):
+            sources = render(queries_of(slice(start, min(start + CHUNK, count))))
+            lengths.append(sources.lengths)
+            for file, column in zip(files, (sources.tokens, sources.levels, sources.words), strict=True):
                 column.astype(np.int32, copy=False).tofile(file)
-        return Sources(*map(_mapped, files), np.concatenate([[0], np.cumsum(np.concatenate(lengths))]).astype(np.int64))
+
+        offsets = np.concatenate([[0], np.cumsum(np.concatenate(lengths))]).astype(np.int64)
+        return Sources(*map(_mapped, files), offsets)
     finally:
         for file in files:
             file.close()
 
 
 def _mapped(file: IO[bytes]) -> Int32:
-    """The whole numbers in a file, read from it when they are looked at."""
+    """The integers in a file, read when they are used."""
     file.flush()
     if not file.seek(0, 2):
         return np.zeros(0, np.int32)

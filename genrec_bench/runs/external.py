@@ -1,7 +1,7 @@
-"""Ranked lists made elsewhere, scored by the one scorer of every system into a record of the tier *re-scored*.
+"""Scores ranked lists that were made elsewhere, by the scorer of all runs, into a record of the tier *re-scored*.
 
-The run folder is like any other, and `genrec verify` checks it alike. Nothing here knows how the lists came to be: the
-record names who made them, and claims no training, speed or parameters.
+The run folder looks like any other, and `genrec verify` works on it. How the lists came to be is not known here: the record
+names what made them, and claims no training, speed or parameters.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from genrec_bench.runs.reuse import still_holds
 from genrec_bench.runs.run import finish
 from genrec_bench.runs.spec import LISTS, RunSpec
 
-STAND_IN = "genrec-bench:popularity"  # while the data set's options are resolved: it knows both tasks
+STAND_IN = "genrec-bench:popularity"  # resolves the data set's options; supports both tasks
 
 
 def plan_of(
@@ -42,15 +42,15 @@ def plan_of(
     seed: int = 0,
     settings: Mapping[str, Any] | None = None,
 ) -> Plan:
-    """The plan of lists made by `name`. The file is not part of it, so that the seeds of one system are one row.
+    """The plan of lists made by `name`. It leaves the file out, so that all seeds of a system share a row.
 
-    UsageError for a name that is blank, or that a system which runs here has or could have.
+    UsageError if the name is blank, or if a system of `genrec run` has or could have it.
     """
     name = name.strip()
     if not name or not name.isprintable():
         raise UsageError(f"--name {name!r}: say what made the lists, such as 'SASRec (RecTools)'")
 
-    baselines = {name for kind, name in registry.KNOWN_ELSEWHERE if kind == "baseline"}
+    baselines = {baseline for kind, baseline in registry.KNOWN_ELSEWHERE if kind == "baseline"}
     if name in baselines | {info.name for info in registry.list_components("baseline")}:
         raise UsageError(f"--name {name!r} is a baseline of genrec run: call it '{name} (who made it)'")
     if re.fullmatch(r"\S+ / \S+( \(\w+\))? / \S+", name):
@@ -75,8 +75,8 @@ def rescore(
 ) -> RunRecord:
     """Score the lists in `path` for `plan` (see `plan_of`) and return the record in `out/<spec_id>`.
 
-    The same file scored before is returned as it is. DataError for lists that do not fit the data: then nothing is
-    written. OutputError if other lists of that name were scored there, unless `force`.
+    A file that was scored before is not scored again. DataError if the lists do not fit the data; nothing is written
+    then. OutputError if `out` holds other lists of that name, unless `force`.
     """
     progress = progress or Quiet()
     spec = plan.spec
@@ -109,5 +109,5 @@ def rescore(
             warnings=tuple(warnings(given.lengths, spec.system)),
             tier=RESCORED,
         )
-        with attempt(folder, spec, keep=finished) as place:
-            return finish(inputs, outcome, place, phases={})
+        with attempt(folder, spec, keep=finished) as workspace:
+            return finish(inputs, outcome, workspace, phases={})

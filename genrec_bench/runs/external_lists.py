@@ -1,7 +1,7 @@
-"""Ranked lists that somebody else made, from a CSV, TSV or Parquet file: read, and held to the data they claim to rank.
+"""Reads ranked lists made elsewhere from a CSV, TSV or Parquet file, and checks them against the data they rank.
 
-One row per listed item: `user`, `item`, and `rank` (1 is best) or `score` (larger is better), in the data's own ids. Every
-fault is one sentence that counts it and shows the first few. Nothing is repaired, and nothing is filled in.
+One row per listed item: `user`, `item`, and `rank` (1 is best) or `score` (larger is better), in the data's own ids. An
+error counts the faulty rows and shows the first few. Nothing is repaired, and nothing is filled in.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ SHOWN = 3  # examples of a fault
 
 @dataclass(frozen=True)
 class GivenLists:
-    """The lists of a file by history policy, one per test case, and how many items the file lists for each case."""
+    """A file's lists by history policy, one per test case, and how many items the file lists for each case."""
 
     rankings: dict[str, Ranking]
     lengths: Int64
@@ -51,12 +51,14 @@ class GivenLists:
 def read_given(path: Path, data: Interactions, queries: Queries, policy: Policy, allow_missing: bool) -> GivenLists:
     """Read and check the lists in `path` for the cases `queries`, and cut them to the protocol's depth.
 
-    `policy` says what the lists are: `mask`, they hold none of the user's own items (training and validation); or `keep`,
-    nobody looked at that. Lists of policy `keep` give those of `mask` too, without the user's items: shorter, never filled
-    up. A user without a list has an empty one, if `allow_missing`. DataError for whatever does not fit.
+    Lists of policy `mask` hold none of the user's seen items (training and validation). Lists of policy `keep` may hold
+    them, and give the lists of `mask` as well: those without seen items, which are shorter and never filled up. With
+    `allow_missing`, a user without a list gets an empty one. DataError if anything does not fit.
     """
     if not path.exists():
         raise DataError(f"{path}: there is no such file; paths count from {Path.cwd()}", path=path)
+
+    # External ids become the data's numbers, and users their test cases.
     table = read_table(path, _format(path), _columns(path))
     columns = dict(zip(_roles(path), table.columns, strict=True))
     users = _numbers(table, columns["user"], data.user_ids, "user")
@@ -64,48 +66,56 @@ def read_given(path: Path, data: Interactions, queries: Queries, policy: Policy,
     case_of = np.full(data.n_users, -1, np.int64)
     case_of[queries.user] = np.arange(len(queries))
     cases = case_of[users]
-    name = _namer(data, users, items)
+    names = _namer(data, users, items)
     _refuse(
-        path, cases < 0, lambda row: f"user {name(row)[0]}", "a list of a user without a test case", "drop it", "row"
+        path, cases < 0, lambda row: f"user {names(row)[0]}", "a list of a user without a test case", "drop it", "row"
     )
-    order, values = _ordered(table, columns, cases, lambda row: name(row)[0])
+
+    # From here on, rows are sorted by case, best item first.
+    order, values = _ordered(table, columns, cases, lambda row: names(row)[0])
     cases, items = cases[order], items[order]
-    again = _again(cases, items)
-    told = _namer(data, users[order], items)
-    say = lambda row: "user {}: item {}".format(*told(row))  # noqa: E731
-    _refuse(path, again, say, "an item listed a second time for one user", "list each item once", "row")
-    listed = np.bincount(cases, minlength=len(queries))
-    _check_missing(path, listed, data.user_ids[queries.user], allow_missing)
-    full = _ranking(cases, items, _places(cases, values[order]), listed)
-    own = contained(full.items, queries.history)
-    if policy == "mask":
-        _refuse(
-            path,
-            own[cases, spread(np.zeros(len(listed), np.int64), _offsets(listed))],
-            say,
-            "an item that the user already has in training or validation",
-            "drop such rows, or give longer lists with --policy keep",
-            "row",
-        )
-        return GivenLists({"mask": _cut(full)}, listed)
-    return GivenLists({"mask": _cut(_without(full, own)), "keep": _cut(full)}, listed)
+    names = _namer(data, users[order], items)
+
+    def describe(row: int) -> str:
+        return "user {}: item {}".format(*names(row))
+
+    repeated = _repeated(cases, items)
+    _refuse(path, repeated, describe, "an item listed a second time for one user", "list each item once", "row")
+    lengths = np.bincount(cases, minlength=len(queries))
+    _check_missing(path, lengths, data.user_ids[queries.user], allow_missing)
+
+    full = _ranking(cases, items, _order_scores(cases, values[order]), lengths)
+    seen = contained(full.items, queries.history)
+    if policy == "keep":
+        return GivenLists({"mask": _cut(_without(full, seen)), "keep": _cut(full)}, lengths)
+
+    _refuse(
+        path,
+        seen[cases, spread(np.zeros(len(lengths), np.int64), _offsets(lengths))],
+        describe,
+        "an item that the user already has in training or validation",
+        "drop such rows, or give longer lists with --policy keep",
+        "row",
+    )
+    return GivenLists({"mask": _cut(full)}, lengths)
 
 
 def warnings(lengths: Int64, name: str) -> list[str]:
-    """What a reader of the numbers has to know about lists made elsewhere, from how many items each case has."""
+    """What readers of the numbers must know about short and missing lists. `lengths` `(cases,)` counts listed items."""
     longest, cases = int(lengths.max(initial=0)), len(lengths)
     missing, short = int((lengths == 0).sum()), int(((lengths > 0) & (lengths < max(KS))).sum())
-    said = []
+
+    sentences = []
     if longest < max(KS):
         depths = ", ".join(str(k) for k in KS if k > longest)
-        said.append(f"the lists of {name} end after {longest} items: what they miss at {depths} nobody ranked")
+        sentences.append(f"the lists of {name} end after {longest} items: what they miss at {depths} nobody ranked")
     elif short:
-        said.append(
+        sentences.append(
             f"{short} of {cases} users have a list of fewer than {max(KS)} items by {name}: what it lacks is missed"
         )
     if missing:
-        said.append(f"{missing} of {cases} users have no list by {name} and count as missed")
-    return said
+        sentences.append(f"{missing} of {cases} users have no list by {name} and count as missed")
+    return sentences
 
 
 def _format(path: Path) -> Format:
@@ -117,16 +127,16 @@ def _format(path: Path) -> Format:
 
 
 def _roles(path: Path) -> dict[str, str]:
-    """The columns to read by what they are; DataError if one is missing."""
+    """The columns to read, by role. DataError if one is missing."""
     known = column_names(path, _format(path))
-    found = {role: name for role, names in NAMES.items() for name in reversed(names) if name in known}
-    if "user" not in found or "item" not in found or not {"rank", "score"} & set(found):
+    roles = {role: name for role, names in NAMES.items() for name in reversed(names) if name in known}
+    if "user" not in roles or "item" not in roles or not {"rank", "score"} & set(roles):
         raise DataError(
             f"{path}: lists need the columns user, item, and rank (1 is best) or score (larger is better); its columns: "
             f"{', '.join(known)}",
             path=path,
         )
-    return found
+    return roles
 
 
 def _columns(path: Path) -> list[str]:
@@ -137,13 +147,14 @@ def _numbers(table: Table, column: str, known: Text, what: str) -> Int32:
     """A column of external ids as the data's numbers, `(n,)`."""
     codes, ids = table.ids(column)
     order = np.argsort(known)
-    at = np.minimum(np.searchsorted(known[order], ids), len(known) - 1)
-    numbers = np.where(known[order][at] == ids, order[at], -1)
-    strangers = [repr(str(each)) for each in ids[numbers < 0]]
-    if strangers:
-        one = f"{what}s are" if len(strangers) > 1 else f"{what} is"
+    nearest = np.minimum(np.searchsorted(known[order], ids), len(known) - 1)
+    numbers = np.where(known[order][nearest] == ids, order[nearest], -1)
+
+    unknown = [repr(str(name)) for name in ids[numbers < 0]]
+    if unknown:
+        are = f"{what}s are" if len(unknown) > 1 else f"{what} is"
         raise DataError(
-            f"{table.path}: {len(strangers)} {one} not in the data: {_few(strangers)}; use the data's own ids (such as "
+            f"{table.path}: {len(unknown)} {are} not in the data: {_few(unknown)}; use the data's own ids (such as "
             f"{str(known[0])!r}), and drop what the data set leaves out",
             path=table.path,
         )
@@ -151,15 +162,16 @@ def _numbers(table: Table, column: str, known: Text, what: str) -> Int32:
 
 
 def _ordered(table: Table, columns: dict[str, str], cases: Int64, user: Callable[[int], str]) -> tuple[Int64, Float64]:
-    """Rows by case, best first; and each row's score as the file has it, or the rank negated where it has none.
+    """The order of rows by case, best first, and each row's score: the file's, or the negated rank if it has none.
 
-    DataError where ranks are not 1, 2, 3, ... for a user, or scores rise along the ranks.
+    DataError if a user's ranks are not 1, 2, 3, ..., or if scores rise along the ranks.
     """
     path = table.path
     scores = table.floats(columns["score"]) if "score" in columns else None
     if "rank" not in columns:
         assert scores is not None
         return np.lexsort((-scores, cases)), scores
+
     ranks = table.whole_numbers(columns["rank"], "ranks count from 1")
     order = np.lexsort((ranks, cases))
     first = np.searchsorted(cases[order], cases[order])
@@ -174,6 +186,7 @@ def _ordered(table: Table, columns: dict[str, str], cases: Int64, user: Callable
     )
     if scores is None:
         return order, -ranks.astype(np.float64)
+
     rises = np.zeros(len(order), np.bool_)
     rises[order[1:]] = (np.diff(scores[order]) > 0) & (np.diff(cases[order]) == 0)
     _refuse(
@@ -187,52 +200,56 @@ def _ordered(table: Table, columns: dict[str, str], cases: Int64, user: Callable
 
 
 def _fault_of(ranks: Int64) -> str:
-    """What is wrong with one user's sorted ranks, which are not 1, 2, 3, ..."""
-    at = int(np.argmax(ranks != np.arange(1, len(ranks) + 1)))
-    if ranks[at] < 1:
-        return f"rank {ranks[at]}"
-    return f"rank {ranks[at]} twice" if at and ranks[at] == ranks[at - 1] else f"rank {ranks[at]}, but no rank {at + 1}"
+    """The first fault in one user's sorted ranks, which are not 1, 2, 3, ..."""
+    first = int(np.argmax(ranks != np.arange(1, len(ranks) + 1)))
+    rank = ranks[first]
+    if rank < 1:
+        return f"rank {rank}"
+    return f"rank {rank} twice" if first and rank == ranks[first - 1] else f"rank {rank}, but no rank {first + 1}"
 
 
-def _places(cases: Int64, values: Float64) -> Float32:
-    """Scores of sorted rows that a float32 keeps apart where `values` differ: minus the number of better values of the case."""
-    new = np.ones(len(cases), np.bool_)
-    new[1:] = (np.diff(values) != 0) | (np.diff(cases) != 0)
-    place = np.cumsum(new)
-    return (place[np.searchsorted(cases, cases)] - place).astype(np.float32)
+def _order_scores(cases: Int64, values: Float64) -> Float32:
+    """Scores of sorted rows, each minus the number of better values in its case.
+
+    A float32 keeps these apart wherever `values` differ.
+    """
+    differs = np.ones(len(cases), np.bool_)
+    differs[1:] = (np.diff(values) != 0) | (np.diff(cases) != 0)
+    level = np.cumsum(differs)
+    return (level[np.searchsorted(cases, cases)] - level).astype(np.float32)
 
 
 def _first_of_each(flags: Bool, cases: Int64, order: Int64) -> Bool:
     """The first flagged row of each case, in `order`."""
     rows = order[flags[order]]
-    found = np.zeros(len(flags), np.bool_)
-    found[rows[np.unique(cases[rows], return_index=True)[1]]] = True
-    return found
+    first = np.zeros(len(flags), np.bool_)
+    first[rows[np.unique(cases[rows], return_index=True)[1]]] = True
+    return first
 
 
-def _again(cases: Int64, items: Int32) -> Bool:
-    """Whether a row's case and item stood in an earlier row."""
-    again = np.ones(len(cases), np.bool_)
-    again[np.unique(cases * (int(items.max(initial=0)) + 1) + items, return_index=True)[1]] = False
-    return again
+def _repeated(cases: Int64, items: Int32) -> Bool:
+    """Whether an earlier row has the same case and item."""
+    repeated = np.ones(len(cases), np.bool_)
+    repeated[np.unique(cases * (int(items.max(initial=0)) + 1) + items, return_index=True)[1]] = False
+    return repeated
 
 
-def _check_missing(path: Path, listed: Int64, users: Text, allowed: bool) -> None:
-    without = [repr(str(user)) for user in users[listed == 0]]
+def _check_missing(path: Path, lengths: Int64, users: Text, allowed: bool) -> None:
+    without = [repr(str(user)) for user in users[lengths == 0]]
     if without and not allowed:
         raise DataError(
-            f"{path}: {len(without)} of {len(users)} test users have no list: {_few(without)}; add theirs, or count them as "
+            f"{path}: {len(without)} of {len(users)} test users have no list: {_few(without)}; add them, or count them as "
             "empty lists with --allow-missing",
             path=path,
         )
 
 
-def _ranking(cases: Int64, items: Int32, scores: Float32, listed: Int64) -> Ranking:
-    """Flat rows, sorted by case and place, as one ranking of full length."""
-    shape = len(listed), int(listed.max(initial=0))
+def _ranking(cases: Int64, items: Int32, scores: Float32, lengths: Int64) -> Ranking:
+    """Flat rows, sorted by case and rank, as one ranking of full depth."""
+    shape = len(lengths), int(lengths.max(initial=0))
     table, values = np.full(shape, PAD, np.int32), np.full(shape, -np.inf, np.float32)
-    places = spread(np.zeros(len(listed), np.int64), _offsets(listed))
-    table[cases, places], values[cases, places] = items, scores
+    positions = spread(np.zeros(len(lengths), np.int64), _offsets(lengths))
+    table[cases, positions], values[cases, positions] = items, scores
     return Ranking(table, values, shape[1])
 
 
@@ -241,7 +258,7 @@ def _offsets(lengths: Int64) -> Int64:
 
 
 def _without(ranking: Ranking, dropped: Bool) -> Ranking:
-    """The lists without what is `dropped`; what follows moves up."""
+    """The lists without the `dropped` items; later ones move up."""
     gone = dropped | (ranking.items < 0)
     order = np.argsort(gone, axis=1, kind="stable")
     left = ~np.take_along_axis(gone, order, axis=1)
@@ -252,7 +269,7 @@ def _without(ranking: Ranking, dropped: Bool) -> Ranking:
 
 
 def _cut(ranking: Ranking) -> Ranking:
-    """At most the protocol's places, as every baseline is asked for."""
+    """The lists cut to the depth that the protocol asks of every baseline."""
     depth = min(ranking.depth, LIST_DEPTH)
     return Ranking(ranking.items[:, :depth], ranking.scores[:, :depth], depth)
 
@@ -261,11 +278,13 @@ def _namer(data: Interactions, users: Int32, items: Int32) -> Callable[[int], tu
     return lambda row: (repr(str(data.user_ids[users[row]])), repr(str(data.item_ids[items[row]])))
 
 
-def _refuse(path: Path, wrong: Bool, say: Callable[[int], str], what: str, advice: str, unit: str = "user") -> None:
+def _refuse(
+    path: Path, wrong: Bool, describe: Callable[[int], str], what: str, advice: str, unit: str = "user"
+) -> None:
     """DataError if any row is `wrong`: how many, the first few, and what to do."""
     rows = np.flatnonzero(wrong)
     if len(rows):
-        shown = _few([say(int(row)) for row in rows[:SHOWN]], more=len(rows) > SHOWN)
+        shown = _few([describe(int(row)) for row in rows[:SHOWN]], more=len(rows) > SHOWN)
         count = f"{len(rows)} {unit}{'s' if len(rows) > 1 else ''}"
         raise DataError(f"{path}: {what} ({count}): {shown}; {advice}", path=path)
 

@@ -1,4 +1,4 @@
-"""Folders of runs and of the cache: who may write, what is whole, what is thrown away."""
+"""Run folders: who may write to one, how a new attempt replaces an old run, what is thrown away."""
 
 from __future__ import annotations
 
@@ -19,37 +19,39 @@ from genrec_bench.errors import OutputError, RecordError
 from genrec_bench.runs.record import RECORD_FILE, SCHEMA, RunRecord
 from genrec_bench.runs.spec import ResolvedSpec
 
-NEW = ".new"  # inside a finished run's folder: the attempt that is to replace it
+NEW = ".new"  # in a finished run's folder: the attempt to replace it
 
 
 def run_folder(out: Path, spec: ResolvedSpec) -> Path:
-    """Where a resolved spec's run lies: `out/<spec_id>`."""
+    """The folder of a resolved spec's run: `out/<spec_id>`."""
     return out / spec.spec_id
 
 
 def open_run_folder(
     folder: Path, spec: ResolvedSpec, *, force: bool = False, progress: Progress | None = None
 ) -> RunRecord | None:
-    """Check that `folder` is free or belongs to `spec`; its record, if it has one. A damaged record counts as none, and
-    `progress` says so.
+    """Check that `folder` is free or belongs to `spec`, and return its record, if it has one.
 
-    OutputError if it belongs to another spec, cannot be read, or holds the record of a newer version and not `force`.
+    A damaged record counts as none, with a note to `progress`. OutputError if the folder belongs to another spec or cannot
+    be read, or, unless `force`, if a newer version wrote its record.
     """
     file = folder / "spec.json"
     if not os.path.exists(file):
         if folder.exists() and (not folder.is_dir() or any(p.name != ".lock" for p in folder.iterdir())):
-            raise OutputError(f"{folder} exists and is no run folder: choose another --out", path=folder)
+            raise OutputError(f"{folder} exists and is not a run folder: choose another --out", path=folder)
         return None
+
     try:
-        theirs = json.loads(file.read_text())
+        spec_there = json.loads(file.read_text())
     except (OSError, ValueError) as error:
         raise OutputError(
             f"{file} cannot be read ({error}): remove {folder} or choose another --out", path=folder
         ) from None
-    if theirs != json.loads(json.dumps(spec.to_dict())):
+    if spec_there != json.loads(json.dumps(spec.to_dict())):
         raise OutputError(f"{folder} belongs to another spec: remove it or choose another --out", path=folder)
     if not (folder / RECORD_FILE).exists():
         return None  # died before its first record was written
+
     try:
         return RunRecord.read(folder)
     except RecordError as error:
@@ -60,13 +62,13 @@ def open_run_folder(
                 "genrec-bench, choose another --out, or replace that run with --force",
                 path=folder,
             ) from None
-        (progress or Quiet()).note(f"a record cannot be used, so its run is made anew: {error}")
+        (progress or Quiet()).note(f"running again, because the record cannot be used: {error}")
         return None
 
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Create `folder` and hold its lock. OutputError if it cannot be written, or if another process holds it."""
+    """Create `folder` and hold its lock. OutputError if it is not writable, or if another process holds the lock."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / f".write-{os.getpid()}"
@@ -76,6 +78,7 @@ def locked(folder: Path) -> Iterator[None]:
         raise OutputError(
             f"cannot write to {folder}: {error.strerror or error}; choose another --out", path=folder
         ) from None
+
     try:
         with FileLock(folder / ".lock", timeout=0):
             yield
@@ -87,28 +90,32 @@ def locked(folder: Path) -> Iterator[None]:
 def attempt(folder: Path, spec: ResolvedSpec, *, keep: bool) -> Iterator[Path]:
     """A cleared folder for a new attempt at `spec`, with the spec and a `running` record.
 
-    With `keep`, `folder` holds a finished run: the attempt works in `folder/.new`, takes the old run's place when it has
-    ended well, and is thrown away when it has not.
+    With `keep`, `folder` holds a finished run. The attempt then works in `folder/.new` and replaces that run if it
+    succeeds; if it fails, it is thrown away.
     """
-    place = folder / NEW if keep else folder
-    place.mkdir(exist_ok=True)
-    _clear(place)
-    write_json(place / "spec.json", spec.to_dict())
+    workspace = folder / NEW if keep else folder
+    workspace.mkdir(exist_ok=True)
+    _clear(workspace)
+
+    write_json(workspace / "spec.json", spec.to_dict())
     record = RunRecord(spec.to_dict(), spec.spec_id, spec.system_id, "running", process=this_process())
-    record.write(place)
+    record.write(workspace)
     if not keep:
-        yield place
+        yield workspace
         return
+
     try:
-        yield place
+        yield workspace
     except BaseException:
-        shutil.rmtree(place, ignore_errors=True)
+        shutil.rmtree(workspace, ignore_errors=True)
         raise
-    (folder / RECORD_FILE).unlink()  # from here until the last move, this is a folder whose run has not ended
+
+    # Without a record, the folder counts as unfinished; the record moves last.
+    (folder / RECORD_FILE).unlink()
     _clear(folder, but=NEW)
-    for path in sorted(place.iterdir(), key=lambda path: path.name == RECORD_FILE):
+    for path in sorted(workspace.iterdir(), key=lambda path: path.name == RECORD_FILE):
         os.replace(path, folder / path.name)
-    place.rmdir()
+    workspace.rmdir()
 
 
 def _clear(folder: Path, but: str = "") -> None:
@@ -118,5 +125,5 @@ def _clear(folder: Path, but: str = "") -> None:
 
 
 def this_process() -> dict[str, Any]:
-    """Who is running: to tell a dead run from a live one."""
+    """The process that runs, by which a later one can tell whether the run is still alive."""
     return {"pid": os.getpid(), "host": socket.gethostname()}

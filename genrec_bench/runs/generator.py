@@ -33,7 +33,7 @@ from genrec_bench.runs.plan import GeneratorParts, Part, protocol_part
 
 @dataclass(frozen=True)
 class IndexOutcome:
-    """The index of a run, the cache folder it is in, and whether it was read from there."""
+    """The index of a run, its cache folder, and whether it was read from there."""
 
     index: Index
     folder: Path
@@ -56,7 +56,7 @@ class IndexOutcome:
 
 @dataclass(frozen=True)
 class TrainingOutcome:
-    """How training went, the cache folder of the weights, and whether they were read from there."""
+    """How training went, the weights' cache folder, and whether they were read from there."""
 
     report: dict[str, Any]
     folder: Path
@@ -68,7 +68,7 @@ class TrainingOutcome:
 
 
 def run_generator(inputs: Inputs, parts: GeneratorParts, folder: Path) -> Outcome:
-    """Index, train and decode; the index, the weights and what was emitted go into the run's `folder`."""
+    """Index, train and decode. The run's `folder` keeps the index, the weights and the hypotheses."""
     clock = Stopwatch()
     with clock("index"):
         index = build_index(inputs, parts.indexer)
@@ -98,9 +98,9 @@ def run_generator(inputs: Inputs, parts: GeneratorParts, folder: Path) -> Outcom
 
 
 def validate_generator(inputs: Inputs, parts: GeneratorParts) -> tuple[float, dict[str, Any]]:
-    """Train as a run does, and stop there: the validation score of the kept weights, and how training went.
+    """Train as a run does; return the validation score of the kept weights and how training went.
 
-    The test part is not looked at.
+    The test part stays untouched.
     """
     index = build_index(inputs, parts.indexer)
     generator = make_generator(inputs, parts.backbone, index.index)
@@ -109,7 +109,7 @@ def validate_generator(inputs: Inputs, parts: GeneratorParts) -> tuple[float, di
 
 
 def build_index(inputs: Inputs, indexer: Part[Indexer]) -> IndexOutcome:
-    """The index of the training part, from the cache or built."""
+    """The index of the training part, built or read from the cache."""
     key = inputs.cache_key(inputs.part_key("indexer", indexer), inputs.device.split(":")[0])
     folder = cache_dir() / "index" / key
 
@@ -130,19 +130,19 @@ def build_index(inputs: Inputs, indexer: Part[Indexer]) -> IndexOutcome:
 
     index, from_cache = cached(folder, build, Index.load, fresh=inputs.fresh, progress=inputs.progress)
     if not from_cache:
-        index = replace(index, folder=folder)  # where its trie is kept
+        index = replace(index, folder=folder)  # its trie is there
     return IndexOutcome(index, folder, from_cache)
 
 
 def make_generator(inputs: Inputs, backbone: Part[Backbone], index: Index) -> Generator:
-    """The backbone, not yet trained, with its template for this task and index."""
+    """The untrained backbone with its template for the task and index."""
     with backbone.held_to("template"):
         template = backbone.component.template(inputs.spec.task, index)  # type: ignore[arg-type]
     return Generator(backbone.component, check_template(backbone.info, template), index, backbone.info)
 
 
 def train(inputs: Inputs, backbone: Part[Backbone], generator: Generator) -> TrainingOutcome:
-    """Fit the backbone, or load the weights that this data, index, configuration and seed gave before."""
+    """Fit the backbone, or load the weights that the same data, index, options and seed gave before."""
     spec, network = inputs.spec, backbone.component
     part_key = inputs.part_key("backbone", backbone)
     key = inputs.cache_key(generator.index.fingerprint, part_key, spec.task, inputs.device.split(":")[0])
@@ -181,9 +181,9 @@ def _read_report(folder: Path) -> dict[str, Any]:
 
 
 def validator(inputs: Inputs, generator: Generator) -> Callable[[], float]:
-    """A function that scores the generator as it is now on validation, by the rule that epochs are chosen by.
+    """A function that scores the generator's current weights on validation, as the choice of epochs requires.
 
-    The decoder is the protocol's own: a package that registers another `trie` does not move the choice.
+    It decodes with the protocol's own decoder: another package's `trie` does not change the choice.
     """
     sample = validation_sample(inputs.split.validation)
     queries = inputs.split.queries(sample)

@@ -1,4 +1,4 @@
-"""What components hand back, held to the contracts: each check is a fault of its component, or lets the thing pass.
+"""Checks what components return against their contracts, and raises the component's fault if it does not fit.
 
 Knows shapes and types, never a component by name.
 """
@@ -51,7 +51,7 @@ def check_index(info: ComponentInfo, index: Any, n_users: int, n_items: int) -> 
         if table is not None and table.codes.dtype != np.int32:
             raise fault(info, "whole tokens", f"its {what} codes are {table.codes.dtype}, codes are int32")
     if not 0 <= index.collision_rate <= 1:
-        raise fault(info, "collision rate", f"{index.collision_rate} is no share of the items")
+        raise fault(info, "collision rate", f"{index.collision_rate} is not a share of the items")
     check_plain(info, "info", index.info)
     return index
 
@@ -61,11 +61,11 @@ def check_plain(info: ComponentInfo, what: str, values: Any) -> None:
     try:
         json.dumps(values, allow_nan=False)
     except (TypeError, ValueError) as error:
-        raise fault(info, what, f"it is no plain data for a record: {error}") from error
+        raise fault(info, what, f"it is not plain data, which a record needs: {error}") from error
 
 
 def check_report(info: ComponentInfo, report: Any) -> FitReport:
-    """`report`, if it tells of epochs that there were."""
+    """`report`, if it is a FitReport whose best epoch was run."""
     if not isinstance(report, FitReport) or not 0 <= report.best_epoch <= report.epochs:
         raise fault(info, "fit report", f"fit gave {report!r:.120}; expected a FitReport whose best epoch was run")
     return report
@@ -83,7 +83,7 @@ def check_description(info: ComponentInfo, backbone: Backbone) -> dict[str, Any]
 
 
 def check_sources(info: ComponentInfo, sources: Any, n: int) -> Sources:
-    """`sources`, if there is one per query and their arrays fit each other."""
+    """`sources`, if there is one per query and their arrays fit together."""
     if not isinstance(sources, Sources) or len(sources) != n:
         raise fault(info, "one source per query", f"it gave {_size(sources)} for {n} queries")
     columns = (sources.tokens, sources.levels, sources.words)
@@ -94,31 +94,38 @@ def check_sources(info: ComponentInfo, sources: Any, n: int) -> Sources:
 
 def check_logits(info: ComponentInfo, logits: Any, shape: tuple[int, ...]) -> None:
     """A fault unless one step's logits have the contract's shape and type."""
-    seen = (tuple(getattr(logits, "shape", ())), str(getattr(logits, "dtype", type(logits).__name__)))
-    if seen != (shape, "torch.float32"):
-        raise fault(info, "logits", f"advance gave {seen[0]} {seen[1]}, expected {shape} torch.float32")
+    given_shape, given_type = tuple(getattr(logits, "shape", ())), str(getattr(logits, "dtype", type(logits).__name__))
+    if (given_shape, given_type) != (shape, "torch.float32"):
+        raise fault(info, "logits", f"advance gave {given_shape} {given_type}, expected {shape} torch.float32")
 
 
 def check_generations(
-    info: ComponentInfo, found: Any, queries: Queries, index: Index, beams: int, exclude: bool
+    info: ComponentInfo, generations: Any, queries: Queries, index: Index, beams: int, exclude: bool
 ) -> None:
-    """A fault unless hypotheses are sorted, and each is the item that its tokens are the code of."""
-    if not isinstance(found, Generations) or found.items.shape != (len(queries), beams):
-        shape = f"items of shape {found.items.shape}" if isinstance(found, Generations) else _size(found)
+    """A fault unless hypotheses are sorted, and `items` are those whose codes the tokens are."""
+    if not isinstance(generations, Generations) or generations.items.shape != (len(queries), beams):
+        is_generations = isinstance(generations, Generations)
+        shape = f"items of shape {generations.items.shape}" if is_generations else _size(generations)
         raise fault(info, "generations", f"it gave {shape}, expected {(len(queries), beams)}: queries and beams")
-    if np.isnan(found.bound).any():
-        raise fault(info, "bound", "its bound is NaN; use inf where nothing can be proven")
-    if np.isnan(found.scores).any() or (found.scores[:, 1:] > found.scores[:, :-1]).any():
+
+    tokens, scores, items = generations.tokens, generations.scores, generations.items
+    if np.isnan(generations.bound).any():
+        raise fault(info, "bound", "its bound is NaN; use inf where nothing can be certified")
+    if np.isnan(scores).any() or (scores[:, 1:] > scores[:, :-1]).any():
         raise fault(info, "sorted scores", "its scores rise along a list, or are NaN")
-    if ((found.items == NO_HYPOTHESIS) != np.isneginf(found.scores)).any():
+    if ((items == NO_HYPOTHESIS) != np.isneginf(scores)).any():
         raise fault(info, "empty places", "an empty place has item -2 and score -inf, any other has neither")
-    places = found.items != NO_HYPOTHESIS
-    known = index.items.find(found.tokens[places])
-    odd = np.flatnonzero(known != found.items[places])
-    if len(odd):
-        tokens, said, true = found.tokens[places][odd[0]].tolist(), found.items[places][odd[0]], known[odd[0]]
-        raise fault(info, "items of tokens", f"it said item {said} for the tokens {tokens}, which are item {true}")
-    if exclude and contained(found.items, queries.history).any():
+
+    emitted = items != NO_HYPOTHESIS
+    true_items = index.items.find(tokens[emitted])
+    wrong = np.flatnonzero(true_items != items[emitted])
+    if len(wrong):
+        first = wrong[0]
+        claimed, code = items[emitted][first], tokens[emitted][first].tolist()
+        raise fault(
+            info, "items of tokens", f"it said item {claimed} for the tokens {code}, which are item {true_items[first]}"
+        )
+    if exclude and contained(items, queries.history).any():
         raise fault(info, "exclude", "it emitted an item that was to be left out")
 
 
@@ -134,19 +141,23 @@ def check_ranking(info: ComponentInfo, ranking: Any, queries: Queries, policy: s
 
 
 def check_facts(info: ComponentInfo, facts: Any) -> dict[str, Any]:
-    """A baseline's facts as plain JSON data, if they are a mapping that can be written as such, and mean by a key of the
-    record's `training` what its schema says."""
+    """A baseline's facts as plain JSON data.
+
+    A fault unless they are a mapping that JSON can hold, and their keys fit the schema of the record's `training`.
+    """
     try:
         plain = dict(json.loads(json.dumps(dict(facts), allow_nan=False)))
     except (TypeError, ValueError) as error:
         raise fault(info, "plain facts", f"facts gave what JSON cannot hold: {error}") from error
-    if odd := misfit(plain, "training"):
-        raise fault(info, "facts of the record", f"facts gave a key of the record that does not fit its schema: {odd}")
+    if complaint := misfit(plain, "training"):
+        raise fault(
+            info, "facts of the record", f"facts gave a key of the record that does not fit its schema: {complaint}"
+        )
     return plain
 
 
-def _size(found: Any) -> str:
-    return f"{len(found)} {type(found).__name__}" if hasattr(found, "__len__") else f"a {type(found).__name__}"
+def _size(value: Any) -> str:
+    return f"{len(value)} {type(value).__name__}" if hasattr(value, "__len__") else f"a {type(value).__name__}"
 
 
 class Watched:

@@ -1,4 +1,4 @@
-"""What the phases of a run work with: the plan, its data and split, the machine. Nobody writes on it."""
+"""What the phases of a run work with: the plan, its data and split, and the device. No phase changes it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from genrec_bench.runs.spec import ResolvedSpec
 
 @dataclass(frozen=True)
 class Inputs:
-    """The inputs of one run. `fresh` says that nothing may come from the cache; `held_out` are the files to seal."""
+    """The inputs of one run. `fresh` bars the cache; `held_out` are the files to seal."""
 
     plan: Plan
     data: Interactions
@@ -45,12 +45,13 @@ class Inputs:
     def cache_key(self, *more: Any) -> str:
         """What a cached result depends on, as 24 hex digits.
 
-        That is the data with all that a component may see of it, the split, the seed, this package's code and the
+        It covers the data with everything that components may see, the split, the seed, this package's code, the
         versions of the numerical libraries, and `more`.
         """
         titles, features = self.data.item_titles, self.data.item_features
         visible = ("",) if titles is None else (np.asarray(titles),)
         visible += ("",) if features is None else (features.values, features.offsets)
+
         return digest(
             self.data.fingerprint(),
             self.split.fingerprint,
@@ -62,7 +63,7 @@ class Inputs:
         )[:24]
 
     def part_key(self, name: str, part: Part[Any]) -> str:
-        """A component's name, code and options, and the content of the files it reads."""
+        """A component's name, code and options, and a digest of the files it reads."""
         info = part.info
         options = json.dumps(dict(self.spec.options[name]), sort_keys=True)
         code = registry.code_digest(info)
@@ -77,7 +78,10 @@ def load_inputs(
     fresh: bool = False,
     progress: Progress | None = None,
 ) -> Inputs:
-    """Load and split the data of a plan. What was read meanwhile holds test interactions, and so do all parsed copies."""
+    """Load and split the data of a plan.
+
+    `held_out` gets the files that were read, and all parsed copies: they hold test interactions.
+    """
     progress = progress or Quiet()
     dataset, folder = plan.dataset, data_folder(data_dir)
 
@@ -93,7 +97,7 @@ def load_inputs(
 def load_data(
     spec: ResolvedSpec, *, data_dir: Path | None = None, progress: Progress | None = None
 ) -> tuple[Interactions, Split]:
-    """The data and split of a resolved spec, for those who run no system on it."""
+    """The data and split of a resolved spec, without a system to run on them."""
     data = load_dataset(spec.dataset, data_dir=data_dir, progress=progress, **spec.options["dataset"])
     return protocol.split_data(data, spec.protocol)
 
@@ -101,8 +105,8 @@ def load_data(
 def describe_data(name: str, data: Interactions, split: Split) -> dict[str, Any]:
     """The record's section on the data.
 
-    Counts, users whose cut falls on a tie of timestamps, and the highest hit rate that lists without seen items can
-    reach.
+    It holds counts, the users whose split falls between equal timestamps, and the highest hit rate within reach of lists
+    without seen items.
     """
     return {
         "name": name,

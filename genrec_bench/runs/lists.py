@@ -1,7 +1,7 @@
 """The ranked lists of a run on disk, in external ids, so that anybody can score them again without this package.
 
-`lists.parquet` holds one row per history policy and case, best item first; `generations.npz` what the decoder emitted.
-Both are replaced whole or not at all. Knows nothing of how the lists were made.
+`lists.parquet` holds one row per history policy and case, best item first; `generations.npz` holds the decoder's
+hypotheses. Both are replaced atomically. Does not know how lists are made.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ _META = b"genrec_bench"  # key of our JSON in the Parquet file's metadata
 
 @dataclass(frozen=True)
 class ExternalLists:
-    """The lists of one policy as stored: row `i` belongs to case `i` of the protocol's test cases.
+    """The stored lists of one policy: row `i` belongs to test case `i` of the protocol.
 
-    `users` `(n,)` names each case's user; `items` and `scores` are flat with `offsets` `(n + 1,)`.
+    `users` `(n,)` names the user of every case; `items` and `scores` are flat, with `offsets` `(n + 1,)`.
     """
 
     users: Text
@@ -55,13 +55,13 @@ class ExternalLists:
         rows = np.flatnonzero(self.users == user)
         if not len(rows):
             raise RecordError(f"no list for user {user!r}: its {len(self)} lists are of other users", path=None)
-        start, end = (int(self.offsets[rows[-1] + at]) for at in (0, 1))
+        start, end = (int(offset) for offset in self.offsets[rows[-1] : rows[-1] + 2])
         return list(zip(self.items[start:end].to_pylist(), self.scores[start:end].tolist(), strict=True))
 
     def ranking(self, users: Text, item_ids: Text) -> Ranking:
-        """Back to numbers: `users` `(n,)` is the user of each case, `item_ids` the catalogue by number.
+        """The lists in item numbers. `users` `(n,)` is the user of each case, `item_ids` the catalogue by number.
 
-        RecordError if the rows belong to other users or an item is not in the catalogue; InvalidRanking if the lists
+        RecordError if the rows belong to other users, or if the catalogue lacks an item; InvalidRanking if the lists
         break their contract.
         """
         import pyarrow as pa
@@ -71,31 +71,34 @@ class ExternalLists:
             raise RecordError(
                 f"{len(self)} lists do not belong to the {len(users)} test cases in their order", path=None
             )
+
         known = pc.index_in(self.items, value_set=pa.array(item_ids.tolist(), pa.string()))
         numbers = pc.fill_null(known, PAD).to_numpy(zero_copy_only=False)
         if (numbers < 0).any():
-            stranger = self.items[int(np.argmax(numbers < 0))].as_py()
-            raise RecordError(f"listed item {stranger!r} is not in the catalogue", path=None)
+            unknown = self.items[int(np.argmax(numbers < 0))].as_py()
+            raise RecordError(f"listed item {unknown!r} is not in the catalogue", path=None)
+
         lengths = np.diff(self.offsets)
         shape = (len(self), int(lengths.max(initial=0)))
         items, scores = np.full(shape, PAD, np.int32), np.full(shape, -np.inf, np.float32)
-        places = spread(np.zeros(len(self), np.int64), self.offsets)
+        positions = spread(np.zeros(len(self), np.int64), self.offsets)
         rows = np.repeat(np.arange(len(self)), lengths)
-        items[rows, places], scores[rows, places] = numbers, self.scores
+        items[rows, positions], scores[rows, positions] = numbers, self.scores
         return Ranking(items, scores, self.depth)
 
 
 def write_lists(path: Path, lists: Mapping[str, Ranking], user_ids: Text, item_ids: Text) -> str:
     """Write one Parquet file with a ranking per policy, and return the content's fingerprint.
 
-    `user_ids` `(n,)` is the external id of each case's user, `item_ids` the catalogue's. Columns: policy, user, items
-    (list of strings, best first), scores (list of float32). InvalidRanking for an item number outside the catalogue.
+    `user_ids` `(n,)` holds the external id of each case's user, `item_ids` those of the catalogue. Columns: policy, user,
+    items (list of strings, best first), scores (list of float32). InvalidRanking for an item outside the catalogue.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     names, users = pa.array(item_ids.tolist(), pa.string()), pa.array(user_ids.tolist(), pa.string())
-    print_ = fingerprint(lists, user_ids, item_ids)
+    content = fingerprint(lists, user_ids, item_ids)
+
     tables = []
     for policy, ranking in lists.items():
         listed = _flat(ranking)
@@ -107,14 +110,15 @@ def write_lists(path: Path, lists: Mapping[str, Ranking], user_ids: Text, item_i
             "scores": pa.ListArray.from_arrays(offsets, pa.array(ranking.scores[ranking.items >= 0], pa.float32())),
         }
         tables.append(pa.table(columns))
+
     meta = {"schema": 1, "depth": {policy: ranking.depth for policy, ranking in lists.items()}}
     table = pa.concat_tables(tables).unify_dictionaries().replace_schema_metadata({_META: json.dumps(meta)})
     _replace(path, lambda file: pq.write_table(table, file, compression="zstd"))
-    return print_
+    return content
 
 
 def read_lists(path: Path) -> dict[str, ExternalLists]:
-    """What `write_lists` wrote, by policy. RecordError if the file is missing or is none of ours."""
+    """The lists that `write_lists` wrote, by policy. RecordError if the file is missing or not such a file."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -126,7 +130,7 @@ def read_lists(path: Path) -> dict[str, ExternalLists]:
     except FileNotFoundError:
         raise RecordError(f"no lists at {path}: the run kept none, or the file was removed", path=path) from None
     except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
-        raise RecordError(f"{path} holds no readable ranked lists: {error}", path=path) from None
+        raise RecordError(f"cannot read ranked lists from {path}: {error}", path=path) from None
 
 
 def _part(table: pa.Table, depth: int) -> ExternalLists:
@@ -140,7 +144,7 @@ def _part(table: pa.Table, depth: int) -> ExternalLists:
 
 
 def fingerprint(lists: Mapping[str, Ranking], user_ids: Text, item_ids: Text) -> str:
-    """SHA-256 of what the lists say, by external id: independent of numbering, padding and file format."""
+    """SHA-256 of the lists by external id: independent of numbering, padding and file format."""
     users, names = hash_ids(user_ids, 0), hash_ids(item_ids, 0)
     parts: list[Any] = [users]
     for policy, ranking in sorted(lists.items()):
@@ -161,26 +165,29 @@ def _flat(ranking: Ranking) -> Ragged:
 
 
 def write_generations(path: Path, generations: Mapping[str, Generations]) -> None:
-    """Keep what searches emitted, by name (a policy), in one compressed `.npz`: arrays `NAME/tokens`, `NAME/scores`,
-    `NAME/items` (item numbers under the protocol's numbering) and `NAME/bound`; see `Generations` for shapes."""
+    """Write the hypotheses of searches, by name (a policy), to one compressed `.npz`.
+
+    Its arrays are `NAME/tokens`, `NAME/scores`, `NAME/items` (in the protocol's numbering) and `NAME/bound`; `Generations`
+    gives their shapes.
+    """
     arrays = {
-        f"{name}/{part.name}": getattr(found, part.name)
-        for name, found in generations.items()
-        for part in fields(found)
+        f"{name}/{part.name}": getattr(search, part.name)
+        for name, search in generations.items()
+        for part in fields(search)
     }
     _replace(path, lambda file: np.savez_compressed(file, allow_pickle=False, **arrays))
 
 
 def read_generations(path: Path) -> dict[str, Generations]:
-    """What `write_generations` wrote. RecordError if the file is missing or is none of ours."""
+    """The hypotheses that `write_generations` wrote. RecordError if the file is missing or not such a file."""
     try:
         with np.load(path, allow_pickle=False) as arrays:
             names = dict.fromkeys(key.rpartition("/")[0] for key in arrays)
             return {name: Generations(*(arrays[f"{name}/{f.name}"] for f in fields(Generations))) for name in names}
     except FileNotFoundError:
         raise RecordError(f"no generations at {path}", path=path) from None
-    except Exception as error:  # zipfile, zlib, struct and NumPy each have their own word for a broken file
-        raise RecordError(f"{path} holds no readable generations: {error}", path=path) from None
+    except Exception as error:  # zipfile, zlib, struct and NumPy each raise their own
+        raise RecordError(f"cannot read generations from {path}: {error}", path=path) from None
 
 
 def _replace(path: Path, write: Callable[[Any], None]) -> None:

@@ -1,4 +1,4 @@
-"""What a system's part of a run gives back, whatever kind of system it is."""
+"""What a system returns from its part of a run, whatever kind of system it is."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from genrec_bench.core.rankings import Ranking
 
 @dataclass(frozen=True)
 class Outcome:
-    """Ranked lists by history policy, and the sections of the record that only the system can fill."""
+    """Ranked lists by history policy, and the record's sections that only the system can fill."""
 
     rankings: Mapping[str, Ranking]
     validity: Mapping[str, Any]
@@ -28,7 +28,7 @@ class Outcome:
 
 
 class Stopwatch:
-    """Seconds of wall clock by phase; a phase that is entered twice adds up."""
+    """Seconds of wall clock by phase; a phase entered twice adds up."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}

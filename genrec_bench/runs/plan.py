@@ -1,11 +1,11 @@
-"""From a spec to a plan: every component of a run, found, checked and built once.
+"""From a spec to a plan: finds, checks and constructs every component of a run, once.
 
 Everything that can fail cheaply fails here: names, options, needs, missing libraries and files. Reads no data.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -24,24 +24,24 @@ C = TypeVar("C", bound=Component)
 
 DEFAULT_TASK = "direct"
 DEFAULT_PROFILE = "quick"
-DEFAULT_DECODER = "genrec-bench:trie"  # another package's `trie` does not take its place
+DEFAULT_DECODER = "genrec-bench:trie"  # with the distribution, so that no other `trie` takes its place
 DEFAULT_BEAMS = 50
 
 
 @dataclass(frozen=True)
 class Part(Generic[C]):
-    """A component that plays a part in a run, and who supplied it."""
+    """A component with its part in a run, and who supplied it."""
 
     info: ComponentInfo
     component: C
 
     def held_to(self, check: str) -> AbstractContextManager[None]:
-        """The component's code runs inside: what goes wrong there is reported as its fault."""
+        """For calls of the component's code: whatever goes wrong inside is reported as its fault."""
         return held_to(self.info, check)
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of the files that the component reads besides the data set; empty if it reads none."""
+        """SHA-256 of the files, other than the data set, that the component reads; empty if there are none."""
         with self.held_to("fingerprint"):
             return str(self.component.fingerprint())
 
@@ -64,7 +64,7 @@ class BaselineParts:
 
 @dataclass(frozen=True)
 class Plan:
-    """A resolved spec with its components. `system` is None for lists made elsewhere."""
+    """A resolved spec with its components. `system` is None if the lists were made elsewhere."""
 
     spec: ResolvedSpec
     dataset: Part[Dataset]
@@ -76,7 +76,7 @@ class Plan:
         return {"dataset": self.dataset, **(vars(self.system) if self.system else {})}
 
     def describe_components(self) -> dict[str, Any]:
-        """Who supplied each component, as a record has it: name, distribution, version, and a digest of the code."""
+        """The record's section on components: name, distribution, version and a digest of the code."""
         return {
             name: {
                 "name": part.info.name,
@@ -91,12 +91,12 @@ class Plan:
 def resolve(spec: RunSpec | ResolvedSpec) -> Plan:
     """The plan of a spec, with every default and every option filled in.
 
-    Raises what names, options and missing libraries give rise to (UnknownComponent, ConfigError, NeedsMissing, ...).
+    UnknownComponent, ConfigError, NeedsMissing and others for wrong names, wrong options and missing libraries.
     """
     asked = spec.asked() if isinstance(spec, ResolvedSpec) else spec
     check_protocol(asked.protocol)
     names = _names(asked)
-    if isinstance(spec, ResolvedSpec):  # there a bare name is a built-in's wherever one has it
+    if isinstance(spec, ResolvedSpec):  # its bare names mean built-ins, if there are any of that name
         names = {part: registry.as_built_in(part, name) for part, name in names.items()}
 
     infos = {part: registry.find(part, name) for part, name in names.items()}
@@ -123,14 +123,14 @@ def resolve(spec: RunSpec | ResolvedSpec) -> Plan:
 
 
 def protocol_part(kind: str, name: str, component: C) -> Part[C]:
-    """A part that the protocol itself needs, built from this package's own class: never looked up by name."""
+    """A part that the protocol itself needs: this package's own component, never looked up by name."""
     owner = registry.BUILT_IN
     target = f"{type(component).__module__}:{type(component).__qualname__}"
     return Part(ComponentInfo(kind, name, owner, __version__, target, (owner,)), component)
 
 
 def _names(asked: RunSpec) -> dict[str, str]:
-    """The name of the component that plays each part."""
+    """The component's name for each part."""
     if asked.baseline is not None:
         return {"dataset": asked.dataset, "baseline": asked.baseline}
     names = {part: getattr(asked, part) for part in GENERATOR_PARTS}
@@ -138,7 +138,7 @@ def _names(asked: RunSpec) -> dict[str, str]:
 
 
 def _resolved_name(info: ComponentInfo, name: str) -> str:
-    """A built-in's plain name, however it was asked for: one component, one name in records."""
+    """A built-in's plain name, however it was asked for, so that records name it in one way."""
     return info.name if info.distribution == registry.BUILT_IN else name
 
 
@@ -149,7 +149,7 @@ def _settled(asked: RunSpec, classes: Mapping[str, Any]) -> dict[str, Any]:
         task = asked.task or (DEFAULT_TASK if DEFAULT_TASK in tasks else tasks[0])
         if task not in tasks:
             raise UsageError(
-                f"baseline {asked.baseline!r} knows the task {', '.join(tasks)} only: use --task {tasks[0]}"
+                f"baseline {asked.baseline!r} supports the task {', '.join(tasks)} only: use --task {tasks[0]}"
             )
         return {"task": task}
 
@@ -162,7 +162,7 @@ def _settled(asked: RunSpec, classes: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _configs(asked: RunSpec, classes: Mapping[str, Any], settled: Mapping[str, Any]) -> dict[str, Any]:
-    """Each part's options: what was asked, over a backbone's profile, over the defaults."""
+    """Each part's options: those asked for override a backbone's profile, which overrides the defaults."""
     configs = {}
     for part, cls in classes.items():
         options = dict(asked.options.get(part, {}))
@@ -172,12 +172,14 @@ def _configs(asked: RunSpec, classes: Mapping[str, Any], settled: Mapping[str, A
     return configs
 
 
-def _profile(cls: Any, name: str, settled: Mapping[str, Any]) -> Mapping[str, Any]:
+def _profile(cls: Any, backbone: str, settled: Mapping[str, Any]) -> Mapping[str, Any]:
     profile = settled["profile"]
-    known = [known for known in cls.profiles if "/" not in known]
+    known = [name for name in cls.profiles if "/" not in name]
     if profile not in known:
         hint = did_you_mean(profile, known)
-        raise UsageError(f"backbone {name!r} has no profile {profile!r}.{hint} Profiles: {', '.join(known) or 'none'}.")
+        raise UsageError(
+            f"backbone {backbone!r} has no profile {profile!r}.{hint} Profiles: {', '.join(known) or 'none'}."
+        )
     return cls.profile(profile, settled["task"])  # type: ignore[no-any-return]
 
 
@@ -189,15 +191,10 @@ def _built(info: ComponentInfo, cls: Any, config: Any) -> Part[Any]:
 def _check_needs(dataset: str, parts: Mapping[str, Part[Any]]) -> None:
     """NeedsMissing if a component needs what the data set does not offer."""
     offers = parts["dataset"].component.offers | EXTERNAL_IDS
-    for part, name, needs in _needs(parts):
-        if missing := needs - offers:
+    for name, part in parts.items():
+        if missing := frozenset(part.component.needs) - offers:
             raise NeedsMissing(
-                f"{part} {name!r} needs {', '.join(sorted(missing))}, which data set {dataset!r} "
-                f"does not have: choose another {part}, or another data set",
+                f"{name} {part.info.name!r} needs {', '.join(sorted(missing))}, which data set {dataset!r} "
+                f"does not have: choose another {name}, or another data set",
                 needs=missing,
             )
-
-
-def _needs(parts: Mapping[str, Part[Any]]) -> Iterator[tuple[str, str, frozenset[str]]]:
-    for part, played in parts.items():
-        yield part, played.info.name, frozenset(played.component.needs)

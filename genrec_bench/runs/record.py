@@ -1,6 +1,6 @@
-"""What happened: the record of one run, as plain data with stable keys (schema 1, `schemas/record-1.json`).
+"""The record of one run: what happened, as plain data with stable keys (schema 1, `schemas/record-1.json`).
 
-Tables, intervals and checks are computed from records only. Knows how to be written whole or not at all.
+Tables, intervals and comparisons are computed from records only. A record is written atomically.
 """
 
 from __future__ import annotations
@@ -19,17 +19,15 @@ from typing import TYPE_CHECKING, Any, cast
 from genrec_bench.core.files import write_json
 from genrec_bench.errors import RecordError
 from genrec_bench.protocol.consistency import contradictions
+from genrec_bench.protocol.ranks import read_ranks
 from genrec_bench.runs.spec import LISTS, baseline_name
 
 if TYPE_CHECKING:
     from jsonschema_rs import Validator
 
-
-from genrec_bench.protocol.ranks import read_ranks
-
 SCHEMA = 1
 RECORD_FILE = "record.json"
-RESCORED = "re-scored"  # the tier of lists that were made elsewhere and scored here
+RESCORED = "re-scored"  # the tier of lists made elsewhere and scored here
 
 
 @dataclass(frozen=True)
@@ -61,8 +59,8 @@ class RunRecord:
     environment: Mapping[str, Any] = field(default_factory=dict)
     process: Mapping[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
-    tier: str | None = None  # `re-scored`, or None for what was run here
-    digest: str | None = None  # of all the rest, so that a number edited by hand is found
+    tier: str | None = None  # `re-scored`, or None if the system ran here
+    digest: str | None = None  # of everything else: reveals numbers edited by hand
     schema: int = SCHEMA
 
     @property
@@ -75,16 +73,16 @@ class RunRecord:
         return " / ".join(str(named.get(part, self.spec.get(part))) for part in ("indexer", "backbone", "decoder"))
 
     def sealed(self) -> RunRecord:
-        """The same record with the digest of what it holds now."""
+        """The same record, with the digest of its present content."""
         return replace(self, digest=self._digest())
 
     @property
     def intact(self) -> bool:
-        """Whether it is what was written: its digest holds. One without a digest may be anything."""
+        """Whether the digest holds: the record is as it was written. Without a digest, nobody can tell."""
         return self.digest == self._digest()
 
     def _digest(self) -> str:
-        """Of all that it says; what is empty says nothing, so that a later version may add keys."""
+        """SHA-256 of everything but the digest. Leaves out empty values, so that later versions may add keys."""
         values = {
             key: value for key, value in self.to_dict().items() if key != "digest" and value not in (None, {}, [])
         }
@@ -92,7 +90,7 @@ class RunRecord:
 
     @property
     def policies(self) -> tuple[str, ...]:
-        """The history policies it has lists of: both, or `mask` alone where lists made elsewhere left out what was had."""
+        """The history policies of its lists: both, or only `mask` if lists made elsewhere left out seen items."""
         made_elsewhere = self.spec.get("baseline") == LISTS
         masked = made_elsewhere and self.spec.get("options", {}).get("baseline", {}).get("policy") == "mask"
         return ("mask",) if masked else ("mask", "keep")
@@ -110,10 +108,13 @@ class RunRecord:
             raise RecordError(
                 f"{path or 'record'}: schema {schema!r}, this version reads {SCHEMA}", path=path, schema=schema
             )
+
         known = {f.name for f in fields(cls)}
-        odd = sorted(set(values) - known) or sorted({"spec", "spec_id", "system_id", "status"} - set(values))
-        if odd:
-            raise RecordError(f"{path or 'record'}: unknown or missing keys: {', '.join(odd)}", path=path)
+        required = {"spec", "spec_id", "system_id", "status"}
+        wrong = sorted(set(values) - known) or sorted(required - set(values))
+        if wrong:
+            raise RecordError(f"{path or 'record'}: unknown or missing keys: {', '.join(wrong)}", path=path)
+
         plain = {"schema", "spec_id", "system_id", "status", "reason", "warnings", "tier", "digest"}
         flat = sorted(key for key, value in values.items() if key not in plain and not isinstance(value, Mapping))
         if flat:
@@ -122,16 +123,19 @@ class RunRecord:
 
     @classmethod
     def read(cls, folder: Path) -> RunRecord:
-        """Read `folder/record.json` (or that file itself). RecordError if it is not there, not readable, or does not fit
-        the published schema, naming the key."""
+        """Read `folder/record.json`, or that file itself.
+
+        RecordError if it is missing or unreadable, or names the key that does not fit the published schema.
+        """
         path = folder / RECORD_FILE if folder.is_dir() else folder
         try:
-            values = json.loads(path.read_text(), parse_constant=_no_number)
+            values = json.loads(path.read_text(), parse_constant=_refuse_constant)
         except FileNotFoundError:
             why = "is this a run folder?" if folder.is_dir() else "there is no such folder; check the path"
             raise RecordError(f"no record at {path}: {why}", path=path) from None
         except (OSError, ValueError, RecursionError) as error:
             raise RecordError(f"{path} is not a readable record: {error}", path=path) from None
+
         record = cls.from_dict(values, path)
         check_schema(values, path)
         if record.status == "running" and _is_gone(record.process):
@@ -139,7 +143,7 @@ class RunRecord:
         return record
 
     def write(self, folder: Path) -> None:
-        """Replace `folder/record.json` atomically, with the digest of what it holds."""
+        """Replace `folder/record.json` atomically, and add the digest."""
         write_json(folder / RECORD_FILE, self.sealed().to_dict())
 
     @staticmethod
@@ -150,13 +154,13 @@ class RunRecord:
 
 
 def check_schema(values: Mapping[str, Any], path: Path) -> None:
-    """RecordError naming a key of a record that does not fit the published schema."""
+    """RecordError that names the key of a record that does not fit the published schema."""
     if why := _complaint(_validator(), values):
         raise RecordError(f"{path}: {why}. The record was edited or is of another version: run it again", path=path)
 
 
 def misfit(section: Mapping[str, Any], name: str) -> str:
-    """Why a section of a record does not fit the published schema, naming the key; empty if it does."""
+    """Which key of a record's section does not fit the published schema, and why; empty if all do."""
     from jsonschema_rs import validator_for
 
     return _complaint(validator_for(RunRecord.json_schema()["properties"][name]), section)
@@ -170,20 +174,20 @@ def _validator() -> Validator:
 
 
 def _complaint(validator: Validator, values: Mapping[str, Any]) -> str:
-    """The complaint about the least deep key, and that key; empty if there is none."""
-    worst = min(validator.iter_errors(values), key=lambda error: len(error.instance_path), default=None)
-    if worst is None:
+    """The shallowest key that does not fit, and why; empty if all fit."""
+    error = min(validator.iter_errors(values), key=lambda error: len(error.instance_path), default=None)
+    if error is None:
         return ""
-    key = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in worst.instance_path)
-    return f"{key.removeprefix('.') or '$'}: {worst.message[:200]}"
+    key = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in error.instance_path)
+    return f"{key.removeprefix('.') or '$'}: {error.message[:200]}"
 
 
-def _no_number(constant: str) -> None:
-    raise ValueError(f"{constant} is no number")
+def _refuse_constant(constant: str) -> None:
+    raise ValueError(f"{constant} is not a JSON number")
 
 
 def _is_gone(process: Mapping[str, Any]) -> bool:
-    """Whether a recorded process ran on this machine and is there no more; what cannot be known counts as alive."""
+    """Whether a recorded process ran on this machine and has ended; if nobody can tell, it counts as alive."""
     pid = process.get("pid")
     if process.get("host") != socket.gethostname() or not isinstance(pid, int) or os.name != "posix":
         return False
@@ -197,8 +201,8 @@ def _is_gone(process: Mapping[str, Any]) -> bool:
 
 
 def contradictions_of(record: RunRecord, folder: Path | None = None) -> list[str]:
-    """The contradictions in a finished record, each with its policy. `folder` is where its ranks lie, if not in it."""
-    found = []
+    """The contradictions in a finished record, each with its policy. `folder` holds its ranks, if the record does not."""
+    sentences = []
     for policy in record.policies:
         ranks = record.ranks.get(policy)
         if folder is not None:
@@ -206,11 +210,12 @@ def contradictions_of(record: RunRecord, folder: Path | None = None) -> list[str
                 ranks = read_ranks(ranks, folder)
             except RecordError as error:
                 return [str(error)]
-        odd = contradictions(
+
+        in_policy = contradictions(
             record.metrics.get(policy, {}),
             None if isinstance(ranks, str) else ranks or (),
             record.data.get("test_cases"),
             record.data.get("mask_ceiling") if policy == "mask" else None,
         )
-        found += [f"policy {policy}: {sentence}" for sentence in odd]
-    return found
+        sentences += [f"policy {policy}: {sentence}" for sentence in in_policy]
+    return sentences

@@ -1,4 +1,4 @@
-"""Whether a finished run may be returned instead of running again: same data, same files, numbers that hold together."""
+"""Whether a finished run may be returned instead of running again: same data, same files, consistent numbers."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from genrec_bench.runs.record import RunRecord, contradictions_of
 
 
 def still_holds(earlier: RunRecord, inputs: Inputs, folder: Path, progress: Progress) -> bool:
-    """Whether an earlier run is finished and its data is still the same; says what else has changed since.
+    """Whether an earlier run has finished and its data is unchanged; notes to `progress` what else has changed.
 
-    RecordError if the record's numbers contradict its ranks: nobody should be shown them, nor lose them unasked.
+    RecordError if the record's numbers contradict its ranks: they are neither shown nor replaced unasked.
     """
     if earlier.status != "finished":
         return False
@@ -34,22 +34,22 @@ def still_holds(earlier: RunRecord, inputs: Inputs, folder: Path, progress: Prog
         )
     if not earlier.intact:
         raise RecordError(
-            f"the record in {folder} is not what the run wrote, as its digest does not hold: it was edited, or is of an "
-            "earlier version; --force runs it again",
+            f"the record in {folder} is not what the run wrote: its digest does not hold. It was edited, or an earlier "
+            "version wrote it; --force runs it again",
             path=folder,
         )
 
     code_then = {part: facts.get("code") for part, facts in earlier.components.items()}
     code_now = {part: facts["code"] for part, facts in inputs.plan.describe_components().items()}
     if code_then != code_now:
-        progress.note(f"{folder} was made by another version of its components: --force makes it anew")
+        progress.note(f"other versions of the components made {folder}: --force runs it again")
     return True
 
 
 def files_read(plan: Plan) -> str:
-    """The fingerprint of the files that components read besides the data set; empty if they read none.
+    """The fingerprint of the files, other than the data set, that components read; empty if there are none.
 
-    The data set has a fingerprint of its own. Its files are sealed when this is asked, so it is left out.
+    The data set is left out: it has a fingerprint of its own, and its files may be sealed by now.
     """
     fingerprints = {name: part.fingerprint for name, part in plan.parts.items() if name != "dataset"}
     of_files = {name: fingerprint for name, fingerprint in fingerprints.items() if fingerprint}

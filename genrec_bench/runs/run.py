@@ -1,7 +1,7 @@
 """The life of one run: resolve, load, index, train, decode, score, record.
 
-`run(spec)` is what `genrec run` does. Everything that can fail cheaply fails before data is read, and nothing is written
-before the data has been read. Knows components by their contracts only.
+`run(spec)` is what `genrec run` does. Cheap failures come before data is read, and nothing is written before that. Knows
+components by their contracts only.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from genrec_bench.runs.record import RunRecord
 from genrec_bench.runs.reuse import files_read, still_holds
 from genrec_bench.runs.spec import ResolvedSpec, RunSpec
 
-INLINE_RANKS = 50_000  # more cases than this: ranks go to .npy files beside the record
+INLINE_RANKS = 50_000  # the ranks of more cases go to .npy files beside the record
 
 
 def run(
@@ -46,11 +46,11 @@ def run(
     data_dir: Path | None = None,
     progress: Progress | None = None,
 ) -> RunRecord:
-    """Take one system the whole way and return its record; the folder `out/<spec_id>` keeps everything.
+    """Train, decode and score one system, and return its record; the folder `out/<spec_id>` keeps everything.
 
-    A finished run of the same resolved spec is returned as it is, unless `force`, which makes everything anew (index
-    and weights too). An interrupted training is resumed. Raises a GenrecError with one clear line; a run that fails
-    after its folder was opened leaves a `failed` record there.
+    A finished run of the same resolved spec is returned unchanged, unless `force`, which makes everything anew (index
+    and weights too). An interrupted training resumes. Raises a GenrecError of one line; a run that fails after its folder
+    was opened leaves a `failed` record there.
 
     >>> record = run(RunSpec(baseline="popularity"))  # doctest: +SKIP
     >>> record.metrics["mask"]["ndcg@10"]  # doctest: +SKIP
@@ -76,23 +76,23 @@ def run(
     check_examples(plan.spec, inputs)
 
     with locked(folder):
-        # Another process may have finished the run while this one waited for nothing or read data.
+        # Another process may have finished the run while this one read data.
         earlier = open_run_folder(folder, plan.spec, force=force)
         if not force and earlier is not None and still_holds(earlier, inputs, folder, Quiet()):
             return earlier
 
         finished = earlier is not None and earlier.status == "finished"
-        with attempt(folder, plan.spec, keep=finished) as place:
+        with attempt(folder, plan.spec, keep=finished) as workspace:
             reset_peak_memory(device)
             with sealed(inputs.held_out):
-                return _attempt(inputs, place, loading)
+                return _attempt(inputs, workspace, loading)
 
 
 def device_of(plan: Plan, asked: str, progress: Progress) -> str:
-    """The device that a plan runs on: for `auto` a GPU if there is one and the system can use it.
+    """The device that a plan runs on: for `auto`, a GPU if there is one and the system can use it.
 
-    A baseline that cannot use one stays on the CPU whatever is asked, and that is said; torch is not imported for it.
-    DeviceMissing if the device asked for is not there.
+    A baseline that cannot use a GPU runs on the CPU in any case, with a note to `progress` and without importing torch.
+    DeviceMissing if this machine does not have the device.
     """
     system = plan.system
     if isinstance(system, GeneratorParts) or (isinstance(system, BaselineParts) and system.baseline.component.uses_gpu):
@@ -103,9 +103,9 @@ def device_of(plan: Plan, asked: str, progress: Progress) -> str:
 
 
 def validate(inputs: Inputs, folder: Path) -> tuple[float, dict[str, Any]]:
-    """Learn as a run does, and stop at the validation score (ndcg@10, seen items hidden): all that tuning may see.
+    """Train as a run does; return the validation score (ndcg@10, seen items hidden) and how training went.
 
-    Returns the score and how training went. `folder` is for files that a baseline keeps.
+    This is all that tuning may see. A baseline keeps its files in `folder`.
     """
     check_examples(inputs.spec, inputs)
     system = inputs.plan.system
@@ -119,25 +119,25 @@ def validate(inputs: Inputs, folder: Path) -> tuple[float, dict[str, Any]]:
 
 
 def check_examples(spec: ResolvedSpec, inputs: Inputs) -> None:
-    """DataError if a generator would have nothing to learn from: `sequential` learns a step from one item to the next."""
+    """DataError if a generator would have nothing to learn from: `sequential` needs two training items of one user."""
     longest = int(inputs.split.train_end.max())
     if spec.baseline is None and spec.task == "sequential" and longest < 2:
         raise DataError(
             "no training examples: no user has more than one training item, and the task sequential learns steps from "
-            "one item to the next; use --task direct, or data with longer users",
+            "one item to the next; use --task direct, or data with longer histories",
             path=None,
         )
 
 
 def _attempt(inputs: Inputs, folder: Path, loading: float) -> RunRecord:
-    """Run the system and write what became of it: a finished record, or a failed one."""
+    """Run the system and write its record, finished or failed."""
     phases = {"data": loading}
     try:
         outcome = _run_system(inputs, folder)
         return finish(inputs, outcome, folder, phases)
     except BaseException as error:
         reason = "interrupted" if isinstance(error, KeyboardInterrupt) else f"{type(error).__name__}: {error}"
-        with suppress(OSError, TypeError, ValueError):  # a full disk: the error itself matters more
+        with suppress(OSError, TypeError, ValueError):  # a full disk must not hide the error itself
             _record(inputs, "failed", phases, reason=reason).write(folder)
 
         if isinstance(error, GenrecError) or not isinstance(error, Exception | KeyboardInterrupt):
@@ -192,7 +192,7 @@ def finish(inputs: Inputs, outcome: Outcome, folder: Path, phases: Mapping[str, 
 
 
 def _store_ranks(folder: Path, policy: str, ranks: Int32) -> list[int] | str:
-    """The ranks themselves, or the name of the sidecar file that holds them when there are many."""
+    """The ranks, or the name of a sidecar file for them if there are many."""
     if len(ranks) <= INLINE_RANKS:
         return [int(rank) for rank in ranks]
     name = f"ranks.{policy}.npy"

@@ -1,8 +1,7 @@
-"""What is asked, and what that means: one system on one data set, one task, one seed.
+"""Specs of a run: one system on one data set, one task, one seed.
 
-A `RunSpec` names components and overrides options. `genrec_bench.runs.plan.resolve` fills in every option of every
-component; the `ResolvedSpec` that comes out names itself: its canonical JSON gives `spec_id`, and without the seed
-`system_id`.
+A `RunSpec` is what was asked: it names components and overrides options. `genrec_bench.runs.plan.resolve` fills in every
+option of every component. The canonical JSON of the `ResolvedSpec` gives `spec_id` and, without the seed, `system_id`.
 """
 
 from __future__ import annotations
@@ -23,18 +22,18 @@ from genrec_bench.errors import ConfigError, UsageError, did_you_mean
 PARTS = ("dataset", "indexer", "backbone", "decoder", "baseline")
 GENERATOR_PARTS = ("indexer", "backbone", "decoder")
 TASKS = ("direct", "sequential")
-LISTS = "lists"  # the baseline of a spec whose ranked lists were made elsewhere; its option `name` says by what
+LISTS = "lists"  # the baseline of lists made elsewhere; its option `name` says what made them
 
 Options = Mapping[str, Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
 class RunSpec:
-    """A run that is asked for: `indexer` and `backbone` (and perhaps `decoder`), or `baseline`.
+    """What was asked: a run of `indexer` and `backbone` (and perhaps `decoder`), or of `baseline`.
 
-    `options` holds options by part; `set` says the same in one level: `{"backbone.epochs": 3}`. What is None gets its
-    default when the spec is resolved. Neither the spec nor its options can be changed; `with_` makes another spec.
-    ConfigError or UsageError for what cannot be meant.
+    `options` holds options by part; `set` gives them in one level: `{"backbone.epochs": 3}`. Resolving the spec fills in
+    defaults for None. Neither the spec nor its options can be changed; `with_` makes another spec. ConfigError or
+    UsageError if the spec makes no sense.
 
     >>> RunSpec(indexer="random", backbone="lightlm", set={"backbone.epochs": 3}).options["backbone"]["epochs"]
     3
@@ -91,7 +90,7 @@ class RunSpec:
 
     @classmethod
     def from_toml(cls, path: Path) -> RunSpec:
-        """From a TOML file: the fields of this class, options as tables `[options.backbone]` or in `[set]`."""
+        """From a TOML file with the fields of this class; options are tables `[options.backbone]`, or in `[set]`."""
         return cls.from_dict(read_toml(path))
 
     def to_dict(self) -> dict[str, Any]:
@@ -105,7 +104,7 @@ class RunSpec:
 
 @dataclass(frozen=True)
 class ResolvedSpec:
-    """A run that is fully specified: every part is named, and `options` holds every option of every part.
+    """A fully specified run: it names every part, and `options` holds every option of every part.
 
     A generator has `indexer`, `backbone`, `decoder`, `profile` and `beams`; a baseline has `baseline`.
     """
@@ -153,7 +152,7 @@ class ResolvedSpec:
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """The parts that components play. Lists made elsewhere have a data set only."""
+        """The parts that have a component. Lists made elsewhere have only a data set."""
         if self.baseline == LISTS:
             return ("dataset",)
         return ("dataset", "baseline") if self.baseline is not None else ("dataset", *GENERATOR_PARTS)
@@ -196,8 +195,8 @@ def _check_keys(values: Mapping[str, Any], known: Sequence[str]) -> None:
 
 
 def _check_types(values: Mapping[str, Any]) -> None:
-    """ConfigError for a value that could not be run, or written to a record."""
-    wanted: dict[str, tuple[type, str]] = {
+    """ConfigError for a value that cannot be run, or cannot go into a record."""
+    types: dict[str, tuple[type, str]] = {
         **dict.fromkeys(("dataset", "task", "protocol", "profile", *PARTS[1:]), (str, "a text")),
         **dict.fromkeys(("seed", "beams"), (int, "a whole number")),
         **dict.fromkeys(("options", "set"), (Mapping, "a table of options")),
@@ -205,7 +204,7 @@ def _check_types(values: Mapping[str, Any]) -> None:
     required = ("dataset", "protocol", "seed", "options")
 
     for key, value in values.items():
-        kind, expected = wanted[key]
+        kind, expected = types[key]
         if value is None and key not in required:
             continue
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
@@ -238,16 +237,16 @@ def _check_task_and_seed(task: str | None, seed: int) -> None:
 
 
 def baseline_name(spec: Mapping[str, Any]) -> str | None:
-    """What to call the baseline of a spec: its name, or for lists made elsewhere the name of what made them."""
+    """The name of a spec's baseline; for lists made elsewhere, of what made them. None for a generator."""
     name = spec.get("baseline")
     return str(spec.get("options", {}).get("baseline", {}).get("name", name)) if name == LISTS else name
 
 
-def telling_options(specs: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What tells resolved specs of equally named components apart, a text per spec: `indexer.variant=joint beams=50`.
+def distinguishing_options(specs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The options in which resolved specs of the same components differ, one text per spec: `indexer.variant=joint beams=50`.
 
-    An option is named if it differs among the specs whose part has the same name (for a backbone: the same profile and
-    task too, since they decide its defaults). Fractions are cut to four digits where these still tell all specs apart.
+    An option is named if it differs among specs whose part has the same name (for a backbone also the same profile and
+    task, which decide its defaults). Fractions are rounded to four digits if the specs still differ then.
     """
     options_of = [dict(_options_by_group(spec)) for spec in specs]
 
@@ -256,12 +255,12 @@ def telling_options(specs: Sequence[Mapping[str, Any]]) -> list[str]:
         for key, value in options.items():
             values_of.setdefault(key, set()).add(value)
 
-    # An option that only some specs of a group have tells them apart too.
+    # An option that only some specs of a group have distinguishes them too.
     group_sizes = Counter(group for options in options_of for group in {key[:-1] for key in options})
     counts = Counter(key for options in options_of for key in options)
-    telling = {key for key, values in values_of.items() if len(values) > 1 or counts[key] < group_sizes[key[:-1]]}
+    differing = {key for key, values in values_of.items() if len(values) > 1 or counts[key] < group_sizes[key[:-1]]}
 
-    exact = [{key: value for key, value in options.items() if key in telling} for options in options_of]
+    exact = [{key: value for key, value in options.items() if key in differing} for options in options_of]
     short = [{key: FRACTION.sub(_rounded, value) for key, value in options.items()} for options in exact]
     still_apart = len({*map(_joined, exact)}) == len({*map(_joined, short)})
     return [*map(_joined, short if still_apart else exact)]
@@ -279,7 +278,7 @@ def _joined(options: Mapping[tuple[str, ...], str]) -> str:
 
 
 def _options_by_group(spec: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], str]]:
-    """((part, name, profile, `part.option`), value) of every option of a resolved spec, and its beams."""
+    """((part, name, defaults, `part.option`), value) for every option of a resolved spec, and for its beams."""
     for part in PARTS:
         defaults = f"{spec.get('profile')} {spec.get('task')}" if part == "backbone" else ""
         name = baseline_name(spec) if part == "baseline" else spec.get(part)
@@ -294,7 +293,7 @@ def _options_by_group(spec: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...]
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """The keys of a TOML file that asks for runs, not yet checked: a command line may complete them."""
+    """The unchecked keys of a TOML file that asks for runs; a command line may add to them."""
     try:
         values = tomllib.loads(path.read_text())
     except FileNotFoundError:
@@ -308,7 +307,7 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def flat_options(table: Any) -> dict[str, Any]:
-    """Options by `part.option`, however TOML nests them: `backbone.epochs = 3` reads as `{"backbone": {"epochs": 3}}`."""
+    """Options by `part.option`, although TOML nests them: `backbone.epochs = 3` reads as `{"backbone": {"epochs": 3}}`."""
     if not isinstance(table, Mapping):
         raise ConfigError(
             f"spec: set = {table!r} is not a table: write [set] and part.key = value", part="spec", key="set"

@@ -1,4 +1,4 @@
-"""Suites: a TOML file that asks for many runs, a grid of specs or single ones, and what becomes of each run."""
+"""Suites: a TOML file that asks for many runs, by grids of specs or singly, and the outcome of each."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ AXES = tuple(field.name for field in fields(RunSpec) if field.name != "options")
 
 @dataclass(frozen=True)
 class SuiteRun:
-    """One run that a suite asks for. `resolved` is None where a component of it is broken; then running it says why."""
+    """One run that a suite asks for. `resolved` is None if a component is broken; running it then says why."""
 
     asked: RunSpec
     resolved: ResolvedSpec | None
@@ -35,15 +35,15 @@ class SuiteRun:
         return f"{spec['dataset']}, {spec.get('task')}, seed {spec['seed']}: {system}"
 
     def describe(self) -> dict[str, Any]:
-        """The spec as plain data, resolved if it could be."""
+        """The spec as plain data, resolved if possible."""
         return (self.resolved or self.asked).to_dict()
 
 
 @dataclass(frozen=True)
 class SuiteOutcome:
-    """What became of one run of a suite. `record` is None where it failed; then `error` says why in one line.
+    """The outcome of one run of a suite. `record` is None if it failed; `error` then says why in one line.
 
-    `ran` is False where an earlier run had finished already.
+    `ran` is False if the run had finished earlier.
     """
 
     record: RunRecord | None
@@ -53,12 +53,12 @@ class SuiteOutcome:
 
 
 def read_suite(path: Path) -> list[SuiteRun]:
-    """The runs that a suite file asks for, in its order, each once.
+    """The runs that a suite file asks for, in its order, without repeats.
 
-    `[all]` holds what every run has in common; `[grid]` (or several `[[grid]]`) lists of values, of which every
-    combination runs, options too (`set."backbone.epochs" = [1, 2]`); `[[runs]]` single runs. Keys are those of a run
-    spec, options under `set`. Everything is resolved here, so that a mistyped name stops a suite before its first run;
-    only a run with a broken component fails when its turn comes. UsageError or ConfigError names the file.
+    `[all]` holds what all runs share. `[grid]` (or several `[[grid]]`) holds lists of values, also of options
+    (`set."backbone.epochs" = [1, 2]`); every combination runs. `[[runs]]` holds single runs. Keys are those of a run spec,
+    with options under `set`. Resolves every run, so that a mistyped name stops a suite before its first run; a run with a
+    broken component fails only when its turn comes. UsageError or ConfigError names the file.
     """
     try:
         sections = read_toml(path)
@@ -91,13 +91,14 @@ def _resolved(spec: RunSpec) -> ResolvedSpec | None:
 
 
 def run_suite(runs: Sequence[SuiteRun], **how: Any) -> Iterator[SuiteOutcome]:
-    """Run `runs` one after another; `how` goes to `genrec_bench.run`. A failure is reported; the suite continues."""
-    for one in runs:
-        file = run_folder(Path(how.get("out", "runs")), one.resolved) / RECORD_FILE if one.resolved else None
+    """Run `runs` one after another; `how` goes to `genrec_bench.run`. Failures are reported; the suite continues."""
+    out = Path(how.get("out", "runs"))
+    for suite_run in runs:
+        file = run_folder(out, suite_run.resolved) / RECORD_FILE if suite_run.resolved else None
         began, written_before = time.perf_counter(), _written(file)
         try:
-            record, error = run(one.asked, **how), ""
-        except Exception as failure:  # whatever it is, it is this run's: the next one has not been tried
+            record, error = run(suite_run.asked, **how), ""
+        except Exception as failure:  # any failure concerns this run only
             record, error = None, f"{type(failure).__name__}: {' '.join(str(failure).split())}"
 
         ran = record is None or written_before is None or _written(file) != written_before
@@ -105,7 +106,7 @@ def run_suite(runs: Sequence[SuiteRun], **how: Any) -> Iterator[SuiteOutcome]:
 
 
 def _written(file: Path | None) -> int | None:
-    """When a file was written, in nanoseconds; None if there is none."""
+    """When a file was written, in nanoseconds; None if it does not exist."""
     try:
         return file.stat().st_mtime_ns if file else None
     except OSError:
@@ -138,7 +139,7 @@ def _product(grid: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _merged(common: Mapping[str, Any], table: Mapping[str, Any]) -> dict[str, Any]:
-    """`table` over `common`, options too; a baseline takes from `common` only what a baseline has."""
+    """`common` overridden by `table`, options too. A baseline takes from `common` only what applies to baselines."""
     options = {**flat_options(common.get("set", {})), **flat_options(table.get("set", {}))}
     merged = {**common, **table, "set": options}
     if merged.get("baseline") is not None:

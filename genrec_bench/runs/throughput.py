@@ -1,4 +1,4 @@
-"""How fast a system recommended, with the conditions that make the number mean something (protocol P20)."""
+"""How fast a system recommends, with the conditions under which that was measured (protocol P20)."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import numpy as np
 
 
 def throughput(seconds: Sequence[float], users: int, **conditions: Any) -> dict[str, Any]:
-    """Users per second and the 50th and 95th percentile of a batch's latency in milliseconds.
+    """Users per second, and the 50th and 95th percentile of the latency of a batch, in milliseconds.
 
-    `seconds` are the wall times of each batch, `users` how many were served in all of them; `conditions` (batch size,
-    beams, precision, device, threads, warm-up) are recorded as given.
+    `seconds` holds the wall time of each batch, `users` counts the users in all of them. `conditions` (batch size, beams,
+    precision, device, threads, warm-up) are recorded as given.
     """
     total = float(np.sum(seconds))
     p50, p95 = (float(np.percentile(seconds, q)) * 1e3 for q in (50, 95))

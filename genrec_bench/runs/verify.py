@@ -1,7 +1,7 @@
 """Scores a finished run again from its stored lists, and compares every number that the record claims.
 
-Reads `record.json`, `lists.parquet`, `generations.npz` where it is kept, and the data set itself. Needs no network, no
-weights and no torch: what it cannot check is how the lists came to be.
+Reads `record.json`, `lists.parquet`, `generations.npz` if there is one, and the data set itself. Needs no network, weights
+or torch. How the lists came to be is beyond it.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,7 @@ from genrec_bench.runs.spec import LISTS, ResolvedSpec
 
 @dataclass(frozen=True)
 class Check:
-    """One comparison: what was looked at, whether it holds, and what was seen."""
+    """One comparison: its name, whether it holds, and details."""
 
     name: str
     ok: bool
@@ -51,7 +51,7 @@ class Check:
 
 @dataclass(frozen=True)
 class VerifyReport:
-    """All checks of one run folder, in the order they were made."""
+    """All comparisons of one run folder, in order."""
 
     folder: Path
     spec_id: str
@@ -59,7 +59,7 @@ class VerifyReport:
 
     @property
     def ok(self) -> bool:
-        """Whether every check holds."""
+        """Whether every comparison holds."""
         return all(check.ok for check in self.checks)
 
     def to_dict(self) -> dict[str, Any]:
@@ -69,10 +69,10 @@ class VerifyReport:
 
 
 def verify(folder: Path, data_dir: Path | None = None, progress: Progress | None = None) -> VerifyReport:
-    """Check the run in `folder`; `data_dir` is where data files lie, if not where `GENREC_DATA` says.
+    """Verify the run in `folder`. `data_dir` is the folder of data files, by default that of `GENREC_DATA`.
 
-    RecordError if the record or the lists cannot be read or the run is not finished; DataError if the data set cannot
-    be loaded. A number that does not hold is no error: its check says `ok = False`.
+    RecordError if the record or the lists cannot be read, or if the run is not finished; DataError if the data set cannot
+    be loaded. A number that does not hold raises nothing: its comparison has `ok = False`.
     """
     record = RunRecord.read(Path(folder))
     folder = Path(folder) if Path(folder).is_dir() else Path(folder).parent
@@ -82,9 +82,11 @@ def verify(folder: Path, data_dir: Path | None = None, progress: Progress | None
             f"{folder / RECORD_FILE}: this run is {record.status}{why}; only a finished run can be verified",
             path=folder,
         )
+
     lists = stored.read_lists(folder / stored.LISTS_FILE)
     spec = ResolvedSpec.from_dict(record.spec)
     data, split = load_data(spec, data_dir=data_dir, progress=progress)
+
     checks = [
         _check_spec_file(record, folder),
         Check("digest", record.intact, "" if record.intact else "the record is not what the run wrote: it was edited"),
@@ -96,12 +98,14 @@ def verify(folder: Path, data_dir: Path | None = None, progress: Progress | None
         same("policies", sorted(record.policies), sorted(lists)),
         same("tier", record.tier, RESCORED if spec.baseline == LISTS else None),
     ]
+
     try:
         users = data.user_ids[split.test.user]
         rankings = {policy: part.ranking(users, data.item_ids) for policy, part in lists.items()}
     except (RecordError, InvalidRanking) as error:
         checks.append(Check("lists", False, str(error)))
         return VerifyReport(folder, record.spec_id, tuple(checks))
+
     checks.append(same("lists", record.fingerprints.get("lists"), stored.fingerprint(rankings, users, data.item_ids)))
     checks += _check_scores(record, folder, rankings, split)
     checks += _check_validity(record, folder, rankings, split)
@@ -111,19 +115,19 @@ def verify(folder: Path, data_dir: Path | None = None, progress: Progress | None
 
 
 def _check_spec_file(record: RunRecord, folder: Path) -> Check:
-    """The spec beside the record is the record's."""
+    """The spec file beside the record holds the record's spec."""
     try:
-        told = json.loads((folder / "spec.json").read_text())
+        spec = json.loads((folder / "spec.json").read_text())
     except (OSError, ValueError) as error:
         return Check("spec.json", False, f"cannot be read: {error}")
-    return Check("spec.json", told == record.spec, "" if told == record.spec else "another spec than the record's")
+    return Check("spec.json", spec == record.spec, "" if spec == record.spec else "another spec than the record's")
 
 
-def same(name: str, told: Any, found: Any) -> Check:
-    """A check that a recorded value equals the one found now, exactly."""
-    if told == found:
-        return Check(name, True, short(found))
-    return Check(name, False, f"the record says {short(told)}, now it is {short(found)}")
+def same(name: str, recorded: Any, now: Any) -> Check:
+    """Whether a recorded value equals the present one, exactly."""
+    if recorded == now:
+        return Check(name, True, short(now))
+    return Check(name, False, f"the record says {short(recorded)}, now it is {short(now)}")
 
 
 def short(value: Any) -> str:
@@ -133,47 +137,52 @@ def short(value: Any) -> str:
 
 
 def _check_scores(record: RunRecord, folder: Path, rankings: Mapping[str, Ranking], split: Split) -> list[Check]:
-    """Ranks and metrics of each policy, scored again; a mask list must hold none of the user's items."""
+    """Ranks and metrics of each policy, scored again; lists of policy `mask` must hold no seen items."""
     queries, targets = split.queries(split.test), split.test.target
-    top = ceiling(queries, targets)
+    highest = ceiling(queries, targets)
+
     checks = []
     for policy, ranking in rankings.items():
-        told = record.metrics.get(policy, {})
+        recorded = record.metrics.get(policy, {})
+        recorded_ranks = read_ranks(record.ranks.get(policy), folder)
         metrics, ranks = score(ranking, targets)
-        theirs = read_ranks(record.ranks.get(policy), folder)
-        checks.append(_same_ranks(f"ranks.{policy}", theirs, ranks.tolist()))
-        wrong = [same(key, told.get(key), value) for key, value in metrics.items() if told.get(key) != value]
-        detail = "; ".join(f"{check.name}: {check.detail}" for check in wrong)
-        checks.append(Check(f"metrics.{policy}", not wrong, detail or f"ndcg@10 {metrics['ndcg@10']:.4f}"))
-        odd = contradictions(told, theirs, len(targets), top if policy == "mask" else None)
-        checks.append(Check(f"possible.{policy}", not odd, "; ".join(odd)))
+        checks.append(_same_ranks(f"ranks.{policy}", recorded_ranks, ranks.tolist()))
+
+        of_metrics = _same_values(f"metrics.{policy}", recorded, metrics)
+        checks.append(replace(of_metrics, detail=of_metrics.detail or f"ndcg@10 {metrics['ndcg@10']:.4f}"))
+
+        impossible = contradictions(recorded, recorded_ranks, len(targets), highest if policy == "mask" else None)
+        checks.append(Check(f"possible.{policy}", not impossible, "; ".join(impossible)))
+
     if "mask" in rankings:
         seen = int(contained(rankings["mask"].items, queries.history).sum())
         checks.append(Check("mask", not seen, f"{seen} listed items belong to the user's own history" if seen else ""))
     return checks
 
 
-def _same_ranks(name: str, told: Sequence[int], found: Sequence[int]) -> Check:
-    if len(told) != len(found):
-        return Check(name, False, f"{len(told)} ranks in the record, {len(found)} cases")
-    differ = [case for case, (a, b) in enumerate(zip(told, found, strict=True)) if a != b]
+def _same_ranks(name: str, recorded: Sequence[int], now: Sequence[int]) -> Check:
+    if len(recorded) != len(now):
+        return Check(name, False, f"{len(recorded)} ranks in the record, {len(now)} cases")
+
+    differ = [case for case, (before, after) in enumerate(zip(recorded, now, strict=True)) if before != after]
     if not differ:
-        return Check(name, True, f"{len(found)} cases")
+        return Check(name, True, f"{len(now)} cases")
     first = differ[0]
-    return Check(name, False, f"{len(differ)} differ; case {first}: {told[first]} in the record, {found[first]} now")
+    return Check(name, False, f"{len(differ)} differ; case {first}: {recorded[first]} in the record, {now[first]} now")
 
 
 def _check_validity(record: RunRecord, folder: Path, rankings: Mapping[str, Ranking], split: Split) -> list[Check]:
-    """Validity of the search that serves policy `mask`, and each list again from what its search emitted."""
+    """Validity of the search for policy `mask`, and every list again from the hypotheses of its search."""
     history = split.queries(split.test).history
     if not (folder / stored.GENERATIONS_FILE).exists():
         if record.spec.get("baseline") is None or "mask" not in rankings:
             return [Check("validity", False, f"no {stored.GENERATIONS_FILE}: what was emitted cannot be counted again")]
         return [_same_values("validity", record.validity, validity_of_ranking(rankings["mask"], history))]
+
     searches = stored.read_generations(folder / stored.GENERATIONS_FILE)
-    odd = [name for name, found in searches.items() if len(found) != len(history)]
-    if odd or not searches:
+    if not searches or any(len(search) != len(history) for search in searches.values()):
         return [Check("validity", False, f"{stored.GENERATIONS_FILE} does not hold one search per test case")]
+
     by_policy = {policy: searches.get(policy, next(iter(searches.values()))) for policy in rankings}
     checks = [_same_values("validity", record.validity, validity(by_policy["mask"], history))]
     for policy, ranking in rankings.items():
@@ -185,24 +194,24 @@ def _check_validity(record: RunRecord, folder: Path, rankings: Mapping[str, Rank
 
 
 def _check_codes(record: RunRecord, folder: Path) -> list[Check]:
-    """The kept index, and that the tokens of every hypothesis are the code of the item it claims, or of none."""
+    """The stored index, and whether the tokens of every hypothesis are the code of the item it claims."""
     if record.spec.get("baseline") is not None or not (folder / stored.GENERATIONS_FILE).exists():
-        return []  # a generator's missing generations have failed the check `validity`
+        return []  # if a generator's generations are missing, `validity` has failed
     try:
         index = Index.load(folder / "index")
     except (OSError, ValueError, KeyError, GenrecError, zipfile.BadZipFile) as error:
         return [Check("index", False, f"the index cannot be read: {error}")]
-    codes = {code.tobytes(): item for item, code in enumerate(index.items.codes)}
+
+    item_of = {code.tobytes(): item for item, code in enumerate(index.items.codes)}
     wrong = 0
-    for found in stored.read_generations(folder / stored.GENERATIONS_FILE).values():
-        emitted = found.items != NO_HYPOTHESIS
-        tokens = np.ascontiguousarray(found.tokens[emitted], dtype=np.int32)
-        unique, which = np.unique(tokens, axis=0, return_inverse=True)
-        truth = np.array([codes.get(code.tobytes(), NOT_AN_ITEM) for code in unique], np.int32)
-        wrong += int((truth[which.reshape(-1)] != found.items[emitted]).sum())
-    told = same("index", record.fingerprints.get("index"), index.fingerprint)
+    for search in stored.read_generations(folder / stored.GENERATIONS_FILE).values():
+        emitted = search.items != NO_HYPOTHESIS
+        tokens = np.ascontiguousarray(search.tokens[emitted], dtype=np.int32)
+        codes, rows = np.unique(tokens, axis=0, return_inverse=True)
+        true_items = np.array([item_of.get(code.tobytes(), NOT_AN_ITEM) for code in codes], np.int32)
+        wrong += int((true_items[rows.reshape(-1)] != search.items[emitted]).sum())
     return [
-        told,
+        same("index", record.fingerprints.get("index"), index.fingerprint),
         Check("codes", not wrong, f"{wrong} hypotheses claim another item than their code's" if wrong else ""),
     ]
 
@@ -210,9 +219,9 @@ def _check_codes(record: RunRecord, folder: Path) -> list[Check]:
 def _check_warnings(
     record: RunRecord, spec: ResolvedSpec, data: Interactions, split: Split, rankings: Mapping[str, Ranking]
 ) -> Check:
-    """What the record warns of, from the lists alone: short or missing lists made elsewhere, a canary that sings."""
+    """The record's warnings, from the lists alone: of short or missing lists made elsewhere, or of the id canary."""
     of_lists = spec.baseline == LISTS
-    policy = record.policies[-1] if of_lists else "mask"  # what was handed in, or what the canary is compared by
+    policy = record.policies[-1] if of_lists else "mask"  # as handed in, or as the canary is compared
     if policy not in rankings:
         return Check("warnings", False, f"no lists of policy {policy}")
 
@@ -228,8 +237,8 @@ def _check_warnings(
     return same("warnings", "; ".join(record.warnings) or "nothing", "; ".join(expected) or "nothing")
 
 
-def _same_values(name: str, told: Mapping[str, Any], found: Mapping[str, Any]) -> Check:
-    wrong = [same(key, told.get(key), value) for key, value in found.items() if told.get(key) != value]
+def _same_values(name: str, recorded: Mapping[str, Any], now: Mapping[str, Any]) -> Check:
+    wrong = [same(key, recorded.get(key), value) for key, value in now.items() if recorded.get(key) != value]
     return Check(name, not wrong, "; ".join(f"{check.name}: {check.detail}" for check in wrong))
 
 

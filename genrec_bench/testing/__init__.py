@@ -1,8 +1,8 @@
-"""For authors of plugins: what every component promises, as checks, pytest classes and data to try things on.
+"""For authors of plugins: the promises of every component as checks and pytest classes, and data to try them on.
 
-`genrec plugins check NAME` runs the same checks. Needs neither pytest nor hypothesis to import; the strategies in
-`genrec_bench.testing.strategies` need hypothesis. Names are imported when they are first used, so that the command line
-can write a new package without waiting for torch.
+`genrec plugins check NAME` runs the same checks. Importing this needs neither pytest nor hypothesis; only
+`genrec_bench.testing.strategies` needs hypothesis. Names are imported on first use, so that the command line can write a
+new package without waiting for torch.
 """
 
 from __future__ import annotations
@@ -71,8 +71,8 @@ def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     for module in _MODULES:
-        found = importlib.import_module(f"{__name__}.{module}")
-        if name in vars(found):
-            globals()[name] = vars(found)[name]
-            return globals()[name]
+        names = vars(importlib.import_module(f"{__name__}.{module}"))
+        if name in names:
+            globals()[name] = names[name]
+            return names[name]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -10,7 +10,7 @@ import torch
 
 from genrec_bench.core.sequences import Queries, Sources
 from genrec_bench.testing import networks
-from genrec_bench.testing.held_out import beside
+from genrec_bench.testing.held_out import near_held_out
 from genrec_bench.testing.kit import (
     NotApplicable,
     Subject,
@@ -63,22 +63,25 @@ def check_sources(sources: Sources, users: int, what: str) -> None:
         f"{what} has offsets {sources.offsets.tolist()} over {len(sources.tokens)} tokens",
         "Source i is tokens[offsets[i]:offsets[i + 1]].",
     )
+
     for name in ("tokens", "levels", "words"):
         part = getattr(sources, name)
         expect(part.dtype == np.int32, f"{what}: {name} are {part.dtype}", "They are int32.")
         expect(
             len(part) == len(sources.tokens), f"{what}: {len(part)} {name} of {len(sources.tokens)} tokens", "One each."
         )
+
     low = int(sources.tokens.min(initial=0))
     expect(low >= 0, f"{what} gave token {low}", "Source tokens count from 0; sources are flat, so nothing is padded.")
 
 
 @check("backbone")
 def a_source_depends_on_its_own_query_only(subject: Subject) -> None:
-    """A query is rendered alike alone, in a batch, and twice."""
+    """A query gets the same source alone, in a batch, and a second time."""
     queries = queries_of(subject)
     for task, template in networks.tasks_of(subject).items():
         together = template.render(queries)
+
         for row in range(len(queries)):
             alone = template.render(queries.take(np.array([row])))
             again = together.take(np.array([row]))
@@ -86,14 +89,14 @@ def a_source_depends_on_its_own_query_only(subject: Subject) -> None:
                 all(
                     np.array_equal(getattr(alone, name), getattr(again, name)) for name in ("tokens", "levels", "words")
                 ),
-                f"the {task} template renders query {row} of {len(queries)} otherwise alone",
-                "Render each query for itself; random prompts belong into Template.training.",
+                f"the {task} template renders query {row} of {len(queries)} differently alone",
+                "Render each query on its own; random prompts belong into Template.training.",
             )
 
 
 @check("backbone")
 def fitting_reports_what_it_did(subject: Subject) -> None:
-    """`fit` returns a FitReport whose best epoch is one of those it ran."""
+    """`fit` returns a FitReport whose best epoch it has run."""
     report = fitted(subject).report
     expect(
         1 <= getattr(report, "best_epoch", 0) <= getattr(report, "epochs", 0),
@@ -156,11 +159,12 @@ def a_hypothesis_continues_its_parent(subject: Subject) -> None:
     users = len(batch)
     _, state = first(backbone, backbone.start(batch), users)
     _, state = call(backbone, state, users, [path[0] for path in paths], [0] * len(paths))
+
     order = [2, 0, 3, 1]
     logits, _ = call(backbone, state, users, [paths[slot][1] for slot in order], order)
-    for place, slot in enumerate(order):
+    for position, slot in enumerate(order):
         expect(
-            close(logits[:, [place]], walk(backbone, batch, [paths[slot]])),
+            close(logits[:, [position]], walk(backbone, batch, [paths[slot]])),
             f"the path {paths[slot]} reached by parents {order} has other logits than the path alone",
             "Take the state of each hypothesis from its parent: index the stored states with `parents`.",
         )
@@ -175,7 +179,7 @@ def codes_of(trained: networks.Fitted, count: int) -> list[list[int]]:
 
 
 def close(one: torch.Tensor, other: torch.Tensor) -> bool:
-    """Equal within 1e-4."""
+    """Whether logits agree within 1e-4."""
     return torch.allclose(one, other, rtol=TOLERANCE, atol=TOLERANCE)
 
 
@@ -205,6 +209,7 @@ def a_state_can_be_used_again(subject: Subject) -> None:
     first_calls = [call(backbone, state, users, [one[0], two[0]], [0, 0]) for _ in range(2)]
     deeper = [call(backbone, below, users, [one[1], two[1]], [0, 1])[0] for _, below in first_calls]
     again, _ = first(backbone, start, users)
+
     expect(
         close(first_calls[0][0], first_calls[1][0]) and close(*deeper) and close(before, again),
         "a second advance from the same state gave other logits",
@@ -219,13 +224,14 @@ def a_batch_is_invisible(subject: Subject) -> None:
     batch = trained.template.render(queries_of(subject))
     (path, *_) = codes_of(trained, 2)
     together = walk(trained.backbone, batch, [path])
+
     for row in range(len(batch)):
         alone = walk(trained.backbone, batch.take(np.array([row])), [path])
         gap = float((together[row] - alone[0]).abs().max())
         expect(
             close(together[[row]], alone),
             f"user {row} of {len(batch)} has logits that differ by {gap:.2g} from those alone",
-            "Mask the padding of shorter sources, and normalise over no batch.",
+            "Mask the padding of shorter sources, and never normalise over the batch.",
         )
 
 
@@ -239,9 +245,11 @@ def saved_weights_give_the_same_logits(subject: Subject) -> None:
         trained.backbone.save(here / "new" / "backbone")
         files = sorted(path.name for path in (here / "new" / "backbone").rglob("*"))
         other.load(here / "new" / "backbone", "cpu")
+
     expect(files, "save wrote nothing", "Write weights (safetensors) and sizes (JSON) into the folder.")
     pickles = [name for name in files if any(name.endswith(end) for end in PICKLES)]
     expect(not pickles, f"save wrote {', '.join(pickles)}", "Write safetensors and JSON: a pickle runs code when read.")
+
     paths = codes_of(trained, 3)
     expect(
         close(walk(trained.backbone, batch, paths), walk(other, batch, paths)),
@@ -275,16 +283,15 @@ def global_randomness_is_left_alone(subject: Subject) -> None:
 
 @check("backbone")
 def no_held_out_data_is_read(subject: Subject) -> None:
-    """No data file is opened while it trains and decodes, and equal examples give equal logits, whatever the held-out
-    events on disk are."""
+    """The backbone opens no data file, and its logits do not change with the held-out interactions on disk."""
     logits_of = []
     for data in (subject.data, subject.data.other_held_out()):
-        with folder() as kept, beside(subject, data):
+        with folder() as kept, near_held_out(subject, data):
             trained = fit(subject, most=FEW, folder=kept / "backbone", validate=lambda: 0.5)
             logits_of.append(walk(trained.backbone, trained.template.render(queries_of(subject)), codes_of(trained, 3)))
     expect(
         close(*logits_of),
-        "other held-out events in the data's files gave other logits",
+        "other held-out interactions in the data's files gave other logits",
         "Learn from the examples alone: read no data file, by whatever reader.",
     )
 
@@ -293,7 +300,7 @@ def no_held_out_data_is_read(subject: Subject) -> None:
 def an_interrupted_training_resumes(subject: Subject) -> None:
     """A training stopped after its second validation resumes from `ctx.folder` and ends with the same weights.
 
-    A backbone that keeps no checkpoint, or does not validate, is not held to this.
+    Does not apply to a backbone that keeps no checkpoint or does not validate.
     """
     with folder() as here:
         whole = fit(subject, most=FEW, folder=here / "whole", validate=Judge())
@@ -305,6 +312,7 @@ def an_interrupted_training_resumes(subject: Subject) -> None:
         else:
             raise NotApplicable(f"it validated {judge.calls} times: there is nothing to interrupt")
         resumed = fit(subject, most=FEW, folder=here / "cut", validate=Judge(start=judge.calls - 1))
+
     if not resumed.report.resumed_from:
         raise NotApplicable("it keeps no checkpoint: an interrupted training starts anew")
     expect(
@@ -329,7 +337,7 @@ class Judge:
 
 @check("backbone")
 def it_learns_a_planted_pattern(subject: Subject) -> None:
-    """Trained where every user walks a cycle of items, it finds the next one far more often than chance."""
+    """Trained on users who cycle through items, it predicts the next one far more often than chance."""
     trained = fitted(subject)
     rate, chance = networks.hits(subject, trained), networks.BEAMS / subject.data.split.n_items
     expect(
@@ -341,11 +349,11 @@ def it_learns_a_planted_pattern(subject: Subject) -> None:
 
 @check("backbone")
 def parameters_are_counted(subject: Subject) -> None:
-    """`parameters_count` says how many trained numbers lie in embeddings and elsewhere."""
+    """`parameters_count` counts the trained parameters of embeddings and of everything else."""
     counted = fitted(subject).backbone.parameters_count()
     expect(
         set(counted) == {"embedding", "other"} and all(isinstance(n, int) and n >= 0 for n in counted.values()),
         f"parameters_count gave {dict(counted)}",
         'Give {"embedding": ..., "other": ...}, whole numbers.',
     )
-    expect(sum(counted.values()) > 0, "it has no trained numbers", "Count the network's parameters.")
+    expect(sum(counted.values()) > 0, "it has no trained parameters", "Count the network's parameters.")

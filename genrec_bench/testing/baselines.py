@@ -1,6 +1,6 @@
-"""Checks of baselines: ranked lists within the contract, from the training part and the seed alone.
+"""Checks of baselines: their ranked lists keep the contract and depend only on the training part and the seed.
 
-Knows rankings; how items are scored is the baseline's business, and how well, the leaderboard's.
+How a baseline scores items is its own business; how well, that of the leaderboard.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from genrec_bench.core.arrays import Ragged
 from genrec_bench.core.rankings import Ranking
 from genrec_bench.core.sequences import Queries, TrainView
 from genrec_bench.host.contracts import Baseline, BaselineContext
-from genrec_bench.testing.held_out import beside
+from genrec_bench.testing.held_out import near_held_out
 from genrec_bench.testing.indexers import shown, view_digest
 from genrec_bench.testing.kit import (
     Breach,
@@ -30,7 +30,7 @@ TOLERANCE = 1e-4
 
 
 def fitted(subject: Subject, train: TrainView | None = None, seed: int = 0) -> Baseline:
-    """A fresh baseline, fitted; its validation asks it for lists, as a run's does."""
+    """A fresh, fitted baseline. As in a run, its validation asks it for lists."""
     baseline: Baseline = subject.make()
     data = subject.data
     sample = data.split.queries(data.split.validation).take(np.arange(8))
@@ -47,14 +47,14 @@ def fitted(subject: Subject, train: TrainView | None = None, seed: int = 0) -> B
 
 
 def kept(subject: Subject) -> Baseline:
-    """A fitted baseline, shared by the checks that only ask it."""
+    """A fitted baseline, shared by the checks that only query it."""
     baseline: Baseline = subject.once("fitted", lambda: fitted(subject))
     return baseline
 
 
 @check("baseline", essential=True)
 def lists_keep_to_the_contract(subject: Subject) -> None:
-    """One list per query, of at most `k` known items, none twice, scores not rising; short lists stay short."""
+    """Every query gets one list of at most `k` known items, without repeats or rising scores; short lists stay short."""
     baseline, queries = kept(subject), subject.data.queries
     for k in (1, 10, 50):
         check_lists(baseline.rank(queries, k=k), queries, k, subject.data.split.n_items)
@@ -67,11 +67,15 @@ def check_lists(ranking: Any, queries: Queries, k: int, n_items: int) -> None:
         f"rank gave {type(ranking).__name__}",
         "Return genrec_bench.core.rankings.Ranking.",
     )
+
     expect(len(ranking) == len(queries), f"{len(ranking)} lists for {len(queries)} queries", "Give one list per query.")
     expect(ranking.depth == k, f"depth is {ranking.depth} where k was {k}", "Pass k as the ranking's depth.")
+
     highest = int(ranking.items.max(initial=-1))
     expect(
-        highest < n_items, f"item {highest} is listed, of a catalogue of {n_items}", "Items are numbers below n_items."
+        highest < n_items,
+        f"item {highest} is listed, but the catalogue has {n_items}",
+        "Items are numbers below n_items.",
     )
     expect(
         int(ranking.items.min(initial=-1)) >= -1,
@@ -82,7 +86,7 @@ def check_lists(ranking: Any, queries: Queries, k: int, n_items: int) -> None:
 
 @check("baseline")
 def excluded_items_are_not_listed(subject: Subject) -> None:
-    """No item of `exclude` is listed, and a list from which everything is excluded is empty."""
+    """No item of `exclude` is listed; if everything is excluded, the list is empty."""
     baseline, queries, n_items = kept(subject), subject.data.queries, subject.data.split.n_items
     for exclude in (queries.history, Ragged.of([list(range(n_items))] * len(queries))):
         ranking = baseline.rank(queries, k=20, exclude=exclude)
@@ -91,8 +95,8 @@ def excluded_items_are_not_listed(subject: Subject) -> None:
             wrong = sorted(set(row.tolist()) & set(items))
             expect(
                 not wrong,
-                f"query {query} was to exclude {len(row)} items and got {wrong[:5]} of them",
-                "Leave out the items of `exclude`, and leave the places empty that nothing is left for.",
+                f"query {query} excludes {len(row)} items, but its list holds {wrong[:5]} of them",
+                "Leave out the items of `exclude`, and leave the rest of a short list empty.",
             )
 
 
@@ -107,22 +111,23 @@ def a_batch_is_invisible(subject: Subject) -> None:
         expect(
             same(together, alone, query),
             f"query {query} of {len(queries)} got another list than alone",
-            "Rank every query for itself.",
+            "Rank every query on its own.",
         )
 
 
 def same(one: Ranking, other: Ranking, row: int | None = None) -> bool:
-    """Whether two rankings agree; with `row`, whether that row of the first is the second's only one."""
+    """Whether two rankings agree; with `row`, whether that row of the first equals the only row of the second."""
     rows = slice(None) if row is None else slice(row, row + 1)
     width = max(one.items.shape[1], other.items.shape[1])
 
     def wide(values: Any, fill: float) -> Any:
         return np.pad(values, ((0, 0), (0, width - values.shape[1])), constant_values=fill)
 
-    a, b = wide(one.items[rows], -1), wide(other.items, -1)
-    first, second = (np.where(a >= 0, wide(each, -np.inf), 0) for each in (one.scores[rows], other.scores))
-    close = bool(np.allclose(first, second, rtol=TOLERANCE, atol=TOLERANCE))
-    return close and np.array_equal(a, b)
+    items, other_items = wide(one.items[rows], -1), wide(other.items, -1)
+    scores = np.where(items >= 0, wide(one.scores[rows], -np.inf), 0)
+    other_scores = np.where(items >= 0, wide(other.scores, -np.inf), 0)
+    close = bool(np.allclose(scores, other_scores, rtol=TOLERANCE, atol=TOLERANCE))
+    return close and np.array_equal(items, other_items)
 
 
 @check("baseline")
@@ -145,7 +150,7 @@ def global_randomness_is_left_alone(subject: Subject) -> None:
 
 @check("baseline")
 def the_input_is_left_alone(subject: Subject) -> None:
-    """Fitting and ranking change no array they are given."""
+    """Fitting and ranking change none of their input arrays."""
     view, queries = subject.data.train, subject.data.queries
     before = view_digest(view), queries.user.tobytes(), queries.history.values.tobytes()
     fitted(subject, view).rank(queries, k=5, exclude=queries.history)
@@ -155,26 +160,27 @@ def the_input_is_left_alone(subject: Subject) -> None:
 
 @check("baseline")
 def held_out_events_cannot_reach_it(subject: Subject) -> None:
-    """No data file is opened, and the same training part gives the same lists, whatever the held-out events, on disk and
-    in memory, are."""
-    asked = subject.data.split.queries(subject.data.split.validation)
-    first, second = (_ranked_beside(subject, data, asked) for data in (subject.data, subject.data.other_held_out()))
+    """The baseline opens no data file, and its lists do not change with the held-out interactions on disk and in memory."""
+    queries = subject.data.split.queries(subject.data.split.validation)
+    first, second = (
+        _rank_near_held_out(subject, data, queries) for data in (subject.data, subject.data.other_held_out())
+    )
     expect(
         same(first, second),
-        "other held-out events gave other lists",
+        "other held-out interactions gave other lists",
         "Learn from `train` alone: read no data file, and nothing behind the arrays you are given.",
     )
 
 
-def _ranked_beside(subject: Subject, data: Planted, queries: Queries) -> Ranking:
-    with beside(subject, data):
+def _rank_near_held_out(subject: Subject, data: Planted, queries: Queries) -> Ranking:
+    with near_held_out(subject, data):
         baseline = fitted(subject, data.train)
         return baseline.rank(queries, k=20)
 
 
 @check("baseline")
 def tiny_data_is_ranked(subject: Subject) -> None:
-    """One user and one item, a user without history, and more places than items are ranked like any other."""
+    """Ranking works for one user and one item, for a user without history, and for lists longer than the catalogue."""
     for what, view in tiny_views().items():
         try:
             baseline = fitted(subject, view)
@@ -183,13 +189,13 @@ def tiny_data_is_ranked(subject: Subject) -> None:
         except Breach as breach:
             raise Breach(f"with {what}: {breach.seen}", breach.remedy) from breach
         except Exception as error:
-            said = f"with {what} it raised {type(error).__name__}: {str(error).rstrip('.')}"
-            raise Breach(said, "Bound sizes by what there is.") from error
+            seen = f"with {what} it raised {type(error).__name__}: {str(error).rstrip('.')}"
+            raise Breach(seen, "Bound sizes by what there is.") from error
 
 
 @check("baseline")
 def its_tasks_are_known(subject: Subject) -> None:
-    """`tasks` names the tasks it answers, of `direct` and `sequential`, and at least one."""
+    """`tasks` names the tasks that it supports: `direct`, `sequential` or both."""
     tasks = subject.make().tasks
     expect(
         isinstance(tasks, tuple) and tasks and set(tasks) <= TASKS,

@@ -1,9 +1,9 @@
-"""pytest classes over the checks: subclass one, name your component, and every check is a test.
+"""pytest classes for the checks: subclass one, name your component, and every check becomes a test.
 
     class TestMine(IndexerConformance):
         component = MyIndexer
 
-Plain classes: importing this needs no pytest; running it does.
+They are plain classes: importing them needs no pytest, running them does.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ Kind = Literal["dataset", "indexer", "backbone", "decoder", "baseline"]
 class Conformance:
     """Common to all kinds. A subclass sets `component`: a class, a function that makes one, or an installed name.
 
-    `config` holds options for a class; `data` replaces the planted data; `expected_failures` maps a check's name to the
-    reason why it is known to fail: such a check has to fail, so that the entry goes when the fault does.
+    `config` holds options for a class; `data` replaces the planted data. `expected_failures` maps the name of a check that
+    is known to fail to the reason. Such a check must fail, so that the entry disappears with the fault.
     """
 
     kind: ClassVar[Kind]
@@ -48,12 +48,12 @@ class Conformance:
 
     @classmethod
     def facts(cls) -> dict[str, Any]:
-        """What the subject is told beside its component and options."""
+        """The facts of the subject, other than its component and options."""
         return {} if cls.data is None else {"data": cls.data}
 
     @classmethod
     def subject(cls) -> Subject:
-        """The component under test, made once per class."""
+        """The component under test, created once per class."""
         if "_subject" not in cls.__dict__:
             if cls.component is None:
                 raise TypeError(f"{cls.__name__} must set `component`: a class, a function that makes one, or a name")
@@ -89,7 +89,7 @@ class IndexerConformance(Conformance):
 
 
 class BackboneConformance(Conformance):
-    """The checks of a backbone. `task` is the one it is trained for; give options that train within seconds."""
+    """The checks of a backbone. It is trained for `task`; give options that train within seconds."""
 
     kind = "backbone"
     task: ClassVar[Task] = "sequential"
@@ -106,7 +106,7 @@ class DecoderConformance(Conformance):
 
 
 class DatasetConformance(Conformance):
-    """The checks of a data set. `data_dir` is the folder its files may lie in."""
+    """The checks of a data set. `data_dir` is the folder of its files, if it has any."""
 
     kind = "dataset"
     data_dir: ClassVar[Path | None] = None
@@ -131,8 +131,14 @@ def _test_of(check: Check) -> Any:
 
 
 CONFORMANCE: dict[str, type[Conformance]] = {
-    each.kind: each
-    for each in (IndexerConformance, BackboneConformance, DecoderConformance, DatasetConformance, BaselineConformance)
+    conformance.kind: conformance
+    for conformance in (
+        IndexerConformance,
+        BackboneConformance,
+        DecoderConformance,
+        DatasetConformance,
+        BaselineConformance,
+    )
 }
 for _kind, _class in CONFORMANCE.items():
     for _name, _check in CHECKS[_kind].items():

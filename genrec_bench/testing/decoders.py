@@ -1,7 +1,7 @@
 """Checks of decoders, on a backbone whose logits are a fixed function of the prefix.
 
-Knows codes and hypotheses. How good a search is, is no matter here: a decoder may emit what is no item, or little, as
-long as it says so.
+Knows codes and hypotheses, and does not judge how good a search is: a decoder may emit few hypotheses, or codes of no item,
+if it marks them as such.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from genrec_bench.testing.fakes import (
     log_probability,
     sources,
 )
-from genrec_bench.testing.held_out import beside
+from genrec_bench.testing.held_out import near_held_out
 from genrec_bench.testing.kit import (
     Breach,
     NotApplicable,
@@ -100,7 +100,7 @@ def generate(
     decoder: Decoder | None = None,
     index: Index | None = None,
 ) -> Generations:
-    """What the decoder makes of the fixed logits."""
+    """The decoder's hypotheses from the fixed logits."""
     index = index or index_of(codes, 6)
     decoder = decoder or ready(subject, len(index.items))
     generations: Generations = decoder.generate(StrictBackbone(6), sources(users), index, beams=beams, exclude=exclude)
@@ -120,6 +120,7 @@ def check_shape(generations: Any, users: int, beams: int, width: int) -> None:
         f"generate gave {type(generations).__name__}",
         "Return genrec_bench.core.rankings.Generations.",
     )
+
     shapes = (generations.tokens.shape, generations.scores.shape, generations.items.shape, generations.bound.shape)
     wanted = ((users, beams, width), (users, beams), (users, beams), (users,))
     expect(
@@ -127,6 +128,7 @@ def check_shape(generations: Any, users: int, beams: int, width: int) -> None:
         f"tokens, scores, items and bound have the shapes {shapes}, not {wanted}",
         "Give every source exactly `beams` places; pad tokens with -1, scores with -inf, items with -2.",
     )
+
     types = tuple(
         str(part.dtype) for part in (generations.tokens, generations.scores, generations.items, generations.bound)
     )
@@ -135,22 +137,23 @@ def check_shape(generations: Any, users: int, beams: int, width: int) -> None:
         f"tokens, scores, items and bound are {', '.join(types)}",
         "They are int32, float32, int32 and float32.",
     )
+
     empty = generations.items == NO_HYPOTHESIS
     expect(
         (generations.tokens[empty] == PAD).all() and np.isneginf(generations.scores[empty]).all(),
-        "a place without hypothesis holds tokens or a score",
+        "a place without a hypothesis holds tokens or a score",
         "Where items is -2, tokens are -1 and the score is -inf.",
     )
     expect(
         np.isfinite(generations.scores[~empty]).all() and not np.isnan(generations.bound).any(),
-        "a hypothesis has a score that is no finite number",
+        "the score of a hypothesis is infinite or NaN",
         "Mask with -inf after the softmax, and mark masked hypotheses as empty places (-2).",
     )
 
 
 @check("decoder")
 def scores_are_sorted_best_first(subject: Subject) -> None:
-    """Scores do not rise along a list, and empty places stand at its end."""
+    """Scores do not rise along a list, and empty places come last."""
     scores = generate(subject, beams=6).scores
     rising = np.flatnonzero((scores[:, 1:] > scores[:, :-1]).any(axis=1))
     expect(
@@ -162,7 +165,7 @@ def scores_are_sorted_best_first(subject: Subject) -> None:
 
 @check("decoder")
 def items_are_those_of_the_tokens(subject: Subject) -> None:
-    """`items` is the catalogue number of the very tokens emitted: -1 where they are no item's code."""
+    """`items` holds the item whose code was emitted, or -1 if the tokens are not an item's code."""
     for codes in (CODES, OTHER_CODES):
         generations = generate(subject, codes=codes, beams=6)
         number = {tuple(code): item for item, code in enumerate(codes)}
@@ -187,8 +190,9 @@ def the_bound_covers_what_was_missed(subject: Subject) -> None:
         scores = [log_probability(fixed, user, code) for code in CODES]
         emitted = {int(item): place for place, item in enumerate(generations.items[source]) if item >= 0}
         if any(abs(generations.scores[source, place] - scores[item]) > 1e-3 for item, place in emitted.items()):
-            raise NotApplicable("its scores are no sums of log-probabilities, so what it missed cannot be scored here")
+            raise NotApplicable("its scores are not sums of log-probabilities, so what it missed cannot be scored here")
         missed = max((score for item, score in enumerate(scores) if item not in emitted), default=-np.inf)
+
         bound = float(generations.bound[source])
         expect(
             bound >= missed - 1e-3,
@@ -199,7 +203,7 @@ def the_bound_covers_what_was_missed(subject: Subject) -> None:
 
 @check("decoder")
 def excluded_items_are_not_emitted(subject: Subject) -> None:
-    """With `excludes_in_search`, no item of `exclude` is emitted, be it listed twice, and excluding all leaves nothing."""
+    """With `excludes_in_search`, no item of `exclude` is emitted; excluding every item leaves nothing."""
     if not subject.make().excludes_in_search:
         raise NotApplicable("excludes_in_search is False: what a user has is dropped after the search")
     some = [[3, 0, 3], [], [6, 2, 1], [7]]
@@ -210,7 +214,7 @@ def excluded_items_are_not_emitted(subject: Subject) -> None:
             wrong = sorted(set(row) & set(items))
             expect(
                 not wrong,
-                f"source {source} was to exclude {sorted(set(row))} and got {wrong}",
+                f"source {source} excludes {sorted(set(row))}, but {wrong} were emitted",
                 "Mask an excluded item's leaf, and a prefix all of whose leaves are excluded; or set "
                 "excludes_in_search = False.",
             )
@@ -218,7 +222,7 @@ def excluded_items_are_not_emitted(subject: Subject) -> None:
 
 @check("decoder")
 def the_same_question_has_the_same_answer(subject: Subject) -> None:
-    """A search repeated, by a fresh decoder or by one used in between, gives the same generations."""
+    """Repeating a search gives the same generations, by a fresh decoder and by one used in between."""
     first, used = generate(subject), ready(subject, len(CODES))
     generate(subject, users=(1,), decoder=used)
     for how, again in (("a fresh decoder", generate(subject)), ("one used before", generate(subject, decoder=used))):
@@ -231,7 +235,7 @@ def the_same_question_has_the_same_answer(subject: Subject) -> None:
 
 @check("decoder")
 def another_index_is_noticed(subject: Subject) -> None:
-    """A decoder used with one index and then with another, of the same size, searches the second one's codes."""
+    """After a search with one index, a decoder searches another of the same size by the codes of that one."""
     decoder = ready(subject, len(CODES))
     generate(subject, decoder=decoder)
     generations = generate(subject, codes=OTHER_CODES, decoder=decoder)
@@ -257,38 +261,37 @@ def a_batch_is_invisible(subject: Subject) -> None:
         expect(
             same(together.take(np.array([place])), alone),
             f"source {place} of a batch of {len(USERS)} got other hypotheses than alone",
-            "Search every source for itself: no threshold or count may be shared by a batch.",
+            "Search every source on its own: a batch shares no threshold or count.",
         )
 
 
 def same(one: Generations, other: Generations) -> bool:
     """Whether two searches found the same, scores within a tolerance."""
     equal = np.array_equal(one.tokens, other.tokens) and np.array_equal(one.items, other.items)
-    first, second = (np.where(np.isneginf(each.scores), 0, each.scores) for each in (one, other))
+    first, second = (np.where(np.isneginf(search.scores), 0, search.scores) for search in (one, other))
     return equal and bool(np.allclose(first, second, rtol=TOLERANCE, atol=TOLERANCE))
 
 
 @check("decoder")
 def no_held_out_data_is_read(subject: Subject) -> None:
-    """No data file is opened while it prepares and searches, and the same training part gives the same hypotheses,
-    whatever the held-out events, on disk and in memory, are."""
+    """The decoder opens no data file, and its hypotheses do not change with the held-out interactions on disk and in memory."""
     index, generations = planted_index(subject), []
     for data in (subject.data, subject.data.other_held_out()):
-        with beside(subject, data):
+        with near_held_out(subject, data):
             decoder: Decoder = subject.make()
             decoder.prepare(data.train, DecoderContext())
             backbone = StrictBackbone(index.n_tokens)
             generations.append(decoder.generate(backbone, sources(USERS), index, beams=20))
     expect(
         same(*generations),
-        "other held-out events gave other hypotheses",
+        "other held-out interactions gave other hypotheses",
         "Go by the backbone, the index and the training view alone: read no data file, and nothing behind the arrays.",
     )
 
 
 @check("decoder")
 def tiny_catalogues_and_many_beams_are_searched(subject: Subject) -> None:
-    """A catalogue of one item, of one level, more beams than items, and a single beam are searched like any other."""
+    """Searches work for one item, for one level, for a single beam, and for more beams than items."""
     for codes in ([[0]], [[3, 1, 2]], [[0], [1]], CODES):
         for beams in (1, 2, 30):
             what = f"{len(codes)} items of up to {max(map(len, codes))} levels and {beams} beams"
@@ -297,5 +300,5 @@ def tiny_catalogues_and_many_beams_are_searched(subject: Subject) -> None:
             except Breach as breach:
                 raise Breach(f"with {what}: {breach.seen}", breach.remedy) from breach
             except Exception as error:
-                said = f"with {what} it raised {type(error).__name__}: {str(error).rstrip('.')}"
-                raise Breach(said, "Bound widths by what there is, and pad to `beams` places.") from error
+                seen = f"with {what} it raised {type(error).__name__}: {str(error).rstrip('.')}"
+                raise Breach(seen, "Bound widths by what there is, and pad to `beams` places.") from error

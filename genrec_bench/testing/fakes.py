@@ -91,9 +91,9 @@ def index_of(codes: Sequence[Sequence[int]], n_tokens: int | None = None) -> Ind
 
 
 def log_probability(backbone: PrefixBackbone, user: int, code: Sequence[int]) -> float:
-    """The code's score by the plain rule: summed log-softmax, token by token."""
+    """The code's score by definition: the sum of its tokens' log-softmax."""
     total = 0.0
-    for place, token in enumerate(code):
-        logits = backbone.logits(user, code[:place]).astype(np.float64)
+    for level, token in enumerate(code):
+        logits = backbone.logits(user, code[:level]).astype(np.float64)
         total += float(logits[token] - np.log(np.exp(logits).sum()))
     return total

@@ -1,7 +1,7 @@
-"""Held-out events within a component's reach: files that hold them all around it, and a watch over who opens them.
+"""Puts files with held-out interactions within a component's reach, and watches whether it opens them.
 
-Knows where they lie and that nobody may look; what a component computes is compared by the checks. The watch sees what
-Python opens in this process, as a run's does; what other readers open shows only in what is computed.
+As in a run, the watch sees the files that Python opens in this process. Other readers show only in a component's results,
+which the checks compare.
 """
 
 from __future__ import annotations
@@ -21,28 +21,31 @@ from genrec_bench.testing.planted_data import Planted
 
 
 @contextmanager
-def beside(subject: Subject, data: Planted) -> Iterator[Path]:
-    """A folder that holds the data's files with all events: the working folder, and GENREC_DATA, for as long. Breach if
-    the component opens one of them inside, also if it makes nothing of it: a run refuses that."""
+def near_held_out(subject: Subject, data: Planted) -> Iterator[Path]:
+    """The files of `data`, with all interactions, in a folder that is meanwhile the working folder and GENREC_DATA.
+
+    Breach if the component opens one of them inside, even if it makes no use of it: a run refuses that.
+    """
     info = ComponentInfo(subject.kind, subject.name, subject.distribution or "?", "", "", ())
     watch()
+
     with surroundings(data) as here:
         files = frozenset(os.path.realpath(path) for path in here.iterdir())
         try:
             with sealed(files), held_to(info, "held-out data"):
                 yield here
+
         except ComponentFault as fault:
             if fault.facts.get("check") != READS_HELD_OUT:
                 raise (fault.__cause__ or fault) from None
+
             seen = str(fault).partition(": ")[2].replace(f"{os.path.realpath(here)}{os.sep}", "")
-            raise Breach(
-                seen, "Learn from what you are given alone: a run stops a component that opens the data."
-            ) from None
+            raise Breach(seen, "Learn only from your input: a run stops a component that opens the data.") from None
 
 
 @contextmanager
 def surroundings(data: Planted) -> Iterator[Path]:
-    """The folder alone, with nobody watching."""
+    """The folder alone, without a watch."""
     before = Path.cwd()
     with folder() as here, mock.patch.dict(os.environ, {"GENREC_DATA": str(here), "GENREC_CACHE": str(here / "cache")}):
         data.write(here)

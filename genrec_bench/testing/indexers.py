@@ -1,4 +1,4 @@
-"""Checks of indexers: one code for everything, from the training part and the seed alone.
+"""Checks of indexers: every item gets a code, which depends only on the training part and the seed.
 
 Knows codes and training views; what a code means is the indexer's business.
 """
@@ -16,7 +16,7 @@ from genrec_bench.core.sequences import TrainView
 from genrec_bench.errors import CodeClash
 from genrec_bench.host.contracts import IndexerContext
 from genrec_bench.protocol.constants import EXTERNAL_IDS
-from genrec_bench.testing.held_out import beside
+from genrec_bench.testing.held_out import near_held_out
 from genrec_bench.testing.kit import (
     Breach,
     Subject,
@@ -29,7 +29,7 @@ from genrec_bench.testing.planted_data import tiny_views
 
 
 def build(subject: Subject, train: TrainView | None = None, seed: int = 0, **facts: Any) -> Index:
-    """An index by a fresh indexer."""
+    """An index from a fresh indexer."""
     indexer = subject.make()
     index: Index = indexer.build(
         shown(subject, subject.data.train if train is None else train), IndexerContext(seed, **facts)
@@ -46,20 +46,22 @@ def shown(subject: Subject, view: TrainView) -> TrainView:
 
 @check("indexer", essential=True)
 def every_item_has_a_code_of_its_own(subject: Subject) -> None:
-    """Every catalogue item gets one code, items without a training event too, and no code is a prefix of another."""
+    """Every catalogue item, cold items included, gets one code, and no code is a prefix of another."""
     check_items(build(subject), subject.data.train.n_items)
 
 
 def check_items(index: Any, n_items: int) -> None:
     """Breach unless `index` is an Index with `n_items` prefix-free codes."""
     expect(isinstance(index, Index), f"build gave {type(index).__name__}", "Return a genrec_bench.core.codes.Index.")
+
     codes = index.items.codes
     expect(
         len(codes) == n_items,
         f"{len(codes)} item codes for a catalogue of {n_items}",
-        "Give a code to each of train.n_items items: those nobody met are in no sequence, but in the catalogue.",
+        "Give a code to each of train.n_items items: cold items occur in no sequence, but belong to the catalogue.",
     )
     expect(codes.dtype == np.int32, f"item codes are {codes.dtype}", "Codes are int32.")
+
     try:
         CodeTable(codes)
     except CodeClash as error:
@@ -81,7 +83,7 @@ def tokens_lie_in_the_alphabet(subject: Subject) -> None:
 
 @check("indexer")
 def users_have_codes_all_or_none(subject: Subject) -> None:
-    """User codes, where there are any, are prefix-free and there is one for every user."""
+    """User codes, if there are any, are prefix-free and cover every user."""
     index = build(subject)
     if index.users is None:
         return
@@ -90,6 +92,7 @@ def users_have_codes_all_or_none(subject: Subject) -> None:
         f"{len(index.users)} user codes for {subject.data.train.n_users} users",
         "Give every user a code, or none (users=None): then a run adds random ones and says so.",
     )
+
     try:
         CodeTable(index.users.codes)
     except CodeClash as error:
@@ -98,14 +101,15 @@ def users_have_codes_all_or_none(subject: Subject) -> None:
 
 @check("indexer")
 def the_same_seed_gives_the_same_index(subject: Subject) -> None:
-    """Equal input and equal `ctx.seed` give the equal index, from a fresh indexer and from one that was used before."""
+    """Equal input and equal `ctx.seed` give equal indexes, from a fresh indexer and from a used one."""
     first = build(subject, seed=3)
     used = subject.make()
     view = shown(subject, subject.data.train)
     used.build(view, IndexerContext(1))
+
     for how, again in (
         ("a fresh indexer", build(subject, seed=3)),
-        ("an indexer used before", used.build(view, IndexerContext(3))),
+        ("a used indexer", used.build(view, IndexerContext(3))),
     ):
         expect(
             first.fingerprint == again.fingerprint,
@@ -141,29 +145,29 @@ def view_digest(view: TrainView) -> str:
 
 @check("indexer")
 def held_out_events_cannot_reach_it(subject: Subject) -> None:
-    """No data file is opened, and the same training part gives the same index, whatever the held-out events, on disk and
-    in memory, are."""
-    prints = []
+    """The indexer opens no data file, and its index does not change with the held-out interactions on disk and in memory."""
+    fingerprints = []
     for data in (subject.data, subject.data.other_held_out()):
-        with beside(subject, data):
-            prints.append(build(subject, data.train).fingerprint)
+        with near_held_out(subject, data):
+            fingerprints.append(build(subject, data.train).fingerprint)
     expect(
-        prints[0] == prints[1],
-        f"other held-out events gave another index ({prints[0][:8]} and {prints[1][:8]})",
+        fingerprints[0] == fingerprints[1],
+        f"other held-out interactions gave another index ({fingerprints[0][:8]} and {fingerprints[1][:8]})",
         "Learn from `train` alone: read no data file, and nothing behind the arrays you are given.",
     )
 
 
 @check("indexer")
 def the_index_survives_a_round_trip(subject: Subject) -> None:
-    """An index is the same after it was saved and loaded, what it says about itself included."""
+    """Saving and loading preserve an index, including its facts."""
     index = build(subject)
     with folder() as here:
         try:
             index.save(here / "index")
         except TypeError as error:
-            raise Breach(f"its info is no JSON: {error}", "Put plain numbers and texts into Index.info.") from error
+            raise Breach(f"its info is not JSON: {error}", "Put plain numbers and strings into Index.info.") from error
         again = Index.load(here / "index")
+
     expect(
         again.fingerprint == index.fingerprint and again.token_scope == index.token_scope,
         "the loaded index differs from the saved one",
@@ -174,13 +178,13 @@ def the_index_survives_a_round_trip(subject: Subject) -> None:
 
 @check("indexer")
 def tiny_data_is_indexed(subject: Subject) -> None:
-    """One user and one item, two of each, and a catalogue of which a single item was met are indexed like any other."""
+    """Indexing works for one user and one item, for two of each, and for a catalogue of cold items but one."""
     for what, view in tiny_views().items():
         try:
             index = build(subject, view)
         except Exception as error:
-            said = f"with {what} it raised {type(error).__name__}: {str(error).rstrip('.')}"
-            raise Breach(said, "Bound cluster counts and sizes by what there is.") from error
+            seen = f"with {what} it raised {type(error).__name__}: {str(error).rstrip('.')}"
+            raise Breach(seen, "Bound cluster counts and sizes by what there is.") from error
         try:
             check_items(index, view.n_items)
         except Breach as breach:

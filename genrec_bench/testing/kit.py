@@ -1,6 +1,6 @@
-"""What all checks share: the component under test, how a check fails, and how a list of checks is run.
+"""What all checks share: the component under test, how a check fails, and how checks run.
 
-Knows no kind of component in particular and needs no pytest: a check is a function of a `Subject` that returns, raises
+Knows no particular kind of component and needs no pytest. A check is a function of a `Subject`: it returns, raises
 `ComponentFault`, or raises `NotApplicable`.
 """
 
@@ -26,13 +26,13 @@ from genrec_bench.host.config import make_config
 from genrec_bench.host.contracts import Task
 from genrec_bench.testing.planted_data import Planted, planted
 
-UNUSUAL_SEED = 987_654_321  # one that no component sets by chance
-USERS = {"sequential": 60, "direct": 240}  # of the planted data: in the direct task, a user is one example
+UNUSUAL_SEED = 987_654_321  # no component sets it by chance
+USERS = {"sequential": 60, "direct": 240}  # of the planted data; in the direct task, a user is one example
 Outcome = Literal["ok", "failed", "skipped"]
 
 
 class Breach(Exception):
-    """What a check saw and what to do about it; `check` turns it into a `ComponentFault` that names the component."""
+    """What a check saw, and what to do about it. `check` turns it into a `ComponentFault` that names the component."""
 
     def __init__(self, seen: str, remedy: str) -> None:
         super().__init__(seen)
@@ -40,14 +40,14 @@ class Breach(Exception):
 
 
 class NotApplicable(Exception):
-    """A check has nothing to say about this component; the message says why."""
+    """A check does not apply to this component; the message says why."""
 
 
 @dataclass(eq=False)
 class Subject:
-    """The component under test. `make` gives a fresh one with its options; `memo` keeps what is dear (a fitted network).
+    """The component under test. `make` creates it with its options; `memo` keeps costly results (a fitted network).
 
-    `data` is what it is shown, `task` the task a backbone is trained for, `data_dir` where data files lie.
+    The component sees `data`; a backbone is trained for `task`; `data_dir` is the folder of data files.
     """
 
     kind: str
@@ -65,9 +65,9 @@ class Subject:
 
     @classmethod
     def of(cls, kind: str, component: Any, options: Mapping[str, Any] | None = None, **facts: Any) -> Subject:
-        """From a class, a function that makes one, or the name of an installed component. `options` are a config's.
+        """From a class, a function that creates the component, or the name of an installed one.
 
-        A function makes the component with its options, so `options` beside one are a UsageError.
+        `options` are those of a class. A function sets its component's options itself: UsageError if both are given.
         """
         options = dict(options or {})
         if isinstance(component, str):
@@ -76,14 +76,17 @@ class Subject:
             component = registry.load(kind, component)
         if not isinstance(component, type):
             if options:
-                raise UsageError("a factory makes the component with its options: give `config` or a factory")
+                raise UsageError("a factory sets its component's options: give `config` or a factory")
             return cls(kind, component, facts.pop("name", "") or getattr(component, "__name__", "?"), **facts)
+
         facts = {**_registered(kind, component), **facts}
         name = facts.pop("name", "") or component.__name__
-        made_of: Any = component
+        component_class: Any = component
 
         def make() -> Any:
-            return made_of(make_config(made_of.Config, options, kind)) if options else made_of()
+            if not options:
+                return component_class()
+            return component_class(make_config(component_class.Config, options, kind))
 
         return cls(kind, make, name, **facts)
 
@@ -94,7 +97,7 @@ class Subject:
         return self.memo[key]
 
     def fault(self, check: str, seen: str, remedy: str) -> ComponentFault:
-        """The error of a broken check: who, which check, what was seen, what to do."""
+        """The error of a failed check: the component, the check, what was seen, what to do."""
         owner = f" ({self.distribution})" if self.distribution else ""
         return ComponentFault(
             f"{self.kind} {self.name!r}{owner} fails {check}: {seen}. {remedy}",
@@ -119,10 +122,10 @@ CHECKS: dict[str, dict[str, Check]] = {kind: {} for kind in registry.KINDS}
 
 
 def check(kind: str, *, essential: bool = False) -> Callable[[Check], Check]:
-    """Marks a function as a check of one kind of component: its name is the check's, its docstring what is promised.
+    """Mark a function as a check of one kind of component. Its name names the check; its docstring says what is promised.
 
-    Anything that the component raises becomes a `ComponentFault` with its cause chained. Where an `essential` check
-    fails, `run_checks` leaves out the rest. The process's global random numbers are put back afterwards.
+    Anything that the component raises becomes a `ComponentFault` with its cause chained. If an `essential` check fails,
+    `run_checks` skips the rest. The global random states of the process are restored afterwards.
     """
 
     def mark(function: Check) -> Check:
@@ -138,8 +141,8 @@ def check(kind: str, *, essential: bool = False) -> Callable[[Check], Check]:
             except Breach as breach:
                 raise subject.fault(name, breach.seen, breach.remedy) from breach.__cause__
             except (Exception, SystemExit) as error:
-                said = f"it raised {type(error).__name__}: {str(error).rstrip('.')}"
-                raise subject.fault(name, said, f"It is asked for this: {promise(guarded)}") from error
+                seen = f"it raised {type(error).__name__}: {str(error).rstrip('.')}"
+                raise subject.fault(name, seen, f"The contract: {promise(guarded)}") from error
 
         guarded.essential = essential  # type: ignore[attr-defined]
         CHECKS[kind][name] = guarded
@@ -149,13 +152,13 @@ def check(kind: str, *, essential: bool = False) -> Callable[[Check], Check]:
 
 
 def promise(function: Check) -> str:
-    """The sentence that a check's docstring begins with."""
+    """The first sentence of a check's docstring."""
     return " ".join((inspect.getdoc(function) or "").split("\n\n")[0].split())
 
 
 @dataclass(frozen=True)
 class Result:
-    """What one check found; `said` is the message of a failure, or why a check was left out."""
+    """The result of one check. `said` is the message of a failure, or why the check was skipped."""
 
     check: str
     outcome: Outcome
@@ -163,7 +166,7 @@ class Result:
 
 
 def run_check(function: Check, subject: Subject) -> Result:
-    """One check as a `Result`; raises nothing that the component raised."""
+    """The result of one check. Whatever the component raises is a failure."""
     name = function.__name__
     try:
         function(subject)
@@ -175,7 +178,7 @@ def run_check(function: Check, subject: Subject) -> Result:
 
 
 def run_checks(subject: Subject) -> Iterator[Result]:
-    """Every check of the subject's kind, in order. After a failed essential one, the rest is skipped."""
+    """The results of all checks of the subject's kind, in order. If an essential check fails, the rest is skipped."""
     broken = ""
     for name, function in CHECKS[subject.kind].items():
         if broken:
@@ -187,35 +190,37 @@ def run_checks(subject: Subject) -> Iterator[Result]:
         yield result
 
 
-def expect(true: Any, seen: str, remedy: str) -> None:
-    """Breach unless `true`."""
-    if not true:
+def expect(holds: Any, seen: str, remedy: str) -> None:
+    """Breach unless `holds`."""
+    if not holds:
         raise Breach(seen, remedy)
 
 
 @contextmanager
 def folder() -> Iterator[Path]:
-    """A folder that is gone afterwards."""
+    """A temporary folder."""
     with TemporaryDirectory(prefix="genrec-check-") as name:
         yield Path(name)
 
 
 @contextmanager
 def global_seed(seed: int) -> Iterator[None]:
-    """The global generators of random, NumPy and torch, seeded here and put back afterwards."""
+    """Seed the global generators of random, NumPy and torch; restore their states afterwards."""
     torch = sys.modules.get("torch")
-    kept = random.getstate(), np.random.get_state(), None if torch is None else torch.random.get_rng_state()  # noqa: NPY002
+    states = random.getstate(), np.random.get_state(), None if torch is None else torch.random.get_rng_state()  # noqa: NPY002
+
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002
     if torch is not None:
         torch.random.default_generator.manual_seed(seed)
+
     try:
         yield
     finally:
-        random.setstate(kept[0])
-        np.random.set_state(kept[1])  # noqa: NPY002
+        random.setstate(states[0])
+        np.random.set_state(states[1])  # noqa: NPY002
         if torch is not None:
-            torch.random.set_rng_state(kept[2])
+            torch.random.set_rng_state(states[2])
 
 
 def random_states() -> dict[str, str]:
@@ -228,14 +233,14 @@ def random_states() -> dict[str, str]:
 
 
 def without_global_randomness(act: Callable[[], Any], what: str) -> None:
-    """Breach if `act` draws from a global generator of random numbers or seeds one."""
+    """Breach if `act` draws from or seeds a global random generator."""
     with global_seed(UNUSUAL_SEED):
         before = random_states()
         act()
         moved = [name for name, state in random_states().items() if name in before and before[name] != state]
     expect(
         not moved,
-        f"{what} changed the global random numbers of {' and '.join(moved)}",
+        f"{what} changed the global random state of {' and '.join(moved)}",
         "Draw from ctx.rng (or a generator seeded by ctx.seed), so that other components are not disturbed; "
         "for torch, work inside torch.random.fork_rng().",
     )

@@ -1,4 +1,4 @@
-"""The check that all kinds share: options are a frozen dataclass whose defaults run."""
+"""The check of all kinds: options are a frozen dataclass whose defaults run."""
 
 from __future__ import annotations
 
@@ -51,10 +51,11 @@ def options_are_frozen_and_have_defaults(subject: Subject) -> None:
         f"it needs {', '.join(sorted(map(str, unknown)))}, which no data set can offer",
         f"A data set can offer {', '.join(sorted(KNOWN_NEEDS))}.",
     )
-    odd = {option: said for option, said in described(type(component)).items() if said.endswith(NOT_UNDERSTOOD)}
+    spaces = described(type(component)).items()
+    wrong = [f"{option}={text}" for option, text in spaces if text.endswith(NOT_UNDERSTOOD)]
     expect(
-        not odd,
-        f"its search_space has {', '.join(f'{option}={said}' for option, said in odd.items())}",
+        not wrong,
+        f"its search_space has {', '.join(wrong)}",
         'Give options of Config a range (low, high) or (low, high, "log"), or a list of two choices or more.',
     )
     remedy = "Choose defaults that pass its own checks."

@@ -1,4 +1,4 @@
-"""hypothesis strategies: code tables, training parts, sources and generations. The only module that needs hypothesis."""
+"""hypothesis strategies: codes, training views, sources and generations. The only module that needs hypothesis."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from genrec_bench.testing.fakes import code_table, index_of
 
 @st.composite
 def prefix_free(draw: Any, most: int = 5, width: int = 3) -> list[list[int]]:
-    """Codes (1 to 12, of at most `width` tokens below `most`), none a prefix of another."""
+    """1 to 12 codes of at most `width` tokens below `most`, none a prefix of another."""
     wanted = draw(st.lists(st.lists(st.integers(0, most - 1), min_size=1, max_size=width), min_size=1, max_size=12))
     kept: list[list[int]] = []
     for code in wanted:
@@ -34,7 +34,7 @@ def indexes(draw: Any, most: int = 5, width: int = 3, users: int = 0) -> Index:
 
 @st.composite
 def train_views(draw: Any, users: int = 6, items: int = 8, length: int = 7) -> TrainView:
-    """Training parts of 1 to `users` users and 1 to `items` items, cold items and empty histories among them."""
+    """Training views of 1 to `users` users and 1 to `items` items, with cold items and empty histories."""
     n_items = draw(st.integers(1, items))
     row = st.lists(st.integers(0, n_items - 1), max_size=length)
     rows = draw(st.lists(row, min_size=1, max_size=users))
@@ -44,16 +44,16 @@ def train_views(draw: Any, users: int = 6, items: int = 8, length: int = 7) -> T
 
 @st.composite
 def token_sources(draw: Any, n_tokens: int = 5, users: int = 4, length: int = 6) -> Sources:
-    """1 to `users` sources of different lengths, empty ones among them; every token is a word of its own."""
+    """1 to `users` sources of different lengths, some of them empty. Every token is a word of its own."""
     rows = draw(st.lists(st.lists(st.integers(0, n_tokens - 1), max_size=length), min_size=1, max_size=users))
     ragged = Ragged.of(rows)
-    place = np.arange(len(ragged.values)) - ragged.offsets[ragged.rows]
-    return Sources(ragged.values, np.zeros_like(ragged.values), (place + 1).astype(np.int32), ragged.offsets)
+    position = np.arange(len(ragged.values)) - ragged.offsets[ragged.rows]
+    return Sources(ragged.values, np.zeros_like(ragged.values), (position + 1).astype(np.int32), ragged.offsets)
 
 
 @st.composite
 def generations(draw: Any, codes: list[list[int]] | None = None, cases: int = 4, beams: int = 5) -> Generations:
-    """What a decoder might have emitted over `codes`: items, repeats, hypotheses that are no item, and empty places."""
+    """What a decoder might emit over `codes`: items, repeats, hypotheses that are not items, and empty places."""
     codes = draw(prefix_free()) if codes is None else codes
     table = code_table(codes).codes
     n = draw(st.integers(1, cases))
@@ -62,7 +62,8 @@ def generations(draw: Any, codes: list[list[int]] | None = None, cases: int = 4,
     items = np.array([row + [NO_HYPOTHESIS] * (beams - len(row)) for row in rows], np.int32).reshape(n, beams)
     tokens = np.where(items[..., None] >= 0, table[np.maximum(items, 0)], PAD).astype(np.int32)
     tokens[items == NOT_AN_ITEM] = int(table.max()) + 1  # a token that no code has
-    fall = np.array(draw(st.lists(st.floats(0, 3, width=32), min_size=n * beams, max_size=n * beams)), np.float32)
-    scores = np.where(items == NO_HYPOTHESIS, -np.inf, -np.cumsum(fall.reshape(n, beams), axis=1)).astype(np.float32)
+
+    falls = np.array(draw(st.lists(st.floats(0, 3, width=32), min_size=n * beams, max_size=n * beams)), np.float32)
+    scores = np.where(items == NO_HYPOTHESIS, -np.inf, -np.cumsum(falls.reshape(n, beams), axis=1)).astype(np.float32)
     bound = np.array(draw(st.lists(st.floats(-20, 0, width=32), min_size=n, max_size=n)), np.float32)
     return Generations(tokens, scores, items, bound)

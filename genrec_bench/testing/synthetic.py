@@ -1,6 +1,6 @@
-"""A clustered catalogue, a network with random weights, and users' sources: what a search can be tested and timed on.
+"""A clustered catalogue, a network with random weights, and sources, on which decoders are tested and timed.
 
-Everything is drawn from a seed. Random weights cost a search the same steps as trained ones, but what they find means
+Everything is drawn from a seed. A search takes the same steps with random weights as with trained ones, but its results mean
 nothing.
 """
 

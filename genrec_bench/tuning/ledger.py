@@ -1,7 +1,7 @@
-"""The ledger of a search: one JSON line per trial, in a file that several processes may share.
+"""The ledger of a tuning search: one JSON line per trial, in a file that several processes may share.
 
-Lines are read and written under a lock, so nobody sees half of one; a search is one process's at a time, so no trial is
-numbered twice. Knows what a line must hold, nothing of samplers and runs.
+A lock guards every read and write, so nobody sees half a line. A search belongs to one process at a time, so no trial number
+is used twice. Knows what a line must hold, nothing of samplers and runs.
 """
 
 from __future__ import annotations
@@ -26,9 +26,10 @@ Trial = dict[str, Any]  # a line of the ledger
 
 @contextmanager
 def searching(ledger: Path, search: str, progress: Progress) -> Iterator[None]:
-    """Hold a search of this ledger: another process that runs the same one is waited for, and that is said.
+    """Hold the lock of one search in this ledger. Waits, with a note, for another process that runs the same search.
 
-    Other searches go on beside it. A process that dies lets go. OutputError if the folder cannot be written.
+    Other searches of the ledger may run meanwhile. A process that dies releases its lock. OutputError if the folder is not
+    writable.
     """
     lock = _lock(ledger, f".{search}")
     try:
@@ -39,6 +40,7 @@ def searching(ledger: Path, search: str, progress: Progress) -> Iterator[None]:
             lock.acquire()
     except OSError as error:
         raise _unwritable(ledger, error) from None
+
     try:
         yield
     finally:
@@ -46,16 +48,17 @@ def searching(ledger: Path, search: str, progress: Progress) -> Iterator[None]:
 
 
 def read_ledger(path: Path) -> list[Trial]:
-    """All trials of a ledger, none if there is no file. RecordError names the line that is no trial.
+    """All trials of a ledger; none if there is no file. RecordError names a line that is not a trial.
 
-    Takes no lock, and so leaves no lock file beside a ledger that is only read.
+    Takes no lock, so that reading leaves no lock file behind.
     """
     if not path.exists():
         return []
     try:
         lines = path.read_text().splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise RecordError(f"{path} is no readable ledger: {error}", path=path) from None
+        raise RecordError(f"cannot read the ledger {path}: {error}", path=path) from None
+
     trials = []
     for number, text in enumerate(lines, 1):
         try:
@@ -63,32 +66,33 @@ def read_ledger(path: Path) -> list[Trial]:
             assert isinstance(trial["params"], dict) and trial["status"] in ("finished", "failed")
             assert trial["status"] == "failed" or 0 <= trial[SCORE] <= 1
         except (ValueError, KeyError, TypeError, AssertionError):
-            raise RecordError(f"{path}, line {number}: no trial of a ledger; remove that line", path=path) from None
+            raise RecordError(f"{path}, line {number}: not a trial; remove that line", path=path) from None
         trials.append(trial)
     return trials
 
 
 def trials_of(path: Path, search: str) -> dict[int, Trial]:
-    """The trials of one search by their numbers. RecordError if a number is there twice, which no search writes."""
-    found: dict[int, Trial] = {}
+    """The trials of one search by number. RecordError if a number occurs twice, which no search writes."""
     with _lock(path):
         trials = read_ledger(path)
+
+    by_number: dict[int, Trial] = {}
     for trial in trials:
         if trial.get("search") != search:
             continue
         if not isinstance(trial.get("trial"), int):
             raise RecordError(f"{path}: a trial of search {search} has no number: remove its line", path=path)
-        if trial["trial"] in found:
+        if trial["trial"] in by_number:
             raise RecordError(
-                f"{path}: trial {trial['trial']} of search {search} stands there twice: remove one of its lines",
+                f"{path}: trial {trial['trial']} of search {search} occurs twice: remove one of its lines",
                 path=path,
             )
-        found[trial["trial"]] = trial
-    return found
+        by_number[trial["trial"]] = trial
+    return by_number
 
 
 def append(path: Path, trial: Trial) -> None:
-    """Add a line, on disk when this returns. OutputError if it cannot be written."""
+    """Add a line and wait until it is on disk. OutputError if it cannot be written."""
     line = json.dumps(trial, allow_nan=False) + "\n"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -101,7 +105,7 @@ def append(path: Path, trial: Trial) -> None:
 
 
 def best_first(trials: Iterable[Trial]) -> list[Trial]:
-    """The finished trials, the best first; equal ones in their order."""
+    """The finished trials, best first; equal ones by number."""
     return sorted((t for t in trials if t["status"] == "finished"), key=lambda t: (-t[SCORE], t["trial"]))
 
 

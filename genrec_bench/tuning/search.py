@@ -1,7 +1,7 @@
 """Tuning: the same pre-declared budget of trials for baselines and generators, on validation only (protocol P6, P15).
 
-Every trial, failed ones too, becomes a line of the ledger. No trial is pruned and no search ends early. What is suggested
-depends on the seed, the trial's number and the trials before it, so a search that was interrupted goes on as it would have.
+Every trial, failed or not, becomes a line of the ledger. No trial is pruned, and no search ends early. A suggestion depends on
+the seed, the trial's number and the trials before it, so an interrupted search continues as if nothing had happened.
 """
 
 from __future__ import annotations
@@ -46,17 +46,17 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.trial import FrozenTrial
 
-TRAINING_FACTS = ("epochs", "best_epoch", "converged", "ended_by")  # of a trial's training, where it says so
+TRAINING_FACTS = ("epochs", "best_epoch", "converged", "ended_by")  # copied from a trial's training, if there
 
 
 def plan_of(system: str, settings: Mapping[str, Any] | None = None, **asked: Any) -> Plan:
-    """The plan of `system`, a baseline's name or `indexer/backbone`; `settings` are options that stay fixed."""
+    """The plan of `system`, which is a baseline's name or `indexer/backbone`. `settings` are options that stay fixed."""
     indexer, slash, backbone = (part.strip() for part in system.partition("/"))
     if (slash and not (indexer and backbone)) or "/" in backbone:
         raise UsageError(f"system {system!r}: write a baseline's name, or indexer/backbone such as sci/lightlm")
     names = {"indexer": indexer, "backbone": backbone} if slash else {"baseline": indexer}
-    given = {key: value for key, value in asked.items() if value is not None}
-    return resolve(RunSpec(**names, **given, set=settings))
+    fields = {key: value for key, value in asked.items() if value is not None}
+    return resolve(RunSpec(**names, **fields, set=settings))
 
 
 def tune(
@@ -70,16 +70,17 @@ def tune(
     data_dir: Path | None = None,
     progress: Progress | None = None,
 ) -> list[Trial]:
-    """Search `trials` settings of a plan's options and return all trials of this search, in their order.
+    """Try `trials` settings of a plan's options, and return all trials of this search in order.
 
-    `space` are lines as `search_space` reads them, instead of what the components declare, of which the options `fixed`
-    are left as they are. The spec's seed moves the sampler and the training. Trials of the same search that the ledger
-    holds are not run again, and count. The test part is never scored. A trial that fails is recorded with its reason,
-    counts, and the search goes on. Another process that runs the same search is waited for, and its trials count too.
+    The components declare what to vary, unless `space` holds lines as `space_of` reads them. The options `fixed` are never
+    varied. The spec's seed drives the sampler and the training. Trials of the same search in the ledger count and are not
+    run again. A trial that fails is recorded with its reason, counts, and does not end the search. If another process runs
+    the same search, this one waits for it, and its trials count too. The test part is never scored.
     """
     optuna = _optuna()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     if trials < 1:
-        raise UsageError(f"--trials {trials}: a search needs at least one")
+        raise UsageError(f"--trials {trials}: a search needs at least one trial")
     progress, ledger = progress or Quiet(), Path(ledger)
     device = device_of(plan, device, progress)
     varied = space_of(plan, space, fixed)
@@ -89,19 +90,18 @@ def tune(
     facts = search_facts(plan.spec, varied, inputs.data.fingerprint())
     search = digest(json.dumps(facts, sort_keys=True))[:16]
     versions = _versions(plan, device)
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
 
     with searching(ledger, search, progress):
         trials_done = {number: trial for number, trial in trials_of(ledger, search).items() if number < trials}
         if any(trial.get("versions") != versions for trial in trials_done.values()):
-            progress.note(f"some trials in {ledger} were made with other versions or code; they count as they are")
+            progress.note(f"other versions or code made some trials in {ledger}; they count all the same")
         _check_trials(ledger, search, trials_done.values(), varied)
 
         with progress.phase("tuning", trials, "trials") as tick:
             tick(len(trials_done), _best_note(trials_done.values()))
             for number in sorted(set(range(trials)) - set(trials_done)):
-                before = [trials_done[earlier] for earlier in sorted(trials_done) if earlier < number]
-                params = suggestion(varied, before, int(digest(plan.spec.seed, number)[:8], 16))
+                earlier = [trials_done[done] for done in sorted(trials_done) if done < number]
+                params = suggestion(varied, earlier, int(digest(plan.spec.seed, number)[:8], 16))
 
                 began = time.perf_counter()
                 outcome = _run_trial(inputs, params)
@@ -122,7 +122,7 @@ def tune(
 
 
 def search_facts(spec: ResolvedSpec, varied: Space, data: str) -> dict[str, Any]:
-    """What makes a search this one, as each of its lines tells it: trials with the same facts are one search's."""
+    """What identifies a search, and goes into each of its lines: trials with the same facts belong together."""
     return {
         "system": spec.baseline or f"{spec.indexer}/{spec.backbone}",
         "dataset": spec.dataset,
@@ -130,26 +130,27 @@ def search_facts(spec: ResolvedSpec, varied: Space, data: str) -> dict[str, Any]
         "protocol": spec.protocol,
         "data": data,
         "seed": spec.seed,
-        "space": {key: str(each) for key, each in varied.items()},
+        "space": {key: str(options) for key, options in varied.items()},
         "fixed": fixed_options(spec, varied),
         **({"profile": spec.profile} if spec.profile else {}),
     }
 
 
-def suggestion(varied: Space, before: Iterable[Trial], seed: int) -> dict[str, Any]:
-    """What to try after the trials `before`: depends on nothing but them, the space and the seed."""
+def suggestion(varied: Space, earlier: Iterable[Trial], seed: int) -> dict[str, Any]:
+    """The setting to try after the `earlier` trials. Depends only on them, the space and the seed."""
     optuna = _optuna()
     sampler, pruner = optuna.samplers.TPESampler(seed=seed), optuna.pruners.NopPruner()
     study = optuna.create_study(direction="maximize", sampler=sampler, pruner=pruner)
-    distributions = {key: _distribution(each) for key, each in varied.items()}
-    for trial in before:
+
+    distributions = {key: _distribution(options) for key, options in varied.items()}
+    for trial in earlier:
         study.add_trial(_as_optuna_trial(trial, varied, distributions))
-    asked = study.ask(distributions)
-    return {key: _value(varied[key], asked.params[key]) for key in varied}
+    suggested = study.ask(distributions)
+    return {key: _value(varied[key], suggested.params[key]) for key in varied}
 
 
 def _check_trials(ledger: Path, search: str, done: Iterable[Trial], varied: Space) -> None:
-    distributions = {key: _distribution(each) for key, each in varied.items()}
+    distributions = {key: _distribution(options) for key, options in varied.items()}
     for line in done:
         try:
             _as_optuna_trial(line, varied, distributions)
@@ -172,7 +173,7 @@ def _optuna() -> Any:
 
 
 def _run_trial(inputs: Inputs, params: Mapping[str, Any]) -> dict[str, Any]:
-    """The validation score of one setting, or why there is none."""
+    """The result of one setting: its validation score, or why it failed."""
     try:
         trial = replace(inputs, plan=with_params(inputs.spec, params))
         with tempfile.TemporaryDirectory(prefix="genrec-tune-") as folder, sealed(inputs.held_out):
@@ -182,7 +183,7 @@ def _run_trial(inputs: Inputs, params: Mapping[str, Any]) -> dict[str, Any]:
         return {"status": "finished", "reason": None, SCORE: score, **reused, **facts}
     except Exception as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
-        inputs.progress.note(f"a trial failed, the search goes on: {reason}")
+        inputs.progress.note(f"a trial failed, and the search continues: {reason}")
         return {"status": "failed", "reason": reason, SCORE: None, "cached": False, "resumed_from": 0}
 
 
@@ -196,16 +197,16 @@ def with_params(spec: ResolvedSpec, params: Mapping[str, Any]) -> Plan:
 
 
 def fixed_options(spec: ResolvedSpec, varied: Space) -> dict[str, Any]:
-    """The options of everything but the decoder that a search leaves as they are, by `part.option`."""
-    flat = {f"{part}.{key}": each for part, values in spec.options.items() for key, each in values.items()}
-    return {key: each for key, each in flat.items() if key not in varied and not key.startswith("decoder.")}
+    """The options that a search does not vary, by `part.option`; those of the decoder play no role and are left out."""
+    flat = {f"{part}.{key}": value for part, values in spec.options.items() for key, value in values.items()}
+    return {key: value for key, value in flat.items() if key not in varied and not key.startswith("decoder.")}
 
 
 def _versions(plan: Plan, device: str) -> dict[str, Any]:
-    told = environment(device)
-    packages = {name: version for name, version in told["packages"].items() if version}
+    conditions = environment(device)
+    packages = {name: version for name, version in conditions["packages"].items() if version}
     code = {part: str(facts["code"])[:16] for part, facts in plan.describe_components().items() if part != "decoder"}
-    return {"python": told["python"], **packages, "optuna": _optuna().__version__, "device": device, "code": code}
+    return {"python": conditions["python"], **packages, "optuna": _optuna().__version__, "device": device, "code": code}
 
 
 def _best_note(trials: Iterable[Trial]) -> str:
@@ -213,29 +214,30 @@ def _best_note(trials: Iterable[Trial]) -> str:
     return f"best {best[0][SCORE]:.4f}" if best else ""
 
 
-def _distribution(each: Range | Choice) -> BaseDistribution:
-    """For Optuna; choices are handed over by their number, so that they can be anything."""
+def _distribution(options: Range | Choice) -> BaseDistribution:
+    """Optuna's distribution. Choices go by number, so that they can be of any type."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-    if isinstance(each, Choice):
-        return CategoricalDistribution(list(range(len(each.values))))
-    if each.whole:
-        return IntDistribution(int(each.low), int(each.high), log=each.log)
-    return FloatDistribution(each.low, each.high, log=each.log)
+    if isinstance(options, Choice):
+        return CategoricalDistribution(list(range(len(options.values))))
+    if options.whole:
+        return IntDistribution(int(options.low), int(options.high), log=options.log)
+    return FloatDistribution(options.low, options.high, log=options.log)
 
 
-def _value(each: Range | Choice, asked: Any) -> Any:
-    return each.values[asked] if isinstance(each, Choice) else asked
+def _value(options: Range | Choice, suggested: Any) -> Any:
+    return options.values[suggested] if isinstance(options, Choice) else suggested
 
 
 def _as_optuna_trial(line: Trial, varied: Space, distributions: Mapping[str, BaseDistribution]) -> FrozenTrial:
-    """A ledger's trial as Optuna knows it."""
+    """Optuna's form of a ledger's trial."""
     from optuna.trial import TrialState, create_trial
 
     params = {}
     for key, value in line["params"].items():
-        each = varied[key]
-        params[key] = each.values.index(value) if isinstance(each, Choice) else value
+        options = varied[key]
+        params[key] = options.values.index(value) if isinstance(options, Choice) else value
+
     finished = line["status"] == "finished"
     return create_trial(
         state=TrialState.COMPLETE if finished else TrialState.FAIL,

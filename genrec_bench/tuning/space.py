@@ -1,6 +1,6 @@
-"""Search spaces: which options a search may vary, and between what. From components, lines and TOML files.
+"""Search spaces: the options that a tuning search may vary, and their values, from components, lines or TOML files.
 
-A line is `part.option=LOW:HIGH`, `part.option=LOW:HIGH:log` or `part.option=A,B,C`. Knows no sampler.
+A line is `part.option=LOW:HIGH`, `part.option=LOW:HIGH:log` or `part.option=A,B,C`. Knows nothing of samplers.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ FORMS = "LOW:HIGH, LOW:HIGH:log or A,B,C"
 
 @dataclass(frozen=True)
 class Range:
-    """From `low` to `high`, both included; whole numbers if `whole`, evenly in the logarithm if `log`."""
+    """From `low` to `high`, both included; whole numbers if `whole`, uniform in the logarithm if `log`."""
 
     low: float
     high: float
@@ -38,7 +38,7 @@ class Range:
 
 @dataclass(frozen=True)
 class Choice:
-    """One of some values, in no order."""
+    """One of several values without an order."""
 
     values: tuple[Any, ...]
 
@@ -50,18 +50,20 @@ Space = Mapping[str, Range | Choice]  # by `part.option`
 
 
 def space_of(plan: Plan, lines: Iterable[str] = (), fixed: Collection[str] = ()) -> Space:
-    """What to vary of a plan: `lines` (or TOML files of them), or else what its components declare; never `fixed`.
+    """What to vary in a plan: the options in `lines` (or TOML files of them), or those that its components declare.
 
-    ConfigError or UsageError names the line, the file or the component that cannot be meant, and a system without a space.
+    Options in `fixed` are never varied. ConfigError or UsageError names the line, file or component that makes no sense, or
+    the system that has nothing to vary.
     """
-    given: dict[str, Any] = {}
+    chosen: dict[str, Any] = {}
     for line in lines:
-        given |= _from_file(Path(line)) if "=" not in line and line.endswith(".toml") else _from_line(line)
-    for key in given:
+        is_file = "=" not in line and line.endswith(".toml")
+        chosen |= _from_file(Path(line)) if is_file else _from_line(line)
+    for key in chosen:
         if key in fixed:
             raise ConfigError(f"space {key!r}: --set fixes it: drop one of the two", part="space", key=key)
 
-    varied = given or {key: value for key, value in _declared(plan).items() if key not in fixed}
+    varied = chosen or {key: value for key, value in _declared(plan).items() if key not in fixed}
     if not varied:
         spec, part = plan.spec, "baseline" if plan.spec.baseline else "backbone"
         if not spec.options.get(part):
@@ -71,7 +73,7 @@ def space_of(plan: Plan, lines: Iterable[str] = (), fixed: Collection[str] = ())
 
 
 def _declared(plan: Plan) -> dict[str, Any]:
-    """What the components declare, by `part.option`."""
+    """The search spaces that the components declare, by `part.option`."""
     return {
         f"{name}.{option}": value
         for name, part in plan.parts.items()
@@ -81,17 +83,20 @@ def _declared(plan: Plan) -> dict[str, Any]:
 
 
 def described(cls: type[Component]) -> dict[str, str]:
-    """What a component declares, by option, as `--space` reads it; choices that are lists stand between bars."""
-    hints, told = typing.get_type_hints(cls.Config), {}
+    """A component's declared search space, by option, as `--space` reads it. Bars separate choices that are lists."""
+    hints, texts = typing.get_type_hints(cls.Config), {}
     for option, value in cls.search_space.items():
         try:
-            each = _range_or_choice(value, hints[option])
+            options = _range_or_choice(value, hints[option])
         except (ValueError, KeyError):
-            told[option] = f"{value!r} {NOT_UNDERSTOOD}"
+            texts[option] = f"{value!r} {NOT_UNDERSTOOD}"
             continue
-        lists = isinstance(each, Choice) and any(isinstance(choice, list) for choice in each.values)
-        told[option] = " | ".join(",".join(map(str, choice)) for choice in each.values) if lists else str(each)
-    return told
+
+        if isinstance(options, Choice) and any(isinstance(choice, list) for choice in options.values):
+            texts[option] = " | ".join(",".join(map(str, choice)) for choice in options.values)
+        else:
+            texts[option] = str(options)
+    return texts
 
 
 def _from_line(line: str) -> dict[str, str]:
@@ -110,7 +115,7 @@ def _parsed(plan: Plan, key: str, value: Any) -> Range | Choice:
     part, _, option = key.partition(".")
     tunable = [name for name in plan.parts if name in TUNED]
     if part not in tunable:
-        raise ConfigError(f"space {key!r}: what can be tuned here is {', '.join(tunable)}", part=part, key=option)
+        raise ConfigError(f"space {key!r}: only {', '.join(tunable)} can be tuned here", part=part, key=option)
 
     options = plan.spec.options[part]
     if option not in options:
@@ -120,6 +125,7 @@ def _parsed(plan: Plan, key: str, value: Any) -> Range | Choice:
             part=part,
             key=option,
         )
+
     hint = typing.get_type_hints(type(plan.parts[part].component).Config)[option]
     try:
         return _range_or_choice(value, hint)
@@ -128,7 +134,7 @@ def _parsed(plan: Plan, key: str, value: Any) -> Range | Choice:
 
 
 def _range_or_choice(value: Any, hint: Any) -> Range | Choice:
-    """ValueError says what is wrong."""
+    """The range or choice that a value describes. ValueError says what is wrong with it."""
     if isinstance(value, str) and ":" in value:
         low, high, *rest = value.split(":")
         if rest not in ([], ["log"]):
@@ -136,21 +142,23 @@ def _range_or_choice(value: Any, hint: Any) -> Range | Choice:
         return _range(low, high, bool(rest), hint)
     if isinstance(value, tuple) and len(value) in (2, 3) and value[2:] in ((), ("log",)):
         return _range(value[0], value[1], len(value) == 3, hint)
+
     choices = [part.strip() for part in value.split(",")] if isinstance(value, str) else value
     if not isinstance(choices, list) or len(choices) < 2:
         raise ValueError(f"expected {FORMS}; one value is set with --set")
-    made = [convert(choice, hint) for choice in choices]
-    if any(choice in made[:at] for at, choice in enumerate(made)):
-        raise ValueError("a choice stands there twice")
-    return Choice(tuple(list(choice) if isinstance(choice, tuple) else choice for choice in made))
+
+    values = [convert(choice, hint) for choice in choices]
+    if any(value in values[:number] for number, value in enumerate(values)):
+        raise ValueError("a choice occurs twice")
+    return Choice(tuple(list(value) if isinstance(value, tuple) else value for value in values))
 
 
 def _range(low: Any, high: Any, log: bool, hint: Any) -> Range:
     ends = [convert(end, hint) for end in (low, high)]
     if any(isinstance(end, bool) or not isinstance(end, int | float) for end in ends):
-        raise ValueError("a range is of numbers: give choices A,B,C")
+        raise ValueError("a range needs numbers: give choices A,B,C")
     if not ends[0] < ends[1] or not all(map(math.isfinite, ends)):
         raise ValueError("a range goes from a smaller to a larger number")
     if log and ends[0] <= 0:
-        raise ValueError("a range in logarithms begins above 0")
+        raise ValueError("a range in logarithms starts above 0")
     return Range(*ends, log=log, whole=all(isinstance(end, int) for end in ends))

@@ -1,6 +1,6 @@
-"""A new plugin's package: files with a small component that works, its entry point, its tests and its README.
+"""Writes a new plugin's package: a small working component, its entry point, its tests and its README.
 
-The files lie in `templates/`, with `$name`s to fill in. Knows names and folders; imports neither torch nor NumPy.
+The files come from `templates/`, with `$name`s to fill in. Imports neither torch nor NumPy.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from genrec_bench.errors import OutputError, UsageError
 from genrec_bench.host import modules, registry
 
 VALID = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
-RUN = {  # how a component of each kind is tried in a run
+RUN = {  # how to try a component of each kind
     "indexer": "genrec run --indexer {} --backbone lightlm --profile tiny",
     "backbone": "genrec run --indexer sci --backbone {}",
     "decoder": "genrec run --indexer sci --backbone lightlm --profile tiny --decoder {}",
@@ -25,15 +25,16 @@ RUN = {  # how a component of each kind is tried in a run
 
 
 def new_package(kind: str, name: str, out: Path | None = None) -> tuple[Path, list[str]]:
-    """Write the package of a component; its folder and the files in it.
+    """Write the package of a component; return its folder and the files in it.
 
-    UsageError for a name that is malformed, or taken by an installed component or module; OutputError if the folder
-    (`out`, or `genrec-NAME` here) holds anything.
+    UsageError if the name is malformed, or taken by an installed component or module; OutputError if the folder (`out`, or
+    `genrec-NAME` here) is not empty.
     """
     _check_name(kind, name)
     folder = Path(f"genrec-{name}") if out is None else out
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise OutputError(f"{folder} exists and is not empty: choose another folder with --out", path=str(folder))
+
     values = words(kind, name)
     files = {
         "README.md": "README.md.txt",
@@ -52,17 +53,18 @@ def new_package(kind: str, name: str, out: Path | None = None) -> tuple[Path, li
 
 
 def words(kind: str, name: str) -> dict[str, str]:
-    """What the templates are filled with."""
+    """The values for the templates."""
     camel = "".join(part.capitalize() for part in name.split("-"))
     suffix = kind.capitalize()
-    same = camel.endswith(suffix) and camel != suffix
+    has_suffix = camel.endswith(suffix) and camel != suffix
+
     return {
         "name": name,
         "kind": kind,
         "a_kind": f"an {kind}" if kind[0] in "aeiou" else f"a {kind}",
         "distribution": f"genrec-{name}",
         "module": f"genrec_{name.replace('-', '_')}",
-        "class_name": camel if same else camel + suffix,
+        "class_name": camel if has_suffix else camel + suffix,
         "version": __version__,
         "run": RUN[kind].format(name),
     }
@@ -71,10 +73,11 @@ def words(kind: str, name: str) -> dict[str, str]:
 def _check_name(kind: str, name: str) -> None:
     if not VALID.fullmatch(name):
         raise UsageError(
-            f"{name!r} is no name for a component: use lower-case letters, digits and single hyphens, a letter first, "
+            f"{name!r} is not a valid name: use lower-case letters, digits and single hyphens, a letter first, "
             "such as 'by-popularity'",
             name=name,
         )
+
     for info in registry.list_components(kind):
         if info.name == name:
             raise UsageError(
@@ -82,6 +85,7 @@ def _check_name(kind: str, name: str) -> None:
                 "another name",
                 name=name,
             )
+
     module = words(kind, name)["module"]
     try:
         modules.top_level(module)

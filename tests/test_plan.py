@@ -1,0 +1,205 @@
+"""A run has one plan: components are constructed once, specs never change, and no foreign package takes a built-in's place."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import FrozenInstanceError
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+from installing import install
+from installing import run as run_command
+from small_runs import spec_for
+
+from genrec_bench.host.contracts import Component
+from genrec_bench.runs.plan import resolve
+
+GENREC = [sys.executable, "-m", "genrec_bench"]
+
+
+@pytest.fixture
+def constructed(monkeypatch) -> Counter[str]:
+    """How often each component class was constructed."""
+    counts: Counter[str] = Counter()
+    construct = Component.__init__
+
+    def count(self, config=None):
+        counts[type(self).__name__] += 1
+        construct(self, config)
+
+    monkeypatch.setattr(Component, "__init__", count)
+    return counts
+
+
+def test_a_generator_constructs_every_component_once(go, constructed):
+    go(decoder="filter", set={"backbone.epochs": 1})
+    parts = {"FileDataset": 1, "RandomIndexer": 1, "LightLM": 1, "FilterDecoder": 1}
+    protocol = {"TrieDecoder": 1, "ExactDecoder": 1}  # searches on validation, whichever decoder the run has
+    assert constructed == parts | protocol
+
+
+def test_a_baseline_constructs_every_component_once(go, constructed):
+    go(baseline="popularity")
+    assert constructed == {"FileDataset": 1, "Popularity": 1}
+
+
+def test_a_finished_run_constructs_every_component_once_more(go, constructed):
+    go(baseline="popularity")
+    constructed.clear()
+    go(baseline="popularity")
+    assert constructed == {"FileDataset": 1, "Popularity": 1}
+
+
+@pytest.fixture(params=["asked", "resolved"])
+def spec(request, planted_file):
+    """A spec before and after it is resolved."""
+    asked = spec_for(planted_file)
+    return asked if request.param == "asked" else resolve(asked).spec
+
+
+def test_a_spec_cannot_be_changed(spec):
+    with pytest.raises(FrozenInstanceError):
+        spec.seed = 1
+    with pytest.raises(FrozenInstanceError):
+        spec.options = {}
+
+
+def test_the_options_of_a_spec_cannot_be_changed(spec):
+    with pytest.raises(TypeError):
+        spec.options["backbone"] = {}
+    with pytest.raises(TypeError):
+        spec.options["backbone"]["epochs"] = 7
+    with pytest.raises(TypeError):
+        del spec.options["backbone"]["epochs"]
+
+
+def test_a_spec_does_not_follow_the_options_it_was_given(planted_file):
+    options = {"backbone": {"epochs": 1}, "dataset": {"path": str(planted_file), "format": "sequence"}}
+    spec = spec_for(planted_file, options=options)
+    options["backbone"]["epochs"] = 2
+    assert spec.options["backbone"]["epochs"] == 3  # `set` came over 1
+
+
+COUNT_HOOKS = """
+import sys
+hooks = []
+sys.addaudithook = hooks.append
+"""
+BY_LIBRARY = """
+import genrec_bench
+options = {"dataset.path": sys.argv[1], "dataset.format": "sequence"}
+spec = genrec_bench.RunSpec(dataset="file", baseline="popularity", set=options)
+genrec_bench.run(spec, out=sys.argv[2])
+print(len(hooks))
+"""
+BY_COMMAND = """
+from genrec_bench.cli.main import cli
+options = ["--set", f"dataset.path={sys.argv[1]}", "--set", "dataset.format=sequence"]
+try:
+    cli.main(["run", "--dataset", "file", "--baseline", "popularity", "--out", sys.argv[2], *options])
+finally:
+    print(len(hooks))
+"""
+
+
+@pytest.mark.parametrize(("entrance", "hooks"), [(BY_LIBRARY, 0), (BY_COMMAND, 1)])
+def test_only_the_command_watches_its_process(planted_file, tmp_path, entrance, hooks):
+    output = run_command([sys.executable, "-c", COUNT_HOOKS + entrance, planted_file, tmp_path / "runs"])
+    assert output.splitlines()[-1] == str(hooks)
+
+
+NAMESAKES = {
+    "pyproject.toml": """
+        [build-system]
+        requires = ["hatchling"]
+        build-backend = "hatchling.build"
+
+        [project]
+        name = "acme-namesakes"
+        version = "1.0"
+
+        [project.entry-points."genrec_bench.decoders"]
+        trie = "acme_namesakes.impostors:Trie"
+
+        [project.entry-points."genrec_bench.baselines"]
+        popularity = "acme_namesakes.impostors:Popularity"
+
+        [project.entry-points."genrec_bench.indexers"]
+        old-layout = "acme_namesakes.old_layout:OldLayout"
+        """,
+    "acme_namesakes/__init__.py": "",
+    "acme_namesakes/impostors.py": '''
+        """Components named like built-ins. Whoever calls one finds out."""
+
+        from genrec_bench.api import Baseline, Decoder
+
+
+        class Trie(Decoder):
+            """A decoder named like the protocol's own."""
+
+            def generate(self, backbone, batch, index, *, beams, exclude=None):
+                raise RuntimeError("the impostor was called")
+
+
+        class Popularity(Baseline):
+            """A baseline named like the untrained one."""
+
+            def fit(self, train, ctx):
+                raise RuntimeError("the impostor was called")
+
+            def rank(self, queries, *, k, exclude=None):
+                raise RuntimeError("the impostor was called")
+        ''',
+    "acme_namesakes/old_layout.py": '''
+        """An indexer that imports a module that has moved."""
+
+        from genrec_bench.contracts import Indexer
+
+
+        class OldLayout(Indexer):
+            """Written before genrec_bench.api."""
+        ''',
+}
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory) -> Path:
+    """The folder in which the namesakes are installed."""
+    source, site = (tmp_path_factory.mktemp(name) for name in ("namesakes", "site"))
+    for name, text in NAMESAKES.items():
+        (source / name).parent.mkdir(exist_ok=True)
+        (source / name).write_text(dedent(text).lstrip("\n"))
+    install(source, site)
+    return site
+
+
+def words(file: Path, indexer: str) -> list[object]:
+    """The command line of a tiny run with this indexer."""
+    system = ["--indexer", indexer, "--backbone", "lightlm", "--profile", "tiny", "--device", "cpu"]
+    options = {"dataset.path": file, "dataset.format": "sequence", "backbone.epochs": 1}
+    settings = [word for key, value in options.items() for word in ("--set", f"{key}={value}")]
+    return [*GENREC, "run", "--dataset", "file", *system, *settings]
+
+
+def test_namesakes_take_no_built_ins_place(site, planted_file, tmp_path):
+    printed = run_command(words(planted_file, "random"), tmp_path, site)
+    assert "random / lightlm / trie" in printed
+    assert any(line.startswith("popularity") for line in printed.splitlines())
+
+    records = [json.loads(path.read_text()) for path in tmp_path.glob("runs/*/record.json")]
+    suppliers = {part: facts["distribution"] for record in records for part, facts in record["components"].items()}
+    assert len(records) == 2
+    assert suppliers["decoder"] == suppliers["baseline"] == "genrec-bench"
+
+
+def test_a_plugin_of_the_old_layout_is_sent_to_the_api_in_one_line(site, planted_file, tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(site))
+    command = [str(word) for word in words(planted_file, "old-layout")]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr.startswith("BrokenComponent: indexer 'old-layout' (acme-namesakes 1.0) cannot be loaded: ")
+    assert "genrec_bench.api" in result.stderr and result.stderr.count("\n") == 1
