@@ -62,6 +62,13 @@ def test_the_library_example_of_the_readme_runs(tmp_path):
     assert users == "943"
 
 
+@pytest.mark.usefixtures("movielens")
+def test_the_split_of_the_page_on_scoring_is_printed(tmp_path):
+    (example, _) = blocks(ROOT / "docs" / "score-and-tune.md", "python")
+    (tmp_path / "example.py").write_text(example)
+    assert len(shell(f"{sys.executable} example.py", tmp_path).splitlines()) == 943
+
+
 def examples() -> dict[str, str]:
     """The modules of CONTRIBUTING's example package, by name; its backbone is in docs/plugins.md."""
     return dict(EXAMPLE.findall(CONTRIBUTING.read_text()) + EXAMPLE.findall(PLUGINS.read_text()))
