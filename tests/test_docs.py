@@ -1,16 +1,22 @@
-"""What the documents tell a reader to do works: README's commands and example, CONTRIBUTING's indexer."""
+"""What the documents tell a reader to do works: README's commands and example, CONTRIBUTING's map and components."""
 
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
+from genrec_bench.host.registry import KINDS
+from genrec_bench.testing import Subject, run_checks
+
 ROOT = Path(__file__).resolve().parents[1]
-README, CONTRIBUTING = (ROOT / name for name in ("README.md", "CONTRIBUTING.md"))
+README, CONTRIBUTING, PLUGINS = (ROOT / name for name in ("README.md", "CONTRIBUTING.md", "docs/plugins.md"))
+EXAMPLE = re.compile(r"`my_parts/(\w+)\.py`(?:(?!my_parts/).)*?^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
 def blocks(path: Path, language: str) -> list[str]:
@@ -56,23 +62,75 @@ def test_the_library_example_of_the_readme_runs(tmp_path):
     assert users == "943"
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("movielens")
-def test_the_indexer_of_contributing_is_built_installed_and_run(tmp_path):
-    package = tmp_path / "my-indexer"
-    package.mkdir()
-    (toml,), (python,) = blocks(CONTRIBUTING, "toml"), blocks(CONTRIBUTING, "python")
+def test_the_split_of_the_page_on_scoring_is_printed(tmp_path):
+    (example, _) = blocks(ROOT / "docs" / "score-and-tune.md", "python")
+    (tmp_path / "example.py").write_text(example)
+    assert len(shell(f"{sys.executable} example.py", tmp_path).splitlines()) == 943
+
+
+def examples() -> dict[str, str]:
+    """The modules of CONTRIBUTING's example package, by name; its backbone is in docs/plugins.md."""
+    return dict(EXAMPLE.findall(CONTRIBUTING.read_text()) + EXAMPLE.findall(PLUGINS.read_text()))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_component_of_contributing_keeps_its_contract(kind, monkeypatch):
+    module = ModuleType(f"my_parts_{kind}")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    exec(compile(examples()[kind], f"{kind}.py", "exec"), vars(module))
+
+    (toml,) = blocks(CONTRIBUTING, "toml")
+    ((_, target),) = tomllib.loads(toml)["project"]["entry-points"][f"genrec_bench.{kind}s"].items()
+    component = getattr(module, target.split(":")[1])
+    options = component.profile("tiny", "sequential") if kind == "backbone" else {}
+
+    failed = [result for result in run_checks(Subject.of(kind, component, options)) if result.outcome == "failed"]
+    assert not failed
+
+
+@pytest.mark.slow
+def test_the_package_of_contributing_is_built_installed_and_run(tmp_path):
+    package = tmp_path / "my-parts"
+    (package / "my_parts").mkdir(parents=True)
+    (toml,) = blocks(CONTRIBUTING, "toml")
     (package / "pyproject.toml").write_text(toml)
-    (package / "my_indexer.py").write_text(python)
-    shell(f"{sys.executable} -m build --wheel --no-isolation --outdir . my-indexer", tmp_path)
+    for name, source in examples().items():
+        (package / "my_parts" / f"{name}.py").write_text(source)
+
+    shell(f"{sys.executable} -m build --wheel --no-isolation --outdir . my-parts", tmp_path)
     (wheel,) = tmp_path.glob("*.whl")
     site = tmp_path / "site"
     shell(f"{sys.executable} -m pip install --quiet --no-deps --no-index --target {site} {wheel}", tmp_path)
-    listed = shell("genrec plugins --kind indexer --check", tmp_path, path=str(site))
-    assert re.search(r"by-popularity\s+my-indexer\s+0\.1", listed)
-    short = "--profile tiny --set backbone.epochs=1"
-    printed = shell(f"genrec run --indexer by-popularity --backbone lightlm {short}", tmp_path, path=str(site))
-    assert "by-popularity / lightlm / trie" in printed
+
+    assert shell("genrec plugins --check", tmp_path, path=str(site)).count("my-parts") == len(KINDS)
+    assert len(shell("genrec data head circle", tmp_path, path=str(site)).splitlines()) == 5
+    commands = [line for block in blocks(CONTRIBUTING, "console") for line in block.splitlines()]
+    assert len(commands) == 3 and commands[0] == "pip install -e my-parts"
+    printed = [shell(command, tmp_path, path=str(site)) for command in commands[1:]]
+    assert ", 0 failed" in printed[0]
+    assert "by-popularity / last-item / close-to-best" in printed[1]
+
+
+def test_the_map_of_contributing_names_what_is_there():
+    text = CONTRIBUTING.read_text()
+    rooms = re.findall(r"^\| `(genrec_bench/\w+)/` \|", text, re.MULTILINE)
+    there = [path.parent for path in (ROOT / "genrec_bench").glob("*/__init__.py")]
+    assert sorted(rooms) == sorted(str(folder.relative_to(ROOT)) for folder in there)
+
+    places = re.findall(r"`(\w+)` in `(genrec_bench/[\w/]+\.py)`", text)
+    assert len(places) >= 8
+    for name, path in places:
+        assert re.search(rf"^(def {name}\(|{name}\b.* = )", (ROOT / path).read_text(), re.MULTILINE), (name, path)
+
+
+def test_the_layers_of_contributing_are_those_that_are_checked():
+    (shown,) = blocks(CONTRIBUTING, "text")
+    config = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    (layers,) = [contract["layers"] for contract in config["contracts"] if contract["type"] == "layers"]
+    assert shown.splitlines() == layers
+    assert "exclude_type_checking_imports" not in config
+    assert not any("ignore_imports" in contract for contract in config["contracts"])
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """docs/plugins.md tells the truth: its commands are typed in its order, its files installed, its outputs printed."""
 
+import ast
 import os
 import re
 import subprocess
@@ -10,6 +11,7 @@ from types import ModuleType
 
 import pytest
 
+from genrec_bench import api
 from genrec_bench.host.contracts import IndexerContext
 from genrec_bench.host.registry import KINDS
 from genrec_bench.testing import CHECKS, planted
@@ -75,7 +77,8 @@ def test_the_tutorial_works_word_for_word(shell):
     for language, text, before in steps():
         if language == "python":
             name = max(FILES, key=lambda file: before.rfind(f"`{file}`"))
-            (shell.here[0] / name).write_text(text)
+            if f"`{name}`" in before:  # otherwise it is not a file of the tutorial
+                (shell.here[0] / name).write_text(text)
         elif language == "sh":
             printed = ""
             for line in text.splitlines():
@@ -110,6 +113,28 @@ def test_the_finished_indexer_gives_codes_that_differ_with_the_seed(monkeypatch)
     exec(compile(source, "genrec_lsh.py", "exec"), vars(module))
     first, second = (module.LshIndexer().build(planted().train, IndexerContext(seed=seed)) for seed in (0, 1))
     assert first.fingerprint != second.fingerprint
+
+
+def test_authors_need_few_names_and_the_examples_no_other():
+    contributing = (ROOT / "CONTRIBUTING.md").read_text()
+    sources = {"indexer": [text for language, text, _ in steps() if language == "python" and "Indexer)" in text]}
+    sources["indexer"] += [
+        text for text in re.findall(r"^```python\n(.*?)^```", contributing, re.M | re.S) if "Indexer)" in text
+    ]
+    sources["backbone"] = [text for language, text, _ in steps() if language == "python" and "TorchBackbone)" in text]
+
+    for kind, most in (("indexer", 7), ("backbone", 15)):
+        (table,) = re.findall(rf"<!-- names {kind} -->(.*?)<!-- end of names -->", PAGE, re.DOTALL)
+        names = set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE))
+        assert len(names) <= most
+        assert all(hasattr(api, name) for name in names)
+
+        assert sources[kind]
+        for source in sources[kind]:
+            imports = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ImportFrom)]
+            ours = [node for node in imports if str(node.module).startswith("genrec_bench")]
+            assert {node.module for node in ours} == {"genrec_bench.api"}
+            assert {alias.name for node in ours for alias in node.names} <= names
 
 
 def test_every_check_is_listed_with_what_it_promises():
