@@ -313,7 +313,7 @@ def test_recommend_says_where_the_list_ends_and_speaks_json(finished):
     assert "ends after 2" in genrec("recommend", finished, "--user", "u8", "-k", 5).stdout
     told = json.loads(genrec("recommend", finished, "--user", "u8", "--json").stdout)
     assert [row["title"] for row in told["recommended"]] == ["Casablanca", "Alien [1979]"]
-    assert (told["had"], [row["item"] for row in told["last"]]) == (2, ["d", "b"])
+    assert (told["seen"], [row["item"] for row in told["last"]]) == (2, ["d", "b"])
 
 
 def test_recommend_to_an_unknown_user_is_one_line(finished):

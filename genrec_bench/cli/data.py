@@ -9,7 +9,6 @@ from typing import Any
 import click
 
 from genrec_bench.cli.commands import Group
-from genrec_bench.errors import ConfigError
 
 
 @click.group(cls=Group, invoke_without_command=True)
@@ -41,6 +40,7 @@ def info(name: str, settings: tuple[str, ...], data_dir: Path | None, as_json: b
     """Describe a data set: counts, density, lengths, equal timestamps, repeats, cold items and fingerprints."""
     from genrec_bench.cli.run import parse_settings
     from genrec_bench.cli.terminal import print_json, print_table, table
+    from genrec_bench.runs.spec import dataset_options
 
     options = dataset_options(parse_settings(settings, "dataset.min_interactions=5"))
 
@@ -60,14 +60,6 @@ def info(name: str, settings: tuple[str, ...], data_dir: Path | None, as_json: b
     for key, value in flatten(facts):
         rows.add_row(key, value)
     print_table(rows, title=name)
-
-
-def dataset_options(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """`{"dataset.path": ...}` as `{"path": ...}`. ConfigError for an option of another part."""
-    for key in settings:
-        if not key.startswith("dataset."):
-            raise ConfigError(f"--set {key}: only dataset.* can be set here", part=key.partition(".")[0], key=key)
-    return {key.removeprefix("dataset."): value for key, value in settings.items()}
 
 
 def flatten(facts: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

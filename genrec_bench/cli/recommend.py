@@ -54,7 +54,7 @@ def recommend(run: Path, user: str, count: int, data_dir: Path | None, as_json: 
     if as_json:
         items = [{"item": item, "title": titles.get(item), "score": float(score)} for item, score in listed]
         last = [{"item": item, "title": titles.get(item)} for item in past]
-        print_json({"user": user, "system": spec.system, "had": total, "last": last, "recommended": items})
+        print_json({"user": user, "system": spec.system, "seen": total, "last": last, "recommended": items})
         return
 
     history_table = table(*columns)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +22,11 @@ from genrec_bench.runs.external_lists import read_given, warnings
 from genrec_bench.runs.folders import attempt, locked, open_run_folder, run_folder
 from genrec_bench.runs.inputs import load_inputs
 from genrec_bench.runs.outcome import Outcome
-from genrec_bench.runs.plan import Plan, resolve
+from genrec_bench.runs.plan import Plan, resolve_lists
 from genrec_bench.runs.record import RESCORED, RunRecord
 from genrec_bench.runs.reuse import still_holds
 from genrec_bench.runs.run import finish
-from genrec_bench.runs.spec import LISTS, RunSpec
-
-STAND_IN = "genrec-bench:popularity"  # resolves the data set's options; supports both tasks
+from genrec_bench.runs.spec import dataset_options
 
 
 def plan_of(
@@ -58,10 +55,8 @@ def plan_of(
     if policy not in POLICIES:
         raise UsageError(f"no policy {policy!r}: {' or '.join(POLICIES)}")
 
-    plan = resolve(RunSpec(dataset=dataset, task=task, baseline=STAND_IN, seed=seed, set=settings))
     lists = {"name": name, "policy": policy, "allow_missing": allow_missing}
-    options = {"dataset": plan.spec.options["dataset"], "baseline": lists}
-    return Plan(replace(plan.spec, baseline=LISTS, options=options), plan.dataset, None)
+    return resolve_lists(lists, dataset=dataset, task=task, seed=seed, options=dataset_options(settings or {}))
 
 
 def rescore(

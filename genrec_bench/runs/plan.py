@@ -18,7 +18,7 @@ from genrec_bench.host.contracts import Backbone, Baseline, Component, Dataset, 
 from genrec_bench.host.faults import held_to
 from genrec_bench.host.registry import ComponentInfo
 from genrec_bench.protocol.constants import EXTERNAL_IDS, KS, PROTOCOL, check_protocol
-from genrec_bench.runs.spec import GENERATOR_PARTS, ResolvedSpec, RunSpec
+from genrec_bench.runs.spec import GENERATOR_PARTS, LISTS, ResolvedSpec, RunSpec
 
 C = TypeVar("C", bound=Component)
 
@@ -120,6 +120,25 @@ def resolve(spec: RunSpec | ResolvedSpec) -> Plan:
     )
     dataset = parts.pop("dataset")
     return Plan(resolved, dataset, BaselineParts(**parts) if asked.baseline is not None else GeneratorParts(**parts))
+
+
+def resolve_lists(lists: Mapping[str, Any], *, dataset: str, task: str, seed: int, options: Mapping[str, Any]) -> Plan:
+    """The plan of ranked lists made elsewhere: a data set with its `options`, and what `lists` says about them."""
+    info, cls = registry.find("dataset", dataset), registry.load("dataset", dataset)
+    config = make_config(cls.Config, options, "dataset")
+    part = _built(info, cls, config)
+    with part.held_to("ready"):
+        part.component.ready()
+
+    resolved = ResolvedSpec(
+        dataset=_resolved_name(info, dataset),
+        task=task,
+        protocol=PROTOCOL,
+        seed=seed,
+        options={"dataset": config_dict(config), "baseline": lists},
+        baseline=LISTS,
+    )
+    return Plan(resolved, part, None)
 
 
 def protocol_part(kind: str, name: str, component: C) -> Part[C]:

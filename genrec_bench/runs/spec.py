@@ -319,3 +319,11 @@ def flat_options(table: Any) -> dict[str, Any]:
         else:
             flat[key] = value
     return flat
+
+
+def dataset_options(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """`{"dataset.path": ...}` as `{"path": ...}`. ConfigError for an option of another part."""
+    for key in settings:
+        if not key.startswith("dataset."):
+            raise ConfigError(f"--set {key}: only dataset.* can be set here", part=key.partition(".")[0], key=key)
+    return {key.removeprefix("dataset."): value for key, value in settings.items()}
