@@ -26,7 +26,7 @@ from genrec_bench.core.codes import Index
 from genrec_bench.core.events import Interactions
 from genrec_bench.core.rankings import Generations
 from genrec_bench.core.sequences import Cases, Split
-from genrec_bench.decoders.base import nothing
+from genrec_bench.decoders.base import no_hypotheses
 from genrec_bench.decoders.filter import FilterDecoder
 from genrec_bench.decoders.trie import TrieDecoder
 from genrec_bench.indexers.digits import RandomIndexer
@@ -148,7 +148,7 @@ def test_a_generator_is_validated_on_the_protocols_2000_users(crowd, tmp_path, m
 
     def generate(self, backbone, batch, index, *, beams, exclude=None):
         searched.extend([beams] * len(batch))
-        return nothing(len(batch), beams, index.items.width)
+        return no_hypotheses(len(batch), beams, index.items.width)
 
     monkeypatch.setenv("GENREC_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(LightLM, "template", template)
@@ -380,7 +380,7 @@ def test_a_generator_is_timed_after_two_batches_of_warm_up(tmp_path, monkeypatch
 
     def generate(self, backbone, batch, index, *, beams, exclude=None):
         clock.now += next(seconds) if beams == BEAMS else 0.0
-        return nothing(len(batch), beams, index.items.width)
+        return no_hypotheses(len(batch), beams, index.items.width)
 
     monkeypatch.setenv("GENREC_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(TrieDecoder, "generate", generate)
