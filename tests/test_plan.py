@@ -38,8 +38,18 @@ def constructed(monkeypatch) -> Counter[str]:
 def test_a_generator_constructs_every_component_once(go, constructed):
     go(decoder="filter", set={"backbone.epochs": 1})
     parts = {"FileDataset": 1, "RandomIndexer": 1, "LightLM": 1, "FilterDecoder": 1}
-    protocol = {"TrieDecoder": 1, "ExactDecoder": 1}  # searches on validation, whichever decoder the run has
+    protocol = {"TrieDecoder": 1}  # searches on validation, whichever decoder the run has
     assert constructed == parts | protocol
+
+
+def test_a_run_with_the_protocols_decoder_constructs_it_once_for_each_use(go, constructed):
+    go(set={"backbone.epochs": 1})
+    assert constructed == {"FileDataset": 1, "RandomIndexer": 1, "LightLM": 1, "TrieDecoder": 2}
+
+
+def test_a_decoder_in_bf16_is_constructed_once_more_for_its_comparison_with_fp32(go, constructed):
+    go(decoder="filter", set={"backbone.epochs": 1, "decoder.precision": "bf16"})
+    assert (constructed["FilterDecoder"], constructed["TrieDecoder"]) == (2, 1)
 
 
 def test_a_baseline_constructs_every_component_once(go, constructed):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import textwrap
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -285,3 +286,24 @@ def test_a_check_that_hangs_is_given_up(plugin, monkeypatch):
     site = plugin("acme", {"mine": "acme_hang:Good"}, {"acme_hang.py": "import threading; threading.Event().wait()"})
     monkeypatch.setenv("PYTHONPATH", str(site))
     assert registry.check(registry.find("indexer", "mine"), timeout=0.5) == "broken: not loaded within 0.5 s"
+
+
+def test_a_misspelt_name_of_the_api_gets_the_closest_one(plugin):
+    plugin("acme", {"mine": "acme_typo:Good"}, {"acme_typo.py": "from genrec_bench.api import Indexr"})
+    with pytest.raises(BrokenComponent, match=r"genrec_bench\.api has no name 'Indexr'\. Did you mean 'Indexer'\?"):
+        registry.load("indexer", "mine")
+
+
+def test_what_is_known_from_other_distributions_is_what_they_register():
+    root = Path(__file__).resolve().parents[1]
+    registered = {}
+    for file in (
+        *root.glob("plugins/*/pyproject.toml"),
+        root / "baselines/pyproject.toml",
+        root / "benchmarks/pyproject.toml",
+    ):
+        project = tomllib.loads(file.read_text())["project"]
+        for group, names in project["entry-points"].items():
+            kind = group.removeprefix("genrec_bench.").removesuffix("s")
+            registered |= {(kind, name): project["name"] for name in names}
+    assert registered == registry.KNOWN_ELSEWHERE

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from genrec_bench.cli.options import run_options
 from genrec_bench.errors import ConfigError, GenrecError
 
 if TYPE_CHECKING:
@@ -31,17 +32,7 @@ PROFILE = "Named options of the backbone; `genrec plugins show BACKBONE` lists t
 @click.option("--beams", type=int, metavar="N", help="Hypotheses kept per user.  [default: 50]")
 @click.option("--set", "settings", multiple=True, metavar="PART.KEY=VALUE", help="Any option of any part; repeatable.")
 @click.option("--spec", "spec_file", type=click.Path(path_type=Path), metavar="FILE", help="A spec in TOML.")
-@click.option(
-    "--out", type=click.Path(path_type=Path), default="runs", show_default=True, help="Folder of run folders."
-)
-@click.option("--data-dir", type=click.Path(path_type=Path), metavar="DIR", help="Folder of data files.")
-@click.option(
-    "--device",
-    default="auto",
-    show_default=True,
-    metavar="NAME",
-    help="cpu, cuda, or auto: a GPU if there is one and the system can use it.",
-)
+@run_options
 @click.option("--force", is_flag=True, help="Run again even if this spec has finished.")
 @click.option("--json", "as_json", is_flag=True, help="Print the record as JSON, and nothing else.")
 def run(

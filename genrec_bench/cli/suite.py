@@ -7,20 +7,12 @@ from pathlib import Path
 
 import click
 
+from genrec_bench.cli.options import run_options
+
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path), metavar="FILE.toml")
-@click.option(
-    "--out", type=click.Path(path_type=Path), default="runs", show_default=True, help="Folder of run folders."
-)
-@click.option("--data-dir", type=click.Path(path_type=Path), metavar="DIR", help="Folder of data files.")
-@click.option(
-    "--device",
-    default="auto",
-    show_default=True,
-    metavar="NAME",
-    help="cpu, cuda, or auto: a GPU if there is one and the system can use it.",
-)
+@run_options
 @click.option("--dry-run", is_flag=True, help="List the runs and stop.")
 def suite(file: Path, out: Path, data_dir: Path | None, device: str, dry_run: bool) -> None:
     """Run everything that FILE.toml asks for. Skips finished runs; failures are reported, and the suite continues.

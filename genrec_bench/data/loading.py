@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,16 +27,21 @@ def load_dataset(
 
     >>> load_dataset("file", path="clicks.csv")  # doctest: +SKIP
     """
+    info, dataset = make_dataset(name, options)
+    folder = data_folder(None if data_dir is None else Path(data_dir))
+    return load_interactions(info, dataset, data_dir=folder, progress=progress or Quiet())
+
+
+def make_dataset(name: str, options: Mapping[str, Any]) -> tuple[ComponentInfo, Dataset]:
+    """An installed data set with its `options`, ready to load, and who supplied it."""
     info = registry.find("dataset", name)
     cls = registry.load("dataset", name)
     config = make_config(cls.Config, options, "dataset")
     with held_to(info, "construction"):
-        dataset = cls(config)
+        dataset: Dataset = cls(config)
     with held_to(info, "ready"):
         dataset.ready()
-
-    folder = data_folder(None if data_dir is None else Path(data_dir))
-    return load_interactions(info, dataset, data_dir=folder, progress=progress or Quiet())
+    return info, dataset
 
 
 def load_interactions(

@@ -39,6 +39,10 @@ class Searching(Decoder):
             self._trie = index, wanted, Trie.of(index, device)
         return self._trie[2]
 
+    def share_trie(self, other: Searching) -> None:
+        """Use the trie that `other` searches, instead of building it again."""
+        self._trie = other._trie
+
     def reduced(self, backbone: Backbone, *, cache_weights: bool = True) -> AbstractContextManager[Any]:
         """The network's matrix products in bf16, if `precision` asks for it. Scores are summed in fp32 all the same.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -41,7 +42,6 @@ class TrieDecoder(Searching):
 
     def __init__(self, config: Any = None) -> None:
         super().__init__(config)
-        self._exact = ExactDecoder(ExactConfig(precision=self.config.precision))
         self._escalated = 0  # users that the last search searched again
 
     def generate(
@@ -64,6 +64,11 @@ class TrieDecoder(Searching):
     def counts(self) -> Mapping[str, int]:
         return {"escalated_users": self._escalated} if self.config.escalate else {}
 
+    @cached_property
+    def _exact(self) -> ExactDecoder:
+        """What searches again; it remembers how much of a search fits into the device's memory."""
+        return ExactDecoder(ExactConfig(precision=self.config.precision))
+
     def _search_again(
         self, generations: Generations, backbone: Backbone, batch: Sources, index: Index, exclude: Ragged | None
     ) -> Generations:
@@ -76,13 +81,14 @@ class TrieDecoder(Searching):
             return generations
 
         own = None if exclude is None else exclude.take(unsure)
-        self._exact._trie = self._trie
+        exact = self._exact
+        exact.share_trie(self)
         try:
-            again = self._exact.generate(backbone, batch.take(unsure), index, beams=beams, exclude=own)
+            again = exact.generate(backbone, batch.take(unsure), index, beams=beams, exclude=own)
         except ConfigError as error:  # its user asked for `escalate`, not for `exact`
             raise ConfigError(
                 f"decoder.escalate searches again with `exact`, and {len(index.items):,} items are more than it holds in "
-                f"{self._exact.config.memory_mb:,} MB: leave it off and take more beams, or use --decoder exact with a "
+                f"{exact.config.memory_mb:,} MB: leave it off and take more beams, or use --decoder exact with a "
                 "larger decoder.memory_mb",
                 part="decoder",
                 key="escalate",

@@ -35,7 +35,7 @@ COMMAND = "command"  # not a component, but registered in the same way
 KNOWN_ELSEWHERE: Mapping[tuple[str, str], str] = {  # (kind, name) -> the distribution that supplies it
     **dict.fromkeys([("indexer", "rq-kmeans"), ("indexer", "rq-vae"), ("indexer", "semantic-tree")], "genrec-semantic"),
     ("backbone", "causal-lm"): "genrec-causal-lm",
-    **dict.fromkeys([("decoder", "diverse"), ("decoder", "stochastic"), ("decoder", "debiased")], "genrec-decoders"),
+    **{("decoder", name): "genrec-decoders" for name in ("captured-trie", "debiased", "diverse", "stochastic")},
     **{("baseline", name): "genrec-baselines" for name in (
         "bert4rec", "bpr", "caser", "core", "fdsa", "gru4rec", "hgn", "itemknn", "lightgcn", "multivae", "narm", "neumf",
         "recbole-ease", "recbole-pop", "s3rec", "sasrec", "sasrec-bpr", "sgl", "simplex", "srgnn",
@@ -212,8 +212,13 @@ def import_target(info: ComponentInfo) -> Any:
         for name in attribute.split("."):
             target = getattr(target, name)
     except ImportError as error:
+        unknown = re.match(r"cannot import name '(\w+)' from 'genrec_bench.api'", str(error))
+        if unknown:
+            hint = did_you_mean(unknown[1], dir(importlib.import_module("genrec_bench.api")))
+            raise broken(info, f"genrec_bench.api has no name {unknown[1]!r}.{hint}") from error
         if (error.name or "").startswith("genrec_bench"):
-            raise broken(info, f"{error}; plugins import from genrec_bench.api, and nothing else of it") from error
+            reason = str(error).partition(" (")[0]  # without the path that Python adds
+            raise broken(info, f"{reason}; plugins import from genrec_bench.api, and nothing else of it") from error
         raise broken(info, f"{type(error).__name__}: {error}") from error
     except (Exception, SystemExit) as error:
         raise broken(info, f"{type(error).__name__}: {error}") from error

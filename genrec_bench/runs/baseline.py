@@ -53,7 +53,7 @@ def run_baseline(inputs: Inputs, parts: BaselineParts, folder: Path) -> Outcome:
         rankings=rankings,
         validity=validity.validity_of_ranking(rankings["mask"], queries.history, KS),
         throughput=speed,
-        phases=clock.seconds,
+        phases=dict(clock.seconds),
         training=facts,
         warnings=tuple(warnings),
     )

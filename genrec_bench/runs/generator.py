@@ -86,7 +86,7 @@ def run_generator(inputs: Inputs, parts: GeneratorParts, folder: Path) -> Outcom
         rankings=decoded.rankings,
         validity=decoded.validity,
         throughput=decoded.throughput,
-        phases=clock.seconds,
+        phases=dict(clock.seconds),
         index=index.describe(),
         training=training.describe(),
         parameters=parameters,

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from genrec_bench import __version__
+from genrec_bench.data.loading import make_dataset
 from genrec_bench.errors import NeedsMissing, UsageError, did_you_mean
 from genrec_bench.host import registry
 from genrec_bench.host.config import config_dict, make_config
@@ -124,21 +125,16 @@ def resolve(spec: RunSpec | ResolvedSpec) -> Plan:
 
 def resolve_lists(lists: Mapping[str, Any], *, dataset: str, task: str, seed: int, options: Mapping[str, Any]) -> Plan:
     """The plan of ranked lists made elsewhere: a data set with its `options`, and what `lists` says about them."""
-    info, cls = registry.find("dataset", dataset), registry.load("dataset", dataset)
-    config = make_config(cls.Config, options, "dataset")
-    part = _built(info, cls, config)
-    with part.held_to("ready"):
-        part.component.ready()
-
+    info, component = make_dataset(dataset, options)
     resolved = ResolvedSpec(
         dataset=_resolved_name(info, dataset),
         task=task,
         protocol=PROTOCOL,
         seed=seed,
-        options={"dataset": config_dict(config), "baseline": lists},
+        options={"dataset": config_dict(component.config), "baseline": lists},
         baseline=LISTS,
     )
-    return Plan(resolved, part, None)
+    return Plan(resolved, Part(info, component), None)
 
 
 def protocol_part(kind: str, name: str, component: C) -> Part[C]:
