@@ -172,7 +172,10 @@ def test_the_code_that_the_protocol_names_is_there():
     for names, path in places:
         for name in re.findall(r"[\w.]+(?=`)", names):
             last = name.rpartition(".")[2]
-            assert re.search(rf"^\s*(def {last}\(|{last}\b.* = )", (ROOT / path).read_text(), re.MULTILINE), (name, path)
+            assert re.search(rf"^\s*(def {last}\(|{last}\b.* = )", (ROOT / path).read_text(), re.MULTILINE), (
+                name,
+                path,
+            )
 
 
 def test_the_files_that_the_page_on_reliability_names_exist():
