@@ -133,6 +133,57 @@ def test_the_layers_of_contributing_are_those_that_are_checked():
     assert not any("ignore_imports" in contract for contract in config["contracts"])
 
 
+def test_every_cited_rule_of_the_protocol_has_an_entry():
+    cited = {}
+    for folder in ("genrec_bench", "plugins", "baselines", "benchmarks", "docs"):
+        for path in (ROOT / folder).rglob("*"):
+            if path.suffix in {".py", ".md", ".txt", ".toml"}:
+                cited |= dict.fromkeys(cited_rules(path.read_text()), path)
+    assert len(cited) >= 10
+
+    entries = re.findall(r"^### (P\d+): ", (ROOT / "docs" / "protocol.md").read_text(), re.MULTILINE)
+    assert len(entries) == len(set(entries))
+    missing = {rule: path for rule, path in cited.items() if rule not in entries}
+    assert not missing
+
+
+def cited_rules(text: str) -> set[str]:
+    """The rules in `protocol P17, P18` and `(P3)`, also across a line break. The model P5 is not one."""
+    lists = re.findall(r"\bprotocol\s+(P\d+\b(?:(?:,| and)\s+P\d+\b)*)|\((P\d+\b(?:,\s+P\d+\b)*)\)", text)
+    return {rule for pair in lists for rule in re.findall(r"P\d+", " ".join(pair))} - {"P5"}
+
+
+def test_the_rules_that_a_text_cites_are_recognized():
+    text = "(protocol\nP2), (protocol P17, P18), (P3); codes of LightLM and P5, (P5), P5-CID (P5-CID)"
+    assert cited_rules(text) == {"P2", "P3", "P17", "P18"}
+
+
+@pytest.mark.parametrize("name", ["protocol", "boards", "reliability"])
+def test_the_links_of_a_page_lead_to_files(name):
+    page = ROOT / "docs" / f"{name}.md"
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text())
+    assert not [link for link in links if not (page.parent / link).exists()]
+
+
+def test_the_code_that_the_protocol_names_is_there():
+    text = (ROOT / "docs" / "protocol.md").read_text()
+    places = re.findall(r"((?:`[\w.]+`(?: and |\s+))+)in\s+\[`[^`]+`\]\(\.\./([\w/.]+)\)", text)
+    assert len(places) >= 10
+    for names, path in places:
+        for name in re.findall(r"[\w.]+(?=`)", names):
+            last = name.rpartition(".")[2]
+            assert re.search(rf"^\s*(def {last}\(|{last}\b.* = )", (ROOT / path).read_text(), re.MULTILINE), (
+                name,
+                path,
+            )
+
+
+def test_the_files_that_the_page_on_reliability_names_exist():
+    names = re.findall(r"`([\w/.]+\.(?:py|toml|md))`", (ROOT / "docs" / "reliability.md").read_text())
+    assert len(names) >= 8
+    assert not [name for name in names if not any((folder / name).exists() for folder in (ROOT, ROOT / "tests"))]
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("make") is None or shutil.which("git") is None, reason="needs make and git")
 def test_the_demo_runs_from_a_fresh_clone_and_beats_popularity(tmp_path):
