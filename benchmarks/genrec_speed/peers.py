@@ -103,7 +103,7 @@ def generate(
         output_scores=scores,
     )
 
-    # Without the start token and the shift that keeps 0 for padding.
+    # Drop the start token, and undo the shift that keeps 0 for padding.
     tokens = output.sequences[:, 1:].view(len(ids), beams, -1).cpu().numpy() - 1
     return tokens, output.sequences_scores.view(len(ids), beams).cpu().numpy() if scores else None
 

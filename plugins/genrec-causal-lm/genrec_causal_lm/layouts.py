@@ -123,7 +123,7 @@ class TreeLayout:
             logits, pairs = _step(network, state.pairs, state.there, path, tokens)
             return logits, TreeState(pairs, state.there, grown)
 
-        # A wide call runs in cuts, each of which returns the known pairs and its own.
+        # Run a wide call in cuts. Each returns the known pairs and, behind them, its own.
         cuts = zip(path.split(WIDE, 1), tokens.split(WIDE, 1), strict=True)
         parts = [_step(network, *_narrowed(state, some), some_tokens) for some, some_tokens in cuts]
         news = [[(k[:, :, -x.shape[1] :], v[:, :, -x.shape[1] :]) for k, v in pairs] for x, pairs in parts]

@@ -128,7 +128,7 @@ class CausalNetwork(nn.Module):
                 key="lora_targets",
             ) from None
 
-        # peft freezes all but its adapters: the new tokens must still learn.
+        # peft freezes all but its adapters, yet the new tokens must learn.
         self.tables["rows"].weight.requires_grad_(True)
         for own in (self.tables["head"].own, self.tables["head"].bias):
             if own is not None:
