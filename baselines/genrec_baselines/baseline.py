@@ -111,6 +111,7 @@ class RecBoleBaseline(Baseline):
                     part="baseline",
                     key="extra",
                 )
+
         if self.config.embedding_size is not None and not self.sizes:
             raise ConfigError(
                 f"baseline.embedding_size: {self.model} has no embeddings", part="baseline", key="embedding_size"
@@ -199,6 +200,7 @@ class RecBoleBaseline(Baseline):
                 "baseline, or data with longer histories",
                 needs="a user with two training items",
             )
+
         if self.samples_unseen:
             pairs = np.unique(train.sequences.rows * train.n_items + train.sequences.values)
             seen = np.bincount(pairs // train.n_items)

@@ -133,6 +133,7 @@ class Lab:
         """The peer's lists, decoded `batch` users at a time: tokens (users, beams, width), and scores if asked for."""
         ids, mask = self.inputs(case)
         how = {**self.constraint[case.peer], "scores": scores}
+
         parts = [
             peers.generate(
                 self.peer,
@@ -143,9 +144,11 @@ class Lab:
             )
             for start in range(0, case.users, batch)
         ]
+
         tokens = np.concatenate([part[0] for part in parts])
         if case.peer == "free":
             self.filtered(tokens)
+
         return tokens, np.concatenate([part[1] for part in parts]) if scores else None
 
     def peer_scores(self, case: Case, tokens: Any) -> Any:

@@ -102,6 +102,8 @@ def generate(
         return_dict_in_generate=True,
         output_scores=scores,
     )
+
+    # Drop the start token, and undo the shift that keeps 0 for padding.
     tokens = output.sequences[:, 1:].view(len(ids), beams, -1).cpu().numpy() - 1
     return tokens, output.sequences_scores.view(len(ids), beams).cpu().numpy() if scores else None
 

@@ -54,6 +54,7 @@ def run(grid: Grid, progress: Progress, rounds: int = ROUNDS) -> Result:
             ):
                 rows.append(row)
                 tick(1, row.case)
+
     return Result("score", grid, tuple(rows), conditions(places=DEPTH, items=ITEMS, ranx=version("ranx")))
 
 

@@ -48,11 +48,13 @@ class Plan:
             most = MOST_USERS if name == "users" else MOST_ITEMS
             if not 1 <= getattr(self, name) <= most:
                 raise UsageError(f"{name} must be from 1 to {most:,}, not {getattr(self, name):,}")
+
         if self.clusters > self.items:
             raise UsageError(f"{self.clusters:,} clusters need at least as many items, not {self.items:,}")
         if not MIN_LENGTH <= self.mean_length <= 10_000:
             why = f"the split needs {MIN_LENGTH} interactions per user"
             raise UsageError(f"mean length must be from {MIN_LENGTH} to 10,000, not {self.mean_length:g}: {why}")
+
         if self.seed < 0:
             raise UsageError(f"seed must be 0 or more, not {self.seed}")
         if not 0 <= self.loyalty <= 1:

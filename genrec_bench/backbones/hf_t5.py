@@ -53,6 +53,7 @@ def read_config(name: str) -> Any:
     config = _fetch("checkpoint", name, _transformers().AutoConfig.from_pretrained)
     if config.model_type != "t5":
         raise UsageError(f"the checkpoint {name!r} is a {config.model_type}, not a T5", name=name)
+
     tied = config.tie_word_embeddings and getattr(config, "scale_decoder_outputs", True)  # recent versions always tie
     if config.feed_forward_proj != "relu" or not tied:
         untied = "" if tied else " and an untied or unscaled output"
@@ -61,12 +62,14 @@ def read_config(name: str) -> Any:
             "Flan, which this network cannot hold. Use a T5 1.0 checkpoint such as google-t5/t5-small",
             name=name,
         )
+
     if config.num_decoder_layers != config.num_layers:
         raise UsageError(
             f"the checkpoint {name!r} has {config.num_layers} encoder and {config.num_decoder_layers} decoder layers: this "
             "network has as many of the one as of the other",
             name=name,
         )
+
     if Path(name).is_dir() and not any(file.suffix in (".safetensors", ".bin") for file in Path(name).iterdir()):
         raise UsageError(f"the checkpoint folder {name!r} holds no weights (*.safetensors, *.bin)", name=name)
     return config
@@ -137,13 +140,16 @@ def from_transformers(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tens
         "encoder_norm.weight": state["encoder.final_layer_norm.weight"],
         "decoder_norm.weight": state["decoder.final_layer_norm.weight"],
     }
+
     for side, blocks in (("encoder", ("self_", "ff")), ("decoder", ("self_", "cross", "ff"))):
         first = f"{side}.block.0.layer.0.SelfAttention.relative_attention_bias.weight"
         renamed[f"{side}_bias.weight"] = state[first]
+
         for name, value in state.items():
             parts = name.split(".")
             if parts[:2] != [side, "block"] or "relative_attention_bias" in name:
                 continue
+
             place = f"{side}.{parts[2]}.{blocks[int(parts[4])]}"
             if parts[5] == "layer_norm":
                 renamed[f"{place}.norm.weight"] = value
@@ -151,6 +157,7 @@ def from_transformers(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tens
                 renamed[f"{place}.{parts[6]}.weight"] = value
             else:
                 renamed[f"{place}.attention.{parts[6]}.weight"] = value
+
     return renamed
 
 

@@ -166,6 +166,7 @@ class T5(nn.Module):
         nn.init.normal_(self.embedding.weight)
         if self.words is not None:
             nn.init.normal_(self.words.weight)
+
         for module in self.modules():
             if isinstance(module, Projections):
                 nn.init.normal_(module.q.weight, std=(e * self.shape.d_kv) ** -0.5)
@@ -175,6 +176,7 @@ class T5(nn.Module):
             elif isinstance(module, FeedForward):
                 nn.init.normal_(module.wi.weight, std=e**-0.5)
                 nn.init.normal_(module.wo.weight, std=self.shape.d_ff**-0.5)
+
         for bias in (self.encoder_bias, self.decoder_bias):
             nn.init.normal_(bias.weight, std=e**-0.5)
 
@@ -220,20 +222,24 @@ class T5(nn.Module):
         bias = self.distance_bias(state.length + 1)
         before = state.caches[0][0].shape[1] if state.length else 1
         places = (parents + torch.arange(users, device=parents.device)[:, None] * before).flatten()
+
         x = self.embedding(rows)
         caches = []
         for number, layer in enumerate(self.decoder):
             a, normed = layer.self_.attention, layer.self_.norm(x)
             k, v = a.k(normed).unsqueeze(2), a.v(normed).unsqueeze(2)
+
             if state.length:
                 old = (
                     cache.flatten(0, 1).index_select(0, places).unflatten(0, rows.shape)
                     for cache in state.caches[number]
                 )
                 k, v = (torch.cat(pair, 2) for pair in zip((k, v), old, strict=True))
+
             caches.append((k, v))
             x = x + a.attend_ancestors(a.q(normed), k, v, bias)
             x = layer.read(x, state.contexts[number], state.mask)
+
         return self.decoder_norm(x), DecodeState(state.contexts, state.mask, caches, state.length + 1)
 
     def logits(self, hidden: Tensor) -> Tensor:

@@ -55,26 +55,32 @@ def build_trees(targets: Int32, target_offsets: Int64) -> TargetTrees:
     example = np.repeat(np.arange(examples), np.diff(target_offsets))
     order = np.lexsort((*targets.T[::-1], example))
     codes, example = targets[order], example[order]
+
     # `fresh[r]`: row r opens a new prefix of the length at hand
     fresh = np.ones(len(codes), bool)
     fresh[1:] = example[1:] != example[:-1]
     node_of = np.full(len(codes), -1, np.int64)  # the node of each row's prefix, numbered by creation
     levels_nodes, levels_edges, created = [], [], 0
+
     for level in range(codes.shape[1]):
         goes_on = codes[:, level] >= 0
         heads = np.flatnonzero(fresh & goes_on)
         parents = node_of[heads] if level else created + np.arange(len(heads))
         tokens = codes[heads, level - 1] if level else np.full(len(heads), START, np.int32)
         levels_nodes.append((example[heads], tokens, parents, np.full(len(heads), level)))
+
         node_of = np.where(goes_on, created + np.cumsum(fresh & goes_on) - 1, -1)
         created += len(heads)
+
         changed = np.ones(len(codes), bool)
         changed[1:] = codes[1:, level] != codes[:-1, level]
         fresh = fresh | changed
+
         edges = np.flatnonzero(fresh & goes_on)
         group = (np.cumsum(fresh & goes_on) - 1)[goes_on]
         counts = np.bincount(group, minlength=len(edges))
         levels_edges.append((example[edges], node_of[edges], codes[edges, level], counts))
+
     return _pack(examples, levels_nodes, levels_edges)
 
 
@@ -82,12 +88,17 @@ def _pack(examples: int, levels_nodes: list, levels_edges: list) -> TargetTrees:
     """Group nodes and edges by example and count them from the example's first node."""
     n_example, token, parent, depth = (np.concatenate(column) for column in zip(*levels_nodes, strict=True))
     e_example, e_node, e_token, e_count = (np.concatenate(column) for column in zip(*levels_edges, strict=True))
+
+    # Nodes were created level by level: group them by example.
     order = np.argsort(n_example, kind="stable")
     place = np.empty(len(order), np.int64)
     place[order] = np.arange(len(order))
     node_offsets = np.concatenate([[0], np.cumsum(np.bincount(n_example, minlength=examples))]).astype(np.int64)
+
     edge_order = np.argsort(e_example, kind="stable")
     edge_offsets = np.concatenate([[0], np.cumsum(np.bincount(e_example, minlength=examples))]).astype(np.int64)
+
+    # Parents and edges name nodes by their number within the example.
     local = place - node_offsets[n_example]
     return TargetTrees(
         node_offsets,
@@ -130,18 +141,23 @@ def take_batch(trees: TargetTrees, rows: Int64) -> TreeBatch:
     sizes = trees.node_offsets[rows + 1] - starts
     n = int(sizes.max())
     offsets = np.concatenate([[0], np.cumsum(sizes)])
+
     nodes = spread(starts, offsets)
     user = np.repeat(np.arange(len(rows)), sizes)
     real = user * n + np.arange(len(nodes)) - offsets[user]
+
+    # Every example gets n rows: the rows beyond its nodes are padding.
     most = int(trees.depth[nodes].max()) + 1
     token = np.full(len(rows) * n, START, np.int32)
     depth = np.zeros(len(rows) * n, np.int32)
     ancestors = np.zeros((len(rows) * n, most), np.int64)
     token[real], depth[real] = trees.token[nodes], trees.depth[nodes]
     ancestors[real] = trees.ancestors(nodes, starts[user], most)
+
     edge_sizes = trees.edge_offsets[rows + 1] - trees.edge_offsets[rows]
     edges = spread(trees.edge_offsets[rows], np.concatenate([[0], np.cumsum(edge_sizes)]))
     edge_user = np.repeat(np.arange(len(rows)), edge_sizes)
+
     shape = (len(rows), n)
     return TreeBatch(
         token.reshape(shape),

@@ -110,6 +110,7 @@ class PromptTemplate(Template):
     def write(self, prompt: str, queries: Queries) -> Sources:
         """`prompt` for each query."""
         parts, place = [], self.history
+
         for text in re.split(r"(\{user\}|\{history\})", prompt):
             if text == "{history}":
                 parts.append(recent_items(self.index, queries, self.history))
@@ -121,6 +122,7 @@ class PromptTemplate(Template):
                 pieces = [self.vocabulary.encode(word) for word in text.split()]
                 parts.append(self._same(pieces, place, len(queries)))
                 place += len(pieces)
+
         return join([*parts, self._same([self.vocabulary.end], place, len(queries))])
 
     def _same(self, words: Sequence[Sequence[int]], place: int, n: int) -> Sources:

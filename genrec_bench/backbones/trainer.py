@@ -299,6 +299,7 @@ class Training:
     def _save(self, epoch: int) -> None:
         if self.file is None:
             return
+
         self.file.parent.mkdir(parents=True, exist_ok=True)
         state = {
             "epoch": epoch,
@@ -308,6 +309,8 @@ class Training:
             "mean": self.mean,
             "facts": [self.steps_taken, self.history, self.best_epoch, self.best_score, self.stale],
         }
+
+        # A run that is cut short here leaves the last checkpoint whole.
         partial = self.file.with_suffix(".partial")
         torch.save(state, partial)
         os.replace(partial, self.file)
@@ -316,6 +319,7 @@ class Training:
         """Read the checkpoint. Gives the epochs already done, 0 if there is no checkpoint that fits."""
         if self.file is None or not self.file.exists():
             return 0
+
         try:
             state = torch.load(self.file, map_location=self.ctx.device, weights_only=True)
             shapes = {name: value.shape for name, value in self.parameters.items()}
@@ -326,6 +330,7 @@ class Training:
         except Exception as error:  # whatever the damage: training starts over, and says so
             self.ctx.progress.note(f"checkpoint {self.file} is not usable ({error}): training from the start")
             return 0
+
         self.best, self.mean = state["best"], state["mean"]
         self.steps_taken, self.history, self.best_epoch, self.best_score, self.stale = state["facts"]
         self.ctx.progress.note(f"resuming training after epoch {state['epoch']}")

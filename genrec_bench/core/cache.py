@@ -66,6 +66,7 @@ def _cache_lock(folder: Path, progress: Progress) -> Iterator[None]:
         raise OutputError(
             f"cannot write the cache {folder.parent}: {error.strerror}; set GENREC_CACHE", path=folder
         ) from None
+
     try:
         yield
     finally:

@@ -92,10 +92,12 @@ def _write(folder: Path, facts: Mapping[str, Any], data: Interactions) -> None:
     """Write all columns and a manifest, first into a temporary folder beside `folder`."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+
     try:
         arrays = _arrays(data)
         for name, values in arrays.items():
             np.save(fresh / f"{name}.npy", values, allow_pickle=False)
+
         manifest = {
             "format": FORMAT,
             "facts": facts,
@@ -103,6 +105,7 @@ def _write(folder: Path, facts: Mapping[str, Any], data: Interactions) -> None:
             "dropped": dict(data.dropped),
             "fingerprint": data.fingerprint(),
         }
+
         (fresh / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
         _install(fresh, folder)
     finally:

@@ -141,6 +141,7 @@ def _parse(config: FileConfig, path: Path, items_path: Path | None) -> Interacti
 def _parse_table(config: FileConfig, path: Path) -> Interactions:
     columns = _Columns.of(config, path)
     table = read_table(path, config.format, columns.names())
+
     user, user_ids = table.ids(columns.user)
     item, item_ids = table.ids(columns.item)
     data = Interactions(
@@ -151,6 +152,7 @@ def _parse_table(config: FileConfig, path: Path) -> Interactions:
         item_ids,
         table.floats(columns.rating).astype(np.float32) if columns.rating else None,
     )
+
     if data.time is None or config.duplicates == "keep":
         return data
     return _without_duplicates(config, data, data.time, table)

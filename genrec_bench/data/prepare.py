@@ -95,6 +95,7 @@ def select(data: Interactions, keep: Bool) -> Interactions:
     """The interactions in `keep`, in order. Users and items without any are removed, the others renumbered."""
     users, user = _renumbered(data.user[keep], data.n_users)
     items, item = _renumbered(data.item[keep], data.n_items)
+
     return Interactions(
         user=user,
         item=item,

@@ -24,12 +24,14 @@ def check_file(path: Path) -> Path:
         if path.is_absolute():
             fail(path, "there is no such file; check the path")
         fail(path, f"there is no such file in {Path.cwd()}; check the path, or give its folder: --data-dir")
+
     try:
         with path.open("rb") as file:
             if not file.read(1):
                 fail(path, "is empty; was the download or the copy cut short?")
     except OSError as error:
         fail(path, f"cannot be read: {error.strerror}")
+
     return path
 
 

@@ -19,9 +19,11 @@ def describe(data: Interactions, split: Split) -> dict[str, Any]:
     """
     lengths = split.sequences.lengths
     quantiles = np.quantile(lengths, [0, 0.25, 0.5, 0.75, 1])
+
     first = _FirstInteraction(split)
     trained = np.bincount(split.train().values, minlength=split.n_items) > 0
     tied = split.info.get("tie_users")
+
     return {
         "users": split.n_users,
         "items": split.n_items,

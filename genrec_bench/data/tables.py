@@ -191,6 +191,7 @@ def read_table(path: Path, format: Format, wanted: list[str], names: tuple[str, 
     except pa.ArrowInvalid as error:
         _find_fault(path, format, len(known))
         fail(path, f"cannot be parsed: {error}")
+
     if format == "csv" and _odd_quotes(path):  # pyarrow reads an unclosed quote to the end of the file
         _find_fault(path, format, len(known))
 

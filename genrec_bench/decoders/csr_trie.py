@@ -63,12 +63,15 @@ class Trie:
                     if (facts.get("format"), facts.get("index")) == (FORMAT, index.fingerprint):
                         tensors = {name: saved.get_tensor(name) for name in saved.keys()}  # noqa: SIM118
                         max_children = tuple(map(int, facts["max_children"].split()))
+
+                        # The metadata fits: the arrays must be whole, too.
                         if len(max_children) == index.items.width and facts["checksum"] == _checksum(tensors):
                             there = {name: tensor.to(device) for name, tensor in tensors.items()}
                             n_tokens = int(facts["tokens"])
                             return cls(**there, max_children=max_children, width=index.items.width, n_tokens=n_tokens)
         except (SafetensorError, OSError, KeyError, TypeError, ValueError):
             pass  # damaged: what it held follows from the codes
+
         return cls.build(index.items, device)
 
     def save(self, folder: Path, index: Index) -> None:
@@ -153,6 +156,7 @@ class Trie:
         place = nodes - self.inner  # of a node of the last level, among that level's nodes
         if len(self.early):
             place = place + torch.searchsorted(self.early, place, right=True, out_int32=True)
+
         above = nodes.clamp(max=self.inner - 1)
         first = self.first_leaf[above]
         if len(self.last_leaf):
@@ -160,6 +164,7 @@ class Trie:
         else:  # where the next node of the level begins, which covers more than no leaf; the last one of it ends with all
             last = self.first_leaf[above + 1]
             last = torch.where(last > first, last, self.n_items)
+
         lowest = nodes >= self.inner
         return torch.where(lowest, place, first), torch.where(lowest, place + 1, last)
 
@@ -199,12 +204,14 @@ def _build(codes: Int32) -> tuple[dict[str, Int32], tuple[int, ...]]:
     inner = max(1, int(offsets[-2]))
     indptr = np.full(inner + 2, offsets[-1], np.int32)
     max_children, early = [0] * codes.shape[1], [np.zeros(0, np.int64)]
+
     for depth, (level, below) in enumerate(pairwise(levels)):
         starts = np.searchsorted(below.first, level.first)
         sizes = np.diff(starts, append=len(below.first))
         indptr[offsets[depth] : offsets[depth + 1]] = offsets[depth + 1] + starts
         max_children[depth] = int(sizes.max())
         early.append(level.first[sizes == 0])
+
     alone = np.sort(np.concatenate(early))
     arrays = {
         "indptr": indptr,
@@ -214,6 +221,7 @@ def _build(codes: Int32) -> tuple[dict[str, Int32], tuple[int, ...]]:
         "last_leaf": np.concatenate([level.last for level in levels])[: inner if len(alone) else 0],
         "early": alone - np.arange(len(alone)),
     }
+
     return {name: np.ascontiguousarray(array, np.int32) for name, array in arrays.items()}, tuple(max_children)
 
 
@@ -222,9 +230,11 @@ def _levels(codes: Int32) -> tuple[Int64, list[_Level]]:
     sorted_codes, n = sort_codes(codes), len(codes)
     fresh = np.arange(n) == 0  # rows where the prefix changes
     levels = [_Level(np.zeros(1, np.int64), np.full(1, n), np.zeros(1, np.int32))]
+
     for depth, (which, shift, bits) in enumerate(sorted_codes.where):
         column = sorted_codes.keys[which] >> shift
         tokens = column & ((1 << bits) - 1)
+
         if depth == len(sorted_codes.where) - 1:  # prefix-free codes: each row of the last level is a node of its own
             first = np.flatnonzero(tokens)
             last = first + 1
@@ -233,6 +243,8 @@ def _levels(codes: Int32) -> tuple[Int64, list[_Level]]:
             edges = np.flatnonzero(fresh)
             there = tokens[edges] > 0
             first, last = edges[there], np.append(edges[1:], n)[there]
+
         if len(first):
             levels.append(_Level(first, last, (tokens[first] - 1).astype(np.int32)))
+
     return sorted_codes.order, levels

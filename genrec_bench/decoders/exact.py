@@ -87,8 +87,10 @@ class ExactDecoder(Searching):
                     ) from error
                 users, nodes = self._most = max(1, users // 2), max(1, nodes // 2)
                 continue
+
             parts.append(_best(scores, index, beams, None if exclude is None else exclude.take(rows)))
             at += len(rows)
+
         return Generations.concatenate(parts)
 
     def _chunk(self, index: Index, trie: Trie, columns: int, most: int) -> tuple[int, int]:
@@ -96,6 +98,7 @@ class ExactDecoder(Searching):
         items, bound = len(index.items), self.config.memory_mb
         per_node = 4 * COPIES * columns + EDGE * max(trie.max_children)
         per_user = ITEM * items + LEAST * per_node
+
         if per_user > bound * 10**6:
             raise ConfigError(
                 f"decoder.memory_mb is {bound:,}, and one user of {items:,} items with {index.n_tokens:,} tokens needs "
@@ -103,6 +106,7 @@ class ExactDecoder(Searching):
                 part="decoder",
                 key="memory_mb",
             )
+
         # half of the memory for users' scores, so that the other half lets each call take many nodes
         users = max(1, min(most, bound * 10**6 // (2 * per_user)))
         nodes = (bound * 10**6 - users * ITEM * items) // (users * per_node)

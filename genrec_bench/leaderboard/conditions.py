@@ -92,6 +92,7 @@ def of_board(board: Standings) -> list[str]:
 def _of_trainings(board: Standings) -> list[str]:
     """How trainings ended, whose seconds are shown, and whether all seeds of a row ran on the same code."""
     sentences = []
+
     if any(row.converged for row in board.rows):
         sentences.append(
             "Column converged of table.csv: *yes*: early stopping or a closed form ended every training; *no*: a time limit or "
@@ -99,15 +100,18 @@ def _of_trainings(board: Standings) -> list[str]:
             "the learning rate to zero over them) and kept its best one, and nobody has tried a longer schedule. A row's "
             "section of index.html says how each seed ended."
         )
+
     if any(run.training.get("cached") for row in board.rows for run in row.runs):
         sentences.append(
             "train s: rows with the very same weights share one training and show its seconds, or those of the last one where "
             "several trainings gave these weights."
         )
+
     mixed = [row for row in board.rows if len({code_of(run) for run in row.runs}) > 1]
     if mixed:
         sentences.append(
             f"The seeds of {len(mixed)} rows ran on different versions of their components' code (column code of a row's seeds "
             "in index.html), so ± includes what that changed."
         )
+
     return sentences

@@ -97,17 +97,20 @@ def _add(path: Path, root: Path, check: bool) -> Path:
 def _check_fits(record: RunRecord, path: Path, file: Path, replaces: bool) -> None:
     """RecordError unless a record fits one that is already on its board; `replaces` says that both are of one run."""
     present, board = RunRecord.read(file), file.parent.parent
+
     if replaces:
         check_intact(present, file)
         if (present.metrics, present.ranks) != (record.metrics, record.ranks):
             raise RecordError(
                 f"{name_of(record)} is on the board with other numbers: remove {file} first, and say why", path=path
             )
+
     for key in ("data", "split"):
         if present.fingerprints.get(key) != record.fingerprints.get(key):
             raise RecordError(
                 f"{name_of(record)} ran on other data ({key}) than the board in {board}: it cannot join it", path=path
             )
+
     if dataset_key(present) != dataset_key(record):
         raise RecordError(
             f"{name_of(record)} has other options of the data set than the board in {board}: it cannot join it",

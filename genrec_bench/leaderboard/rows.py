@@ -198,6 +198,7 @@ def row_of(runs: Sequence[RunRecord], policy: str, seconds: Mapping[str, float |
 
     hardware = sorted({hardware for run in runs if (hardware := hardware_of(run))})
     one_class = len(hardware) < 2  # speeds on different hardware have no mean
+
     return Row(
         system=first.system,
         options=options,

@@ -104,6 +104,7 @@ def _check_rows(ties: TieOrders, board: Board, path: Path) -> None:
             raise RecordError(
                 f"{FILE} measures {baseline.system}, which has no such row on the board: {AGAIN}", path=path
             )
+
         on_board, measured = row.metrics[SELECTION], baseline.by_policy[board.policy][0]
         if not math.isclose(on_board, measured, abs_tol=1e-12):
             raise RecordError(

@@ -36,6 +36,7 @@ def shuffle_numbers(data: Interactions, seed: int = SHUFFLE_SEED) -> Interaction
     """
     users = np.lexsort((data.user_ids, hash_ids(data.user_ids, 2 * seed + 1)))
     items = np.lexsort((data.item_ids, hash_ids(data.item_ids, 2 * seed + 2)))
+
     return Interactions(
         user=np.argsort(users).astype(np.int32)[data.user],
         item=np.argsort(items).astype(np.int32)[data.item],

@@ -50,6 +50,7 @@ class StrictBackbone(PrefixBackbone):
     def advance(self, state: Any, tokens: torch.Tensor, parents: torch.Tensor) -> tuple[torch.Tensor, Any]:
         users, prefixes, width = state
         remedy = "Backbone.advance says what a call looks like; genrec_bench.decoders.beam_search makes them."
+
         expect(
             tokens.shape == parents.shape and tokens.ndim == 2 and tokens.shape[0] == len(users),
             f"advance was called with tokens {tuple(tokens.shape)} and parents {tuple(parents.shape)} for "
@@ -61,6 +62,7 @@ class StrictBackbone(PrefixBackbone):
             f"advance was called with tokens {tokens.dtype} and parents {parents.dtype}, not int64",
             remedy,
         )
+
         if prefixes is None:
             first = tokens.shape[1] == 1 and bool((tokens == START).all()) and bool((parents == 0).all())
             expect(first, "the first call is not one START token of parent 0 per user", remedy)
@@ -76,6 +78,7 @@ class StrictBackbone(PrefixBackbone):
                 f"advance was called with parent {int(parents.max())} after a call of width {width}",
                 remedy,
             )
+
         logits, (users, grown) = super().advance((users, prefixes), tokens, parents)
         return logits, (users, grown, tokens.shape[1])
 
@@ -169,6 +172,7 @@ def items_are_those_of_the_tokens(subject: Subject) -> None:
     for codes in (CODES, OTHER_CODES):
         generations = generate(subject, codes=codes, beams=6)
         number = {tuple(code): item for item, code in enumerate(codes)}
+
         for tokens, item in zip(
             generations.tokens.reshape(-1, 3).tolist(), generations.items.reshape(-1).tolist(), strict=True
         ):
@@ -206,10 +210,12 @@ def excluded_items_are_not_emitted(subject: Subject) -> None:
     """With `excludes_in_search`, no item of `exclude` is emitted; excluding every item leaves nothing."""
     if not subject.make().excludes_in_search:
         raise NotApplicable("excludes_in_search is False: what a user has is dropped after the search")
+
     some = [[3, 0, 3], [], [6, 2, 1], [7]]
     for rows in (some, [list(range(len(CODES)))] * len(USERS)):
         generations = generate(subject, beams=10, exclude=Ragged.of(rows))
         check_shape(generations, len(USERS), 10, 3)
+
         for source, (row, items) in enumerate(zip(rows, generations.items.tolist(), strict=True)):
             wrong = sorted(set(row) & set(items))
             expect(

@@ -40,17 +40,20 @@ def options_are_frozen_and_have_defaults(subject: Subject) -> None:
         f"an instance's config is {component.config!r}, no {config.__name__}",
         "Pass `config` on: super().__init__(config).",
     )
+
     try:
         json.dumps(config_dict(component.config), allow_nan=False)
         hash(component.config)
     except (TypeError, ValueError) as error:
         raise Breach(f"its options are not plain: {error}", "Use numbers, texts, booleans, None and tuples.") from error
+
     unknown = set(type(component).needs) - KNOWN_NEEDS
     expect(
         not unknown,
         f"it needs {', '.join(sorted(map(str, unknown)))}, which no data set can offer",
         f"A data set can offer {', '.join(sorted(KNOWN_NEEDS))}.",
     )
+
     spaces = described(type(component)).items()
     wrong = [f"{option}={text}" for option, text in spaces if text.endswith(NOT_UNDERSTOOD)]
     expect(
@@ -58,6 +61,7 @@ def options_are_frozen_and_have_defaults(subject: Subject) -> None:
         f"its search_space has {', '.join(wrong)}",
         'Give options of Config a range (low, high) or (low, high, "log"), or a list of two choices or more.',
     )
+
     remedy = "Choose defaults that pass its own checks."
     try:
         defaults = make_config(config, {}, subject.kind)

@@ -37,10 +37,12 @@ def check_installed(
     request = {"kind": kind, "name": name, "options": dict(options or {}), "task": task}
     done: list[str] = []
     broken = ""  # the failed check that makes the others pointless
+
     while True:
         running, essential = "", False
         worker = Worker(python(CODE))
         worker.send({**request, "skip": done, "broken": broken})
+
         try:
             while True:
                 event = worker.receive(time.monotonic() + timeout)
@@ -55,6 +57,7 @@ def check_installed(
                         done.append(event["check"])
                         running = ""
                         yield {key: event[key] for key in ("check", "outcome", "said")}
+
         except WorkerTimeout:
             why = f"it took longer than {timeout:g} s"
             essential = True  # the next check would hang as well

@@ -103,6 +103,7 @@ def configure(job, with_features, **more):
         "gpu_id": job["gpu"],
         "valid_metric": "NDCG@10",
     }
+
     return Config(model=job["model"], dataset=NAME, config_dict={**job["parameters"], **fixed, **more})
 
 

@@ -186,6 +186,7 @@ class _Matched:
                 f"{self._name(one)} and {self._name(other)} share the code {' '.join(codes[one])} ({len(sharing)} "
                 f"{self.noun}s share one); --set indexer.duplicates=suffix tells them apart by one more token"
             )
+
         short, long = sorted((one, other), key=lambda number: len(codes[number]))
         self.file.fail(
             f"{self._name(short)} has the code {' '.join(codes[short])}, a prefix of the code of {self._name(long)} "

@@ -136,20 +136,24 @@ def _read_csv(path: Path, text: str) -> CodeFile:
     keys: list[str] = []
     codes: list[Code] = []
     lines: list[int] = []
+
     try:
         header = next(reader, [])
         if len(header) < 2:
             fail(path, "the header needs two columns or more: the item, then its code", "line 1")
+
         for row in reader:
             if not any(cell.strip() for cell in row):
                 continue
             if len(row) != len(header):
                 fail(path, f"{len(row)} columns where the header has {len(header)}", f"line {reader.line_num}")
+
             keys.append(row[0].strip())
             codes.append(_tokens(path, row[1:], reader.line_num))
             lines.append(reader.line_num)
     except csv.Error as error:
         fail(path, f"is not CSV: {error}", f"line {reader.line_num}")
+
     return CodeFile(path, keys, codes, lambda row: f"line {lines[row]}")
 
 

@@ -108,6 +108,7 @@ class GraphIndexer(Indexer):
 
         items, item_collisions = add_suffix(item_labels)
         users, user_collisions = add_suffix(user_labels)
+
         return Index.from_labels(
             items,
             users,

@@ -47,6 +47,7 @@ class KMeans:
         """
         points = np.ascontiguousarray(points)
         clusters = min(clusters, len(points))
+
         means = self.faiss.Kmeans(
             points.shape[1],
             clusters,
@@ -56,6 +57,7 @@ class KMeans:
             min_points_per_centroid=1,  # else faiss warns on stderr
             max_points_per_centroid=POINTS,  # faiss's default is 256
         )
+
         means.train(points)
         return means.assign(points)[1].astype(np.int64), means.centroids
 

@@ -104,6 +104,7 @@ def _gram(rows: Graph, node: str) -> Graph:
             nodes=nodes,
             entries=most,
         )
+
     square = rows.T @ rows
     square.setdiag(0)  # in place: no second copy of the entries
     square.eliminate_zeros()

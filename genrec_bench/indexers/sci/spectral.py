@@ -51,6 +51,7 @@ def spectral_clusters(graph: sparse.csr_array, clusters: int, solver: Solver, rn
     matter only where eigenvalues tie. Empty clusters are dropped, so there may be fewer.
     """
     scale = 1 / np.sqrt(np.asarray(graph.sum(axis=0)))
+
     if solver == "dense":
         matrix = graph.toarray() * scale * scale[:, None]
         _, vectors = linalg.eigh(matrix, driver="evd", overwrite_a=True)  # evr is faster but may fail where values tie
@@ -62,6 +63,7 @@ def spectral_clusters(graph: sparse.csr_array, clusters: int, solver: Solver, rn
             _, vectors = eigsh(matrix, k=clusters, which="LA", v0=start, maxiter=MAX_RESTARTS)
         except ArpackError:
             return None
+
     return in_order_of_appearance(cluster_qr(vectors * scale[:, None]))
 
 

@@ -68,6 +68,7 @@ def _split(lines: Sequence[Sequence[str]]) -> Table:
 def _details(row: Row, policies: Sequence[Standings]) -> dict[str, Any]:
     """What is known of one row: issues, command, seeds, intervals, spec, components, environment."""
     first = row.runs[0]
+
     return {
         "row": row,
         "hardware": row.hardware or NOT_MEASURED,

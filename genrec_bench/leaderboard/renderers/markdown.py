@@ -78,11 +78,13 @@ def readme(policies: Sequence[Standings]) -> str:
         "",
         *(f"- {sentence}" for sentence in conditions.of_board(board)),
     ]
+
     if board.ties:
         heads, *scores = tie_orders.table(board.ties, board.board)
         left = [at == 0 for at in range(len(heads))]
         text = tie_orders.explanation(board.ties, board.board)
         lines += ["", f"## {conditions.TIES}", "", text, "", *table(heads, scores, left)]
+
     return "\n".join([*lines, ""])
 
 
@@ -94,6 +96,7 @@ def front_page(boards: Mapping[str, Standings]) -> str:
         seeds = max(row.seeds for row in board.rows)
         missing = ", ".join(board.missing) or NOT_MEASURED
         cells.append([link, str(len(board.rows)), str(seeds), missing])
+
     heads = ["board", "rows", "most seeds", "not run yet"]
     lines = [
         "# Leaderboards",

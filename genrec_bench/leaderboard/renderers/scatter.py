@@ -80,6 +80,7 @@ def scatter(board: Standings) -> str:
     rows = _timed(board)
     if len(rows) < 2:
         return ""
+
     axes = Axes.around(rows)
     return markup.render(
         "scatter.svg",

@@ -91,11 +91,14 @@ class TreeLayout:
         token, depth, ancestors = (
             torch.from_numpy(x).to(device).long() for x in (batch.token, batch.depth, batch.ancestors)
         )
+
+        # A node sees its prompt and its ancestors, and a prompt sees no node.
         users, nodes = token.shape
         prompt_sees = torch.cat([_causal(there), there.new_zeros(*there.shape, nodes)], 2)
         family = torch.eye(nodes, dtype=torch.bool, device=device).repeat(users, 1, 1)
         family.scatter_(2, ancestors, True)  # entries above the root repeat it
         node_sees = torch.cat([there[:, None].expand(-1, nodes, -1), family], 2)
+
         positions = torch.cat([_places(numbers), lengths[:, None] + depth], 1)
         numbers = torch.cat([numbers, torch.where(token < 0, network.n_tokens, token)], 1)
         mask = additive(torch.cat([prompt_sees, node_sees], 1))
@@ -115,12 +118,16 @@ class TreeLayout:
         path = state.path.gather(1, parents[..., None].expand(-1, -1, state.path.shape[2]))
         own = (known + torch.arange(width, device=tokens.device)).expand(len(tokens), -1)
         grown = torch.cat([path, own[..., None]], 2)
+
         if width <= WIDE:
             logits, pairs = _step(network, state.pairs, state.there, path, tokens)
             return logits, TreeState(pairs, state.there, grown)
+
+        # Run a wide call in cuts. Each returns the known pairs and, behind them, its own.
         cuts = zip(path.split(WIDE, 1), tokens.split(WIDE, 1), strict=True)
         parts = [_step(network, *_narrowed(state, some), some_tokens) for some, some_tokens in cuts]
         news = [[(k[:, :, -x.shape[1] :], v[:, :, -x.shape[1] :]) for k, v in pairs] for x, pairs in parts]
+
         pairs = [
             (
                 torch.cat([keys, *(new[layer][0] for new in news)], 2),
@@ -128,6 +135,7 @@ class TreeLayout:
             )
             for layer, (keys, values) in enumerate(state.pairs)
         ]
+
         return torch.cat([logits for logits, _ in parts], 1), TreeState(pairs, state.there, grown)
 
 
@@ -248,6 +256,7 @@ def _takes_trees(network: CausalNetwork, device: str) -> bool:
     root = torch.zeros(2, 1, dtype=torch.long, device=device)
     tokens = (torch.arange(2, device=device) % network.n_tokens).expand(2, -1)
     turned = tokens.new_tensor([[1, 0]]).expand(2, -1)
+
     try:
         layout = TreeLayout()
         _, state = layout.advance(network, layout.start(network, prompts, device), root - 1, root)
@@ -256,6 +265,7 @@ def _takes_trees(network: CausalNetwork, device: str) -> bool:
         plain = torch.stack([_plain(network, prompts, user, tokens[0, [1, 0]], last, device) for user in range(2)])
     except (RuntimeError, ValueError, IndexError, TypeError, AttributeError):
         return False  # it takes no such mask
+
     return bool((ours - plain).abs().max() <= CLOSE * plain.std())
 
 

@@ -71,11 +71,13 @@ class CausalNetwork(nn.Module):
                 part="backbone",
                 key="model",
             )
+
         tied = out.weight is old.weight
         scale = float(getattr(old, "embed_scale", 1.0))
         rows = CodeRows(_new_rows(old.weight, n_tokens + 1), old if keep_words else None, scale)
         bias = None if out.bias is None else out.bias.detach().mean().expand(n_tokens).clone()
         head = CodeHead(rows, None if tied else _new_rows(out.weight, n_tokens), bias)
+
         model.set_input_embeddings(rows)
         model.set_output_embeddings(head)
         self.model, self.n_tokens = model, n_tokens
@@ -111,8 +113,10 @@ class CausalNetwork(nn.Module):
             raise NeedsMissing(
                 "backbone.lora_rank needs peft: pip install 'genrec-causal-lm[lora]', or set it to 0", needs="peft"
             ) from None
+
         chosen = list(targets) or "all-linear"
         options = peft.LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=chosen)
+
         try:
             with warnings.catch_warnings():  # peft sets fan_in_fan_out itself for GPT-2, and says so every time
                 warnings.simplefilter("ignore", UserWarning)
@@ -123,6 +127,8 @@ class CausalNetwork(nn.Module):
                 part="backbone",
                 key="lora_targets",
             ) from None
+
+        # peft freezes all but its adapters, yet the new tokens must learn.
         self.tables["rows"].weight.requires_grad_(True)
         for own in (self.tables["head"].own, self.tables["head"].bias):
             if own is not None:

@@ -56,25 +56,33 @@ class PromptTemplate(Template):
         before, between, after = (
             self._number(part) for part in (self.words.before, self.words.between, self.words.after)
         )
+
         # blocks in order: per source one with `before`, one per code (with `between` in front), one with `after`
         block_width = max(len(before), len(between) + width, len(after))
         sizes = shown.lengths + 2
         ends = np.cumsum(sizes)
         starts = ends - sizes
+
         tokens = np.full((int(sizes.sum()), block_width), -1, np.int32)
         levels = np.full_like(tokens, NO_CODE)
+
         tokens[starts, : len(before)] = before
         tokens[ends - 1, : len(after)] = after
+
         at = np.arange(count) + 2 * shown.rows + 1  # the block of each code
         codes = table.codes[shown.values]
         tokens[at[:, None], len(between) + np.arange(width)] = codes
         levels[at[:, None], len(between) + np.arange(width)] = np.arange(width)
+
         later = at[at != starts[shown.rows] + 1]  # every code but a source's first
         tokens[later[:, None], np.arange(len(between))] = between
+
         there = tokens >= 0
         offsets = np.concatenate(
             [[0], np.cumsum(np.bincount(np.repeat(np.arange(len(shown)), sizes), there.sum(1), len(shown)))]
         )
+
+        # The positions of words and codes count from 1 in each source.
         flat_levels = levels[there]
         opens = flat_levels <= 0  # a word, or the first token of a code
         number = np.cumsum(opens)

@@ -37,12 +37,15 @@ class ContentConfig:
                 raise ValueError(f"{option} is for encoder={owner}, and the encoder is {encoder}")
             if encoder == owner and not getattr(self, option):
                 raise ValueError(f"encoder={owner} needs {option}=...")
+
         if encoder == "sentence-transformers" and self.fields not in ("auto", "titles"):
             raise ValueError(
                 f"fields={self.fields}: a sentence encoder reads titles only; attribute numbers are not text"
             )
+
         if encoder == "array" and self.fields != "auto":
             raise ValueError(f"fields={self.fields}: encoder=array reads neither titles nor features")
+
         if encoder == "array":
             path = Path(self.array)
             if path.suffix not in ENDINGS:
@@ -50,6 +53,7 @@ class ContentConfig:
             if not path.is_file():
                 where = "" if path.is_absolute() else f" (counted from {Path.cwd()})"
                 raise ValueError(f"array = {self.array!r}: no such file{where}")
+
         return self
 
     @property

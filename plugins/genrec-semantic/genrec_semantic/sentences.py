@@ -62,6 +62,7 @@ def load_model(name: str, device: str) -> Any:
             "pip install 'genrec-semantic[text]', or use encoder=tfidf",
             needs="sentence-transformers",
         ) from error
+
     try:
         return SentenceTransformer(name, device=device)
     except Exception as error:
