@@ -176,6 +176,7 @@ def describe_config(cls: type) -> list[dict[str, str]]:
     comments: dict[str, str] = {}
     for owner in reversed(cls.__mro__):
         comments |= _comments(owner)
+
     return [
         {
             "name": name,

@@ -54,5 +54,6 @@ def held_to(info: ComponentInfo, check: str) -> Iterator[None]:
             raise OutOfMemory(
                 f"out of memory in {info.kind} {info.name!r} ({check}): {LESS_MEMORY}", part=info.kind
             ) from error
+
         message = " ".join(str(error).split()) or "no message"
         raise fault(info, check, f"it raised {type(error).__name__}: {message}") from error

@@ -58,6 +58,7 @@ class Worker:
     ) -> None:
         self.folder = temporary_folder() if folder is None else folder
         self.log = self.folder / "log" if log is None else log
+
         with self.log.open("wb") as stderr:
             self._process = subprocess.Popen(
                 command,
@@ -70,6 +71,7 @@ class Worker:
                 errors="replace",
                 start_new_session=True,  # Ctrl-C is for this process to handle
             )
+
         self._lines: queue.Queue[str | None] = queue.Queue()
         threading.Thread(target=_read, args=(self._process.stdout, self._lines), daemon=True).start()
         self._finalizer = weakref.finalize(self, _end, self._process, self.folder)
@@ -100,11 +102,13 @@ class Worker:
                 if time.monotonic() > until:
                     raise self.failure(f"did not {task} within its time limit and was stopped", WorkerTimeout) from None
                 continue
+
             if line is None:
                 raise self.failure(self._how_it_ended())
             message = _parsed(line)
             if message is None:
                 raise self.failure(f"wrote what is not a message: {line.strip()[:80]!r}")
+
             if watch is not None:
                 watch()
             return message
