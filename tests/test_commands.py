@@ -183,7 +183,7 @@ def test_without_genrec_speed_the_line_says_what_to_install(words, name, monkeyp
     assert (done.exit_code, done.stdout) == (2, "")
     assert done.stderr == (
         f"UsageError: no command {command!r}. It comes with genrec-speed: in a clone of genrec_bench, "
-        "pip install ./benchmarks.\n"
+        "pip install ./plugins/genrec-decoders ./benchmarks.\n"
     )
 
 
