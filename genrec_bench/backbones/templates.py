@@ -126,9 +126,8 @@ class PromptTemplate(Template):
     def _same(self, words: Sequence[Sequence[int]], position: int, n: int) -> Sources:
         """The same words `n` times, numbered from `position` + 1."""
         tokens = np.array([piece + self.index.n_tokens for word in words for piece in word], np.int32)
-        numbers = np.repeat(
-            np.arange(position + 1, position + 1 + len(words), dtype=np.int32), [len(word) for word in words]
-        )
+        of_words = np.arange(position + 1, position + 1 + len(words), dtype=np.int32)
+        numbers = np.repeat(of_words, [len(word) for word in words])
         levels = np.full(n * len(tokens), NO_LEVEL, np.int32)
         offsets = np.arange(n + 1, dtype=np.int64) * len(tokens)
         return Sources(np.tile(tokens, n), levels, np.tile(numbers, n), offsets)

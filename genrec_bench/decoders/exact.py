@@ -169,7 +169,7 @@ def _best(scores: Tensor, index: Index, beams: int, exclude: Ragged | None) -> G
 
 
 def _first(scores: Float32, most: int) -> Int64:
-    """The positions of the `most` best of `scores` (items,), best first, ties by position; all of them if there are no more."""
+    """Positions of the `most` best of `scores` (items,), best first, ties by position; all if there are no more."""
     if most >= len(scores):
         return np.argsort(-scores, kind="stable")
     least = np.partition(scores, len(scores) - most)[len(scores) - most]

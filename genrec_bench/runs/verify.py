@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -64,10 +64,7 @@ class VerifyReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, for `--json`."""
-        comparisons = [
-            {"name": comparison.name, "ok": comparison.ok, "detail": comparison.detail}
-            for comparison in self.comparisons
-        ]
+        comparisons = [asdict(comparison) for comparison in self.comparisons]
         return {"folder": str(self.folder), "spec_id": self.spec_id, "ok": self.ok, "comparisons": comparisons}
 
 
