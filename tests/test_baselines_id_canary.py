@@ -97,7 +97,7 @@ def test_a_warning_taken_out_of_the_record_is_caught(numbered_file, tmp_path) ->
     folder = tmp_path / "runs" / run(numbered_file, tmp_path, set=RAW).spec_id
     assert verify(folder).ok
     edit(folder, "warnings", value=[])
-    assert [check.name for check in verify(folder).checks if not check.ok] == ["warnings"]
+    assert [comparison.name for comparison in verify(folder).comparisons if not comparison.ok] == ["warnings"]
 
 
 def test_a_run_that_popularity_beats_warns_of_nothing(tmp_path) -> None:

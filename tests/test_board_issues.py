@@ -142,7 +142,7 @@ def test_a_bad_entry_is_refused_in_one_line_and_nothing_is_written(root, text: s
     assert not list(root.rglob("index.html"))
 
 
-@pytest.mark.skipif(not ROOT.is_dir(), reason="this is no checkout: no leaderboards/ beside tests/")
+@pytest.mark.skipif(not ROOT.is_dir(), reason="not a checkout: no leaderboards/ beside tests/")
 def test_links_of_committed_issues_lead_somewhere() -> None:
     for known in read(ROOT):
         assert known.link.startswith("https://") or (ROOT.parent / known.link).is_file(), known.id

@@ -377,7 +377,7 @@ def test_options_that_four_digits_do_not_tell_apart_are_printed_whole() -> None:
     assert {row.options for row in rows} == {"baseline.before=0.300001", "baseline.before=0.300002"}
 
 
-@pytest.mark.skipif(not ROOT.is_dir(), reason="this is no checkout: no leaderboards/ beside tests/")
+@pytest.mark.skipif(not ROOT.is_dir(), reason="not a checkout: no leaderboards/ beside tests/")
 def test_the_committed_boards_are_what_their_records_give(tmp_path) -> None:
     shutil.copytree(ROOT, tmp_path / "leaderboards")
     for built_file in [*tmp_path.rglob("README.md"), *tmp_path.rglob("table.csv"), *tmp_path.rglob("index.html")]:
@@ -391,14 +391,14 @@ def test_the_committed_boards_are_what_their_records_give(tmp_path) -> None:
             assert again.is_file() and again.read_bytes() == path.read_bytes(), f"{path}: `genrec leaderboard build`"
 
 
-@pytest.mark.skipif(not ROOT.is_dir(), reason="this is no checkout: no leaderboards/ beside tests/")
+@pytest.mark.skipif(not ROOT.is_dir(), reason="not a checkout: no leaderboards/ beside tests/")
 def test_no_committed_record_names_a_place_of_its_machine() -> None:
     for path in ROOT.rglob("*.json*"):
         assert not re.search(r'"(/|~/|[A-Z]:\\)', path.read_text()), path
         assert path.parent.name != "records" or RunRecord.read(path).process == {}
 
 
-@pytest.mark.skipif(not ROOT.is_dir(), reason="this is no checkout: no leaderboards/ beside tests/")
+@pytest.mark.skipif(not ROOT.is_dir(), reason="not a checkout: no leaderboards/ beside tests/")
 def test_the_command_of_every_committed_record_asks_for_the_same_run() -> None:
     from genrec_bench.host import registry
     from genrec_bench.runs import run as runner

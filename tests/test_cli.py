@@ -25,7 +25,7 @@ from genrec_bench.runs import inputs as run_inputs
 from genrec_bench.runs.lists import LISTS_FILE, write_lists
 from genrec_bench.runs.record import RunRecord
 from genrec_bench.runs.spec import ResolvedSpec, RunSpec
-from genrec_bench.runs.verify import Check, VerifyReport
+from genrec_bench.runs.verify import Comparison, VerifyReport
 
 SYSTEM = ["sci", "/", "lightlm", "/", "trie"]
 HEAVY = ("torch", "scipy", "pandas", "pyarrow", "sklearn")
@@ -197,11 +197,11 @@ def test_what_a_record_warns_of_is_printed_below_the_tables(runner):
     assert done.stdout.index("users/s") < done.stdout.index("warning:")
 
 
-def test_the_floor_is_printed_under_a_generator_on_the_same_data_task_and_protocol(runner):
+def test_popularity_is_printed_under_a_generator_on_the_same_data_task_and_protocol(runner):
     words = ["--task", "sequential", "--set", "dataset.path=x", "--out", "o"]
     done = genrec("run", "--indexer", "sci", "--backbone", "lightlm", *words)
-    (_, _), (floor, how) = runner.asked
-    assert floor == RunSpec(task="sequential", baseline="genrec-bench:popularity", set={"dataset.path": "x"})
+    (_, _), (popularity, how) = runner.asked
+    assert popularity == RunSpec(task="sequential", baseline="genrec-bench:popularity", set={"dataset.path": "x"})
     assert how["out"] == Path("o")
     rows = [line.split() for line in done.stdout.splitlines()]
     (ours,) = [row for row in rows if row[:6] == [*SYSTEM, "hidden"]]
@@ -250,8 +250,8 @@ def test_plugins_and_data_show_a_row_for_everything_installed():
 
 
 def test_plugins_show_lists_every_option_with_type_default_and_meaning():
-    told = json.loads(genrec("plugins", "show", "sci", "--json").stdout)
-    options = {option["name"]: option for option in told["options"]}
+    facts = json.loads(genrec("plugins", "show", "sci", "--json").stdout)
+    options = {option["name"]: option for option in facts["options"]}
     assert options["variant"]["type"] == "joint | separate | items | users"
     assert (options["clusters"]["default"], options["clusters"]["meaning"]) == ("50", "clusters per split")
     shown = genrec("plugins", "show", "lightlm").stdout
@@ -311,9 +311,9 @@ def test_recommend_takes_as_many_as_asked(finished):
 
 def test_recommend_says_where_the_list_ends_and_speaks_json(finished):
     assert "ends after 2" in genrec("recommend", finished, "--user", "u8", "-k", 5).stdout
-    told = json.loads(genrec("recommend", finished, "--user", "u8", "--json").stdout)
-    assert [row["title"] for row in told["recommended"]] == ["Casablanca", "Alien [1979]"]
-    assert (told["seen"], [row["item"] for row in told["last"]]) == (2, ["d", "b"])
+    answer = json.loads(genrec("recommend", finished, "--user", "u8", "--json").stdout)
+    assert [row["title"] for row in answer["recommended"]] == ["Casablanca", "Alien [1979]"]
+    assert (answer["seen"], [row["item"] for row in answer["last"]]) == (2, ["d", "b"])
 
 
 def test_recommend_to_an_unknown_user_is_one_line(finished):
@@ -338,7 +338,8 @@ def test_recommend_from_an_unfinished_run_says_so(finished):
 
 @pytest.mark.parametrize(("holds", "code", "said"), [(True, 0, "x: verified"), (False, 1, "x: NOT verified")])
 def test_verify_ends_with_1_if_anything_differs(monkeypatch, holds, code, said):
-    report = VerifyReport(Path("x"), "0" * 16, (Check("split", True), Check("metrics.mask", holds, "ndcg@10 is 0.2")))
+    comparisons = (Comparison("split", True), Comparison("metrics.mask", holds, "ndcg@10 is 0.2"))
+    report = VerifyReport(Path("x"), "0" * 16, comparisons)
     monkeypatch.setattr("genrec_bench.runs.verify.verify", lambda run, **how: report)
     done = genrec("verify", "x")
     assert done.exit_code == code and said in done.stdout
@@ -443,9 +444,9 @@ def test_every_command_and_option_has_a_line_of_help():
             for name in command.list_commands(ctx):
                 yield from walk(command.get_command(ctx, name))
 
-    found = list(walk(cli))
-    assert {"run", "info", "add"} <= {command.name for command in found}
-    for command in found:
+    commands = list(walk(cli))
+    assert {"run", "info", "add"} <= {command.name for command in commands}
+    for command in commands:
         assert command.help
         for option in command.params:
             assert not isinstance(option, click.Option) or option.help, f"{command.name} {option.name}"

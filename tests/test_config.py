@@ -170,12 +170,12 @@ def test_every_option_is_part_of_a_resolved_spec_at_its_default_too():
 
 
 def test_the_help_of_an_option_is_the_comment_behind_it():
-    told = {option["name"]: option for option in describe_config(Network)}
-    assert told["heads"] == {"name": "heads", "type": "int", "default": "8", "meaning": "of attention"}
-    assert told["layers"]["default"] == "6" and told["layers"]["meaning"] == ""
-    assert told["verbose"]["meaning"] == "say more; 'quoted' # twice"
-    assert told["bits"]["type"] == "8 | 16 | none"
-    assert told["widths"]["type"] == "tuple[int, ...]"
+    options = {option["name"]: option for option in describe_config(Network)}
+    assert options["heads"] == {"name": "heads", "type": "int", "default": "8", "meaning": "of attention"}
+    assert options["layers"]["default"] == "6" and options["layers"]["meaning"] == ""
+    assert options["verbose"]["meaning"] == "say more; 'quoted' # twice"
+    assert options["bits"]["type"] == "8 | 16 | none"
+    assert options["widths"]["type"] == "tuple[int, ...]"
     assert [option["default"] for option in describe_config(Plain)] == ["must be given", "3", "(1.0,)"]
 
 

@@ -144,10 +144,10 @@ def test_a_cut_titles_file_is_refused_with_the_line(no_recbole, grouplens, tmp_p
 
 
 def test_two_thirds_of_the_users_are_cut_at_a_tie(reference):
-    told = describe(*split_data(reference))
-    assert told["ties"]["users"] == 599
-    assert told["length"]["min"] == 20 and told["length"]["max"] == 737
-    assert told["repeats"]["mask_ceiling"] == 1
+    facts = describe(*split_data(reference))
+    assert facts["ties"]["users"] == 599
+    assert facts["length"]["min"] == 20 and facts["length"]["max"] == 737
+    assert facts["repeats"]["mask_ceiling"] == 1
 
 
 def test_the_rating_threshold_and_the_core_apply(reference):

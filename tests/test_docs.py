@@ -195,9 +195,9 @@ def test_the_demo_runs_from_a_fresh_clone_and_beats_popularity(tmp_path):
     rows = dict(
         re.findall(r"^\W*(sci / lightlm / trie|popularity)\W+hidden\W+([\d.]+(?:\W+[\d.]+)+)", printed, re.MULTILINE)
     )
-    ours, floor = (
+    generator, popularity = (
         list(map(float, re.findall(r"\.?\d+\.\d+|\.\d+", rows[name])))
         for name in ("sci / lightlm / trie", "popularity")
     )
-    assert len(ours) == len(floor) == 6
-    assert all(a > b for a, b in zip(ours, floor, strict=True))
+    assert len(generator) == len(popularity) == 6
+    assert all(a > b for a, b in zip(generator, popularity, strict=True))

@@ -230,24 +230,24 @@ def test_impossible_options_are_configuration_errors(values, why):
 def test_the_gradient_is_that_of_the_loss():
     graph = Graph(Ragged.of([[0, 1, 2], [1, 3], [2, 2]]), 5, layers=2)
     values = np.random.default_rng(0).normal(size=(8, 3))
-    user, met, other = np.array([0, 0, 1, 2]), np.array([0, 1, 3, 2]), np.array([4, 3, 0, 1])
+    user, item, other = np.array([0, 0, 1, 2]), np.array([0, 1, 3, 2]), np.array([4, 3, 0, 1])
 
     def loss(at):
         reached = graph.propagate(at)
-        margin = (reached[:3][user] * (reached[3:][met] - reached[3:][other])).sum(axis=1)
+        margin = (reached[:3][user] * (reached[3:][item] - reached[3:][other])).sum(axis=1)
         return np.log1p(np.exp(-margin)).mean()
 
-    slope = _Learner(graph, values, 0.01, 0.0).gradient(user, met, other)
-    for place in np.ndindex(values.shape):
+    gradient = _Learner(graph, values, 0.01, 0.0).gradient(user, item, other)
+    for position in np.ndindex(values.shape):
         nudge = np.zeros_like(values)
-        nudge[place] = 1e-4
-        assert slope[place] == pytest.approx((loss(values + nudge) - loss(values - nudge)) / 2e-4, abs=1e-5)
+        nudge[position] = 1e-4
+        assert gradient[position] == pytest.approx((loss(values + nudge) - loss(values - nudge)) / 2e-4, abs=1e-5)
 
 
 def test_propagation_is_the_mean_over_the_powers_of_the_normalised_graph():
     graph = Graph(Ragged.of([[0, 1], [1]]), 3, layers=2)
-    met = np.array([[1, 1, 0], [0, 1, 0]])
-    whole = np.block([[np.zeros((2, 2)), met], [met.T, np.zeros((3, 3))]])
+    counts = np.array([[1, 1, 0], [0, 1, 0]])
+    whole = np.block([[np.zeros((2, 2)), counts], [counts.T, np.zeros((3, 3))]])
     degree = np.maximum(whole.sum(axis=0), 1)
     whole = whole / np.sqrt(degree[:, None] * degree)
     values = np.random.default_rng(0).normal(size=(5, 4))

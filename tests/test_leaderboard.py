@@ -281,7 +281,7 @@ def test_machines_read_mrr_too_and_either_policy() -> None:
     assert float(row["mrr@10"]) == baseline().metrics["keep"]["mrr@10"]
 
 
-@pytest.mark.skipif(not BOARDS_GUIDE.is_file(), reason="this is no checkout: no docs/ beside tests/")
+@pytest.mark.skipif(not BOARDS_GUIDE.is_file(), reason="not a checkout: no docs/ beside tests/")
 def test_the_guide_lists_every_column() -> None:
     others = ("hit@", "mrr@", "ndcg@5", "ndcg@20")  # the guide lists ndcg@10 for all metrics
     listed = [line for line in BOARDS_GUIDE.read_text().splitlines() if line.startswith("| ") and line.count("|") == 4]

@@ -136,7 +136,7 @@ def test_keep_lists_are_scored_both_ways_and_a_shortened_list_stays_short(popula
 def test_the_record_is_verified_like_any_other(popular, score, tmp_path, policy):
     record = score(popular[1][policy], policy=policy)
     report = verify(folder_of(tmp_path, record))
-    assert [check for check in report.checks if not check.ok] == []
+    assert [comparison for comparison in report.comparisons if not comparison.ok] == []
 
 
 def test_only_lists_made_elsewhere_are_re_scored_and_they_always_are(popular, score, tmp_path):
@@ -207,7 +207,7 @@ def test_what_short_and_missing_lists_warn_of_is_verified(popular, score, tmp_pa
     assert len(record.warnings) == 2
     assert verify(folder).ok
     edit(folder, "warnings", value=record.warnings[:1])
-    assert [check.name for check in verify(folder).checks if not check.ok] == ["warnings"]
+    assert [comparison.name for comparison in verify(folder).comparisons if not comparison.ok] == ["warnings"]
 
 
 def changed(**values):

@@ -25,7 +25,7 @@ backbone = ["lightlm"]
 decoder = ["trie", "filter"]
 task = ["direct", "sequential"]
 """
-FLOOR = """
+POPULARITY = """
 [[runs]]
 baseline = "popularity"
 """
@@ -42,7 +42,7 @@ def suite_file(tmp_path, planted_file):
 
 
 def test_a_grid_asks_for_every_combination_and_single_runs_once(suite_file):
-    specs = [run.resolved for run in read_suite(suite_file(ALL, GRID, FLOOR, FLOOR))]
+    specs = [run.resolved for run in read_suite(suite_file(ALL, GRID, POPULARITY, POPULARITY))]
     assert len(specs) == 2 * 2 * 2 + 1
     assert {spec.options["backbone"]["epochs"] for spec in specs if spec.backbone} == {1}
     assert [spec.system for spec in specs if spec.baseline] == ["popularity"]

@@ -111,13 +111,13 @@ def generator_run(tmp_path: Path) -> Path:
 
 
 def failures(folder: Path) -> list[str]:
-    return [check.name for check in verify(folder).checks if not check.ok]
+    return [comparison.name for comparison in verify(folder).comparisons if not comparison.ok]
 
 
-def test_an_honest_baseline_run_passes_every_check(baseline_run: Path) -> None:
+def test_an_honest_baseline_run_passes_every_comparison(baseline_run: Path) -> None:
     report = verify(baseline_run)
     assert report.ok, report.to_dict()
-    assert {check.name for check in report.checks} >= {
+    assert {comparison.name for comparison in report.comparisons} >= {
         "data",
         "split",
         "lists",
@@ -128,10 +128,10 @@ def test_an_honest_baseline_run_passes_every_check(baseline_run: Path) -> None:
     }
 
 
-def test_an_honest_generator_run_passes_every_check(generator_run: Path) -> None:
+def test_an_honest_generator_run_passes_every_comparison(generator_run: Path) -> None:
     report = verify(generator_run)
     assert report.ok, report.to_dict()
-    assert {check.name for check in report.checks} >= {"validity", "generations.mask", "index", "codes"}
+    assert {comparison.name for comparison in report.comparisons} >= {"validity", "generations.mask", "index", "codes"}
 
 
 @pytest.mark.parametrize(
@@ -238,7 +238,7 @@ def test_a_run_without_lists_cannot_be_verified(baseline_run: Path) -> None:
         verify(baseline_run)
 
 
-def test_a_folder_that_is_no_run_is_named(tmp_path: Path) -> None:
+def test_a_folder_without_a_run_is_named(tmp_path: Path) -> None:
     with pytest.raises(RecordError, match="is this a run folder"):
         verify(tmp_path)
 
@@ -247,7 +247,7 @@ def test_the_report_is_plain_data(baseline_run: Path) -> None:
     report = verify(baseline_run).to_dict()
     assert report["ok"] is True
     assert report["spec_id"] == RunRecord.read(baseline_run).spec_id
-    assert all(set(check) == {"name", "ok", "detail"} for check in report["checks"])
+    assert all(set(comparison) == {"name", "ok", "detail"} for comparison in report["comparisons"])
 
 
 def test_verifying_needs_no_torch() -> None:

@@ -37,13 +37,13 @@ class EncoderDecoderConfig(TrainingConfig):
     """Sizes, start and training. The defaults are T5-small's."""
 
     layers: PositiveInt = 6  # encoder layers, and as many decoder layers
-    d_model: PositiveInt = 512
-    heads: PositiveInt = 8
+    d_model: PositiveInt = 512  # width of the embeddings and of every layer
+    heads: PositiveInt = 8  # attention heads per layer
     d_kv: NonNegativeInt = 0  # numbers per head; 0 = d_model / heads
     d_ff: PositiveInt = 2048  # feed-forward width
-    dropout: Share = 0.1
+    dropout: Share = 0.1  # probability of dropout
     history: Annotated[int, Field(ge=1, le=WORD_ROWS)] = 20  # items shown in the sequential task
-    word_embedding: bool = False  # add an embedding of the whole word's (or code's) place to each of its tokens
+    word_embedding: bool = False  # add an embedding of the whole word's (or code's) position to each of its tokens
     init: Literal["scratch", "pretrained"] = "scratch"  # random weights | those of a T5 checkpoint
     model: str = "google-t5/t5-small"  # the checkpoint: a local folder or a Hugging Face name
     tokenizer: str = ""  # the checkpoint's tokenizer, likewise; empty = the model's own

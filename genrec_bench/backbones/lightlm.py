@@ -31,7 +31,7 @@ class LightLMConfig(EncoderDecoderConfig):
     """Sizes and training of LightLM. The defaults are those of the paper's network."""
 
     d_ff: PositiveInt = 16  # feed-forward width: the narrow part
-    word_embedding: bool = True  # add an embedding of the whole code's place to each of its tokens
+    word_embedding: bool = True  # add an embedding of the whole code's position to each of its tokens
     init: Literal["scratch", "t5-small"] = "scratch"  # random weights | the checkpoint's attention, norms, embeddings
 
 

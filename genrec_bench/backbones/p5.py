@@ -45,7 +45,7 @@ UNSEEN: Mapping[str, str] = {  # of words that the seen prompts have
 class P5Config(EncoderDecoderConfig):
     """T5-small's sizes, and which prompt evaluation uses."""
 
-    word_embedding: bool = True  # add an embedding of the whole word's (or code's) place to each of its tokens
+    word_embedding: bool = True  # add an embedding of the whole word's (or code's) position to each of its tokens
     prompt: Literal["seen", "unseen"] = "seen"  # evaluate with the first prompt of training | one it never saw
 
 

@@ -221,7 +221,7 @@ class T5(nn.Module):
         users = len(rows)
         bias = self.distance_bias(state.length + 1)
         before = state.caches[0][0].shape[1] if state.length else 1
-        places = (parents + torch.arange(users, device=parents.device)[:, None] * before).flatten()
+        parent_rows = (parents + torch.arange(users, device=parents.device)[:, None] * before).flatten()
 
         x = self.embedding(rows)
         caches = []
@@ -231,7 +231,7 @@ class T5(nn.Module):
 
             if state.length:
                 old = (
-                    cache.flatten(0, 1).index_select(0, places).unflatten(0, rows.shape)
+                    cache.flatten(0, 1).index_select(0, parent_rows).unflatten(0, rows.shape)
                     for cache in state.caches[number]
                 )
                 k, v = (torch.cat(pair, 2) for pair in zip((k, v), old, strict=True))

@@ -124,7 +124,7 @@ def latest_targets(examples: Examples, most: int) -> Examples:
 @dataclass(frozen=True)
 class TreeBatch:
     """Padded trees of a batch: `token`, `depth` `(users, nodes)`, `ancestors` `(users, nodes, depth)`; `real` the flat
-    numbers of nodes that are no padding; edges point into `real` (`edge_node`), with `edge_token` and `edge_count`."""
+    numbers of nodes other than padding; edges point into `real` (`edge_node`), with `edge_token` and `edge_count`."""
 
     token: Int32
     depth: Int32

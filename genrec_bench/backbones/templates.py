@@ -23,7 +23,7 @@ NO_LEVEL = -1  # the level of a token that belongs to no code
 
 class IdTemplate(Template):
     """Codes and nothing else. Each code is one word (whole-word numbers from 1, counted back from the latest item);
-    `levels` is the place in the code."""
+    `levels` is the position in the code."""
 
     def __init__(self, task: Task, index: Index, history: int) -> None:
         self.task, self.index, self.history = task, index, history
@@ -95,7 +95,7 @@ class PromptTemplate(Template):
     """One prompt for everybody: words, with `{user}` and `{history}` where the codes go.
 
     Whole-word numbers: items count back from the latest, as in `IdTemplate`; every other word, and the user's code, has
-    `history` plus its place in the prompt.
+    `history` plus its position in the prompt.
     """
 
     def __init__(self, index: Index, history: int, vocabulary: Vocabulary, prompt: str) -> None:
@@ -109,26 +109,27 @@ class PromptTemplate(Template):
 
     def write(self, prompt: str, queries: Queries) -> Sources:
         """`prompt` for each query."""
-        parts, place = [], self.history
+        parts, position = [], self.history
 
         for text in re.split(r"(\{user\}|\{history\})", prompt):
             if text == "{history}":
                 parts.append(recent_items(self.index, queries, self.history))
             elif text == "{user}":
-                place += 1
+                position += 1
                 code = one_each(users_of(self.index), queries)
-                parts.append(Sources(code.tokens, code.levels, np.full_like(code.words, place), code.offsets))
+                parts.append(Sources(code.tokens, code.levels, np.full_like(code.words, position), code.offsets))
             else:
                 pieces = [self.vocabulary.encode(word) for word in text.split()]
-                parts.append(self._same(pieces, place, len(queries)))
-                place += len(pieces)
+                parts.append(self._same(pieces, position, len(queries)))
+                position += len(pieces)
 
-        return join([*parts, self._same([self.vocabulary.end], place, len(queries))])
+        return join([*parts, self._same([self.vocabulary.end], position, len(queries))])
 
-    def _same(self, words: Sequence[Sequence[int]], place: int, n: int) -> Sources:
-        """The same words `n` times, numbered from `place` + 1."""
+    def _same(self, words: Sequence[Sequence[int]], position: int, n: int) -> Sources:
+        """The same words `n` times, numbered from `position` + 1."""
         tokens = np.array([piece + self.index.n_tokens for word in words for piece in word], np.int32)
-        numbers = np.repeat(np.arange(place + 1, place + 1 + len(words), dtype=np.int32), [len(word) for word in words])
+        of_words = np.arange(position + 1, position + 1 + len(words), dtype=np.int32)
+        numbers = np.repeat(of_words, [len(word) for word in words])
         levels = np.full(n * len(tokens), NO_LEVEL, np.int32)
         offsets = np.arange(n + 1, dtype=np.int64) * len(tokens)
         return Sources(np.tile(tokens, n), levels, np.tile(numbers, n), offsets)

@@ -42,15 +42,15 @@ READ_EVERY = 20  # steps between two looks at a GPU's loss: each one waits for t
 class TrainingConfig:
     """Options of training, common to the built-in backbones."""
 
-    epochs: PositiveInt = 30  # at most
-    batch_size: PositiveInt = 64  # sources per step, at most
-    token_budget: NonNegativeInt = 0  # tokens per step, source, target and padding, at most; 0 = whatever they have
-    learning_rate: PositiveFloat = 1e-3  # peak
+    epochs: PositiveInt = 30  # maximum number of epochs
+    batch_size: PositiveInt = 64  # maximum number of sources per step
+    token_budget: NonNegativeInt = 0  # maximum number of tokens per step (source, target, padding); 0 = no limit
+    learning_rate: PositiveFloat = 1e-3  # peak learning rate
     weight_decay: NonNegativeFloat = 0.01  # on matrices; norms, biases and embeddings are not decayed
-    warmup: Share = 0.05  # share of the steps
-    clip: PositiveFloat = 1.0  # gradient norm
+    warmup: Share = 0.05  # share of the steps in which the learning rate rises
+    clip: PositiveFloat = 1.0  # maximum norm of the gradient
     patience: NonNegativeInt = 5  # validations without improvement before training stops; 0 = never
-    validate_every: PositiveInt = 1  # epochs
+    validate_every: PositiveInt = 1  # epochs between validations
     examples_per_epoch: NonNegativeInt = 0  # sources sampled per epoch; 0 = all
     latest_targets: NonNegativeInt = 0  # learn only a source's last targets (`direct` has many); 0 = all
     averaging: Share = 0.0  # decay per step of a mean of the weights, which is validated and kept; 0 = off

@@ -30,8 +30,8 @@ def verify(ctx: click.Context, run: Path, data_dir: Path | None, as_json: bool) 
     if as_json:
         print_json(report.to_dict())
     else:
-        comparisons = table("check", "holds", "detail")
-        for check in report.checks:
-            comparisons.add_row(check.name, "yes" if check.ok else "NO", check.detail)
-        print_table(comparisons, caption=f"{run}: {'verified' if report.ok else 'NOT verified'}")
+        rows = table("comparison", "holds", "detail")
+        for comparison in report.comparisons:
+            rows.add_row(comparison.name, "yes" if comparison.ok else "NO", comparison.detail)
+        print_table(rows, caption=f"{run}: {'verified' if report.ok else 'NOT verified'}")
     ctx.exit(0 if report.ok else 1)

@@ -38,15 +38,15 @@ class FileConfig(PrepareConfig):
     """Where the file is and how to read it."""
 
     path: str  # a relative one counts from the working folder, or else from --data-dir
-    format: Literal["inter", "csv", "tsv", "parquet", "sequence"]
-    user_column: str = "user_id"
-    item_column: str = "item_id"
+    format: Literal["inter", "csv", "tsv", "parquet", "sequence"]  # how the file is laid out
+    user_column: str = "user_id"  # column of the user ids
+    item_column: str = "item_id"  # column of the item ids
     time_column: str | None = None  # whole numbers, any unit; none: `timestamp` if there is one, else the file's order
     rating_column: str | None = None  # none: `rating` if there is one
-    duplicates: Literal["error", "drop", "keep"] = "error"  # events of equal user, item and time (needs times)
+    duplicates: Literal["error", "drop", "keep"] = "error"  # interactions of equal user, item and time (needs times)
     items_path: str | None = None  # titles: .csv, .tsv, .parquet, or RecBole's .item
-    items_id_column: str = "item_id"
-    items_title_column: str = "title"
+    items_id_column: str = "item_id"  # column of the item ids in items_path
+    items_title_column: str = "title"  # column of the titles in items_path
 
     @model_validator(mode="after")
     def _columns_have_one_purpose(self) -> Self:

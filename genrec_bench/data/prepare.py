@@ -23,10 +23,10 @@ from genrec_bench.protocol.constants import MIN_EVENTS
 class PrepareConfig:
     """Options that every data set has."""
 
-    min_interactions: NonNegativeInt = 0  # k-core: users and items with fewer events leave, until none is left to leave
-    min_rating: float | None = None  # events rated lower leave; none: all stay
+    min_interactions: NonNegativeInt = 0  # k-core: drop users and items with fewer interactions, repeatedly
+    min_rating: float | None = None  # drop interactions rated lower; none: keep all
     short_users: Literal["drop", "error"] = (
-        "drop"  # users with fewer than 3 events after filtering: left out, or refused
+        "drop"  # users with fewer than 3 interactions after filtering: left out, or refused
     )
 
 

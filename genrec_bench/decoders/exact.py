@@ -32,7 +32,7 @@ from genrec_bench.host.contracts import START, Backbone
 
 MOST = 2**13  # hypotheses in one call: more make no network faster, and each takes some 100 kB of its memory
 LEAST = 16  # nodes in one call that the bound must allow: with fewer, the walk would take too long
-EDGE = 24  # bytes of a child: its place, token and node, and whether it is there
+EDGE = 24  # bytes of a child: its position, token and node, and whether it is there
 COPIES = 3  # of a chunk's (users, nodes, tokens) float32 array alive at once: logits, log-softmax, its input
 ITEM = 9  # bytes per item and user: 4 of its score, 5 to choose the best
 
@@ -143,7 +143,7 @@ class ExactDecoder(Searching):
 
 
 def _edges(trie: Trie, nodes: Tensor, depth: int) -> tuple[Tensor, Tensor, Tensor]:
-    """All children of `nodes` (N,) at `depth`: their parent's place in `nodes`, the child node and its token, each
+    """All children of `nodes` (N,) at `depth`: their parent's position in `nodes`, the child node and its token, each
     (edges,)."""
     child_token, child_node, there = trie.children(nodes, depth)
     parent = torch.arange(len(nodes), device=nodes.device)[:, None].expand_as(there)
@@ -173,9 +173,9 @@ def _best(scores: Tensor, index: Index, beams: int, exclude: Ragged | None) -> G
 
 
 def _first(scores: Float32, most: int) -> Int64:
-    """The places of the `most` best of `scores` (items,), best first, ties by place; all of them if there are no more."""
+    """Positions of the `most` best of `scores` (items,), best first, ties by position; all if there are no more."""
     if most >= len(scores):
         return np.argsort(-scores, kind="stable")
     least = np.partition(scores, len(scores) - most)[len(scores) - most]
-    places = np.flatnonzero(scores >= least)
-    return places[np.argsort(-scores[places], kind="stable")][:most]
+    positions = np.flatnonzero(scores >= least)
+    return positions[np.argsort(-scores[positions], kind="stable")][:most]

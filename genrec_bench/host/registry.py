@@ -42,7 +42,10 @@ KNOWN_ELSEWHERE: Mapping[tuple[str, str], str] = {  # (kind, name) -> the distri
     )},
     **dict.fromkeys([(COMMAND, "bench"), (COMMAND, "data.synth")], "genrec-speed"),
 }  # fmt: skip
-FOLDERS = {"genrec-baselines": "./baselines", "genrec-speed": "./plugins/genrec-decoders ./benchmarks"}  # in a clone, if not ./plugins/NAME
+FOLDERS = {
+    "genrec-baselines": "./baselines",
+    "genrec-speed": "./plugins/genrec-decoders ./benchmarks",
+}  # in a clone, if not ./plugins/NAME
 CANNOT_MOVE_A_NUMBER = {"genrec_bench": ("cli", "leaderboard", "testing")}  # sub-packages outside the code digest
 CHECK_SECONDS = 120
 

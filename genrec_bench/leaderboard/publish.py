@@ -147,7 +147,8 @@ def _check_lists(record: RunRecord, path: Path) -> None:
     """RecordError unless the run's stored lists give the record's numbers."""
     from genrec_bench.runs.verify import verify
 
-    differences = [f"{check.name} ({check.detail})" for check in verify(path).checks if not check.ok]
+    failed = [comparison for comparison in verify(path).comparisons if not comparison.ok]
+    differences = [f"{comparison.name} ({comparison.detail})" for comparison in failed]
     if differences:
         raise RecordError(f"{name_of(record)} differs when scored again: {'; '.join(differences)}", path=path)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,7 @@ from genrec_bench.runs.spec import LISTS, ResolvedSpec
 
 
 @dataclass(frozen=True)
-class Check:
+class Comparison:
     """One comparison: its name, whether it holds, and details."""
 
     name: str
@@ -55,17 +55,17 @@ class VerifyReport:
 
     folder: Path
     spec_id: str
-    checks: tuple[Check, ...]
+    comparisons: tuple[Comparison, ...]
 
     @property
     def ok(self) -> bool:
         """Whether every comparison holds."""
-        return all(check.ok for check in self.checks)
+        return all(comparison.ok for comparison in self.comparisons)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, for `--json`."""
-        checks = [{"name": check.name, "ok": check.ok, "detail": check.detail} for check in self.checks]
-        return {"folder": str(self.folder), "spec_id": self.spec_id, "ok": self.ok, "checks": checks}
+        comparisons = [asdict(comparison) for comparison in self.comparisons]
+        return {"folder": str(self.folder), "spec_id": self.spec_id, "ok": self.ok, "comparisons": comparisons}
 
 
 def verify(folder: Path, data_dir: Path | None = None, progress: Progress | None = None) -> VerifyReport:
@@ -87,9 +87,11 @@ def verify(folder: Path, data_dir: Path | None = None, progress: Progress | None
     spec = ResolvedSpec.from_dict(record.spec)
     data, split = load_data(spec, data_dir=data_dir, progress=progress)
 
-    checks = [
-        _check_spec_file(record, folder),
-        Check("digest", record.intact, "" if record.intact else "the record is not what the run wrote: it was edited"),
+    comparisons = [
+        _compare_spec_file(record, folder),
+        Comparison(
+            "digest", record.intact, "" if record.intact else "the record is not what the run wrote: it was edited"
+        ),
         same("spec", record.spec_id, spec.spec_id),
         same("system", record.system_id, spec.system_id),
         same("data", record.fingerprints.get("data"), data.fingerprint()),
@@ -103,31 +105,33 @@ def verify(folder: Path, data_dir: Path | None = None, progress: Progress | None
         users = data.user_ids[split.test.user]
         rankings = {policy: part.ranking(users, data.item_ids) for policy, part in lists.items()}
     except (RecordError, InvalidRanking) as error:
-        checks.append(Check("lists", False, str(error)))
-        return VerifyReport(folder, record.spec_id, tuple(checks))
+        comparisons.append(Comparison("lists", False, str(error)))
+        return VerifyReport(folder, record.spec_id, tuple(comparisons))
 
-    checks.append(same("lists", record.fingerprints.get("lists"), stored.fingerprint(rankings, users, data.item_ids)))
-    checks += _check_scores(record, folder, rankings, split)
-    checks += _check_validity(record, folder, rankings, split)
-    checks += _check_codes(record, folder)
-    checks.append(_check_warnings(record, spec, data, split, rankings))
-    return VerifyReport(folder, record.spec_id, tuple(checks))
+    comparisons.append(
+        same("lists", record.fingerprints.get("lists"), stored.fingerprint(rankings, users, data.item_ids))
+    )
+    comparisons += _compare_scores(record, folder, rankings, split)
+    comparisons += _compare_validity(record, folder, rankings, split)
+    comparisons += _compare_codes(record, folder)
+    comparisons.append(_compare_warnings(record, spec, data, split, rankings))
+    return VerifyReport(folder, record.spec_id, tuple(comparisons))
 
 
-def _check_spec_file(record: RunRecord, folder: Path) -> Check:
+def _compare_spec_file(record: RunRecord, folder: Path) -> Comparison:
     """The spec file beside the record holds the record's spec."""
     try:
         spec = json.loads((folder / "spec.json").read_text())
     except (OSError, ValueError) as error:
-        return Check("spec.json", False, f"cannot be read: {error}")
-    return Check("spec.json", spec == record.spec, "" if spec == record.spec else "another spec than the record's")
+        return Comparison("spec.json", False, f"cannot be read: {error}")
+    return Comparison("spec.json", spec == record.spec, "" if spec == record.spec else "another spec than the record's")
 
 
-def same(name: str, recorded: Any, now: Any) -> Check:
+def same(name: str, recorded: Any, now: Any) -> Comparison:
     """Whether a recorded value equals the present one, exactly."""
     if recorded == now:
-        return Check(name, True, short(now))
-    return Check(name, False, f"the record says {short(recorded)}, now it is {short(now)}")
+        return Comparison(name, True, short(now))
+    return Comparison(name, False, f"the record says {short(recorded)}, now it is {short(now)}")
 
 
 def short(value: Any) -> str:
@@ -136,71 +140,81 @@ def short(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:16]}..."
 
 
-def _check_scores(record: RunRecord, folder: Path, rankings: Mapping[str, Ranking], split: Split) -> list[Check]:
+def _compare_scores(record: RunRecord, folder: Path, rankings: Mapping[str, Ranking], split: Split) -> list[Comparison]:
     """Ranks and metrics of each policy, scored again; lists of policy `mask` must hold no seen items."""
     queries, targets = split.queries(split.test), split.test.target
     highest = ceiling(queries, targets)
 
-    checks = []
+    comparisons = []
     for policy, ranking in rankings.items():
         recorded = record.metrics.get(policy, {})
         recorded_ranks = read_ranks(record.ranks.get(policy), folder)
         metrics, ranks = score(ranking, targets)
-        checks.append(_same_ranks(f"ranks.{policy}", recorded_ranks, ranks.tolist()))
+        comparisons.append(_same_ranks(f"ranks.{policy}", recorded_ranks, ranks.tolist()))
 
         of_metrics = _same_values(f"metrics.{policy}", recorded, metrics)
-        checks.append(replace(of_metrics, detail=of_metrics.detail or f"ndcg@10 {metrics['ndcg@10']:.4f}"))
+        comparisons.append(replace(of_metrics, detail=of_metrics.detail or f"ndcg@10 {metrics['ndcg@10']:.4f}"))
 
         impossible = contradictions(recorded, recorded_ranks, len(targets), highest if policy == "mask" else None)
-        checks.append(Check(f"possible.{policy}", not impossible, "; ".join(impossible)))
+        comparisons.append(Comparison(f"possible.{policy}", not impossible, "; ".join(impossible)))
 
     if "mask" in rankings:
         seen = int(contained(rankings["mask"].items, queries.history).sum())
-        checks.append(Check("mask", not seen, f"{seen} listed items belong to the user's own history" if seen else ""))
-    return checks
+        comparisons.append(
+            Comparison("mask", not seen, f"{seen} listed items belong to the user's own history" if seen else "")
+        )
+    return comparisons
 
 
-def _same_ranks(name: str, recorded: Sequence[int], now: Sequence[int]) -> Check:
+def _same_ranks(name: str, recorded: Sequence[int], now: Sequence[int]) -> Comparison:
     if len(recorded) != len(now):
-        return Check(name, False, f"{len(recorded)} ranks in the record, {len(now)} cases")
+        return Comparison(name, False, f"{len(recorded)} ranks in the record, {len(now)} cases")
 
     differ = [case for case, (before, after) in enumerate(zip(recorded, now, strict=True)) if before != after]
     if not differ:
-        return Check(name, True, f"{len(now)} cases")
+        return Comparison(name, True, f"{len(now)} cases")
     first = differ[0]
-    return Check(name, False, f"{len(differ)} differ; case {first}: {recorded[first]} in the record, {now[first]} now")
+    return Comparison(
+        name, False, f"{len(differ)} differ; case {first}: {recorded[first]} in the record, {now[first]} now"
+    )
 
 
-def _check_validity(record: RunRecord, folder: Path, rankings: Mapping[str, Ranking], split: Split) -> list[Check]:
+def _compare_validity(
+    record: RunRecord, folder: Path, rankings: Mapping[str, Ranking], split: Split
+) -> list[Comparison]:
     """Validity of the search for policy `mask`, and every list again from the hypotheses of its search."""
     history = split.queries(split.test).history
     if not (folder / stored.GENERATIONS_FILE).exists():
         if record.spec.get("baseline") is None or "mask" not in rankings:
-            return [Check("validity", False, f"no {stored.GENERATIONS_FILE}: what was emitted cannot be counted again")]
+            return [
+                Comparison("validity", False, f"no {stored.GENERATIONS_FILE}: what was emitted cannot be counted again")
+            ]
         return [_same_values("validity", record.validity, validity_of_ranking(rankings["mask"], history))]
 
     searches = stored.read_generations(folder / stored.GENERATIONS_FILE)
     if not searches or any(len(search) != len(history) for search in searches.values()):
-        return [Check("validity", False, f"{stored.GENERATIONS_FILE} does not hold one search per test case")]
+        return [Comparison("validity", False, f"{stored.GENERATIONS_FILE} does not hold one search per test case")]
 
     by_policy = {policy: searches.get(policy, next(iter(searches.values()))) for policy in rankings}
-    checks = [_same_values("validity", record.validity, validity(by_policy["mask"], history))]
+    comparisons = [_same_values("validity", record.validity, validity(by_policy["mask"], history))]
     for policy, ranking in rankings.items():
         exclude = history if policy == "mask" else None
         again = ranking_from(by_policy[policy], depth=ranking.depth, exclude=exclude)
         equal = _equal(again, ranking)
-        checks.append(Check(f"generations.{policy}", equal, "" if equal else "the lists are not what was emitted"))
-    return checks
+        comparisons.append(
+            Comparison(f"generations.{policy}", equal, "" if equal else "the lists are not what was emitted")
+        )
+    return comparisons
 
 
-def _check_codes(record: RunRecord, folder: Path) -> list[Check]:
+def _compare_codes(record: RunRecord, folder: Path) -> list[Comparison]:
     """The stored index, and whether the tokens of every hypothesis are the code of the item it claims."""
     if record.spec.get("baseline") is not None or not (folder / stored.GENERATIONS_FILE).exists():
         return []  # if a generator's generations are missing, `validity` has failed
     try:
         index = Index.load(folder / "index")
     except (OSError, ValueError, KeyError, GenrecError, zipfile.BadZipFile) as error:
-        return [Check("index", False, f"the index cannot be read: {error}")]
+        return [Comparison("index", False, f"the index cannot be read: {error}")]
 
     item_of = {code.tobytes(): item for item, code in enumerate(index.items.codes)}
     wrong = 0
@@ -212,18 +226,18 @@ def _check_codes(record: RunRecord, folder: Path) -> list[Check]:
         wrong += int((true_items[rows.reshape(-1)] != search.items[emitted]).sum())
     return [
         same("index", record.fingerprints.get("index"), index.fingerprint),
-        Check("codes", not wrong, f"{wrong} hypotheses claim another item than their code's" if wrong else ""),
+        Comparison("codes", not wrong, f"{wrong} hypotheses claim another item than their code's" if wrong else ""),
     ]
 
 
-def _check_warnings(
+def _compare_warnings(
     record: RunRecord, spec: ResolvedSpec, data: Interactions, split: Split, rankings: Mapping[str, Ranking]
-) -> Check:
+) -> Comparison:
     """The record's warnings, from the lists alone: of short or missing lists made elsewhere, or of the id canary."""
     of_lists = spec.baseline == LISTS
     policy = record.policies[-1] if of_lists else "mask"  # as handed in, or as the canary is compared
     if policy not in rankings:
-        return Check("warnings", False, f"no lists of policy {policy}")
+        return Comparison("warnings", False, f"no lists of policy {policy}")
 
     expected: list[str] = []
     if of_lists:
@@ -233,13 +247,13 @@ def _check_warnings(
         expected = canary_warnings(canary, data, split, spec.system, rankings[policy])
 
     if expected == list(record.warnings):
-        return Check("warnings", True, "; ".join(expected) or "none")
+        return Comparison("warnings", True, "; ".join(expected) or "none")
     return same("warnings", "; ".join(record.warnings) or "nothing", "; ".join(expected) or "nothing")
 
 
-def _same_values(name: str, recorded: Mapping[str, Any], now: Mapping[str, Any]) -> Check:
+def _same_values(name: str, recorded: Mapping[str, Any], now: Mapping[str, Any]) -> Comparison:
     wrong = [same(key, recorded.get(key), value) for key, value in now.items() if recorded.get(key) != value]
-    return Check(name, not wrong, "; ".join(f"{check.name}: {check.detail}" for check in wrong))
+    return Comparison(name, not wrong, "; ".join(f"{comparison.name}: {comparison.detail}" for comparison in wrong))
 
 
 def _equal(a: Ranking, b: Ranking) -> bool:

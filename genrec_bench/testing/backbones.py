@@ -272,7 +272,8 @@ def the_same_seed_gives_the_same_weights(subject: Subject) -> None:
 def alike(subject: Subject, one: networks.Fitted, other: networks.Fitted) -> bool:
     """Whether two trained backbones give the same logits."""
     paths, queries = codes_of(one, 3), queries_of(subject)
-    return close(*(walk(each.backbone, each.template.render(queries), paths) for each in (one, other)))
+    logits = (walk(fitted.backbone, fitted.template.render(queries), paths) for fitted in (one, other))
+    return close(*logits)
 
 
 @check("backbone")

@@ -49,7 +49,7 @@ class StrictBackbone(PrefixBackbone):
 
     def advance(self, state: Any, tokens: torch.Tensor, parents: torch.Tensor) -> tuple[torch.Tensor, Any]:
         users, prefixes, width = state
-        remedy = "Backbone.advance says what a call looks like; genrec_bench.decoders.beam_search makes them."
+        remedy = "Backbone.advance says what a call looks like; genrec_bench.api.beam_search makes them."
 
         expect(
             tokens.shape == parents.shape and tokens.ndim == 2 and tokens.shape[0] == len(users),
@@ -209,7 +209,7 @@ def the_bound_covers_what_was_missed(subject: Subject) -> None:
 def excluded_items_are_not_emitted(subject: Subject) -> None:
     """With `excludes_in_search`, no item of `exclude` is emitted; excluding every item leaves nothing."""
     if not subject.make().excludes_in_search:
-        raise NotApplicable("excludes_in_search is False: what a user has is dropped after the search")
+        raise NotApplicable("excludes_in_search is False: seen items are dropped after the search")
 
     some = [[3, 0, 3], [], [6, 2, 1], [7]]
     for rows in (some, [list(range(len(CODES)))] * len(USERS)):

@@ -83,8 +83,8 @@ def tasks_of(subject: Subject) -> dict[Task, Template]:
 
 
 def examples(subject: Subject, template: Template, index: Index, most: int | None = None) -> Examples:
-    """Training examples as a run makes them: every training event after the first (sequential), or one source per user
-    with all training items (direct)."""
+    """Training examples as a run makes them: every training interaction after the first (sequential), or one
+    source per user with all training items (direct)."""
     train = subject.data.train.sequences
     if subject.task == "direct":
         users = np.arange(len(train), dtype=np.int32)[:most]

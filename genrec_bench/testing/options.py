@@ -37,7 +37,7 @@ def options_are_frozen_and_have_defaults(subject: Subject) -> None:
     )
     expect(
         isinstance(component.config, config),
-        f"an instance's config is {component.config!r}, no {config.__name__}",
+        f"an instance's config is {component.config!r}, not a {config.__name__}",
         "Pass `config` on: super().__init__(config).",
     )
 

@@ -115,14 +115,14 @@ def _rows_of(file: CodeFile, ids: Text, noun: str, config: CodesConfig, ctx: Ind
     row_of = {_external_id(file, row, config.keys): row for row in range(len(file.keys))}
     known = ids.tolist()
 
-    missing = [one for one in known if one not in row_of]
+    missing = [external_id for external_id in known if external_id not in row_of]
     if missing:
         hint = "check indexer.keys" if len(missing) == len(known) else "add them, or filter them from the data set"
         file.fail(f"no code for {noun} {missing[0]!r} ({len(missing)} of {len(known)} have none); {hint}")
 
     unknown = row_of.keys() - set(known)
     if unknown and config.unknown == "refuse":
-        row = min(row_of[one] for one in unknown)
+        row = min(row_of[external_id] for external_id in unknown)
         file.fail(
             f"the data set has no {noun} {file.keys[row]!r} ({len(unknown)} unknown keys); "
             "--set indexer.unknown=ignore ignores them",
@@ -130,7 +130,7 @@ def _rows_of(file: CodeFile, ids: Text, noun: str, config: CodesConfig, ctx: Ind
         )
     if unknown:
         ctx.progress.note(f"{file.path}: {len(unknown)} keys are unknown to the data set ({noun}s) and ignored")
-    return [row_of[one] for one in known]
+    return [row_of[external_id] for external_id in known]
 
 
 def _external_id(file: CodeFile, row: int, keys: Keys) -> str:

@@ -49,11 +49,11 @@ class GraphConfig:
     normalise: bool = True  # scale every embedding to length 1 first, so that popularity does not decide the cluster
     embedding_size: PositiveInt = 64  # numbers per user and item
     layers: NonNegativeInt = 3  # steps of propagation through the graph
-    epochs: PositiveInt = 100  # passes over the training events at most
+    epochs: PositiveInt = 100  # maximum number of passes over the training interactions
     patience: PositiveInt = 10  # stop after this many epochs without a better held-out score
     learning_rate: PositiveFloat = 0.01  # Adam's
-    batch_size: PositiveInt = 8192  # training events per step
-    weight_decay: NonNegativeFloat = 1e-4  # pull of the embeddings in a batch towards zero
+    batch_size: PositiveInt = 8192  # training interactions per step
+    weight_decay: NonNegativeFloat = 1e-4  # L2 penalty on the embeddings of a batch
     token_scope: TokenScope = "level"  # which equal labels are one token: of one level, anywhere, or below one path
 
     @model_validator(mode="after")

@@ -32,19 +32,19 @@ def main(rounds: int) -> None:
         batch = Sources(tokens, tokens * 0, tokens * 0 + 1, np.arange(USERS + 1, dtype=np.int64) * prompt)
         for beams in (20, 50):
             seconds: dict[str, list[float]] = {"tree": [], "rows": []}
-            found = {}
+            generations = {}
             for round_number in range(rounds + 1):  # the first one warms up
                 for name in seconds:
                     backbone.layout = LAYOUTS[name]
                     began = time.process_time()
-                    found[name] = decoder.generate(backbone, batch, index, beams=beams)
+                    generations[name] = decoder.generate(backbone, batch, index, beams=beams)
                     if round_number:
                         seconds[name].append(time.process_time() - began)
-            same = (found["tree"].items == found["rows"].items).mean()
+            same = (generations["tree"].items == generations["rows"].items).mean()
             ratio = statistics.median(r / t for r, t in zip(seconds["rows"], seconds["tree"], strict=True))
             tree, rows = (statistics.median(seconds[name]) for name in ("tree", "rows"))
             print(
-                f"prompt {prompt:3}, beams {beams}: same places {same:.2%}, tree {tree:.3f} s, rows {rows:.3f} s, rows/tree {ratio:.2f}"
+                f"prompt {prompt:3}, beams {beams}: same items {same:.2%}, tree {tree:.3f} s, rows {rows:.3f} s, rows/tree {ratio:.2f}"
             )
 
 

@@ -45,13 +45,13 @@ from genrec_causal_lm.training import fit
 class CausalConfig(TrainingConfig):
     """Which network, how it is trained, and what it is shown."""
 
-    epochs: PositiveInt = 20  # at most
+    epochs: PositiveInt = 20  # maximum number of epochs
     batch_size: PositiveInt = 32  # sources per step
     model: str = ""  # folder or hub name of a causal LM of transformers; empty = from scratch, with the sizes below
     architecture: Literal["llama", "gpt2"] = "llama"  # from scratch only, like the next five
-    layers: PositiveInt = 4
-    d_model: PositiveInt = 128
-    heads: PositiveInt = 4
+    layers: PositiveInt = 4  # decoder layers
+    d_model: PositiveInt = 128  # width of the embeddings and of every layer
+    heads: PositiveInt = 4  # attention heads per layer
     d_ff: PositiveInt = 256  # feed-forward width
     dropout: Share = 0.0  # llama has it on attention weights alone
     history: PositiveInt = 20  # items shown in the sequential task
@@ -59,7 +59,7 @@ class CausalConfig(TrainingConfig):
     layout: Literal["auto", "tree", "rows"] = "auto"  # beams in one sequence (faster), or a row each; auto tries it out
     lora_rank: NonNegativeInt = 0  # rank of the adapters; 0 = train the whole network
     lora_alpha: float = 16.0  # adapters count lora_alpha / lora_rank
-    lora_dropout: Share = 0.0
+    lora_dropout: Share = 0.0  # probability of dropout before the adapters
     lora_targets: tuple[str, ...] = ()  # matrices that get adapters, e.g. q_proj,v_proj; empty = all linear
 
     @model_validator(mode="after")
@@ -72,7 +72,9 @@ class CausalConfig(TrainingConfig):
             raise ValueError("lora_rank adapts a pretrained network: give model, or set lora_rank to 0")
         path = networks.local(self.model)
         if path.startswith((".", "/")) and not Path(path).is_dir():
-            raise ValueError(f"model {self.model!r} is no folder; model= (empty) trains a small network from scratch")
+            raise ValueError(
+                f"model {self.model!r} is not a folder; model= (empty) trains a small network from scratch"
+            )
         return self
 
 

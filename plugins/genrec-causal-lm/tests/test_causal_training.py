@@ -176,7 +176,7 @@ def test_without_peft_lora_is_one_line(monkeypatch, checkpoint):
         ({"epochs": 0}, "epochs"),
         ({"precision": "fp8"}, "precision"),
         ({"lora_rank": 4}, "give model"),
-        ({"model": "./no/such/folder"}, "is no folder"),
+        ({"model": "./no/such/folder"}, "is not a folder"),
     ],
 )
 def test_impossible_options_are_refused(wrong, says):

@@ -1,4 +1,4 @@
-"""Search with popularity taken out: items are ranked by log p(item | user) - alpha * log(1 + training events).
+"""Search with popularity taken out: items are ranked by log p(item | user) - alpha * log(1 + training interactions).
 
 A prefix is kept by the best score that an item below it could still reach: its own log-probability less the penalty of
 its least popular item. That never falls short of what the prefix holds, so the beam's bound stays a bound. Knows counts of
@@ -38,11 +38,13 @@ from genrec_bench.api import (
 class DebiasedConfig:
     """Options of the debiased decoder."""
 
-    alpha: NonNegativeFloat = 0.25  # weight of log(1 + training events), taken from the log-probability; 0 is `trie`
+    alpha: NonNegativeFloat = (
+        0.25  # weight of log(1 + training interactions), taken from the log-probability; 0 is `trie`
+    )
 
 
 class DebiasedDecoder(Searching):
-    """Trie beam search that takes popularity out: log p(item | user) - alpha * log(1 + training events).
+    """Trie beam search that takes popularity out: log p(item | user) - alpha * log(1 + training interactions).
 
     Scores are these differences, not log-probabilities. `bound` is the best that anything discarded could have scored, so
     a certified list holds the ten best items *by these scores*.

@@ -83,7 +83,7 @@ def _grow(
     sizes: list[int],
     penalty: float,
 ) -> tuple[Beam, Tensor]:
-    """One step of all groups; group `g` owns `sizes[g]` neighbouring places of the beam. All begin at the one root."""
+    """One step of all groups; group `g` owns `sizes[g]` neighbouring positions of the beam. All begin at the one root."""
     groups = [beam] * len(sizes) if step == 0 else _divide(beam, sizes)
     grown: list[Beam] = []
     bound = taken = None
@@ -93,7 +93,7 @@ def _grow(
         group.score = group.key = group.score.masked_fill(group.key == -INF, -INF)
         grown.append(_fill(group, size))
         bound = left if bound is None else bound
-        taken = torch.cat([each.node.masked_fill(each.key == -INF, -1) for each in grown], 1).sort(1).values
+        taken = torch.cat([part.node.masked_fill(part.key == -INF, -1) for part in grown], 1).sort(1).values
     assert bound is not None
     return _join(grown), bound
 

@@ -37,9 +37,9 @@ def alike(a, b):
 @pytest.mark.parametrize("beams", [1, 4, 9])
 @pytest.mark.parametrize("name", MAKE)
 def test_every_hypothesis_is_an_item_none_comes_twice_and_scores_never_rise(name, beams, codes):
-    found = decoded(made(name, codes), codes, beams=beams)
-    assert found.items.shape == (len(USERS), beams)
-    for items, scores, tokens in zip(found.items, found.scores, found.tokens, strict=True):
+    generations = decoded(made(name, codes), codes, beams=beams)
+    assert generations.items.shape == (len(USERS), beams)
+    for items, scores, tokens in zip(generations.items, generations.scores, generations.tokens, strict=True):
         names = listed(items)
         assert len(set(names)) == len(names) >= 1 and min(names) >= 0
         assert (np.diff(scores[: len(names)]) <= 0).all()
@@ -50,8 +50,8 @@ def test_every_hypothesis_is_an_item_none_comes_twice_and_scores_never_rise(name
 
 @pytest.mark.parametrize("name", MAKE)
 def test_more_beams_than_items_list_the_whole_catalogue_and_the_rest_stays_empty(name):
-    found = decoded(made(name, CODES), CODES, beams=60)
-    for items, scores in zip(found.items, found.scores, strict=True):
+    generations = decoded(made(name, CODES), CODES, beams=60)
+    for items, scores in zip(generations.items, generations.scores, strict=True):
         assert sorted(listed(items)) == list(range(len(CODES)))
         assert np.isneginf(scores[len(CODES) :]).all()
 
@@ -65,8 +65,8 @@ def test_a_catalogue_of_one_item(name):
 @pytest.mark.parametrize("name", MAKE)
 def test_what_is_excluded_is_not_searched_and_its_place_goes_to_another(name):
     exclude = Ragged.of([[user, (user * 5 + 3) % len(GRID)] for user in USERS])
-    found = decoded(made(name, GRID), GRID, beams=len(GRID), exclude=exclude)
-    for items, own in zip(found.items, exclude, strict=True):
+    generations = decoded(made(name, GRID), GRID, beams=len(GRID), exclude=exclude)
+    for items, own in zip(generations.items, exclude, strict=True):
         assert set(listed(items)) == set(range(len(GRID))) - set(own.tolist())
     narrow = decoded(made(name, GRID, **({"groups": 2} if name == "diverse" else {})), GRID, beams=6, exclude=exclude)
     assert all(len(listed(row)) == 6 for row in narrow.items)
@@ -75,8 +75,8 @@ def test_what_is_excluded_is_not_searched_and_its_place_goes_to_another(name):
 @pytest.mark.parametrize("name", MAKE)
 def test_excluding_everything_leaves_nothing(name):
     everything = Ragged.of([list(range(len(CODES)))])
-    found = decoded(made(name, CODES), CODES, users=[1], beams=5, exclude=everything)
-    assert listed(found.items[0]) == []
+    generations = decoded(made(name, CODES), CODES, users=[1], beams=5, exclude=everything)
+    assert listed(generations.items[0]) == []
 
 
 @pytest.mark.parametrize("name", MAKE)

@@ -58,18 +58,20 @@ def test_it_finds_what_the_search_without_finds_bit_by_bit(codes, users, beams, 
     exclude = Ragged.of([data.draw(own) for _ in users]) if data.draw(st.booleans()) else None
     backbone, index = PrefixBackbone(6), index_of(codes, 6)
     expected = beam_search(backbone, sources(users), Trie.build(index.items), beams=beams, free=False, exclude=exclude)
-    found = CapturedTrieDecoder(ON).generate(backbone, sources(users), index, beams=beams, exclude=exclude)
+    generations = CapturedTrieDecoder(ON).generate(backbone, sources(users), index, beams=beams, exclude=exclude)
     for name in ("items", "tokens", "scores", "bound"):
-        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
+        np.testing.assert_array_equal(getattr(generations, name), getattr(expected, name))
 
 
 @pytest.mark.parametrize("codes", [[[0, 1, -1], [0, 0, -1], [1, 0, -1]], [[0, -1, -1], [1, -1, -1]]])
 def test_codes_that_end_before_the_last_column_are_captured_too(codes):
     index = Index(CodeTable(np.array(codes, np.int32)), None, 6)
     decoder = CapturedTrieDecoder(ON)
-    found = decoder.generate(PrefixBackbone(6), sources([1, 2]), index, beams=3)
+    generations = decoder.generate(PrefixBackbone(6), sources([1, 2]), index, beams=3)
     assert not decoder.programs.broken
-    assert_same(found, beam_search(PrefixBackbone(6), sources([1, 2]), Trie.build(index.items), beams=3, free=False))
+    assert_same(
+        generations, beam_search(PrefixBackbone(6), sources([1, 2]), Trie.build(index.items), beams=3, free=False)
+    )
 
 
 @pytest.mark.parametrize("users", [1, 3, 4])
@@ -114,9 +116,9 @@ def test_users_whose_lists_are_not_certified_are_searched_again_here_too():
 def test_batches_of_a_bucket_share_a_program_and_results_outlive_the_next_search():
     decoder, counted = capturing()
     backbone, batches = network(), [batch_of(3, 15), batch_of(4, 9, seed=2), batch_of(4, 16, seed=5)]
-    found = [decoder.generate(backbone, batch, INDEX, beams=6) for batch in batches]
+    generations = [decoder.generate(backbone, batch, INDEX, beams=6) for batch in batches]
     assert counted.times == 1 and decoder.counts() == {"fixed_shape_batches": 1}
-    for batch, lists in zip(batches, found, strict=True):
+    for batch, lists in zip(batches, generations, strict=True):
         assert_same(lists, TrieDecoder().generate(backbone, batch, INDEX, beams=6))
 
 
@@ -167,8 +169,8 @@ def test_weights_changed_in_place_are_seen_and_loaded_ones_are_captured_anew(tmp
 def test_another_index_is_captured_anew():
     decoder, counted = capturing()
     for codes in ([[0], [1], [2, 3]], [[0], [1], [2, 4]]):
-        found = decoder.generate(PrefixBackbone(6), sources([1]), index_of(codes, 6), beams=3)
-        assert {tuple(row[row >= 0].tolist()) for row in found.tokens[0]} == {tuple(code) for code in codes}
+        generations = decoder.generate(PrefixBackbone(6), sources([1]), index_of(codes, 6), beams=3)
+        assert {tuple(row[row >= 0].tolist()) for row in generations.tokens[0]} == {tuple(code) for code in codes}
     assert counted.times == 2 and len(decoder.programs.kept) == 1
 
 
@@ -177,10 +179,10 @@ def test_another_index_is_captured_anew():
 
 class Notes(Quiet):
     def __init__(self):
-        self.told = []
+        self.messages = []
 
     def note(self, message):
-        self.told.append(message)
+        self.messages.append(message)
 
 
 def test_a_capture_that_fails_is_told_once_and_the_search_goes_on_without():
@@ -193,10 +195,10 @@ def test_a_capture_that_fails_is_told_once_and_the_search_goes_on_without():
     decoder.programs = Programs(refuses)
     decoder.prepare(None, DecoderContext(progress=notes))
     for _ in range(2):
-        found = decoder.generate(network(), batch_of(2, 8), INDEX, beams=5)
-        assert_same(found, TrieDecoder().generate(network(), batch_of(2, 8), INDEX, beams=5))
-    assert len(asked) == len(notes.told) == 1 and decoder.counts() == {}
-    assert "operation not permitted" in notes.told[0] and "\n" not in notes.told[0]
+        generations = decoder.generate(network(), batch_of(2, 8), INDEX, beams=5)
+        assert_same(generations, TrieDecoder().generate(network(), batch_of(2, 8), INDEX, beams=5))
+    assert len(asked) == len(notes.messages) == 1 and decoder.counts() == {}
+    assert "operation not permitted" in notes.messages[0] and "\n" not in notes.messages[0]
 
 
 def test_a_program_that_finds_other_lists_is_given_up():
@@ -209,9 +211,9 @@ def test_a_program_that_finds_other_lists_is_given_up():
     decoder.programs = Programs(stale)
     decoder.prepare(None, DecoderContext(progress=notes))
     for _ in range(2):
-        found = decoder.generate(network(), batch_of(2, 8), INDEX, beams=5)
-        assert_same(found, TrieDecoder().generate(network(), batch_of(2, 8), INDEX, beams=5))
-    assert len(notes.told) == 1 and "its lists are not those" in notes.told[0] and decoder.counts() == {}
+        generations = decoder.generate(network(), batch_of(2, 8), INDEX, beams=5)
+        assert_same(generations, TrieDecoder().generate(network(), batch_of(2, 8), INDEX, beams=5))
+    assert len(notes.messages) == 1 and "its lists are not those" in notes.messages[0] and decoder.counts() == {}
 
 
 class StepByStep:
@@ -233,7 +235,7 @@ def test_a_backbone_without_fixed_shapes_is_decoded_step_by_step(capture, notes)
         for each in (decoder, decoder, TrieDecoder())
     ]
     assert_same(lists[0], lists[2])
-    assert len(progress.told) == notes and not decoder.programs.kept and decoder.counts() == {}
+    assert len(progress.messages) == notes and not decoder.programs.kept and decoder.counts() == {}
 
 
 class ForgetsItsSources(PrefixBackbone):
@@ -245,9 +247,9 @@ def test_a_backbone_whose_two_halves_are_not_its_start_is_decoded_step_by_step()
     decoder, progress = CapturedTrieDecoder(ON), Notes()
     decoder.prepare(None, DecoderContext(progress=progress))
     index = index_of([[0], [1, 2], [3]], 6)
-    found = decoder.generate(ForgetsItsSources(6), sources([1, 2]), index, beams=3)
-    assert_same(found, TrieDecoder().generate(PrefixBackbone(6), sources([1, 2]), index, beams=3))
-    assert len(progress.told) == 1 and "its lists are not those" in progress.told[0]
+    generations = decoder.generate(ForgetsItsSources(6), sources([1, 2]), index, beams=3)
+    assert_same(generations, TrieDecoder().generate(PrefixBackbone(6), sources([1, 2]), index, beams=3))
+    assert len(progress.messages) == 1 and "its lists are not those" in progress.messages[0]
 
 
 def test_nothing_is_captured_on_a_cpu_unless_asked_for(monkeypatch):

@@ -20,29 +20,31 @@ def decoded(alpha, beams=10, backbone=None):
 
 def truth(alpha, backbone=None):
     """The debiased score of every item, (users, items), from the exact ranking."""
-    found = ExactDecoder().generate(backbone or FixedLogits(), sources(USERS), index_of(GRID), beams=len(GRID))
-    scores = np.empty_like(found.scores)
-    np.put_along_axis(scores, found.items, found.scores, axis=1)
+    generations = ExactDecoder().generate(backbone or FixedLogits(), sources(USERS), index_of(GRID), beams=len(GRID))
+    scores = np.empty_like(generations.scores)
+    np.put_along_axis(scores, generations.items, generations.scores, axis=1)
     return scores - alpha * np.log1p(COUNTS)
 
 
 @pytest.mark.parametrize("alpha", [0.3, 1.0, 20.0])
 def test_a_wide_beam_is_the_full_ranking_by_the_debiased_score(alpha):
-    found, scores = decoded(alpha, beams=len(GRID)), truth(alpha)
-    np.testing.assert_allclose(found.scores, -np.sort(-scores, axis=1), rtol=1e-4, atol=1e-4)
-    np.testing.assert_allclose(np.take_along_axis(scores, found.items, 1), found.scores, rtol=1e-4, atol=1e-4)
+    generations, scores = decoded(alpha, beams=len(GRID)), truth(alpha)
+    np.testing.assert_allclose(generations.scores, -np.sort(-scores, axis=1), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(
+        np.take_along_axis(scores, generations.items, 1), generations.scores, rtol=1e-4, atol=1e-4
+    )
 
 
 @pytest.mark.parametrize("alpha", [0.3, 1.0, 20.0])
 def test_the_bound_covers_what_a_narrow_beam_missed_and_certified_lists_are_the_true_ones(alpha):
     backbone = FixedLogits(scale=3.0)
-    found, scores = decoded(alpha, beams=6, backbone=backbone), truth(alpha, backbone)
-    for row, items in enumerate(found.items):
+    generations, scores = decoded(alpha, beams=6, backbone=backbone), truth(alpha, backbone)
+    for row, items in enumerate(generations.items):
         missed = np.delete(scores[row], items)
-        assert found.bound[row] >= missed.max() - 1e-3
-    sure = certified(found, 2)
+        assert generations.bound[row] >= missed.max() - 1e-3
+    sure = certified(generations, 2)
     assert sure.any()
-    np.testing.assert_array_equal(found.items[sure, :2], np.argsort(-scores[sure], axis=1)[:, :2])
+    np.testing.assert_array_equal(generations.items[sure, :2], np.argsort(-scores[sure], axis=1)[:, :2])
 
 
 def test_a_larger_alpha_lists_rarer_items_until_it_lists_the_rarest():

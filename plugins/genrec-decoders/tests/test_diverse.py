@@ -15,9 +15,9 @@ def decoded(beams=12, backbone=None, **options):
     return decoder.generate(backbone or FixedLogits(), sources(USERS), index_of(GRID), beams=beams)
 
 
-def first_tokens(found):
+def first_tokens(generations):
     """How many different first tokens a list has, on average over users."""
-    return np.mean([len({GRID[item][0] for item in listed(row)}) for row in found.items])
+    return np.mean([len({GRID[item][0] for item in listed(row)}) for row in generations.items])
 
 
 def test_a_higher_penalty_spreads_the_list_over_more_first_tokens():
@@ -31,9 +31,11 @@ def test_under_a_huge_penalty_no_two_groups_of_one_share_a_first_token():
 
 
 def test_scores_are_true_log_probabilities_whatever_the_penalty():
-    found = decoded(groups=4, penalty=2.0)
+    generations = decoded(groups=4, penalty=2.0)
     truth = ExactDecoder().generate(FixedLogits(), sources(USERS), index_of(GRID), beams=len(GRID))
-    for items, scores, all_items, all_scores in zip(found.items, found.scores, truth.items, truth.scores, strict=True):
+    for items, scores, all_items, all_scores in zip(
+        generations.items, generations.scores, truth.items, truth.scores, strict=True
+    ):
         true = dict(zip(all_items.tolist(), all_scores.tolist(), strict=True))
         np.testing.assert_allclose(scores, [true[item] for item in items.tolist()], atol=1e-4)
 
@@ -41,16 +43,16 @@ def test_scores_are_true_log_probabilities_whatever_the_penalty():
 @pytest.mark.parametrize("penalty", [0.0, 0.5, 5.0])
 def test_certified_lists_begin_with_the_true_best(penalty):
     backbone = FixedLogits(scale=4.0)
-    found = decoded(beams=16, backbone=backbone, groups=2, penalty=penalty)
+    generations = decoded(beams=16, backbone=backbone, groups=2, penalty=penalty)
     truth = ExactDecoder().generate(backbone, sources(USERS), index_of(GRID), beams=16)
-    sure = certified(found, 3)
+    sure = certified(generations, 3)
     assert sure.any()
-    np.testing.assert_array_equal(found.items[sure, :3], truth.items[sure, :3])
+    np.testing.assert_array_equal(generations.items[sure, :3], truth.items[sure, :3])
     for row in range(len(USERS)):
         missed = [
-            s for item, s in zip(truth.items[row], truth.scores[row], strict=True) if item not in found.items[row]
+            s for item, s in zip(truth.items[row], truth.scores[row], strict=True) if item not in generations.items[row]
         ]
-        assert not missed or found.bound[row] >= max(missed) - 1e-4
+        assert not missed or generations.bound[row] >= max(missed) - 1e-4
 
 
 def test_beams_are_shared_out_evenly():

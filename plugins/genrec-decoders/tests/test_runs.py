@@ -58,12 +58,12 @@ def test_certificates_are_told_only_where_there_are_any(go):
 
 @pytest.mark.parametrize(("name", "options"), [("debiased", {"alpha": 0.0}), ("diverse", {"groups": 1})])
 def test_without_its_own_rule_a_run_is_that_of_trie(go, name, options):
-    (plain, searched), (record, found) = go("trie"), go(name, **options)
+    (plain, expected), (record, generations) = go("trie"), go(name, **options)
     assert record.fingerprints["weights"] == plain.fingerprints["weights"]
     assert record.metrics == plain.metrics and record.ranks == plain.ranks
-    assert searched.keys() == found.keys()
-    for name, array in searched.items():
-        np.testing.assert_array_equal(found[name], array)
+    assert expected.keys() == generations.keys()
+    for name, array in expected.items():
+        np.testing.assert_array_equal(generations[name], array)
 
 
 def test_a_captured_run_has_the_numbers_of_trie(go):

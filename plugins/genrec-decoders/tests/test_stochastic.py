@@ -36,20 +36,20 @@ def distribution(codes, allowed, temperature):
 
 def ordered_draws(p, k):
     """The probability of every ordered draw of `k` items without replacement."""
-    found = {}
+    probabilities = {}
     for draw in itertools.permutations(np.flatnonzero(p).tolist(), k):
         chance, left = 1.0, 1.0
         for item in draw:
             chance *= p[item] / left
             left -= p[item]
-        found[draw] = chance
-    return found
+        probabilities[draw] = chance
+    return probabilities
 
 
 @pytest.mark.parametrize(("temperature", "excluded"), [(1.0, []), (2.0, []), (0.5, []), (1.0, [3, 5])])
 def test_frequencies_are_those_of_sampling_without_replacement(temperature, excluded):
     exclude = Ragged.of([excluded] * DRAWS) if excluded else None
-    found = decoded(CODES, 3, exclude=exclude, temperature=temperature, seed=11)
+    generations = decoded(CODES, 3, exclude=exclude, temperature=temperature, seed=11)
     allowed = [item for item in range(len(CODES)) if item not in excluded]
     p = distribution(CODES, allowed, temperature)
     assert p.sum() == pytest.approx(1)
@@ -60,8 +60,8 @@ def test_frequencies_are_those_of_sampling_without_replacement(temperature, excl
         inclusion[list(draw)] += chance
         first[draw[0]] += chance
     for expected, seen in (
-        (inclusion, np.bincount(found.items.ravel(), minlength=len(CODES))),
-        (first, np.bincount(found.items[:, 0], minlength=len(CODES))),
+        (inclusion, np.bincount(generations.items.ravel(), minlength=len(CODES))),
+        (first, np.bincount(generations.items[:, 0], minlength=len(CODES))),
     ):
         error = np.sqrt(expected * (1 - expected) / DRAWS)
         assert (np.abs(seen / DRAWS - expected) <= 4 * error + 1e-9).all()
@@ -89,8 +89,8 @@ def test_the_seed_decides_and_comes_from_the_run_unless_it_is_given():
 
 
 def test_a_sample_is_never_certified():
-    found = decoded(CODES, 50, range(9))
-    assert (found.bound == np.inf).all()
+    generations = decoded(CODES, 50, range(9))
+    assert (generations.bound == np.inf).all()
 
 
 def test_the_noise_is_gumbel_and_its_keys_are_unlike():

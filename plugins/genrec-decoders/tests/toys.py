@@ -75,6 +75,6 @@ def listed(row):
     return [int(item) for item in row if item != -2]
 
 
-def certified(found, k):
+def certified(generations, k):
     """Whether each list's first `k` places score above everything that the search discarded."""
-    return found.scores[:, k - 1] > found.bound + 1e-5
+    return generations.scores[:, k - 1] > generations.bound + 1e-5

@@ -40,8 +40,8 @@ def array_vectors(train: TrainView, config: ContentConfig) -> tuple[Float32, dic
     if ids is None:
         ids = ids_in_order(path, item_ids, len(vectors))
 
-    row_of = {one: row for row, one in enumerate(ids.tolist())}
-    rows = np.array([row_of.get(one, -1) for one in item_ids.tolist()], np.int64)
+    row_of = {item_id: row for row, item_id in enumerate(ids.tolist())}
+    rows = np.array([row_of.get(item_id, -1) for item_id in item_ids.tolist()], np.int64)
     matched = int((rows >= 0).sum())
     if not matched:
         fail(path, f"has none of the {len(item_ids):,} items: its ids begin {ids[:3].tolist()}, the data set's "
@@ -108,7 +108,8 @@ def fail(path: Path, why: str) -> NoReturn:
 def _as_text(path: Path, ids: NDArray[Any]) -> Text:
     if ids.dtype.kind == "S":
         return np.char.decode(ids, "utf-8")
-    if ids.dtype.kind not in "iuU" and not (ids.dtype == object and all(isinstance(one, str) for one in ids.flat)):
+    texts = ids.dtype == object and all(isinstance(item_id, str) for item_id in ids.flat)
+    if ids.dtype.kind not in "iuU" and not texts:
         fail(path, f"has ids of type {ids.dtype}: expected texts or whole numbers")
     return ids.astype(np.str_)
 

@@ -38,7 +38,7 @@ class ResidualVaeConfig(ContentConfig):
     codebook_size: TwoOrMore = 256  # codes of each level
     latent: PositiveInt = 32  # numbers in the bottleneck, and in each code's vector
     hidden: tuple[PositiveInt, ...] = (256, 128)  # widths of the encoder's layers; the decoder has them in reverse
-    commitment: NonNegativeFloat = 0.25  # weight of the pull of the encoder's output towards its codes
+    commitment: NonNegativeFloat = 0.25  # weight of the penalty on the encoder output's distance from its codes
     epochs: PositiveInt = 200  # passes over the distinct item vectors, at most
     patience: PositiveInt = 30  # stop after this many epochs that did not lower the reconstruction error
     batch_size: PositiveInt = 256  # item vectors per step
