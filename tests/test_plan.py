@@ -10,12 +10,13 @@ from dataclasses import FrozenInstanceError
 from pathlib import Path
 from textwrap import dedent
 
+import numpy as np
 import pytest
 from installing import install
 from installing import run as run_command
 from small_runs import spec_for
 
-from genrec_bench.host.contracts import Component
+from genrec_bench.host.contracts import Component, IndexerContext
 from genrec_bench.runs.plan import resolve
 
 GENREC = [sys.executable, "-m", "genrec_bench"]
@@ -213,3 +214,9 @@ def test_a_plugin_of_the_old_layout_is_sent_to_the_api_in_one_line(site, planted
     assert (result.returncode, result.stdout) == (1, "")
     assert result.stderr.startswith("BrokenComponent: indexer 'old-layout' (acme-namesakes 1.0) cannot be loaded: ")
     assert "genrec_bench.api" in result.stderr and result.stderr.count("\n") == 1
+
+
+def test_random_numbers_of_a_context_are_a_stream():
+    ctx = IndexerContext(seed=3)
+    stream = np.random.default_rng(3)
+    assert [ctx.rng.random(), ctx.rng.random()] == [stream.random(), stream.random()]

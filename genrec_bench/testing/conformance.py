@@ -22,11 +22,14 @@ from genrec_bench.testing import (  # noqa: F401  register checks
     indexers,
     options,
 )
-from genrec_bench.testing.kit import (
+from genrec_bench.testing.kit import (  # noqa: F401  what plugin authors import
     CHECKS,
     Check,
     NotApplicable,
+    Result,
     Subject,
+    run_check,
+    run_checks,
 )
 from genrec_bench.testing.planted_data import Planted
 

@@ -1,0 +1,22 @@
+# `conformance` registers all checks, so the names that need them come through it.
+from .conformance import CHECKS as CHECKS
+from .conformance import BackboneConformance as BackboneConformance
+from .conformance import BaselineConformance as BaselineConformance
+from .conformance import DatasetConformance as DatasetConformance
+from .conformance import DecoderConformance as DecoderConformance
+from .conformance import IndexerConformance as IndexerConformance
+from .conformance import NotApplicable as NotApplicable
+from .conformance import Result as Result
+from .conformance import Subject as Subject
+from .conformance import run_check as run_check
+from .conformance import run_checks as run_checks
+from .fakes import PrefixBackbone as PrefixBackbone
+from .fakes import code_table as code_table
+from .fakes import index_of as index_of
+from .fakes import log_probability as log_probability
+from .fakes import sources as sources
+from .planted_data import Planted as Planted
+from .planted_data import planted as planted
+from .planted_data import planted_interactions as planted_interactions
+from .planted_data import planted_lines as planted_lines
+from .planted_data import tiny_views as tiny_views
