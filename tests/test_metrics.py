@@ -246,3 +246,9 @@ def test_a_sidecar_that_is_no_row_of_whole_numbers_is_refused(tmp_path, ranks: n
 def test_a_sidecar_may_hold_whole_numbers_of_any_size(tmp_path, kind: type) -> None:
     np.save(tmp_path / "ranks.npy", np.array([3, 0], kind))
     assert read_ranks("ranks.npy", tmp_path) == [3, 0]
+
+
+def test_ties_are_counted_within_each_list_and_a_tie_before_the_end_of_a_full_list_keeps_its_rank() -> None:
+    lists = ranking([[4, 2, 7, 1], [3, 5, 6, 0]], [[9.0, 5.0, 5.0, 1.0], [8.0, 8.0, 8.0, 2.0]], depth=4)
+    assert target_ranks(lists, targets(2, 5)).tolist() == [3, 3]
+    assert target_ranks(lists, targets(2, 5), "optimistic").tolist() == [2, 1]
