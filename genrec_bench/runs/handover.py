@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from genrec_bench.core.codes import Index
-from genrec_bench.core.events import Interactions
 from genrec_bench.core.rankings import NO_HYPOTHESIS, Generations, Ranking
 from genrec_bench.core.sequences import Queries, Sources
 from genrec_bench.host.contracts import FitReport, Template
@@ -25,13 +24,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from genrec_bench.host.contracts import Backbone
-
-
-def check_data(info: ComponentInfo, data: Any) -> Interactions:
-    """`data`, if it is interactions."""
-    if not isinstance(data, Interactions):
-        raise fault(info, "interactions", f"load gave {_size(data)}; expected genrec_bench.core.events.Interactions")
-    return data
 
 
 def check_template(info: ComponentInfo, template: Any) -> Template:
