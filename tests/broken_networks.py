@@ -57,7 +57,7 @@ class Counting(PrefixBackbone):
     def finished(self, epoch, ctx):
         pass
 
-    def logits(self, user, prefix):
+    def logits_after(self, user, prefix):
         counts = self.table.get((user, tuple(prefix)), np.zeros(self.n_tokens, np.float32))
         return np.log(counts + 0.1)
 
@@ -235,8 +235,8 @@ class ResumesWrongly(Counting):
 
 @fails("backbone", "it_learns_a_planted_pattern")
 class LearnsNothing(Counting):
-    def logits(self, user, prefix):
-        return PrefixBackbone.logits(self, user, prefix)
+    def logits_after(self, user, prefix):
+        return PrefixBackbone.logits_after(self, user, prefix)
 
 
 @fails("backbone", "parameters_are_counted")

@@ -12,6 +12,7 @@ from genrec_bench.backbones.lightlm import LightLM, LightLMConfig
 from genrec_bench.backbones.target_trees import build_trees, latest_targets
 from genrec_bench.backbones.trainer import TrainingConfig, epoch_batches, steps_of
 from genrec_bench.core.arrays import Ragged
+from genrec_bench.core.codes import CodeTable
 from genrec_bench.core.progress import Quiet
 from genrec_bench.core.sequences import Examples, Sources
 from genrec_bench.host.contracts import START, BackboneContext
@@ -30,7 +31,8 @@ def examples_of(codes, chosen, n_tokens=8):
     ones = np.ones(len(sources.values), np.int32)
     targets = table(codes)[np.concatenate(chosen)]
     offsets = np.concatenate([[0], np.cumsum([len(items) for items in chosen])]).astype(np.int64)
-    return Examples(Sources(sources.values, ones - 1, ones, sources.offsets), targets, offsets, n_tokens)
+    sources = Sources(sources.values, ones - 1, ones, sources.offsets)
+    return Examples(sources, targets, offsets, n_tokens, CodeTable(table(codes)))
 
 
 @settings(max_examples=25, deadline=None)
@@ -49,7 +51,11 @@ def test_the_loss_over_shared_positions_equals_one_sequence_per_target(codes, da
     for user, mine in enumerate(chosen):
         for item in mine:
             alone = Examples(
-                shared.sources.take(np.array([user])), table(codes)[[item]], np.array([0, 1], np.int64), shared.n_tokens
+                shared.sources.take(np.array([user])),
+                table(codes)[[item]],
+                np.array([0, 1], np.int64),
+                shared.n_tokens,
+                shared.catalogue,
             )
             trees = build_trees(alone.targets, alone.target_offsets)
             assert trees.sizes.tolist() == [len(codes[item])]  # a chain

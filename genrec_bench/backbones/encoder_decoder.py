@@ -12,21 +12,21 @@ from dataclasses import asdict
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 import torch
-from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from genrec_bench.backbones import hf_t5
 from genrec_bench.backbones.base import TorchBackbone, forked
-from genrec_bench.backbones.batches import batch_loss, compiled, pad_sources
-from genrec_bench.backbones.t5 import T5, DecodeState, T5Shape
+from genrec_bench.backbones.batches import batch_loss, compiled, longest_word, pad_for, visible_words
+from genrec_bench.backbones.t5 import T5, DecodeState, T5Shape, last_position
 from genrec_bench.backbones.target_trees import TargetTrees
 from genrec_bench.backbones.templates import Vocabulary, WordList
 from genrec_bench.backbones.trainer import TrainingConfig, fit
 from genrec_bench.core.arrays import Int64
 from genrec_bench.core.sequences import Examples, Sources
 from genrec_bench.errors import ConfigError
-from genrec_bench.host.contracts import BackboneContext, FitReport
+from genrec_bench.host.contracts import BackboneContext, Candidates, FitReport, Normalisation
 from genrec_bench.host.ranges import Share
 
 WORD_ROWS = 512  # whole-word embeddings, as in P5
@@ -48,12 +48,41 @@ class EncoderDecoderConfig(TrainingConfig):
     model: str = "google-t5/t5-small"  # the checkpoint: a local folder or a Hugging Face name
     tokenizer: str = ""  # the checkpoint's tokenizer, likewise; empty = the model's own
     score_vocab: Literal["codes", "full"] = "codes"  # softmax over the code tokens | over prompt words and pieces too
+    decoder_layers: NonNegativeInt = 0  # decoder layers, where they are not as many as the encoder's; 0 = as many
+    encoder: Literal["bidirectional", "causal"] = "bidirectional"  # causal: a position sees those before it only
+    history_tokens: Literal["code", "item"] = "code"  # encoder positions: one per token | one per item, the sum of its tokens
+    trains_on: Literal["rows", "sequences"] = "rows"  # sequential: one source per target | per user (needs encoder=causal)
+    normalisation: Normalisation = "alphabet"  # of a token's probabilities: over all tokens | over a trie node's children
+    tied: bool = True  # the output layer is the input embedding
+    embedding_std: PositiveFloat = 1.0  # standard deviation of the embeddings before training; T5's is 1
     compile: bool = False  # train by torch.compile: for GPUs and long trainings; a note where it does not work
 
     @model_validator(mode="after")
     def _heads_divide_the_width(self) -> Self:
         if not self.d_kv and self.d_model % self.heads:
             raise ValueError(f"d_model {self.d_model} is not a multiple of heads {self.heads}")
+        return self
+
+    @model_validator(mode="after")
+    def _sequences_need_a_causal_encoder(self) -> Self:
+        if self.trains_on == "sequences":
+            if self.encoder != "causal":
+                raise ValueError("trains_on=sequences needs encoder=causal: any other encoder would see the targets")
+            if self.word_embedding:
+                raise ValueError(
+                    "word_embedding counts items back from the latest, which is another for every target: set it to false, "
+                    "or trains_on=rows"
+                )
+        if self.normalisation == "children" and self.score_vocab == "full":
+            raise ValueError("score_vocab=full is for normalisation=alphabet: a node's children are all code tokens")
+        return self
+
+    @model_validator(mode="after")
+    def _a_checkpoint_keeps_its_form(self) -> Self:
+        forms = {"encoder": "bidirectional", "history_tokens": "code", "tied": True, "decoder_layers": 0}
+        changed = [name for name, form in forms.items() if getattr(self, name) != form]
+        if self.init != "scratch" and changed:
+            raise ValueError(f"{changed[0]} changes the network, and init={self.init} reads a checkpoint's: use init=scratch")
         return self
 
 
@@ -63,7 +92,12 @@ class EncoderDecoder(TorchBackbone):
     Config = EncoderDecoderConfig
     network: T5 | None = None
     prompts: ClassVar[tuple[str, ...]] = ()  # every prompt it may write: the word-level vocabulary from scratch
+    cross: ClassVar[bool] = True  # whether the decoder attends to the encoder, or starts from its last position
     new_in_checkpoint: ClassVar[tuple[str, ...]] = ()  # matrices that stay as drawn when a checkpoint is read
+
+    def __init__(self, config: Any = None) -> None:
+        super().__init__(config)
+        self.normalisation, self.trains_on = self.config.normalisation, self.config.trains_on
 
     @property
     def pretrained(self) -> bool:
@@ -113,7 +147,11 @@ class EncoderDecoder(TorchBackbone):
         return WordList(self.prompts)
 
     def fit(self, examples: Examples, ctx: BackboneContext) -> FitReport:
-        self.begin(examples.n_tokens, ctx.seed, ctx.device)
+        pooled = self.config.history_tokens == "item"
+        if pooled:
+            examples = visible_words(examples)
+        width = max(examples.catalogue.width, longest_word(examples.sources)) if pooled else 0
+        self.begin(examples.n_tokens, ctx.seed, ctx.device, word_width=width)
 
         loss = None
         if self.config.compile:
@@ -123,10 +161,18 @@ class EncoderDecoder(TorchBackbone):
         def loss_of(sources: Sources, trees: TargetTrees, rows: Int64) -> tuple[Tensor, int]:
             return batch_loss(self.net, sources, trees, rows, ctx.device, loss)
 
-        return fit(self.net, examples, self.config, ctx, loss_of, d_model=self.net.shape.d_model)
+        return fit(
+            self.net,
+            examples,
+            self.config,
+            ctx,
+            loss_of,
+            d_model=self.net.shape.d_model,
+            normalisation=self.normalisation,
+        )
 
-    def begin(self, n_tokens: int, seed: int = 0, device: str = "cpu") -> None:
-        """The network as it is before the first step."""
+    def begin(self, n_tokens: int, seed: int = 0, device: str = "cpu", word_width: int = 0) -> None:
+        """The network as it is before the first step. `word_width`: as in `T5Shape`."""
         c = self.config
         words = self.vocabulary().size if self.prompts or self.pretrained else 0
         shape = T5Shape(
@@ -134,12 +180,18 @@ class EncoderDecoder(TorchBackbone):
             n_tokens=n_tokens,
             d_model=c.d_model,
             layers=c.layers,
+            decoder_layers=c.decoder_layers,
             heads=c.heads,
             d_kv=c.d_kv or c.d_model // c.heads,
             d_ff=c.d_ff,
             dropout=c.dropout,
             word_rows=WORD_ROWS if c.word_embedding else 0,
             scores_words=c.score_vocab == "full",
+            word_width=word_width,
+            causal=c.encoder == "causal",
+            cross=self.cross,
+            tied=c.tied,
+            embedding_std=c.embedding_std,
         )
         if self.pretrained:
             shape = hf_t5.fit_shape(shape, hf_t5.read_config(c.model))
@@ -152,39 +204,50 @@ class EncoderDecoder(TorchBackbone):
         self.place(network, device)
 
     def build(self, facts: Mapping[str, Any]) -> T5:
-        return T5(T5Shape(**facts))
+        """ValueError if the weights were trained with the other normalisation."""
+        shape = dict(facts)
+        if (trained := shape.pop("normalisation")) != self.normalisation:
+            raise ValueError(f"these weights were trained with normalisation={trained}, and the option says {self.normalisation}")
+        return T5(T5Shape(**shape))
 
     def facts(self) -> Mapping[str, Any]:
-        return asdict(self.net.shape)
+        return {**asdict(self.net.shape), "normalisation": self.normalisation}
 
     def place(self, network: nn.Module, device: str) -> None:
         super().place(network, device)
         self.extra_columns = self.net.shape.n_scored - self.net.shape.n_tokens
 
     def tables(self) -> Iterable[Tensor]:
-        """Rows of tokens, words and whole words; not the position biases, which are `nn.Embedding` too."""
-        return [table.weight for table in (self.net.embedding, self.net.words) if table is not None]
+        """Rows of tokens, words, whole words and the output; not the position biases, which are `nn.Embedding` too."""
+        tables = (self.net.embedding, self.net.words, self.net.output)
+        return [table.weight for table in tables if table is not None]
 
     def pad(self, batch: Sources, users: int, length: int) -> tuple[Tensor, ...]:
-        return pad_sources(batch, "cpu", (users, length))
+        return pad_for(self.net, batch, "cpu", (users, length))
 
     @torch.no_grad()
     def start_padded(self, *padded: Tensor) -> DecodeState:
         rows, mask, words = padded
         encoded = self.net.encode(rows, mask, words)
-        return DecodeState([layer.context(encoded) for layer in self.net.decoder], mask, [], 0)
+        root = None
+        if not self.net.shape.cross:
+            root = encoded[torch.arange(len(rows), device=rows.device), last_position(mask)][:, None]
+        return DecodeState([layer.context(encoded) for layer in self.net.decoder], mask, root, [], 0)
 
     def start(self, batch: Sources) -> DecodeState:
-        return self.start_padded(*pad_sources(batch, self.device))
+        return self.start_padded(*pad_for(self.net, batch, self.device))
 
     @torch.no_grad()
     def advance(self, state: DecodeState, tokens: Tensor, parents: Tensor) -> tuple[Tensor, DecodeState]:
-        hidden, state = self.net.step(tokens + 1, parents, state)
-        return self.net.logits(hidden).float(), state
+        return self.net.step(tokens + 1, parents, state)
+
+    @torch.no_grad()
+    def logits(self, hidden: Tensor, candidates: Candidates | None = None) -> Tensor:
+        return self.net.logits(hidden, candidates).float()
 
     def size(self) -> str:
         c = self.config
-        return f"{c.layers}+{c.layers}x{c.d_model}/{c.d_ff}"
+        return f"{c.layers}+{c.decoder_layers or c.layers}x{c.d_model}/{c.d_ff}"
 
     def variant(self) -> str:
         return hf_t5.short_name(self.config.model) if self.pretrained else "scratch"

@@ -12,13 +12,18 @@ counting itself, H heads, K numbers per head, E = d_model, V code tokens.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from genrec_bench.backbones.candidates import candidate_logits, row_logits
 from genrec_bench.backbones.kernels import attention, rms_norm, rows_of
+from genrec_bench.host.contracts import Candidates
+
+
+UNTIED_STD = 0.02  # of an output layer of its own: first probabilities are nearly even
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,12 @@ class T5Shape:
     max_distance: int = 128
     epsilon: float = 1e-6  # of the norms
     scores_words: bool = False  # whether the output softmax has template words beside the code tokens
+    decoder_layers: int = 0  # 0 = as many as the encoder has
+    word_width: int = 0  # tokens of the longest whole word, where the encoder has one position per word; 0 = one per token
+    causal: bool = False  # whether an encoder position sees only those before it, and itself
+    cross: bool = True  # whether the decoder attends to the encoder; else its root starts from the encoder's last position
+    tied: bool = True  # whether the output layer is the input embedding
+    embedding_std: float = 1.0  # of the embeddings as they are drawn
 
     @property
     def n_scored(self) -> int:
@@ -130,17 +141,23 @@ class DecoderLayer(nn.Module):
 
     def __init__(self, shape: T5Shape) -> None:
         super().__init__()
-        self.self_, self.cross, self.ff = Attention(shape), Attention(shape), FeedForward(shape)
+        self.self_, self.ff = Attention(shape), FeedForward(shape)
+        self.cross = Attention(shape) if shape.cross else None
 
-    def context(self, encoded: Tensor) -> tuple[Tensor, Tensor]:
-        """Cross-attention keys and values (U, H, S, K) of the encoded sources (U, S, E): once per user."""
+    def context(self, encoded: Tensor) -> tuple[Tensor, Tensor] | None:
+        """Cross-attention keys and values (U, H, S, K) of the encoded sources (U, S, E): once per user. None without
+        cross-attention."""
+        if self.cross is None:
+            return None
         a = self.cross.attention
         return a.split(a.k(encoded)), a.split(a.v(encoded))
 
-    def read(self, x: Tensor, context: tuple[Tensor, Tensor], mask: Tensor) -> Tensor:
-        """Cross-attention and feed-forward: all positions of a user are queries over the same keys."""
-        a = self.cross.attention
-        x = x + self.cross.drop(a.attend(a.split(a.q(self.cross.norm(x))), *context, mask))
+    def read(self, x: Tensor, context: tuple[Tensor, Tensor] | None, mask: Tensor) -> Tensor:
+        """Cross-attention and feed-forward: all positions of a user are queries over the same keys. `mask` broadcasts to
+        (U, H, N, S)."""
+        if self.cross is not None and context is not None:
+            a = self.cross.attention
+            x = x + self.cross.drop(a.attend(a.split(a.q(self.cross.norm(x))), *context, mask))
         return self.ff(x)
 
 
@@ -152,20 +169,23 @@ class T5(nn.Module):
         self.shape = shape
         self.embedding = nn.Embedding(shape.n_rows, shape.d_model)
         self.words = nn.Embedding(shape.word_rows, shape.d_model) if shape.word_rows else None
+        self.output = None if shape.tied else nn.Embedding(shape.n_scored, shape.d_model)
         self.encoder_bias = nn.Embedding(shape.buckets, shape.heads)
         self.decoder_bias = nn.Embedding(shape.buckets, shape.heads)
         self.encoder = nn.ModuleList(EncoderLayer(shape) for _ in range(shape.layers))
-        self.decoder = nn.ModuleList(DecoderLayer(shape) for _ in range(shape.layers))
+        self.decoder = nn.ModuleList(DecoderLayer(shape) for _ in range(shape.decoder_layers or shape.layers))
         self.encoder_norm, self.decoder_norm = RMSNorm(shape), RMSNorm(shape)
         self.drop = nn.Dropout(shape.dropout)
         self.reset()
 
     def reset(self) -> None:
-        """T5's initialisation (Mesh TensorFlow's, as in transformers)."""
+        """T5's initialisation (Mesh TensorFlow's, as in transformers), where the embeddings' scale is not another."""
         e, inner = self.shape.d_model, self.shape.heads * self.shape.d_kv
-        nn.init.normal_(self.embedding.weight)
+        nn.init.normal_(self.embedding.weight, std=self.shape.embedding_std)
         if self.words is not None:
-            nn.init.normal_(self.words.weight)
+            nn.init.normal_(self.words.weight, std=self.shape.embedding_std)
+        if self.output is not None:
+            nn.init.normal_(self.output.weight, std=UNTIED_STD)
 
         for module in self.modules():
             if isinstance(module, Projections):
@@ -181,40 +201,80 @@ class T5(nn.Module):
             nn.init.normal_(bias.weight, std=e**-0.5)
 
     def encode(self, rows: Tensor, mask: Tensor, words: Tensor | None = None) -> Tensor:
-        """Embedding rows (U, S), additive `mask` (U, 1, 1, S), whole-word numbers (U, S) -> encoded (U, S, E)."""
-        x = self.embedding(rows)
+        """Embedding rows (U, S), additive `mask` (U, 1, 1, S), whole-word numbers (U, S) -> encoded (U, S, E).
+
+        Rows (U, S, W) are summed over W, without padding: one position for each whole word.
+        """
+        x = self.embedding(rows) if rows.ndim == 2 else self._summed(rows)
         if self.words is not None and words is not None:
             x = x + self.words(words.clamp(max=self.shape.word_rows - 1))
+
         at = torch.arange(rows.shape[1], device=rows.device)
-        buckets = relative_bucket(at[None, :] - at[:, None], True, self.shape.buckets, self.shape.max_distance)
+        both_ways, distance = not self.shape.causal, at[None, :] - at[:, None]
+        buckets = relative_bucket(distance, both_ways, self.shape.buckets, self.shape.max_distance)
         bias = self.encoder_bias(buckets).permute(2, 0, 1)[None] + mask  # (U, H, S, S)
+        if self.shape.causal:
+            bias = bias.masked_fill(distance > 0, -math.inf)
         x = self.drop(x)
         for layer in self.encoder:
             x = layer(x, bias)
         return self.drop(self.encoder_norm(x))
+
+    def _summed(self, rows: Tensor) -> Tensor:
+        table = self.embedding.weight
+        return F.embedding_bag(rows.flatten(0, 1), table, mode="sum", padding_idx=0).view(*rows.shape[:2], -1)
 
     def distance_bias(self, distances: int) -> Tensor:
         """Bias (D, H) of an ancestor 0, 1, ... steps up."""
         steps = torch.arange(distances, device=self.decoder_bias.weight.device)
         return self.decoder_bias(relative_bucket(-steps, False, self.shape.buckets, self.shape.max_distance)).float()
 
-    def decode_tree(self, rows: Tensor, ancestors: Tensor, depth: Tensor, encoded: Tensor, mask: Tensor) -> Tensor:
+    def decode_tree(
+        self,
+        rows: Tensor,
+        ancestors: Tensor,
+        depth: Tensor,
+        encoded: Tensor,
+        mask: Tensor,
+        root: Tensor | None = None,
+    ) -> Tensor:
         """Hidden states (U, N, E) of every decoder position of every user at once.
 
         `rows` (U, N) are input embedding rows; `ancestors` (U, N, D) positions: itself, its parent, ...; entries beyond
-        `depth` (U, N) are ignored. `encoded` (U, S, E) and `mask` (U, 1, 1, S) come from the encoder.
+        `depth` (U, N) are ignored. `encoded` (U, S, E) comes from the encoder; `mask` broadcasts to (U, H, N, S). `root`
+        (U, N, E) takes the place of the embeddings at depth 0.
         """
         users, n, d = ancestors.shape
         flat = ancestors + torch.arange(users, device=rows.device)[:, None, None] * n
         there = torch.arange(d, device=rows.device) <= depth[..., None]  # (U, N, D)
         bias = self.distance_bias(d).masked_fill(~there[..., None], -math.inf)  # (U, N, D, H)
-        x = self.drop(self.embedding(rows))
+
+        x = self.embedding(rows)
+        if root is not None:
+            x = torch.where((depth == 0)[..., None], root, x)
+        x = self.drop(x)
+
         for layer in self.decoder:
             a, normed = layer.self_.attention, layer.self_.norm(x)
             k, v = (rows_of(p(normed).flatten(0, 1), flat) for p in (a.k, a.v))  # (U, N, D, H*K)
             x = x + layer.self_.drop(a.attend_ancestors(a.q(normed), k, v, bias))
             x = layer.read(x, layer.context(encoded), mask)
         return self.drop(self.decoder_norm(x))
+
+    def decode_trees(
+        self, rows: Tensor, ancestors: Tensor, depth: Tensor, visible: Tensor, encoded: Tensor, mask: Tensor
+    ) -> Tensor:
+        """`decode_tree` of positions that see the first `visible` (U, N) encoder positions of their source only; -1: all."""
+        length = encoded.shape[1]
+        if self.shape.cross:
+            at = torch.arange(length, device=rows.device)
+            hidden_from = (at >= visible[..., None]) & (visible >= 0)[..., None]  # (U, N, S)
+            return self.decode_tree(rows, ancestors, depth, encoded, mask.masked_fill(hidden_from[:, None], -math.inf))
+
+        last = torch.where(visible < 0, last_position(mask)[:, None], visible - 1)
+        flat = last + torch.arange(len(rows), device=rows.device)[:, None] * length
+        root = rows_of(encoded.flatten(0, 1), flat)
+        return self.decode_tree(rows, ancestors, depth, encoded, mask, root)
 
     def step(self, rows: Tensor, parents: Tensor, state: DecodeState) -> tuple[Tensor, DecodeState]:
         """One token for every hypothesis: `rows`, `parents` (U, N) -> hidden (U, N, E) and the new state."""
@@ -223,7 +283,7 @@ class T5(nn.Module):
         before = state.caches[0][0].shape[1] if state.length else 1
         parent_rows = (parents + torch.arange(users, device=parents.device)[:, None] * before).flatten()
 
-        x = self.embedding(rows)
+        x = self.embedding(rows) if state.root is None or state.length else state.root
         caches = []
         for number, layer in enumerate(self.decoder):
             a, normed = layer.self_.attention, layer.self_.norm(x)
@@ -240,20 +300,44 @@ class T5(nn.Module):
             x = x + a.attend_ancestors(a.q(normed), k, v, bias)
             x = layer.read(x, state.contexts[number], state.mask)
 
-        return self.decoder_norm(x), DecodeState(state.contexts, state.mask, caches, state.length + 1)
+        return self.decoder_norm(x), replace(state, caches=caches, length=state.length + 1)
 
-    def logits(self, hidden: Tensor) -> Tensor:
-        """Hidden states (..., E) -> logits (..., V) over the code tokens, and over the words where they are scored."""
-        table = self.embedding.weight[1 : 1 + self.shape.n_scored]
-        return F.linear(hidden * self.shape.d_model**-0.5, table.to(hidden.dtype))
+    @property
+    def scale(self) -> float:
+        """What hidden states are multiplied with before the output layer; T5's, where that is the embedding."""
+        return self.shape.d_model**-0.5 if self.shape.tied else 1.0
+
+    @property
+    def table(self) -> Tensor:
+        """The output layer (V, E): a row for every code token, and for every word where words are scored."""
+        return self.embedding.weight[1 : 1 + self.shape.n_scored] if self.output is None else self.output.weight
+
+    def logits(self, hidden: Tensor, candidates: Candidates | None = None) -> Tensor:
+        """Hidden states (..., E) -> logits (..., V) over the code tokens, and over the words where they are scored; or of
+        (U, N, E) those of the candidates (U, N, C)."""
+        hidden = hidden * self.scale
+        if candidates is None:
+            return F.linear(hidden, self.table.to(hidden.dtype))
+        return candidate_logits(hidden, self.table, candidates)
+
+
+    def node_logits(self, hidden: Tensor, tokens: Tensor, which: Tensor) -> Tensor:
+        """Hidden states (N, E) -> logits (N, C) of the tokens (M, C) in the row that `which` (N,) names."""
+        return row_logits(hidden * self.scale, self.table, tokens, which)
+
+
+def last_position(mask: Tensor) -> Tensor:
+    """The last position (U,) that an additive `mask` (U, 1, 1, S) shows; it shows all of a source without any token."""
+    return (mask[:, 0, 0] == 0).sum(1) - 1
 
 
 @dataclass(frozen=True)
 class DecodeState:
     """What one decoding needs to go on: per layer the users' keys and values, and each hypothesis's own, newest first."""
 
-    contexts: list[tuple[Tensor, Tensor]]  # (U, H, S, K), shared by all hypotheses of a user
+    contexts: list[tuple[Tensor, Tensor] | None]  # (U, H, S, K), shared by all hypotheses of a user
     mask: Tensor  # (U, 1, 1, S)
+    root: Tensor | None  # (U, 1, E): what the decoder starts from, where it does not attend to the encoder
     caches: list[tuple[Tensor, Tensor]]  # (U, N, length, H*K)
     length: int
 

@@ -2,7 +2,8 @@
 
 A source's targets, e.g. all items of a user in the `direct` task, form a small trie. One decoder position per internal
 node predicts a soft target over its children, weighted by how many targets pass: the same likelihood as one sequence per
-target, computed once per node. A single target is a chain. NumPy only; knows nothing of the network.
+target, computed once per node. A single target is a chain. Targets that see different parts of their source share nothing.
+NumPy only; knows nothing of the network.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from genrec_bench.core.arrays import Int32, Int64, spread
+from genrec_bench.core.code_trees import CodeTree
 from genrec_bench.core.sequences import Examples
 from genrec_bench.host.contracts import START
 
@@ -29,6 +31,12 @@ class TargetTrees:
     edge_node: Int32
     edge_token: Int32
     edge_count: Int32  # how many targets pass
+    visible: Int32  # how much of the source the node sees; -1: all of it
+    places: CataloguePlaces | None = None  # only where `placed_in` has found them
+
+    def placed_in(self, tree: CodeTree) -> TargetTrees:
+        """The same with their places in the tree of the whole catalogue. ValueError if a target is no item's code."""
+        return replace(self, places=places_in(tree, self))
 
     @property
     def sizes(self) -> Int64:
@@ -46,19 +54,21 @@ class TargetTrees:
         return path
 
 
-def build_trees(targets: Int32, target_offsets: Int64) -> TargetTrees:
+def build_trees(targets: Int32, target_offsets: Int64, visible: Int64 | None = None) -> TargetTrees:
     """Trees for examples whose targets are `targets[target_offsets[i]:target_offsets[i + 1]]`, codes padded with -1.
 
+    `visible` says how much of its source each target sees (None: all of it): an example has a tree for each value.
     Cost: one sort of the targets; at most `width` nodes per target.
     """
     examples = len(target_offsets) - 1
     example = np.repeat(np.arange(examples), np.diff(target_offsets))
-    order = np.lexsort((*targets.T[::-1], example))
-    codes, example = targets[order], example[order]
+    seen = np.full(len(targets), -1, np.int64) if visible is None else visible
+    order = np.lexsort((*targets.T[::-1], seen, example))
+    codes, example, seen = targets[order], example[order], seen[order]
 
     # `fresh[r]`: row r opens a new prefix of the length at hand
     fresh = np.ones(len(codes), bool)
-    fresh[1:] = example[1:] != example[:-1]
+    fresh[1:] = (example[1:] != example[:-1]) | (seen[1:] != seen[:-1])
     node_of = np.full(len(codes), -1, np.int64)  # the node of each row's prefix, numbered by creation
     levels_nodes, levels_edges, created = [], [], 0
 
@@ -67,7 +77,7 @@ def build_trees(targets: Int32, target_offsets: Int64) -> TargetTrees:
         heads = np.flatnonzero(fresh & goes_on)
         parents = node_of[heads] if level else created + np.arange(len(heads))
         tokens = codes[heads, level - 1] if level else np.full(len(heads), START, np.int32)
-        levels_nodes.append((example[heads], tokens, parents, np.full(len(heads), level)))
+        levels_nodes.append((example[heads], tokens, parents, np.full(len(heads), level), seen[heads]))
 
         node_of = np.where(goes_on, created + np.cumsum(fresh & goes_on) - 1, -1)
         created += len(heads)
@@ -86,7 +96,7 @@ def build_trees(targets: Int32, target_offsets: Int64) -> TargetTrees:
 
 def _pack(examples: int, levels_nodes: list, levels_edges: list) -> TargetTrees:
     """Group nodes and edges by example and count them from the example's first node."""
-    n_example, token, parent, depth = (np.concatenate(column) for column in zip(*levels_nodes, strict=True))
+    n_example, token, parent, depth, visible = (np.concatenate(column) for column in zip(*levels_nodes, strict=True))
     e_example, e_node, e_token, e_count = (np.concatenate(column) for column in zip(*levels_edges, strict=True))
 
     # Nodes were created level by level: group them by example.
@@ -109,6 +119,7 @@ def _pack(examples: int, levels_nodes: list, levels_edges: list) -> TargetTrees:
         local[e_node][edge_order].astype(np.int32),
         e_token[edge_order].astype(np.int32),
         e_count[edge_order].astype(np.int32),
+        visible[order].astype(np.int32),
     )
 
 
@@ -116,23 +127,50 @@ def latest_targets(examples: Examples, most: int) -> Examples:
     """The same sources with at most their last `most` targets each (targets stand in the order of time)."""
     counts = np.diff(examples.target_offsets)
     place = spread(np.zeros(len(counts), np.int64), examples.target_offsets)
-    kept = examples.targets[place >= np.repeat(counts - most, counts)]
+    kept = place >= np.repeat(counts - most, counts)
+    visible = None if examples.visible is None else examples.visible[kept]
     offsets = np.concatenate([[0], np.cumsum(np.minimum(counts, most))]).astype(np.int64)
-    return replace(examples, targets=kept, target_offsets=offsets)
+    return replace(examples, targets=examples.targets[kept], target_offsets=offsets, visible=visible)
+
+
+@dataclass(frozen=True)
+class CataloguePlaces:
+    """Where the nodes and edges of target trees are in the tree of all items' codes."""
+
+    tree: CodeTree
+    node: Int64  # the catalogue's node of each node
+    edge: Int64  # the place of each edge among its node's children
+
+
+def places_in(tree: CodeTree, trees: TargetTrees) -> CataloguePlaces:
+    """The places of `trees` in the catalogue's `tree`. ValueError if a target is no item's code."""
+    node = np.zeros(len(trees.token), np.int64)
+    starts = np.repeat(trees.node_offsets[:-1], trees.sizes)
+    for depth in range(1, int(trees.depth.max(initial=0)) + 1):
+        rows = np.flatnonzero(trees.depth == depth)
+        node[rows] = tree.step(node[starts[rows] + trees.parent[rows]], trees.token[rows])
+
+    first = np.repeat(trees.node_offsets[:-1], np.diff(trees.edge_offsets))
+    above = node[first + trees.edge_node]
+    return CataloguePlaces(tree, node, tree.step(above, trees.edge_token) - tree.indptr[above])
 
 
 @dataclass(frozen=True)
 class TreeBatch:
-    """Padded trees of a batch: `token`, `depth` `(users, nodes)`, `ancestors` `(users, nodes, depth)`; `real` the flat
-    numbers of nodes other than padding; edges point into `real` (`edge_node`), with `edge_token` and `edge_count`."""
+    """Padded trees of a batch: `token`, `depth`, `visible` `(users, nodes)`, `ancestors` `(users, nodes, depth)`; `real` the
+    flat numbers of nodes other than padding; edges point into `real` (`edge_node`), with `edge_token` and `edge_count`.
+    `nodes` and `edges` are the numbers of the real nodes and of the edges among those of all examples."""
 
     token: Int32
     depth: Int32
+    visible: Int32
     ancestors: Int64
     real: Int64
     edge_node: Int64
     edge_token: Int64
     edge_count: Int64
+    nodes: Int64
+    edges: Int64
 
 
 def take_batch(trees: TargetTrees, rows: Int64) -> TreeBatch:
@@ -150,8 +188,9 @@ def take_batch(trees: TargetTrees, rows: Int64) -> TreeBatch:
     most = int(trees.depth[nodes].max()) + 1
     token = np.full(len(rows) * n, START, np.int32)
     depth = np.zeros(len(rows) * n, np.int32)
+    visible = np.full(len(rows) * n, -1, np.int32)
     ancestors = np.zeros((len(rows) * n, most), np.int64)
-    token[real], depth[real] = trees.token[nodes], trees.depth[nodes]
+    token[real], depth[real], visible[real] = trees.token[nodes], trees.depth[nodes], trees.visible[nodes]
     ancestors[real] = trees.ancestors(nodes, starts[user], most)
 
     edge_sizes = trees.edge_offsets[rows + 1] - trees.edge_offsets[rows]
@@ -162,9 +201,12 @@ def take_batch(trees: TargetTrees, rows: Int64) -> TreeBatch:
     return TreeBatch(
         token.reshape(shape),
         depth.reshape(shape),
+        visible.reshape(shape),
         ancestors.reshape(*shape, most),
         real,
         offsets[edge_user] + trees.edge_node[edges],
         trees.edge_token[edges].astype(np.int64),
         trees.edge_count[edges].astype(np.int64),
+        nodes,
+        edges,
     )

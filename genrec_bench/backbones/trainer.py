@@ -22,9 +22,10 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from genrec_bench.backbones.base import forked
 from genrec_bench.backbones.target_trees import TargetTrees, build_trees, latest_targets
 from genrec_bench.core.arrays import Int64
+from genrec_bench.core.code_trees import CodeTree
 from genrec_bench.core.sequences import Examples, Sources
 from genrec_bench.errors import Diverged
-from genrec_bench.host.contracts import BackboneContext, FitReport
+from genrec_bench.host.contracts import BackboneContext, FitReport, Normalisation
 from genrec_bench.host.ranges import Share
 
 # The summed negative log-likelihood of the target tokens of some examples (by number), and how many tokens these are.
@@ -129,15 +130,19 @@ def fit(
     *,
     d_model: int,
     tables: Collection[Tensor] = (),
+    normalisation: Normalisation = "alphabet",
 ) -> FitReport:
     """Train `network` in place and leave it with the weights of its best epoch.
 
     Trains and keeps the parameters that require a gradient. `d_model` decides on the precision; `tables` are matrices
-    that are not decayed, beside those of `nn.Embedding`. Diverged if a loss is infinite or NaN.
+    that are not decayed, beside those of `nn.Embedding`. With `children`, the trees that `loss_of` gets have their places in
+    the catalogue. Diverged if a loss is infinite or NaN.
     """
     if config.latest_targets:
         examples = latest_targets(examples, config.latest_targets)
-    trees = build_trees(examples.targets, examples.target_offsets)
+    trees = build_trees(examples.targets, examples.target_offsets, examples.visible)
+    if normalisation == "children":
+        trees = trees.placed_in(CodeTree.build(examples.catalogue))
     precision = resolve_precision(config.precision, ctx.device, d_model)
     autocast = torch.autocast(ctx.device.split(":")[0], torch.bfloat16, enabled=precision == "bf16")
 

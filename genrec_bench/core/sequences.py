@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genrec_bench.core.arrays import Int32, Int64, Ragged, Text, spread
+from genrec_bench.core.codes import CodeTable
 from genrec_bench.core.hashing import digest
 
 
@@ -142,18 +143,23 @@ class Sources:
 class Examples:
     """Training examples: source `i` has the targets `targets[target_offsets[i]:target_offsets[i + 1]]`.
 
-    `targets` are codes, `(m, width)` int32, padded with -1 on the right; `n_tokens` is the size of the output alphabet.
-    `redraw`, if given, draws the sources of another epoch (new prompts) from a generator.
+    `targets` are codes, `(m, width)` int32, padded with -1 on the right; `n_tokens` is the size of the output alphabet and
+    `catalogue` holds the codes of all items, those that nobody has included. Target `j` sees the first `visible[j]` tokens
+    of its source, int64 `(m,)`; None: every target sees the whole of it. `redraw`, if given, draws the sources of another
+    epoch (new prompts) from a generator.
     """
 
     sources: Sources
     targets: Int32
     target_offsets: Int64
     n_tokens: int
+    catalogue: CodeTable
+    visible: Int64 | None = None
     redraw: Callable[[np.random.Generator], Sources] | None = None
 
     def __post_init__(self) -> None:
         assert len(self.target_offsets) == len(self.sources) + 1 and self.target_offsets[-1] == len(self.targets)
+        assert self.visible is None or len(self.visible) == len(self.targets)
 
     def __len__(self) -> int:
         return len(self.sources)

@@ -13,7 +13,7 @@ from genrec_bench.core.arrays import PAD
 from genrec_bench.core.codes import Index
 from genrec_bench.core.rankings import NO_HYPOTHESIS, Generations
 from genrec_bench.decoders.csr_trie import Trie
-from genrec_bench.host.contracts import Backbone, Decoder
+from genrec_bench.host.contracts import Backbone, Decoder, Normalisation
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,7 @@ class SearchConfig:
     """Options of every search."""
 
     precision: Literal["fp32", "bf16"] = "fp32"  # of the network; bf16: slightly other lists, slow without AVX-512
+    normalisation: Literal["trained", "alphabet", "children"] = "trained"  # of probabilities: as the backbone was trained | other
 
 
 class Searching(Decoder):
@@ -38,6 +39,11 @@ class Searching(Decoder):
         if self._trie is None or self._trie[0] is not index or self._trie[1] != wanted:
             self._trie = index, wanted, Trie.of(index, device)
         return self._trie[2]
+
+    def normalisation(self, backbone: Backbone) -> Normalisation:
+        """What a token's probabilities sum to 1 over in this search."""
+        asked = self.config.normalisation
+        return backbone.normalisation if asked == "trained" else asked
 
     def share_trie(self, other: Searching) -> None:
         """Use the trie that `other` searches, instead of building it again."""

@@ -1,7 +1,8 @@
 """One beam search for every decoder: over the catalogue's trie, or free.
 
-A hypothesis's score is the sum of the log-softmax over all code tokens (`full_vocab`: the mask comes after the softmax),
-without end token and without length penalty. Finished hypotheses compete with open ones by their sums. The best score
+A hypothesis's score is the sum of its tokens' log-probabilities, without end token and without length penalty. They are
+normalised over all code tokens (`alphabet`: the mask comes after the softmax) or over the children that a node of the
+catalogue's trie has (`children`), excluded ones included. Finished hypotheses compete with open ones by their sums. The best score
 that was ever discarded is kept: it bounds everything the beam did not follow.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -20,7 +22,7 @@ from genrec_bench.core.rankings import NO_HYPOTHESIS, Generations
 from genrec_bench.core.sequences import Sources
 from genrec_bench.decoders.csr_trie import Trie
 from genrec_bench.errors import Diverged
-from genrec_bench.host.contracts import START, Backbone
+from genrec_bench.host.contracts import START, Backbone, Candidates, Normalisation
 
 INF = float("inf")
 NAN_SCORES = "the network's scores are NaN; if its training diverged, lower backbone.learning_rate"
@@ -43,11 +45,49 @@ class Beam:
     open: Tensor
 
 
+@dataclass
+class Answer:
+    """The backbone's answer to one call: `hidden` (U, calls, ...), and the log-probabilities that are asked of it.
+
+    With `fixed`, no shape follows from what was found.
+    """
+
+    backbone: Backbone
+    hidden: Tensor
+    normalisation: Normalisation
+    fixed: bool = False
+
+    @cached_property
+    def logp(self) -> Tensor:
+        """Log-probabilities of all tokens (U, calls, V), normalised over them."""
+        return self.backbone.logits(self.hidden).float().log_softmax(-1)
+
+    def of_children(self, trie: Trie, beam: Beam, step: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Of every hypothesis (U, B): its child tokens, child nodes, whether there is such a child, and the children's
+        log-probabilities, (U, B, C) each; the last are meaningless where there is no child."""
+        if self.normalisation == "alphabet":
+            token, node, there = trie.children(beam.node, step)
+            places = token + (beam.slot * self.logp.shape[-1])[..., None]  # among all (calls, V) of a user
+            trie.check_columns(self.logp.shape[-1] - self.backbone.extra_columns)
+            return token, node, there, self.logp.flatten(1).gather(1, places.flatten(1)).view(there.shape)
+
+        if self.fixed:
+            which = torch.arange(beam.node.numel(), device=beam.node.device).view(beam.node.shape)
+            nodes = beam.node.flatten()
+        else:
+            nodes, which = beam.node.unique(return_inverse=True)
+        tokens, children, there = trie.children(nodes, step)  # (rows, C)
+        own = self.hidden.gather(1, beam.slot[..., None].expand(-1, -1, self.hidden.shape[-1]))
+        logits = self.backbone.logits(own, Candidates(tokens.long(), which)).float()
+        logp = logits.masked_fill(~there[which], -INF).log_softmax(-1)
+        return tokens[which], children[which], there[which], logp
+
+
 # Scores and keys of all continuations, (U, B, C) each, from the beam, what each continuation adds to the sum (-inf where
 # there is none), and the trie node it leads to (None in a free search).
 Rank = Callable[[Beam, Tensor, Tensor | None], tuple[Tensor, Tensor]]
 # The next beam and the best discarded key (U,), from the arguments of `extend`.
-Grow = Callable[[Beam, Tensor, Trie, int, int, bool, Tensor | None], tuple[Beam, Tensor]]
+Grow = Callable[[Beam, Answer, Trie, int, int, bool, Tensor | None], tuple[Beam, Tensor]]
 # Tokens and parents (U, N) of the backbone's next call, from the beam and its step; None: nothing is open. Sets `beam.slot`
 # to each hypothesis's place in that call.
 Calls = Callable[[Beam, int], tuple[Tensor, Tensor] | None]
@@ -65,18 +105,21 @@ def beam_search(
     free: bool,
     exclude: Ragged | None = None,
     grow: Grow | None = None,
+    normalisation: Normalisation | None = None,
 ) -> Generations:
     """The `beams` best hypotheses of every source, best first, ties by item number.
 
     `free` searches the whole alphabet: a hypothesis ends at the first prefix that is a code, and is not an item if it
     reaches the trie's width without one. Otherwise only the trie is walked, without the items in `exclude`.
-    `grow` takes the place of `extend`, for searches that choose their survivors in another way.
+    `grow` takes the place of `extend`, for searches that choose their survivors in another way. `normalisation`: None is
+    that of the backbone's training.
     """
     excluded = None
     if exclude is not None:
         excluded = torch.from_numpy(excluded_leaves(trie, exclude)).to(trie.device)
     state = backbone.start(batch)
-    searched = walk(backbone, state, trie, len(batch), beams, excluded, packed, grow or extend, free=free)
+    normalised = normalisation or backbone.normalisation
+    searched = walk(backbone, state, trie, len(batch), beams, excluded, packed, grow or extend, normalised, free=free)
     return to_generations(searched, beams)
 
 
@@ -89,12 +132,14 @@ def walk(
     excluded: Tensor | None,
     calls: Calls,
     grow: Grow,
+    normalisation: Normalisation,
     *,
     free: bool = False,
+    fixed: bool = False,
 ) -> Searched:
     """Search from the backbone's `state` of `users` sources. `excluded` as in `Trie.blocked`.
 
-    Only `calls` and `grow` may wait for the device, or take a shape from what was found.
+    Only `calls` and `grow` may wait for the device. With `fixed`, no shape follows from what was found, if they do not.
     """
     device = trie.device
     zero = torch.zeros(users, 1, dtype=torch.long, device=device)
@@ -107,10 +152,9 @@ def walk(
     for step in range(trie.width):
         if call is None:
             break
-        logits, state = backbone.advance(state, *call)
-        trie.check_columns(logits.shape[-1] - backbone.extra_columns)
-        logp = logits.float().log_softmax(-1)  # (U, calls, V)
-        beam, discarded = grow(beam, logp, trie, step, beams, free, excluded)
+        hidden, state = backbone.advance(state, *call)
+        answer = Answer(backbone, hidden, normalisation, fixed)
+        beam, discarded = grow(beam, answer, trie, step, beams, free, excluded)
         bound = torch.maximum(bound, discarded)
         call = calls(beam, step) if step + 1 < trie.width else None
 
@@ -119,7 +163,7 @@ def walk(
 
 def extend(
     beam: Beam,
-    logp: Tensor,
+    answer: Answer,
     trie: Trie,
     step: int,
     beams: int,
@@ -128,23 +172,22 @@ def extend(
     rank: Rank | None = None,
 ) -> tuple[Beam, Tensor]:
     """All continuations of the open hypotheses beside the finished ones; the best `beams` by `rank`, or by score,
-    survive, best first. `logp` (U, calls, V) is the backbone's answer; `beam.slot` says which row is whose.
+    survive, best first. `beam.slot` says which row of the backbone's answer is whose.
 
     Gives the new beam and the best discarded key (U,).
     """
     users, width = beam.score.shape
-    vocab = logp.shape[-1]
 
     # what each continuation adds, and the node it leads to
     if free:
-        child_token = torch.arange(vocab, device=logp.device, dtype=torch.int32).expand(users, width, -1)
-        added, child_node = logp.gather(1, beam.slot[..., None].expand(-1, -1, vocab)), None
+        vocab = answer.logp.shape[-1]
+        child_token = torch.arange(vocab, device=answer.logp.device, dtype=torch.int32).expand(users, width, -1)
+        added, child_node = answer.logp.gather(1, beam.slot[..., None].expand(-1, -1, vocab)), None
     else:
-        child_token, child_node, there = trie.children(beam.node, step)  # (U, B, C)
+        child_token, child_node, there, logp = answer.of_children(trie, beam, step)  # (U, B, C)
         if excluded is not None:
             there = there & ~trie.blocked(child_node, excluded)
-        places = child_token + (beam.slot * vocab)[..., None]  # of the children only, among all (calls, V) of a user
-        added = torch.where(there, logp.flatten(1).gather(1, places.flatten(1)).view(there.shape), -INF)
+        added = torch.where(there, logp, -INF)
     children = child_token.shape[-1]
     sums = beam.score[..., None] + added
     sums, ranked = (sums, sums) if rank is None else rank(beam, added, child_node)

@@ -1,10 +1,9 @@
 """The catalogue's codes as a trie in compressed sparse rows: built by one sort, walked by gathers.
 
-Nodes are numbered level by level in code order, so the children of a node are neighbours: those of node `n` are the nodes
-`indptr[n]` to `indptr[n + 1] - 1`, node 0 is the root, and `token[c]` is the token that leads to node `c`. Every node
-covers a run of leaves in code order, so that "is everything below excluded?" is a count. Nodes of the last level, most of
-all nodes, have no children, and the leaf that each of them is follows from its number: they take a token and an item, eight
-bytes. (GPU-friendly sparse tries: STATIC, arXiv 2602.22647.)
+The arrays are those of `genrec_bench.core.code_trees` as tensors. Every node covers a run of leaves in code order, so that
+"is everything below excluded?" is a count. Nodes of the last level, most of all nodes, have no children, and the leaf that
+each of them is follows from its number: they take a token and an item, eight bytes. (GPU-friendly sparse tries: STATIC,
+arXiv 2602.22647.)
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -22,9 +20,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from genrec_bench.core.arrays import Int32, Int64
-from genrec_bench.core.codes import CodeTable, Index, sort_codes
-from genrec_bench.core.rankings import NOT_AN_ITEM
+from genrec_bench.core.arrays import Int32
+from genrec_bench.core.code_trees import tree_arrays
+from genrec_bench.core.codes import CodeTable, Index
 from genrec_bench.errors import UsageError
 
 FILE = "trie.safetensors"  # beside the codes of a saved index
@@ -48,7 +46,7 @@ class Trie:
     @classmethod
     def build(cls, table: CodeTable, device: str | torch.device = "cpu") -> Trie:
         """From an item code table; cost: one sort, plus one pass per level."""
-        arrays, max_children = _build(table.codes)
+        arrays, max_children = tree_arrays(table.codes)
         tensors = {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
         n_tokens = int(arrays["token"].max()) + 1
         return cls(**tensors, max_children=max_children, width=table.width, n_tokens=n_tokens)
@@ -187,64 +185,3 @@ def _checksum(tensors: Mapping[str, Tensor]) -> str:
     for name in sorted(tensors):
         total = zlib.crc32(np.ascontiguousarray(tensors[name].numpy()), zlib.crc32(name.encode(), total))
     return f"{total:08x}"
-
-
-@dataclass(frozen=True)
-class _Level:
-    """The nodes of one level, in code order: the first row each covers, one past the last, and its token."""
-
-    first: Int64
-    last: Int64
-    token: Int32
-
-
-def _build(codes: Int32) -> tuple[dict[str, Int32], tuple[int, ...]]:
-    order, levels = _levels(codes)
-    offsets = np.cumsum([0, *(len(level.first) for level in levels)])  # the first node of each level
-    inner = max(1, int(offsets[-2]))
-    indptr = np.full(inner + 2, offsets[-1], np.int32)
-    max_children, early = [0] * codes.shape[1], [np.zeros(0, np.int64)]
-
-    for depth, (level, below) in enumerate(pairwise(levels)):
-        starts = np.searchsorted(below.first, level.first)
-        sizes = np.diff(starts, append=len(below.first))
-        indptr[offsets[depth] : offsets[depth + 1]] = offsets[depth + 1] + starts
-        max_children[depth] = int(sizes.max())
-        early.append(level.first[sizes == 0])
-
-    alone = np.sort(np.concatenate(early))
-    arrays = {
-        "indptr": indptr,
-        "token": np.concatenate([level.token for level in levels]),
-        "items": np.append(order, NOT_AN_ITEM),
-        "first_leaf": np.append(np.concatenate([level.first for level in levels])[:inner], 0),
-        "last_leaf": np.concatenate([level.last for level in levels])[: inner if len(alone) else 0],
-        "early": alone - np.arange(len(alone)),
-    }
-
-    return {name: np.ascontiguousarray(array, np.int32) for name, array in arrays.items()}, tuple(max_children)
-
-
-def _levels(codes: Int32) -> tuple[Int64, list[_Level]]:
-    """Item numbers in code order, and the nodes of every level, the root's first."""
-    sorted_codes, n = sort_codes(codes), len(codes)
-    fresh = np.arange(n) == 0  # rows where the prefix changes
-    levels = [_Level(np.zeros(1, np.int64), np.full(1, n), np.zeros(1, np.int32))]
-
-    for depth, (which, shift, bits) in enumerate(sorted_codes.where):
-        column = sorted_codes.keys[which] >> shift
-        tokens = column & ((1 << bits) - 1)
-
-        if depth == len(sorted_codes.where) - 1:  # prefix-free codes: each row of the last level is a node of its own
-            first = np.flatnonzero(tokens)
-            last = first + 1
-        else:
-            fresh[1:] |= column[1:] != column[:-1]
-            edges = np.flatnonzero(fresh)
-            there = tokens[edges] > 0
-            first, last = edges[there], np.append(edges[1:], n)[there]
-
-        if len(first):
-            levels.append(_Level(first, last, (tokens[first] - 1).astype(np.int32)))
-
-    return sorted_codes.order, levels

@@ -28,7 +28,7 @@ from genrec_bench.decoders.base import SearchConfig, Searching, no_hypotheses
 from genrec_bench.decoders.beam_search import NAN_SCORES
 from genrec_bench.decoders.csr_trie import Trie
 from genrec_bench.errors import ConfigError, Diverged, OutOfMemory, lacks_memory
-from genrec_bench.host.contracts import START, Backbone
+from genrec_bench.host.contracts import START, Backbone, Candidates
 
 MOST = 2**13  # hypotheses in one call: more make no network faster, and each takes some 100 kB of its memory
 LEAST = 16  # nodes in one call that the bound must allow: with fewer, the walk would take too long
@@ -65,7 +65,9 @@ class ExactDecoder(Searching):
         if not len(index.items) or not len(batch):
             return no_hypotheses(len(batch), beams, index.items.width)
         trie, items = self.trie(index, backbone.device), len(index.items)
-        users, nodes = self._chunk(index, trie, index.n_tokens + backbone.extra_columns, len(batch))
+        alphabet = self.normalisation(backbone) == "alphabet"
+        columns = index.n_tokens + backbone.extra_columns if alphabet else max(trie.max_children)
+        users, nodes = self._chunk(index, trie, columns, len(batch))
         if self._most is not None:
             users, nodes = min(users, self._most[0]), min(nodes, self._most[1])
 
@@ -122,13 +124,14 @@ class ExactDecoder(Searching):
             with `sums` (U, N) so far."""
             for chunk in torch.arange(len(nodes), device=device).split(most):
                 call = tokens[chunk].expand(users, -1), parents[chunk].expand(users, -1)
-                logits, below = backbone.advance(state, *call)
-                trie.check_columns(logits.shape[-1] - backbone.extra_columns)
-                logp = logits.float().log_softmax(-1)  # (U, N, V)
+                hidden, below = backbone.advance(state, *call)
+                child_token, child_node, there = trie.children(nodes[chunk], depth)  # (N, C)
+                logp = self._of_children(backbone, hidden, trie, child_token.long(), there)  # (U, edges)
 
-                parent, child, token = _edges(trie, nodes[chunk], depth)
-                reached = sums[:, chunk][:, parent] + logp[:, parent, token]  # (U, edges)
-                del logits, logp  # before the next call makes its own
+                parent = torch.arange(len(chunk), device=device)[:, None].expand_as(there)[there]
+                child, token = child_node[there].long(), child_token[there].long()
+                reached = sums[:, chunk][:, parent] + logp
+                del hidden, logp  # before the next call makes its own
                 item = trie.item_at(child).long()
                 scores[:, item[item >= 0]] = reached[:, item >= 0]
 
@@ -141,13 +144,17 @@ class ExactDecoder(Searching):
         descend(backbone.start(batch), 0, root, torch.full_like(root, START), root, nothing_yet)
         return scores
 
+    def _of_children(self, backbone: Backbone, hidden: Tensor, trie: Trie, tokens: Tensor, there: Tensor) -> Tensor:
+        """Log-probabilities (U, edges) of the children `tokens` (N, C) that are `there`, from `hidden` (U, N, ...)."""
+        if self.normalisation(backbone) == "alphabet":
+            logits = backbone.logits(hidden)
+            trie.check_columns(logits.shape[-1] - backbone.extra_columns)
+            parent = torch.arange(len(tokens), device=tokens.device)[:, None].expand_as(there)[there]
+            return logits.float().log_softmax(-1)[:, parent, tokens[there]]
 
-def _edges(trie: Trie, nodes: Tensor, depth: int) -> tuple[Tensor, Tensor, Tensor]:
-    """All children of `nodes` (N,) at `depth`: their parent's position in `nodes`, the child node and its token, each
-    (edges,)."""
-    child_token, child_node, there = trie.children(nodes, depth)
-    parent = torch.arange(len(nodes), device=nodes.device)[:, None].expand_as(there)
-    return parent[there], child_node[there].long(), child_token[there].long()
+        which = torch.arange(len(tokens), device=tokens.device).expand(hidden.shape[:2])
+        logits = backbone.logits(hidden, Candidates(tokens, which)).float()
+        return logits.masked_fill(~there, -torch.inf).log_softmax(-1)[:, there]
 
 
 def _best(scores: Tensor, index: Index, beams: int, exclude: Ragged | None) -> Generations:

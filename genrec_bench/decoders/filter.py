@@ -12,7 +12,12 @@ from genrec_bench.host.contracts import Backbone
 
 
 class FilterDecoder(Searching):
-    """Beam search over all code tokens. Hypotheses that are not catalogue items are dropped afterwards, and counted."""
+    """Beam search over all code tokens. Hypotheses that are not catalogue items are dropped afterwards, and counted.
+
+    A free search knows no children to normalise over, so it takes none of a backbone that was trained so.
+    """
+
+    normalisations = frozenset({"alphabet"})
 
     def generate(
         self, backbone: Backbone, batch: Sources, index: Index, *, beams: int, exclude: Ragged | None = None
@@ -21,4 +26,4 @@ class FilterDecoder(Searching):
             return no_hypotheses(0, beams, index.items.width)
         trie = self.trie(index, backbone.device)
         with self.reduced(backbone):
-            return beam_search(backbone, batch, trie, beams=beams, free=True)
+            return beam_search(backbone, batch, trie, beams=beams, free=True, normalisation=self.normalisation(backbone))

@@ -59,7 +59,10 @@ class TrieDecoder(Searching):
     ) -> Generations:
         """The beam search. A subclass may run the same search in another way."""
         with self.reduced(backbone):
-            return beam_search(backbone, batch, trie, beams=beams, free=False, exclude=exclude)
+            normalisation = self.normalisation(backbone)
+            return beam_search(
+                backbone, batch, trie, beams=beams, free=False, exclude=exclude, normalisation=normalisation
+            )
 
     def counts(self) -> Mapping[str, int]:
         return {"escalated_users": self._escalated} if self.config.escalate else {}
@@ -67,7 +70,7 @@ class TrieDecoder(Searching):
     @cached_property
     def _exact(self) -> ExactDecoder:
         """What searches again; it remembers how much of a search fits into the device's memory."""
-        return ExactDecoder(ExactConfig(precision=self.config.precision))
+        return ExactDecoder(ExactConfig(self.config.precision, self.config.normalisation))
 
     def _search_again(
         self, generations: Generations, backbone: Backbone, batch: Sources, index: Index, exclude: Ragged | None

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 CONTRACT = 1
 START = -1  # the token before the first: what `Backbone.advance` gets in its first call
 Task = Literal["direct", "sequential"]
+Normalisation = Literal["alphabet", "children"]  # what a token's probabilities sum to 1 over: all tokens | a node's children
 
 
 @dataclass(frozen=True)
@@ -152,7 +153,13 @@ class Indexer(Component):
 
 
 class Template(ABC):
-    """Turns users into source tokens, for one task and one index."""
+    """Turns users into source tokens, for one task and one index.
+
+    `history` is the most items that it shows in the sequential task. The sources of a backbone that trains on sequences end
+    with the codes of these items.
+    """
+
+    history: int = 20
 
     @abstractmethod
     def render(self, queries: Queries) -> Sources:
@@ -175,12 +182,36 @@ class FitReport:
     precision: str = "fp32"
 
 
+@dataclass(frozen=True)
+class Candidates:
+    """The tokens whose logits a search asks for: those of hypothesis `(u, b)` are the row `which[u, b]` of `tokens`.
+
+    `tokens` `(rows, C)` int64 is padded with any token, whose logits nobody reads; `which` `(users, beams)` int64. Hypotheses
+    at the same node of the catalogue share a row.
+    """
+
+    tokens: torch.Tensor
+    which: torch.Tensor
+
+    def of(self, logits: torch.Tensor) -> torch.Tensor:
+        """The candidates' columns `(users, beams, C)` of logits over all tokens, `(users, beams, n)`."""
+        return logits.gather(-1, self.tokens[self.which])
+
+
 class Backbone(Component):
-    """A network over tokens. Training options are part of its config (`epochs`, `learning_rate`, ...)."""
+    """A network over tokens. Training options are part of its config (`epochs`, `learning_rate`, ...).
+
+    `normalisation` says what its training lets the probabilities of a next token sum to 1 over: `alphabet`, all tokens that
+    its softmax covers, or `children`, the tokens that lead on to an item (P13). `trains_on` says what the examples of the
+    sequential task are: `rows`, one source for each target, or `sequences`, one source for each user, of which target `i`
+    sees the items before it (`Examples.visible`).
+    """
 
     profiles: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     device: str = "cpu"  # where its logits are; set by `fit` and `load`
     extra_columns: int = 0  # columns of its logits after the code tokens, for whatever else its softmax covers
+    normalisation: Normalisation = "alphabet"
+    trains_on: Literal["rows", "sequences"] = "rows"
 
     @classmethod
     def profile(cls, name: str, task: Task) -> Mapping[str, Any]:
@@ -205,8 +236,16 @@ class Backbone(Component):
 
         A hypothesis continues the one of the previous call that `parents` names, by the token in `tokens`. The first
         call has width 1, token `START`, parent 0. Widths may change from call to call; padding slots repeat a live parent.
-        Returns fp32 logits `(users, beams, n_tokens + extra_columns)` for the next token, and the new state.
+        Returns what `logits` needs to know of each hypothesis, `(users, beams, any size)`, and the new state.
         """
+
+    def logits(self, hidden: torch.Tensor, candidates: Candidates | None = None) -> torch.Tensor:
+        """fp32 logits of the next token, from what `advance` returned: of the candidates `(users, beams, C)`, or without
+        them of all `(users, beams, n_tokens + extra_columns)`.
+
+        Unless a backbone has its own, `advance` gives the logits themselves, which suits a small alphabet.
+        """
+        return hidden if candidates is None else candidates.of(hidden)
 
     @abstractmethod
     def save(self, folder: Path) -> None:
@@ -233,10 +272,11 @@ class Decoder(Component):
     """Searches for the codes that a backbone scores highest.
 
     `excludes_in_search` says whether `exclude` changes the search itself. If it does not, one search serves both history
-    policies.
+    policies. `normalisations` are those that it can search with.
     """
 
     excludes_in_search: ClassVar[bool] = False
+    normalisations: ClassVar[frozenset[Normalisation]] = frozenset({"alphabet", "children"})
 
     def prepare(self, train: TrainView, ctx: DecoderContext) -> None:
         """Called once before the first search of a run: a decoder may count items in the training part here, for example."""

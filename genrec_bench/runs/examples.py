@@ -1,4 +1,7 @@
-"""What a backbone trains on: one source per user (`direct`) or per training position (`sequential`), with its targets.
+"""What a backbone trains on, each source with its targets.
+
+A source stands for one user (`direct`), for one training position, or for a user's sequence with every position after its
+first a target (`sequential`, by `Backbone.trains_on`).
 
 Sources are rendered in chunks. Several chunks go to an unnamed, memory-mapped file, which disappears with its last reader.
 Training then holds batches and targets in memory, never all histories.
@@ -13,10 +16,10 @@ from typing import IO
 
 import numpy as np
 
-from genrec_bench.core.arrays import Int32, Int64, Ragged
+from genrec_bench.core.arrays import Int32, Int64, Ragged, spread
 from genrec_bench.core.sequences import Examples, Queries, Sources
 from genrec_bench.host.contracts import Task, Template
-from genrec_bench.host.faults import held_to
+from genrec_bench.host.faults import fault, held_to
 from genrec_bench.runs.decoding import Generator
 from genrec_bench.runs.handover import check_sources
 
@@ -27,9 +30,11 @@ MOST_HISTORY = 512  # items of history handed to a template in training; templat
 def make_examples(train: Ragged, task: Task, generator: Generator, folder: Path) -> Examples:
     """Training examples from the training items of each user, `train`.
 
-    `direct` gives one source per user, with all their items as targets; `sequential` one per item after a user's first.
-    Examples too large for memory go to `folder`.
+    `direct` gives one source per user, with all their items as targets; `sequential` one per item after a user's first, or
+    one per window of a user's items where the backbone trains on sequences. Examples too large for memory go to `folder`.
     """
+    if task == "sequential" and generator.backbone.trains_on == "sequences":
+        return _of_sequences(train, generator, folder)
     if task == "direct":
         users = np.flatnonzero(train.lengths > 0)
         sequences = train.take(users)
@@ -59,7 +64,58 @@ def make_examples(train: Ragged, task: Task, generator: Generator, folder: Path)
     index = generator.index
     sources = in_chunks(generator.render, queries_of, count, folder)
     draws_anew = type(generator.template).training is not Template.training
-    return Examples(sources, index.items.codes[targets], offsets, index.n_tokens, redraw if draws_anew else None)
+    return Examples(
+        sources,
+        index.items.codes[targets],
+        offsets,
+        index.n_tokens,
+        index.items,
+        redraw=redraw if draws_anew else None,
+    )
+
+
+def _of_sequences(train: Ragged, generator: Generator, folder: Path) -> Examples:
+    """A source per window of a user's items: every item but the last is shown, every item but the first is a target."""
+    index = generator.index
+    users, windows = windows_of(train, generator.template.history)
+    shown = windows.slice(windows.offsets[:-1], windows.offsets[1:] - 1)
+    learned = windows.slice(windows.offsets[:-1] + 1, windows.offsets[1:])
+
+    def queries_of(chunk: slice) -> Queries:
+        rows = np.arange(len(users))[chunk]
+        return Queries(users[rows], shown.take(rows))
+
+    sources = in_chunks(generator.render, queries_of, len(users), folder)
+    codes = index.items.codes[shown.values]
+    lengths = (codes >= 0).sum(axis=1)
+
+    # What stands before a window's codes, every target sees; of the codes, those up to the item before it.
+    upto = np.concatenate([[0], np.cumsum(lengths)])
+    before = sources.lengths - np.diff(upto[shown.offsets])
+    visible = before[shown.rows] + upto[1:] - upto[shown.offsets[:-1]][shown.rows]
+
+    written = spread(sources.offsets[:-1] + before, upto[shown.offsets].astype(np.int64))
+    if (before < 0).any() or not np.array_equal(sources.tokens[written], codes[codes >= 0]):
+        raise fault(
+            generator.info, "template.render", "a backbone that trains on sequences shows the items' codes last, in order"
+        )
+    return Examples(
+        sources, index.items.codes[learned.values], learned.offsets, index.n_tokens, index.items, visible=visible
+    )
+
+
+def windows_of(train: Ragged, most: int) -> tuple[Int32, Ragged]:
+    """Each user's items in windows of at most `most` targets and the item before them, latest window first.
+
+    Every item after a user's first is a target once. Returns the user of each window, and the windows.
+    """
+    targets = np.maximum(train.lengths - 1, 0)
+    counts = -(-targets // most)
+    user = np.repeat(np.arange(len(train)), counts)
+    back = spread(np.zeros(len(train), np.int64), np.concatenate([[0], np.cumsum(counts)]).astype(np.int64))
+    ends = train.offsets[1:][user] - back * most
+    starts = np.maximum(train.offsets[:-1][user], ends - most - 1)
+    return user.astype(np.int32), train.slice(starts, ends)
 
 
 def in_chunks(

@@ -23,7 +23,7 @@ from genrec_bench.runs.record import misfit
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from genrec_bench.host.contracts import Backbone
+    from genrec_bench.host.contracts import Backbone, Candidates
 
 
 def check_template(info: ComponentInfo, template: Any) -> Template:
@@ -88,7 +88,7 @@ def check_logits(info: ComponentInfo, logits: Any, shape: tuple[int, ...]) -> No
     """A fault unless one step's logits have the contract's shape and type."""
     given_shape, given_type = tuple(getattr(logits, "shape", ())), str(getattr(logits, "dtype", type(logits).__name__))
     if (given_shape, given_type) != (shape, "torch.float32"):
-        raise fault(info, "logits", f"advance gave {given_shape} {given_type}, expected {shape} torch.float32")
+        raise fault(info, "logits", f"it gave {given_shape} {given_type}, expected {shape} torch.float32")
 
 
 def check_generations(
@@ -165,6 +165,15 @@ class Watched:
 
     def advance(self, state: Any, tokens: Tensor, parents: Tensor) -> tuple[Tensor, Any]:
         with held_to(self._info, "advance"):
-            logits, state = self._backbone.advance(state, tokens, parents)
-        check_logits(self._info, logits, (*tokens.shape, self._columns))
-        return logits, state
+            hidden, state = self._backbone.advance(state, tokens, parents)
+        if tuple(getattr(hidden, "shape", ()))[:2] != tuple(tokens.shape):
+            given = tuple(getattr(hidden, "shape", ()))
+            raise fault(self._info, "hidden", f"advance gave {given} for {tuple(tokens.shape)} users and beams")
+        return hidden, state
+
+    def logits(self, hidden: Tensor, candidates: Candidates | None = None) -> Tensor:
+        with held_to(self._info, "logits"):
+            logits = self._backbone.logits(hidden, candidates)
+        columns = self._columns if candidates is None else candidates.tokens.shape[1]
+        check_logits(self._info, logits, (*hidden.shape[:2], columns))
+        return logits

@@ -27,7 +27,7 @@ class PrefixBackbone(Backbone):
         self.calls: list[tuple[int, ...]] = []  # (users, width) of each call
         self.network: Any = self
 
-    def logits(self, user: int, prefix: Sequence[int]) -> Float32:
+    def logits_after(self, user: int, prefix: Sequence[int]) -> Float32:
         """Logits `(n_tokens,)` behind a prefix."""
         seed = int.from_bytes(hashlib.sha256(repr((user, tuple(prefix))).encode()).digest()[:4], "big")
         return np.random.default_rng(seed).normal(size=self.n_tokens).astype(np.float32) * self.scale
@@ -58,7 +58,7 @@ class PrefixBackbone(Backbone):
                 [prefixes[u][int(parents[u, b])] + (int(tokens[u, b]),) for b in range(tokens.shape[1])]
                 for u in range(len(users))
             ]
-        out = [[self.logits(user, prefix) for prefix in row] for user, row in zip(users, grown, strict=True)]
+        out = [[self.logits_after(user, prefix) for prefix in row] for user, row in zip(users, grown, strict=True)]
         return torch.from_numpy(np.array(out, np.float32)), (users, grown)
 
     def template(self, *_: Any, **__: Any) -> Any:
@@ -94,6 +94,6 @@ def log_probability(backbone: PrefixBackbone, user: int, code: Sequence[int]) ->
     """The code's score by definition: the sum of its tokens' log-softmax."""
     total = 0.0
     for level, token in enumerate(code):
-        logits = backbone.logits(user, code[:level]).astype(np.float64)
+        logits = backbone.logits_after(user, code[:level]).astype(np.float64)
         total += float(logits[token] - np.log(np.exp(logits).sum()))
     return total

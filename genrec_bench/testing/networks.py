@@ -103,7 +103,7 @@ def examples(subject: Subject, template: Template, index: Index, most: int | Non
         def redraw(rng: np.random.Generator) -> Sources:
             return template.training(queries, rng)
 
-    return Examples(template.render(queries), targets, offsets, index.n_tokens, redraw)
+    return Examples(template.render(queries), targets, offsets, index.n_tokens, index.items, redraw=redraw)
 
 
 def fit(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -46,4 +48,4 @@ def one_target_each(examples: Examples) -> Examples:
     """The same examples with a source of its own for every target."""
     owners = np.repeat(np.arange(len(examples)), np.diff(examples.target_offsets))
     offsets = np.arange(len(owners) + 1, dtype=np.int64)
-    return Examples(examples.sources.take(owners), examples.targets, offsets, examples.n_tokens)
+    return replace(examples, sources=examples.sources.take(owners), target_offsets=offsets, redraw=None)

@@ -28,7 +28,7 @@ def distribution(codes, allowed, temperature):
         for place, token in enumerate(codes[item]):
             prefix = codes[item][:place]
             children = {codes[i][place] for i in allowed if codes[i][:place] == prefix}
-            weights = {t: np.exp(float(backbone.logits(0, prefix)[t]) / temperature) for t in children}
+            weights = {t: np.exp(float(backbone.logits_after(0, prefix)[t]) / temperature) for t in children}
             p *= weights[token] / sum(weights.values())
         out[item] = p
     return out

@@ -17,7 +17,7 @@ class FixedLogits(Backbone):
         super().__init__()
         self.scale, self.personal = scale, personal
 
-    def logits(self, user, prefix):
+    def logits_after(self, user, prefix):
         seed = [user if self.personal else 0, *(token + 1 for token in prefix)]
         return np.random.default_rng(seed).normal(size=TOKENS).astype(np.float32) * self.scale
 
@@ -37,7 +37,7 @@ class FixedLogits(Backbone):
             for prefix in row:
                 key = (user if self.personal else 0, prefix)
                 if key not in known:
-                    known[key] = self.logits(user, prefix)
+                    known[key] = self.logits_after(user, prefix)
         out = [
             [known[user if self.personal else 0, prefix] for prefix in row]
             for user, row in zip(users, prefixes, strict=True)
