@@ -77,13 +77,13 @@ class KmeansTree(Indexer):
         """Codes of all items. Equal input and seed give equal codes, whatever the number of threads."""
         config: KmeansTreeConfig = self.config
         kinds = self.kinds(train)
-        vectors, facts = self.item_vectors(train, kinds, ctx)
-        known = vectors.any(axis=1)
+        with threadpool_limits(1):
+            vectors, facts = self.item_vectors(train, kinds, ctx)
+            known = vectors.any(axis=1)
+            with ctx.progress.phase("clustering", total=train.n_items, unit="items") as tick:
+                labels = self.tree(vectors, known, ctx, tick)
 
-        with threadpool_limits(1), ctx.progress.phase("clustering", total=train.n_items, unit="items") as tick:
-            labels = self.tree(vectors, known, ctx, tick)
         items, collisions = add_suffix(labels)
-
         leaves = row_groups(labels)[1]
         return Index.from_labels(
             items,
