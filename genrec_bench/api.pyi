@@ -55,6 +55,9 @@ from .core.codes import add_suffix as add_suffix
 from .core.codes import digits as digits
 from .core.codes import digits_needed as digits_needed
 
+# Item vectors from the training part, for indexers that quantise vectors.
+from .indexers.item_vectors import cooccurrence_vectors as cooccurrence_vectors
+
 # What backbones are made of.
 from .backbones.base import FixedShapes as FixedShapes
 from .backbones.base import TorchBackbone as TorchBackbone

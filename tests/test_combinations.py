@@ -11,6 +11,7 @@ INDEXERS = {
     "sci": {},
     "gci": {"epochs": 3, "levels": 2, "codebook_size": 8},
     "collaborative": {},
+    "kmeans-tree": {"clusters": 3, "leaf_size": 4},
 }
 BACKBONES = ("lightlm", "t5-small", "p5")
 SMALL = {"epochs": 1, "layers": 1, "d_model": 16, "heads": 2, "d_ff": 8}

@@ -37,6 +37,12 @@ CASES = {
         {"epochs": 3, "quantiser": "residual", "levels": 2, "codebook_size": 8, "variant": "separate"},
         {"epochs": 3, "quantiser": "hierarchical", "clusters": 3, "leaf_size": 4},
     ],
+    ("indexer", "kmeans-tree"): [
+        {},
+        {"clusters": 3, "leaf_size": 4, "vectors": "cooccurrence", "window": 2},
+        {"clusters": 3, "leaf_size": 4, "vectors": "attributes"},
+        {"vectors": "both", "token_scope": "level"},
+    ],
     ("indexer", "random"): [{}, {"base": 2}],
     ("indexer", "sci"): [{}, {"clusters": 3, "leaf_size": 4}],
     ("indexer", "sequential"): [{}],

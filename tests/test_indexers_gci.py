@@ -41,6 +41,7 @@ from genrec_bench.indexers.gci.quantise import (
 from genrec_bench.protocol import split as protocol
 
 QUANTISERS = ["product", "residual", "hierarchical"]
+CODINGS = [*((one, scope) for one in QUANTISERS for scope in ("level", "shared")), ("hierarchical", "path")]
 VARIANTS = ["joint", "separate"]
 SMALL = {
     "embedding_size": 8,
@@ -110,15 +111,22 @@ def test_product_codes_have_one_token_per_level_and_a_suffix_where_they_collide(
     assert index.collision_rate == (lengths == 3).mean() == index.info["collision_rates"]["items"]
 
 
+def test_a_path_token_of_the_hierarchy_stands_at_one_node_of_the_tree():
+    index = gci(crowds()[0], quantiser="hierarchical", token_scope="path")
+    codes = [*index.items.codes.tolist(), *index.users.codes.tolist()]
+    nodes = {tuple(code[:end]) for code in codes for end in range(1, len(code) + 1) if code[end - 1] >= 0}
+    assert len({node[-1] for node in nodes}) == len(nodes) == index.n_tokens
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     st.lists(st.lists(st.integers(0, 8), max_size=6), min_size=1, max_size=10),
     st.sampled_from(VARIANTS),
-    st.sampled_from(QUANTISERS),
+    st.sampled_from(CODINGS),
     st.booleans(),
-    st.sampled_from(["level", "shared", "path"]),
 )
-def test_any_training_part_gives_unique_prefix_free_codes(sequences, variant, quantiser, normalise, scope):
+def test_any_training_part_gives_unique_prefix_free_codes(sequences, variant, coding, normalise):
+    quantiser, scope = coding
     n_items = max((item for row in sequences for item in row), default=0) + 2  # the last one never occurs
     index = gci(  # CodeTable refuses codes that are equal or prefixes of one another
         TrainView(Ragged.of(sequences), n_items),
@@ -218,6 +226,11 @@ def test_the_gpu_is_used_only_where_the_device_and_faiss_have_one():
         ({"epochs": "0"}, "epochs = '0': must be above 0"),
         ({"learning_rate": "0"}, "learning_rate = '0': must be above 0"),
         ({"levels": "3"}, "embedding_size 64 cannot be cut into 3 equal slices"),
+        (
+            {"token_scope": "path"},
+            "token_scope=path needs a tree, quantiser=hierarchical: product codes have one codebook",
+        ),
+        ({"quantiser": "residual", "token_scope": "path"}, "path needs a tree, quantiser=hierarchical: residual codes"),
         ({"quantiser": "produkt"}, "Did you mean 'product'"),
         ({"variant": "items"}, "expected one of joint, separate"),
     ],

@@ -221,6 +221,13 @@ class Watching(Quiet):
         yield tick
 
 
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_path_token_of_an_item_stands_at_one_node_of_the_tree(variant):
+    codes = sci(two_crowds(), variant=variant, token_scope="path").items.codes.tolist()
+    nodes = {tuple(code[:end]) for code in codes for end in range(1, len(code) + 1) if code[end - 1] >= 0}
+    assert len({node[-1] for node in nodes}) == len(nodes)
+
+
 def test_progress_counts_nodes_and_threads_are_pinned_meanwhile():
     watching = Watching()
     with threadpool_limits(2):

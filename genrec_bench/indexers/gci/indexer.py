@@ -57,6 +57,15 @@ class GraphConfig:
     token_scope: TokenScope = "level"  # which equal labels are one token: of one level, anywhere, or below one path
 
     @model_validator(mode="after")
+    def _a_path_needs_a_tree(self) -> Self:
+        if self.token_scope == "path" and self.quantiser != "hierarchical":
+            raise ValueError(
+                f"token_scope=path needs a tree, quantiser=hierarchical: {self.quantiser} codes have one codebook per "
+                "level, whatever the labels before"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _slices_are_equal(self) -> Self:
         if self.quantiser == "product" and self.embedding_size % self.levels:
             raise ValueError(

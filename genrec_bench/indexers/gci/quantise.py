@@ -1,10 +1,12 @@
 """From vectors to labels by K-Means: one codebook per slice, one per residual, or a tree of clusters.
 
-K-Means is faiss's, with a seed; the core does not install faiss. Knows nothing of users, items or codes.
+K-Means is faiss's, with a seed; the core does not install faiss, so `hierarchical` takes any other. Knows nothing of
+users, items or codes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,7 @@ from genrec_bench.indexers.sci.spectral import in_order_of_appearance
 from genrec_bench.indexers.sci.tree import STALLED, descend, evenly
 
 ITERATIONS = 25  # of one K-Means; assignments hardly change after that
+Means = Callable[[Float32, int], tuple[Int64, Float32]]  # see KMeans.__call__
 POINTS = 2_000  # per cluster: K-Means learns from a sample of this size and assigns all points
 
 
@@ -82,7 +85,7 @@ def residual(points: Float32, levels: int, clusters: int, means: KMeans, tick: T
     return np.stack(labels, axis=1).astype(np.int32)
 
 
-def hierarchical(points: Float32, clusters: int, leaf_size: int, max_levels: int, means: KMeans, tick: Tick) -> Int32:
+def hierarchical(points: Float32, clusters: int, leaf_size: int, max_levels: int, means: Means, tick: Tick) -> Int32:
     """Label rows `(n, levels)`, padded with -1: clusters of more than `leaf_size` points are split again."""
 
     def split(inside: Float32) -> Int64:

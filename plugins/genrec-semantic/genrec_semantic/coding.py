@@ -1,7 +1,8 @@
 """What all semantic indexers share: encode the items, quantise the distinct vectors, report the result.
 
 Items with equal vectors get equal codes, followed by a running number (the suffix level). Items without content share a
-separate first token and are numbered below it. No interaction is read, so none can leak.
+separate first token and are numbered below it. Only `encoder=cooccurrence` reads interactions, those of the training
+part; none can leak through the others.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ class SemanticIndexer(Indexer):
         return self.config.fingerprint()
 
     def build(self, train: TrainView, ctx: IndexerContext) -> Index:
-        """Codes of all items from their content; no user codes. NeedsMissing if no item has content."""
+        """Codes of all items from their vectors; no user codes. NeedsMissing if no item has a vector."""
         content = encode(train, self.config, ctx)
         rows = content.vectors[content.known]
         distinct, which, counts = np.unique(rows, axis=0, return_inverse=True, return_counts=True)
@@ -79,7 +80,7 @@ class SemanticIndexer(Indexer):
             info={
                 "method": self.method,
                 "content": {**content.facts, "identical_content": _share_not_unique(counts)},
-                "events_used": 0,
+                "events_used": len(train.sequences.values) if self.config.chosen == "cooccurrence" else 0,
                 "collisions": collisions,
                 "levels": level_facts(item_labels, quantised.size),
                 "reconstruction_error": reconstruction_error(distinct, quantised.restored, counts),

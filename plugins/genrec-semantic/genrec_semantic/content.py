@@ -1,6 +1,7 @@
-"""From the catalogue to one vector per item, by TF-IDF, a sentence encoder or a file. Never reads an interaction.
+"""One vector per item: of the catalogue, by TF-IDF or a sentence encoder; of a file; or of the items' co-occurrence.
 
-`sentences` and `arrays` hold the other two encoders. Knows nothing of codes.
+Only the last reads interactions, those of the training part. `sentences` and `arrays` hold two of the encoders. Knows
+nothing of codes.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from scipy.sparse.linalg import svds
 from sklearn.feature_extraction.text import TfidfTransformer, TfidfVectorizer
 from threadpoolctl import threadpool_limits
 
-from genrec_bench.api import Bool, Float32, IndexerContext, NeedsMissing, TrainView
+from genrec_bench.api import Bool, Float32, IndexerContext, NeedsMissing, TrainView, cooccurrence_vectors
 from genrec_semantic.options import ContentConfig
 
 NOTHING = 1e-6  # a vector shorter than this holds no content
@@ -41,6 +42,9 @@ def encode(train: TrainView, config: ContentConfig, ctx: IndexerContext) -> Cont
         from genrec_semantic.sentences import sentence_vectors
 
         vectors, facts = sentence_vectors(train, config, ctx)
+    elif encoder == "cooccurrence":
+        vectors = cooccurrence_vectors(train, config.dimensions)
+        facts = {"fields": "interactions", "versions": versions("scipy")}
     else:
         vectors, facts = tfidf_vectors(train, config)
 

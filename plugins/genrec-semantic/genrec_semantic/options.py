@@ -13,7 +13,7 @@ from pydantic.dataclasses import dataclass
 
 from genrec_bench.api import file_digest, folder_digest
 
-Encoder = Literal["auto", "tfidf", "sentence-transformers", "array"]
+Encoder = Literal["auto", "tfidf", "sentence-transformers", "array", "cooccurrence"]
 Fields = Literal["auto", "titles", "features", "both"]
 ENDINGS = (".npz", ".npy", ".safetensors", ".parquet")
 
@@ -22,9 +22,11 @@ ENDINGS = (".npz", ".npy", ".safetensors", ".parquet")
 class ContentConfig:
     """Where the vectors come from. ValueError for options that exclude each other and for files that are not there."""
 
-    encoder: Encoder = "auto"  # auto: array where a file is given, sentence-transformers where a model is, else tfidf
+    encoder: Encoder = (
+        "auto"  # auto: array or sentence-transformers if given, else tfidf; cooccurrence reads interactions
+    )
     fields: Fields = "auto"  # what is read; auto: all there is (tfidf) or the titles (sentence-transformers)
-    dimensions: PositiveInt = 64  # tfidf: length of the vectors after the truncated SVD
+    dimensions: PositiveInt = 64  # tfidf, cooccurrence: length of the vectors after the truncated SVD
     model: str = ""  # sentence-transformers: a local folder, or a name on the model hub
     array: str = ""  # array: a file of item vectors, .npz, .npy, .safetensors or .parquet
     normalise: bool = True  # scale every vector to length 1
@@ -43,8 +45,8 @@ class ContentConfig:
                 f"fields={self.fields}: a sentence encoder reads titles only; attribute numbers are not text"
             )
 
-        if encoder == "array" and self.fields != "auto":
-            raise ValueError(f"fields={self.fields}: encoder=array reads neither titles nor features")
+        if encoder in ("array", "cooccurrence") and self.fields != "auto":
+            raise ValueError(f"fields={self.fields}: encoder={encoder} reads neither titles nor features")
 
         if encoder == "array":
             path = Path(self.array)

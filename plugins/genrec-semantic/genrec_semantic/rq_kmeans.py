@@ -31,8 +31,8 @@ class ResidualKmeans(SemanticIndexer):
     """Semantic IDs by residual K-means over item content (OneRec's tokenizer, arXiv 2506.13695, on TIGER's scheme).
 
     Items with similar content share a prefix. TIGER (arXiv 2305.05065) gets such codes from an RQ-VAE and adds the same
-    suffix. Departures: vectors come from text or attributes alone, without collaborative signals; clusters are not
-    balanced; equal vectors are clustered once, weighted by their number.
+    suffix. Departures: vectors come from content alone, or from co-occurrence alone, never from a model of both; clusters
+    are not balanced; equal vectors are clustered once, weighted by their number.
     """
 
     Config = ResidualKmeansConfig

@@ -29,6 +29,13 @@ def events(n_items, users=20, seed=0):
     return Ragged.of(list(np.random.default_rng(seed).integers(n_items, size=(users, 5)).astype(np.int32)))
 
 
+def loyal(per_topic=30, users=200, seed=0):
+    """The films without titles and attributes, and users who keep to one topic, six films each."""
+    rng = np.random.default_rng(seed)
+    rows = [user % 4 + 4 * rng.choice(per_topic, 6, replace=False) for user in range(users)]
+    return films(per_topic, item_titles=None, item_features=None, sequences=Ragged.of(rows))
+
+
 def with_ids(view, ids=None):
     """The same view with external item ids: `i0, i1, ...` unless others are given."""
     ids = np.array([f"i{n}" for n in range(view.n_items)]) if ids is None else np.asarray(ids, np.str_)

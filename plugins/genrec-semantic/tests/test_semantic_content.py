@@ -80,6 +80,8 @@ def test_what_it_is_given_is_left_alone():
         ({"encoder": "tfidf", "model": "some/model"}, "model is for encoder=sentence-transformers"),
         ({"array": "vectors.csv"}, "expected a file that ends in .npz"),
         ({"array": "nowhere/vectors.npz"}, "no such file"),
+        ({"encoder": "cooccurrence", "fields": "titles"}, "encoder=cooccurrence reads neither titles nor features"),
+        ({"encoder": "cooccurrence", "array": "a.npz"}, "array is for encoder=array, and the encoder is cooccurrence"),
         ({"model": "some/model", "fields": "both"}, "a sentence encoder reads titles only"),
         ({"model": "m", "array": "a.npz"}, "model is for encoder=sentence-transformers, and the encoder is array"),
     ],

@@ -1,6 +1,7 @@
 """What holds for every semantic indexer: content decides, events do not, and what came out is reported."""
 
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from genrec_semantic.kmeans import kmeans
 from genrec_semantic.rq_kmeans import ResidualKmeans
 from genrec_semantic.rq_vae import ResidualVae
 from genrec_semantic.tree import SemanticTree
-from semantic_data import events, films, purity
+from semantic_data import events, films, loyal, purity
 
 from genrec_bench.api import ConfigError, IndexerContext, NeedsMissing, Ragged, add_suffix
 from genrec_bench.testing import Subject
@@ -51,6 +52,43 @@ def test_events_do_not_move_a_code(cls):
     nothing, _ = films(sequences=Ragged.empty(4))
     index = build(cls, nothing)
     assert index.fingerprint == build(cls, view).fingerprint and index.info["events_used"] == 0
+
+
+@ALL
+def test_co_occurrence_takes_the_place_of_content(cls):
+    view, topic = loyal()
+    index = build(cls, view, encoder="cooccurrence")
+    assert purity(index.items.codes[:, 0], topic) > 0.95
+    assert index.info["events_used"] == 200 * 6
+    assert {key: index.info["content"][key] for key in ("encoder", "fields", "dimensions", "without_content")} == {
+        "encoder": "cooccurrence",
+        "fields": "interactions",
+        "dimensions": 16,
+        "without_content": 0,
+    }
+    assert build(cls, loyal(seed=1)[0], encoder="cooccurrence").fingerprint != index.fingerprint
+
+
+@ALL
+def test_items_without_company_are_counted_as_items_without_content(cls):
+    view, _ = loyal(per_topic=10)
+    index = build(cls, replace(view, n_items=45), encoder="cooccurrence")
+    first = index.items.codes[:, 0]
+    assert index.info["content"]["without_content"] == 5
+    assert len(set(first[40:])) == 1 and first[40] not in first[:40]
+
+
+@ALL
+def test_a_training_part_without_pairs_is_refused(cls):
+    view, _ = films(sequences=Ragged.of([[0], [1]]))
+    with pytest.raises(NeedsMissing, match="no item has any content for encoder=cooccurrence"):
+        build(cls, view, encoder="cooccurrence")
+
+
+def test_a_path_token_of_the_tree_stands_at_one_node():
+    codes = build(SemanticTree, films()[0], token_scope="path").items.codes.tolist()
+    nodes = {tuple(code[:end]) for code in codes for end in range(1, len(code) + 1) if code[end - 1] >= 0}
+    assert len({node[-1] for node in nodes}) == len(nodes)
 
 
 @ALL
