@@ -56,7 +56,7 @@ from .core.codes import digits as digits
 from .core.codes import digits_needed as digits_needed
 
 # Item vectors from the training part, for indexers that quantise vectors.
-from .indexers.item_vectors import cooccurrence_vectors as cooccurrence_vectors
+from .core.item_vectors import cooccurrence_vectors as cooccurrence_vectors
 
 # What backbones are made of.
 from .backbones.base import FixedShapes as FixedShapes

@@ -63,7 +63,7 @@ def test_stepwise_decoding_equals_transformers_along_the_chosen_parents(pair, ba
     ours, theirs = pair
     source, attention, mask, _ = batch
     encoded = ours.encode(source, mask)
-    state = DecodeState([layer.context(encoded) for layer in ours.decoder], mask, [], 0)
+    state = DecodeState([layer.context(encoded) for layer in ours.decoder], mask, None, [], 0)
     hidden, state = ours.step(torch.zeros(3, 1, dtype=torch.long), torch.zeros(3, 1, dtype=torch.long), state)
     first = torch.tensor([[5, 6]]).expand(3, -1)
     hidden, state = ours.step(first, torch.zeros_like(first), state)

@@ -32,7 +32,7 @@ def examples_of(codes, chosen, n_tokens=8):
     targets = table(codes)[np.concatenate(chosen)]
     offsets = np.concatenate([[0], np.cumsum([len(items) for items in chosen])]).astype(np.int64)
     sources = Sources(sources.values, ones - 1, ones, sources.offsets)
-    return Examples(sources, targets, offsets, n_tokens, CodeTable(table(codes)))
+    return Examples(sources, targets, offsets, n_tokens, CodeTable(table(codes)), Ragged.of(chosen))
 
 
 @settings(max_examples=25, deadline=None)
@@ -56,6 +56,7 @@ def test_the_loss_over_shared_positions_equals_one_sequence_per_target(codes, da
                 np.array([0, 1], np.int64),
                 shared.n_tokens,
                 shared.catalogue,
+                shared.sequences,
             )
             trees = build_trees(alone.targets, alone.target_offsets)
             assert trees.sizes.tolist() == [len(codes[item])]  # a chain

@@ -28,7 +28,7 @@ from genrec_bench.api import (
 from genrec_bench.backbones.batches import TreeLoss, batch_loss, compiled
 from genrec_bench.backbones.t5 import T5, T5Shape
 from genrec_bench.backbones.trainer import Training, epoch_batches, resolve_precision
-from genrec_bench.core.arrays import spread
+from genrec_bench.core.arrays import Ragged, spread
 from genrec_bench.core.codes import CodeTable
 from genrec_bench.runs.environment import pick_device
 from genrec_speed.profile import computing, profile
@@ -267,7 +267,7 @@ def sequential(lengths: Int64, count: int, rng: np.random.Generator) -> Examples
     history_offsets = np.concatenate([[0], np.cumsum(chosen - begin)])
     sources = sources_of(codes[spread(begin, history_offsets)], history_offsets)
     targets = codes[chosen].astype(np.int32)
-    return Examples(sources, targets, np.arange(len(chosen) + 1), CLUSTERS + GROUPS + MEMBERS, catalogue_of(codes))
+    return Examples(sources, targets, np.arange(len(chosen) + 1), CLUSTERS + GROUPS + MEMBERS, catalogue_of(codes), Ragged.empty(0))
 
 
 def catalogue_of(codes: Any) -> CodeTable:
@@ -280,7 +280,7 @@ def direct(users: int, rng: np.random.Generator) -> Examples:
     codes, offsets = planted(np.full(users, SHOWN), rng)
     user_codes = np.stack([codes[offsets[:-1], 0], *(CLUSTERS + rng.integers(GROUPS, size=(2, users)))], axis=1)
     sources = sources_of(user_codes, np.arange(users + 1))
-    return Examples(sources, codes.astype(np.int32), offsets, CLUSTERS + GROUPS + MEMBERS, catalogue_of(codes))
+    return Examples(sources, codes.astype(np.int32), offsets, CLUSTERS + GROUPS + MEMBERS, catalogue_of(codes), Ragged.empty(0))
 
 
 def sources_of(codes: Int64, offsets: Int64) -> Sources:

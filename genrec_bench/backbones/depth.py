@@ -1,7 +1,7 @@
 """A causal body over the history's items, and a small decoder that writes the next item's code (RQ-Transformer).
 
-The body reads one position per item and gives one vector per position; the decoder starts from that vector and writes the
-code token by token, without attending to the history again (Lee et al. 2022, arXiv 2203.01941, "spatial" and "depth"
+The body reads one position per item and gives one vector per position; the decoder adds that vector to each of its inputs
+and writes the code token by token, without attending to the history again (Lee et al. 2022, arXiv 2203.01941, "spatial" and "depth"
 transformer). All positions of a user are trained in one pass, and the decoder's work does not grow with the history. The
 network is that of the encoder-decoders without cross-attention.
 """
@@ -36,8 +36,8 @@ class DepthConfig(EncoderDecoderConfig):
     history_tokens: Literal["code", "item"] = "item"  # body positions: one per token | one per item, the sum of its tokens
     trains_on: Literal["rows", "sequences"] = "sequences"  # sequential: one source per target | per user
     normalisation: Normalisation = "children"  # of a token's probabilities: over all tokens | over a trie node's children
-    tied: bool = False  # the output layer is the input embedding
-    embedding_std: PositiveFloat = 0.1  # standard deviation of the embeddings before training
+    embedding_std: PositiveFloat = 0.09  # standard deviation of the embeddings before training
+    embedding_init: Literal["random", "cooccurrence"] = "cooccurrence"  # drawn | from the company that items keep in training
 
 
 class Depth(EncoderDecoder):

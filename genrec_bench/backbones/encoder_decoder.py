@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Annotated, Any, ClassVar, Literal, Self
 
+import numpy as np
 import torch
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 from pydantic.dataclasses import dataclass
@@ -24,12 +25,14 @@ from genrec_bench.backbones.target_trees import TargetTrees
 from genrec_bench.backbones.templates import Vocabulary, WordList
 from genrec_bench.backbones.trainer import TrainingConfig, fit
 from genrec_bench.core.arrays import Int64
-from genrec_bench.core.sequences import Examples, Sources
+from genrec_bench.core.item_vectors import cooccurrence_vectors, token_vectors
+from genrec_bench.core.sequences import Examples, Sources, TrainView
 from genrec_bench.errors import ConfigError
 from genrec_bench.host.contracts import BackboneContext, Candidates, FitReport, Normalisation
 from genrec_bench.host.ranges import Share
 
 WORD_ROWS = 512  # whole-word embeddings, as in P5
+VECTOR_DIMENSIONS = 128  # of the items' co-occurrence, at most: more are mostly noise
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,7 @@ class EncoderDecoderConfig(TrainingConfig):
     normalisation: Normalisation = "alphabet"  # of a token's probabilities: over all tokens | over a trie node's children
     tied: bool = True  # the output layer is the input embedding
     embedding_std: PositiveFloat = 1.0  # standard deviation of the embeddings before training; T5's is 1
+    embedding_init: Literal["random", "cooccurrence"] = "random"  # drawn | from the company that items keep in training
     compile: bool = False  # train by torch.compile: for GPUs and long trainings; a note where it does not work
 
     @model_validator(mode="after")
@@ -79,7 +83,14 @@ class EncoderDecoderConfig(TrainingConfig):
 
     @model_validator(mode="after")
     def _a_checkpoint_keeps_its_form(self) -> Self:
-        forms = {"encoder": "bidirectional", "history_tokens": "code", "tied": True, "decoder_layers": 0}
+        forms = {
+            "encoder": "bidirectional",
+            "history_tokens": "code",
+            "tied": True,
+            "decoder_layers": 0,
+            "embedding_std": 1.0,
+            "embedding_init": "random",
+        }
         changed = [name for name, form in forms.items() if getattr(self, name) != form]
         if self.init != "scratch" and changed:
             raise ValueError(f"{changed[0]} changes the network, and init={self.init} reads a checkpoint's: use init=scratch")
@@ -151,7 +162,10 @@ class EncoderDecoder(TorchBackbone):
         if pooled:
             examples = visible_words(examples)
         width = max(examples.catalogue.width, longest_word(examples.sources)) if pooled else 0
-        self.begin(examples.n_tokens, ctx.seed, ctx.device, word_width=width)
+        vectors = None
+        if self.config.embedding_init == "cooccurrence":
+            vectors = start_vectors(examples, self.config.d_model, self.config.embedding_std)
+        self.begin(examples.n_tokens, ctx.seed, ctx.device, word_width=width, vectors=vectors)
 
         loss = None
         if self.config.compile:
@@ -171,8 +185,15 @@ class EncoderDecoder(TorchBackbone):
             normalisation=self.normalisation,
         )
 
-    def begin(self, n_tokens: int, seed: int = 0, device: str = "cpu", word_width: int = 0) -> None:
-        """The network as it is before the first step. `word_width`: as in `T5Shape`."""
+    def begin(
+        self,
+        n_tokens: int,
+        seed: int = 0,
+        device: str = "cpu",
+        word_width: int = 0,
+        vectors: Tensor | None = None,
+    ) -> None:
+        """The network as it is before the first step. `word_width`: as in `T5Shape`; `vectors`: as in `T5.begin_with`."""
         c = self.config
         words = self.vocabulary().size if self.prompts or self.pretrained else 0
         shape = T5Shape(
@@ -201,6 +222,8 @@ class EncoderDecoder(TorchBackbone):
             network = T5(shape)
             if self.pretrained:
                 hf_t5.fill(network, hf_t5.read_weights(c.model), self.new_in_checkpoint)
+            if vectors is not None:
+                network.begin_with(vectors)
         self.place(network, device)
 
     def build(self, facts: Mapping[str, Any]) -> T5:
@@ -251,3 +274,17 @@ class EncoderDecoder(TorchBackbone):
 
     def variant(self) -> str:
         return hf_t5.short_name(self.config.model) if self.pretrained else "scratch"
+
+
+def start_vectors(examples: Examples, dimensions: int, std: float) -> Tensor:
+    """A vector for each code token, (n_tokens, at most `dimensions`), from the items' co-occurrence in training.
+
+    The tokens' vectors sum to their item's, whose root mean square over `dimensions` is `std` on average.
+    """
+    n_items = len(examples.catalogue)
+    vectors = cooccurrence_vectors(TrainView(examples.sequences, n_items), min(dimensions, VECTOR_DIMENSIONS))
+    some = vectors.any(axis=1)
+    vectors[some] -= vectors[some].mean(axis=0)
+    size = np.sqrt((vectors**2).sum() / max(1, some.sum()))
+    scaled = vectors * np.float32(std * dimensions**0.5 / max(size, 1e-12))
+    return torch.from_numpy(token_vectors(examples.catalogue.codes, examples.n_tokens, scaled))

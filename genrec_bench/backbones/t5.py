@@ -47,7 +47,7 @@ class T5Shape:
     decoder_layers: int = 0  # 0 = as many as the encoder has
     word_width: int = 0  # tokens of the longest whole word, where the encoder has one position per word; 0 = one per token
     causal: bool = False  # whether an encoder position sees only those before it, and itself
-    cross: bool = True  # whether the decoder attends to the encoder; else its root starts from the encoder's last position
+    cross: bool = True  # whether the decoder attends to the encoder; else it adds the encoder's last position to its own
     tied: bool = True  # whether the output layer is the input embedding
     embedding_std: float = 1.0  # of the embeddings as they are drawn
 
@@ -200,6 +200,21 @@ class T5(nn.Module):
         for bias in (self.encoder_bias, self.decoder_bias):
             nn.init.normal_(bias.weight, std=e**-0.5)
 
+    @torch.no_grad()
+    def begin_with(self, vectors: Tensor) -> None:
+        """Take vectors (n_tokens, k) for the code tokens' embeddings, turned at random into E dimensions and scaled to
+        `embedding_std`. Zero vectors say nothing: their tokens keep the embeddings that were drawn."""
+        e = self.shape.d_model
+        vectors = vectors[:, :e]
+        turn, _ = torch.linalg.qr(torch.randn(e, e))
+        rows = vectors @ turn[: vectors.shape[1]]  # (n_tokens, E)
+
+        some = vectors.norm(dim=1) > 0
+        own = self.embedding.weight[1 : 1 + self.shape.n_tokens]
+        own[some] = rows[some]
+        if self.output is not None:
+            self.output.weight[: self.shape.n_tokens][some] = rows[some]
+
     def encode(self, rows: Tensor, mask: Tensor, words: Tensor | None = None) -> Tensor:
         """Embedding rows (U, S), additive `mask` (U, 1, 1, S), whole-word numbers (U, S) -> encoded (U, S, E).
 
@@ -242,17 +257,16 @@ class T5(nn.Module):
 
         `rows` (U, N) are input embedding rows; `ancestors` (U, N, D) positions: itself, its parent, ...; entries beyond
         `depth` (U, N) are ignored. `encoded` (U, S, E) comes from the encoder; `mask` broadcasts to (U, H, N, S). `root`
-        (U, N, E) takes the place of the embeddings at depth 0.
+        (U, N, E) is added to the embeddings, and takes their place at depth 0.
         """
         users, n, d = ancestors.shape
         flat = ancestors + torch.arange(users, device=rows.device)[:, None, None] * n
         there = torch.arange(d, device=rows.device) <= depth[..., None]  # (U, N, D)
         bias = self.distance_bias(d).masked_fill(~there[..., None], -math.inf)  # (U, N, D, H)
 
-        x = self.embedding(rows)
+        x = self.drop(self.embedding(rows))
         if root is not None:
-            x = torch.where((depth == 0)[..., None], root, x)
-        x = self.drop(x)
+            x = root + x.masked_fill((depth == 0)[..., None], 0)
 
         for layer in self.decoder:
             a, normed = layer.self_.attention, layer.self_.norm(x)
@@ -283,7 +297,9 @@ class T5(nn.Module):
         before = state.caches[0][0].shape[1] if state.length else 1
         parent_rows = (parents + torch.arange(users, device=parents.device)[:, None] * before).flatten()
 
-        x = self.embedding(rows) if state.root is None or state.length else state.root
+        x = self.embedding(rows)
+        if state.root is not None:
+            x = state.root + x * min(state.length, 1)
         caches = []
         for number, layer in enumerate(self.decoder):
             a, normed = layer.self_.attention, layer.self_.norm(x)
@@ -304,8 +320,9 @@ class T5(nn.Module):
 
     @property
     def scale(self) -> float:
-        """What hidden states are multiplied with before the output layer; T5's, where that is the embedding."""
-        return self.shape.d_model**-0.5 if self.shape.tied else 1.0
+        """What hidden states are multiplied with before the output layer. Where that is the embedding, it is T5's at T5's
+        scale of embeddings, and the first logits are no larger at another."""
+        return self.shape.d_model**-0.5 / self.shape.embedding_std if self.shape.tied else 1.0
 
     @property
     def table(self) -> Tensor:
@@ -337,7 +354,7 @@ class DecodeState:
 
     contexts: list[tuple[Tensor, Tensor] | None]  # (U, H, S, K), shared by all hypotheses of a user
     mask: Tensor  # (U, 1, 1, S)
-    root: Tensor | None  # (U, 1, E): what the decoder starts from, where it does not attend to the encoder
+    root: Tensor | None  # (U, 1, E): what every decoder position starts from, where none attends to the encoder
     caches: list[tuple[Tensor, Tensor]]  # (U, N, length, H*K)
     length: int
 

@@ -144,7 +144,8 @@ class Examples:
     """Training examples: source `i` has the targets `targets[target_offsets[i]:target_offsets[i + 1]]`.
 
     `targets` are codes, `(m, width)` int32, padded with -1 on the right; `n_tokens` is the size of the output alphabet and
-    `catalogue` holds the codes of all items, those that nobody has included. Target `j` sees the first `visible[j]` tokens
+    `catalogue` holds the codes of all items, those that nobody has included, and `sequences` every user's training items as
+    its rows, in order. Target `j` sees the first `visible[j]` tokens
     of its source, int64 `(m,)`; None: every target sees the whole of it. `redraw`, if given, draws the sources of another
     epoch (new prompts) from a generator.
     """
@@ -154,6 +155,7 @@ class Examples:
     target_offsets: Int64
     n_tokens: int
     catalogue: CodeTable
+    sequences: Ragged
     visible: Int64 | None = None
     redraw: Callable[[np.random.Generator], Sources] | None = None
 

@@ -24,7 +24,7 @@ from genrec_bench.core.sequences import TrainView
 from genrec_bench.host.contracts import Indexer, IndexerContext
 from genrec_bench.host.ranges import TwoOrMore
 from genrec_bench.indexers.gci.quantise import POINTS, hierarchical
-from genrec_bench.indexers.item_vectors import attribute_vectors, cooccurrence_vectors
+from genrec_bench.core.item_vectors import attribute_vectors, cooccurrence_vectors
 
 Vectors = Literal["auto", "cooccurrence", "attributes", "both"]
 

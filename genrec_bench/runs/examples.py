@@ -70,6 +70,7 @@ def make_examples(train: Ragged, task: Task, generator: Generator, folder: Path)
         offsets,
         index.n_tokens,
         index.items,
+        train,
         redraw=redraw if draws_anew else None,
     )
 
@@ -99,9 +100,8 @@ def _of_sequences(train: Ragged, generator: Generator, folder: Path) -> Examples
         raise fault(
             generator.info, "template.render", "a backbone that trains on sequences shows the items' codes last, in order"
         )
-    return Examples(
-        sources, index.items.codes[learned.values], learned.offsets, index.n_tokens, index.items, visible=visible
-    )
+    targets = index.items.codes[learned.values]
+    return Examples(sources, targets, learned.offsets, index.n_tokens, index.items, train, visible)
 
 
 def windows_of(train: Ragged, most: int) -> tuple[Int32, Ragged]:

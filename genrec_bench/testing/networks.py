@@ -103,7 +103,8 @@ def examples(subject: Subject, template: Template, index: Index, most: int | Non
         def redraw(rng: np.random.Generator) -> Sources:
             return template.training(queries, rng)
 
-    return Examples(template.render(queries), targets, offsets, index.n_tokens, index.items, redraw=redraw)
+    sources, items = template.render(queries), index.items
+    return Examples(sources, targets, offsets, index.n_tokens, items, train, redraw=redraw)
 
 
 def fit(

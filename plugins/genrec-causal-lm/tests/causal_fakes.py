@@ -21,7 +21,7 @@ def cycle_examples(items: int = 9, users: int = 36, targets: int = 1) -> Example
     rows = [np.concatenate([codes[(at - back) % items] for back in range(at % 3, -1, -1)]).tolist() for at in last]
     follow = (last[:, None] + 1 + np.arange(targets)) % items
     offsets = np.arange(users + 1, dtype=np.int64) * targets
-    return Examples(sources_of(rows), codes[follow.flatten()], offsets, 6, CodeTable(codes))
+    return Examples(sources_of(rows), codes[follow.flatten()], offsets, 6, CodeTable(codes), Ragged.empty(0))
 
 
 def small_index() -> Index:

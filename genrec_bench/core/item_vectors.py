@@ -2,7 +2,7 @@
 
 Co-occurrence becomes positive pointwise mutual information and then a truncated decomposition, the closed form of what
 word2vec learns (Levy and Goldberg 2014). Nothing is random, and one thread computes, so no number of cores moves a
-number. Knows nothing of codes.
+number.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from scipy import linalg, sparse
 from scipy.sparse.linalg import eigsh, svds
 from threadpoolctl import threadpool_limits
 
-from genrec_bench.core.arrays import Float32, Int64, Ragged
+from genrec_bench.core.arrays import Float32, Int32, Int64, Ragged
 from genrec_bench.core.sequences import TrainView
 from genrec_bench.errors import GenrecError
 
@@ -51,6 +51,27 @@ def attribute_vectors(features: Ragged, dimensions: int = 64) -> Float32:
     matrix = rarity_weights(features)
     with threadpool_limits(1):
         return unit_rows(matrix @ _right_directions(matrix, dimensions))
+
+
+def token_vectors(codes: Int32, n_tokens: int, vectors: Float32) -> Float32:
+    """Item `vectors` `(n_items, d)` shared out among the tokens of their `codes` `(n_items, width)`: `(n_tokens, d)`.
+
+    A token has the mean, over the items with it, of what the tokens before it leave of their vectors; so the vectors of a
+    code's tokens sum to its item's, as far as the alphabet can say it. A token that no item has is zero.
+    """
+    out = np.zeros((n_tokens, vectors.shape[1]))
+    left = vectors.astype(np.float64)
+    known = np.zeros(n_tokens, np.bool_)
+
+    for tokens in codes.T:
+        rows = np.flatnonzero(tokens >= 0)
+        new = rows[~known[tokens[rows]]]
+        counts = np.bincount(tokens[new], minlength=n_tokens)
+        sums = sparse.coo_array((np.ones(len(new)), (tokens[new], new)), shape=(n_tokens, len(codes))).tocsr() @ left
+        out += sums / np.maximum(counts, 1)[:, None]
+        known |= counts > 0
+        left[rows] -= out[tokens[rows]]
+    return out.astype(np.float32)
 
 
 def pair_weights(sequences: Ragged, n_items: int, window: int = 0) -> sparse.csr_array:

@@ -13,7 +13,7 @@ from genrec_bench.core.arrays import Ragged
 from genrec_bench.core.sequences import TrainView
 from genrec_bench.errors import GenrecError
 from genrec_bench.indexers import item_vectors
-from genrec_bench.indexers.item_vectors import (
+from genrec_bench.core.item_vectors import (
     attribute_vectors,
     cooccurrence_vectors,
     pair_weights,
