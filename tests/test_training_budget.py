@@ -72,9 +72,7 @@ def test_a_limit_shortens_the_plan_and_the_rate_falls_to_zero_with_it(monkeypatc
     _, report = clock.fit(minutes=MINUTES)
     assert (report.epochs, report.ended_by, report.seconds) == (5, "time limit", 50.0)
     assert [row.get("planned") for row in report.history] == [5, None, None, None, None]
-    assert clock.notes == [
-        "epoch 1 of 10: training ends with epoch 5, because more do not fit into 1 minutes (backbone.minutes)"
-    ]
+    assert clock.notes == ["epoch 1 of 10: training ends with epoch 5, because more do not fit into backbone.minutes=1"]
 
     # from the second epoch on the rate is that of a plan of five epochs: 25 steps, 5 of them warm-up
     assert clock.rates[:STEPS] == pytest.approx([0.01 * (step + 1) / 10 for step in range(STEPS)])

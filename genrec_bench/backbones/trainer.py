@@ -344,7 +344,7 @@ class Training:
         self.history[-1]["planned"] = self.planned
         self.ctx.progress.note(
             f"epoch {epoch} of {self.config.epochs}: training ends with epoch {self.planned}, because more do not fit into "
-            f"{self.config.minutes:g} minutes (backbone.minutes)"
+            f"backbone.minutes={self.config.minutes:g}"
         )
 
     def _ends(self, epoch: int, last: int) -> float:
