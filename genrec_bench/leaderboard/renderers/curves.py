@@ -57,9 +57,10 @@ def curves(row: Row) -> str:
 
 
 def legend(row: Row) -> str:
-    """Which line is which seed."""
-    lines = ", ".join(f"seed {run.spec.get('seed', 0)} {WORDS[_dash(at)]}" for at, run in enumerate(_drawn(row)))
-    return f"Lines: {lines}. A dot is the best validation, whose weights were kept."
+    """Which line is which seed, where there are several, and what a dot is."""
+    lines = [f"seed {run.spec.get('seed', 0)} {WORDS[_dash(at)]}" for at, run in enumerate(_drawn(row))]
+    seeds = f"Lines: {', '.join(lines)}. " if len(lines) > 1 else ""
+    return f"{seeds}A dot is the best validation, whose weights were kept."
 
 
 def _drawn(row: Row) -> list[RunRecord]:
