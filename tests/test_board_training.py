@@ -22,6 +22,7 @@ from genrec_bench.leaderboard.renderers.markdown import readme
 from genrec_bench.leaderboard.standings import standings
 from genrec_bench.runs.record import RunRecord
 
+SECOND_EPOCHS = [{"epoch": epoch, "loss": 1.0, **({} if epoch % 2 else {"validation": 0.1})} for epoch in range(1, 26)]
 ORDER = [{"epoch": epoch, "loss": 1.0, "validation": 0.1} for epoch in range(1, 31)]
 
 
@@ -38,7 +39,8 @@ def model(ended: str, seed: int = 0, name: str = "bpr", **training: Any) -> RunR
 def generator(ran: int, best: int, epochs: int = 25, patience: int = 8, seed: int = 0, **changes: Any) -> RunRecord:
     """A generator that ran `ran` of at most `epochs` epochs."""
     spec = generator_spec(
-        seed, options={"dataset": {}, "indexer": {}, "backbone": {"epochs": epochs, "patience": patience}}
+        seed,
+        options={"dataset": {}, "indexer": {}, "backbone": {"epochs": epochs, "patience": patience, "minutes": 10.0}},
     )
     training = {"epochs": ran, "best_epoch": best, "history": ORDER[:ran], "cached": False}
     return finished(spec, training={**training, **changes.pop("training", {})}, **changes)
@@ -53,10 +55,26 @@ def generator(ran: int, best: int, epochs: int = 25, patience: int = 8, seed: in
         (model("epochs"), "no", "its last epoch, no early stop"),
         (generator(12, 4), "yes", "early stop: 8 validations without a better one"),
         (generator(25, 17), "yes", "early stop: 8 validations without a better one"),
-        (generator(25, 20), "schedule", "schedule of 25 epochs"),
-        (generator(25, 25), "schedule", "schedule of 25 epochs"),
-        (generator(25, 20, patience=0), "schedule", "schedule of 25 epochs"),
+        (generator(25, 24), "yes", "its last epoch, after the best one"),
+        (generator(25, 25), "no", "its last epoch, the best one"),
+        (generator(25, 20, patience=0), "yes", "its last epoch, after the best one"),
+        (generator(25, 24, training={"history": SECOND_EPOCHS}), "no", "its last epoch, the best one"),
+        (
+            generator(25, 22, training={"history": SECOND_EPOCHS}),
+            "yes",
+            "its last epoch, after the best one",
+        ),
+        (generator(25, 20, training={"history": []}), None, "its last epoch"),
         (generator(12, 4, patience=0), None, None),
+        (generator(12, 4, training={"ended_by": ""}), "yes", "early stop: 8 validations without a better one"),
+        (
+            generator(12, 4, training={"ended_by": "early stop"}),
+            "yes",
+            "early stop: 8 validations without a better one",
+        ),
+        (generator(12, 4, training={"ended_by": "time limit"}), "no", "time limit of 10 min"),
+        (generator(25, 25, training={"ended_by": "epochs"}), "no", "its last epoch, the best one"),
+        (generator(12, 4, training={"ended_by": "hunger"}), None, "hunger"),
         (finished(baseline_spec(), training={}), None, None),
     ],
 )
@@ -69,7 +87,8 @@ def test_a_record_says_how_its_training_ended_or_nothing(
 def test_a_row_converged_only_if_every_seed_did() -> None:
     assert all_converged([model("early stop"), model("time limit", 1)]) == "no"
     assert all_converged([model("early stop"), finished(baseline_spec(), training={})]) is None
-    assert all_converged([generator(12, 4), generator(25, 20, seed=1)]) == "schedule"
+    assert all_converged([generator(12, 4), generator(25, 20, seed=1)]) == "yes"
+    assert all_converged([generator(12, 4), generator(25, 25, seed=1)]) == "no"
     assert all_converged([model("early stop"), model("early stop", 1)]) == "yes"
 
 
@@ -88,13 +107,14 @@ def test_a_machine_reads_what_converged() -> None:
     records = [model("time limit"), model("early stop", name="simplex"), generator(25, 20), finished(baseline_spec())]
     rows = csv.DictReader(io.StringIO(table([standings(records, "mask")])))
     outcomes = {row["system"]: row["converged"] for row in rows if row["seeds"]}
-    assert outcomes == {"bpr": "no", "simplex": "yes", "sci / lightlm / trie": "schedule", "popularity": ""}
+    assert outcomes == {"bpr": "no", "simplex": "yes", "sci / lightlm / trie": "yes", "popularity": ""}
 
 
-def test_generators_that_went_through_their_schedule_are_not_marked() -> None:
-    text = readme([standings([generator(25, 25)], "mask")])
-    assert "unranked, not converged" not in text and "Not converged:" not in text
-    assert "*schedule*: a generator ran all epochs" in text
+def test_a_generator_is_marked_if_its_last_validation_was_the_best() -> None:
+    last, before = (readme([standings([generator(25, best)], "mask")]) for best in (25, 24))
+    assert "unranked, not converged" in last and "numbers: sci / lightlm / trie." in last
+    assert "unranked, not converged" not in before and "Not converged:" not in before
+    assert "its last validation was not the best" in before
 
 
 def test_a_table_of_runs_names_what_did_not_converge() -> None:

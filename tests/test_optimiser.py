@@ -1,5 +1,7 @@
 """A training step is that of PyTorch's AdamW, with clipping, a schedule and weight decay on matrices alone."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -77,6 +79,34 @@ def test_embeddings_given_tables_and_vectors_are_not_decayed():
         "2.weight": 0.0,
         "2.bias": 0.0,
     }
+
+
+def test_embeddings_are_decayed_where_they_are_asked_to():
+    net = nn.ModuleList([nn.Embedding(3, 4), nn.Linear(4, 4), nn.Linear(4, 2)])
+    config = TrainingConfig(decay_embeddings=True, weight_decay=0.5)
+    training = Training(net, config, BackboneContext(), steps=3, tables=[net[2].weight])
+    decay = {id(value): group["weight_decay"] for group in training.optimiser.param_groups for value in group["params"]}
+    assert {name: decay[id(value)] for name, value in net.named_parameters()} == {
+        "0.weight": 0.5,
+        "1.weight": 0.5,
+        "1.bias": 0.0,
+        "2.weight": 0.5,
+        "2.bias": 0.0,
+    }
+
+
+def test_a_cosine_rises_and_falls_to_zero():
+    config = TrainingConfig(learning_rate=2.0, warmup=WARM / STEPS, schedule="cosine")
+    net = network()
+    training = Training(net, config, BackboneContext(), STEPS)
+    rates = []
+    for step in range(STEPS):
+        rates.append(training.rate)
+        training.step(loss_of(net, step))
+
+    falling = [1 + math.cos(math.pi * step / 8) for step in range(8)]  # 2.0 x (0.5 + 0.5 cos)
+    assert rates == pytest.approx([0.5, 1.0, 1.5, 2.0, *falling]) and training.rate == 0
+    assert rates[8] == pytest.approx(1.0)  # halfway
 
 
 def test_the_rate_rises_and_falls_to_zero():

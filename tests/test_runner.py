@@ -10,7 +10,7 @@ import jsonschema
 import numpy as np
 import pytest
 import torch
-from small_runs import folder_of, spec_for
+from small_runs import SMALL, folder_of, spec_for
 
 from genrec_bench import RunRecord, RunSpec
 from genrec_bench.baselines.popularity import Popularity
@@ -37,6 +37,8 @@ from genrec_bench.runs.spec import ResolvedSpec
 def test_a_run_leaves_a_record_that_fits_the_schema_and_all_its_files(go, tmp_path):
     record = go()
     jsonschema.validate(record.to_dict(), RunRecord.json_schema())
+    assert record.training["ended_by"] == "epochs" and record.training["seconds"] > 0
+    assert record.training["targets_per_epoch"] == record.data["interactions"] - 2 * record.data["users"]
     assert len(record.ranks["mask"]) == record.data["test_cases"] == 60
     assert record.components["indexer"]["distribution"] == "genrec-bench"
     folder = folder_of(tmp_path, record)
@@ -223,6 +225,29 @@ def test_a_wrong_request_is_refused_before_anything_is_written(go, tmp_path, cha
 def test_a_training_that_diverges_fails_and_says_what_to_change(go):
     with pytest.raises((ComponentFault, Diverged), match="lower backbone"):
         go(set={"backbone.learning_rate": 1e30, "backbone.clip": 1e30})
+
+
+def test_a_loss_that_is_no_number_ends_the_command_with_one_line(tmp_path, planted_file):
+    options = {
+        **SMALL,
+        "backbone.batch_size": 8,
+        "backbone.learning_rate": 1e30,
+        "dataset.path": planted_file,
+        "dataset.format": "sequence",
+    }
+    words = ["run", "--dataset", "file", "--indexer", "random", "--backbone", "lightlm", "--profile", "tiny"]
+    words += [word for key, value in options.items() for word in ("--set", f"{key}={value}")]
+    done = subprocess.run(
+        [sys.executable, "-m", "genrec_bench", *words, "--device", "cpu", "--out", tmp_path / "runs"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "GENREC_CACHE": str(tmp_path / "cache")},
+    )
+    assert done.returncode != 0 and not done.stdout and "Traceback" not in done.stderr
+    assert done.stderr.splitlines()[-1] == (
+        "Diverged: training diverged: the loss is nan in epoch 1; lower backbone.learning_rate (now 1e+30), or let it rise "
+        "longer (backbone.warmup)"
+    )
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,7 @@ class DepthConfig(EncoderDecoderConfig):
     heads: PositiveInt = 4  # attention heads per layer
     d_ff: PositiveInt = 256  # feed-forward width
     dropout: Share = 0.5  # probability of dropout
+    inner_dropout: bool = False  # dropout on attention weights and behind the last norms too, as in T5
     history: Annotated[int, Field(ge=1, le=WORD_ROWS)] = 50  # items shown in the sequential task
     encoder: Literal["bidirectional", "causal"] = "causal"  # causal: a position sees those before it only
     history_tokens: Literal["code", "item"] = "item"  # body positions: one per token | one per item, the sum of its tokens

@@ -45,6 +45,7 @@ class EncoderDecoderConfig(TrainingConfig):
     d_kv: NonNegativeInt = 0  # numbers per head; 0 = d_model / heads
     d_ff: PositiveInt = 2048  # feed-forward width
     dropout: Share = 0.1  # probability of dropout
+    inner_dropout: bool = True  # dropout on attention weights and behind the last norms too, as in T5
     history: Annotated[int, Field(ge=1, le=WORD_ROWS)] = 20  # items shown in the sequential task
     word_embedding: bool = False  # add an embedding of the whole word's (or code's) position to each of its tokens
     init: Literal["scratch", "pretrained"] = "scratch"  # random weights | those of a T5 checkpoint
@@ -206,6 +207,7 @@ class EncoderDecoder(TorchBackbone):
             d_kv=c.d_kv or c.d_model // c.heads,
             d_ff=c.d_ff,
             dropout=c.dropout,
+            inner_dropout=c.inner_dropout,
             word_rows=WORD_ROWS if c.word_embedding else 0,
             scores_words=c.score_vocab == "full",
             word_width=word_width,

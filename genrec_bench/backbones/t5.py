@@ -39,6 +39,7 @@ class T5Shape:
     d_kv: int = 64
     d_ff: int = 16
     dropout: float = 0.1
+    inner_dropout: bool = True  # also on attention weights and behind the last norms, as in T5
     word_rows: int = 0  # whole-word embedding rows (P5, LightLM); 0 = none
     buckets: int = 32
     max_distance: int = 128
@@ -75,7 +76,7 @@ class Projections(nn.Module):
     def __init__(self, shape: T5Shape) -> None:
         super().__init__()
         inner = shape.heads * shape.d_kv
-        self.heads, self.dropout = shape.heads, shape.dropout
+        self.heads, self.dropout = shape.heads, shape.dropout if shape.inner_dropout else 0.0
         self.q, self.k, self.v = (nn.Linear(shape.d_model, inner, bias=False) for _ in range(3))
         self.o = nn.Linear(inner, shape.d_model, bias=False)
 
@@ -176,6 +177,7 @@ class T5(nn.Module):
         self.decoder = nn.ModuleList(DecoderLayer(shape) for _ in range(shape.decoder_layers or shape.layers))
         self.encoder_norm, self.decoder_norm = RMSNorm(shape), RMSNorm(shape)
         self.drop = nn.Dropout(shape.dropout)
+        self.last_drop = nn.Dropout(shape.dropout if shape.inner_dropout else 0.0)
         self.reset()
 
     def reset(self) -> None:
@@ -233,7 +235,7 @@ class T5(nn.Module):
         x = self.drop(x)
         for layer in self.encoder:
             x = layer(x, bias)
-        return self.drop(self.encoder_norm(x))
+        return self.last_drop(self.encoder_norm(x))
 
     def _summed(self, rows: Tensor) -> Tensor:
         table = self.embedding.weight
@@ -273,7 +275,7 @@ class T5(nn.Module):
             k, v = (rows_of(p(normed).flatten(0, 1), flat) for p in (a.k, a.v))  # (U, N, D, H*K)
             x = x + layer.self_.drop(a.attend_ancestors(a.q(normed), k, v, bias))
             x = layer.read(x, layer.context(encoded), mask)
-        return self.drop(self.decoder_norm(x))
+        return self.last_drop(self.decoder_norm(x))
 
     def decode_trees(
         self, rows: Tensor, ancestors: Tensor, depth: Tensor, visible: Tensor, encoded: Tensor, mask: Tensor

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
+from time import perf_counter
 from typing import Any, Literal
 
 import numpy as np
@@ -34,6 +35,7 @@ Loss = Callable[[Sources, TargetTrees, Int64], tuple[Tensor, int]]
 BETAS, EPSILON = (0.9, 0.999), 1e-6  # of AdamW
 SORTED_BATCHES = 16  # examples are sorted by length within windows of so many batches, so that batches stay mixed
 READ_EVERY = 20  # steps between two looks at a GPU's loss: each one waits for the GPU
+SPARE = 0.05  # share of a time limit that a shortened plan leaves free: slower epochs shall not cost it its last one
 
 
 # options --------------------------------------------------------------------------------------------------------------
@@ -44,10 +46,15 @@ class TrainingConfig:
     """Options of training, common to the built-in backbones."""
 
     epochs: PositiveInt = 30  # maximum number of epochs
+    minutes: NonNegativeFloat = (
+        0.0  # training and validation, wall clock: fewer epochs are run if they take longer; 0 = no limit
+    )
     batch_size: PositiveInt = 64  # maximum number of sources per step
     token_budget: NonNegativeInt = 0  # maximum number of tokens per step (source, target, padding); 0 = no limit
     learning_rate: PositiveFloat = 1e-3  # peak learning rate
+    schedule: Literal["linear", "cosine"] = "linear"  # how the learning rate falls to 0 after it has risen
     weight_decay: NonNegativeFloat = 0.01  # on matrices; norms, biases and embeddings are not decayed
+    decay_embeddings: bool = False  # weight decay on embeddings too
     warmup: Share = 0.05  # share of the steps in which the learning rate rises
     clip: PositiveFloat = 1.0  # maximum norm of the gradient
     patience: NonNegativeInt = 5  # validations without improvement before training stops; 0 = never
@@ -107,15 +114,15 @@ def _cut(rows: Int64, lengths: Int64, config: TrainingConfig) -> Iterator[Int64]
         at += size
 
 
-def steps_of(lengths: Int64, config: TrainingConfig, seed: int) -> int:
-    """Steps of a whole training. Under a token budget epochs differ in them, and prompts drawn anew may move the number
-    a little."""
+def steps_of(lengths: Int64, config: TrainingConfig, seed: int) -> list[int]:
+    """Steps of each epoch. Under a token budget epochs differ in them, and prompts drawn anew may move the numbers a
+    little."""
     if config.token_budget:
         epochs = range(1, config.epochs + 1)
-        return sum(sum(1 for _ in epoch_batches(lengths, config, seed, epoch)) for epoch in epochs)
+        return [sum(1 for _ in epoch_batches(lengths, config, seed, epoch)) for epoch in epochs]
     # windows are whole multiples of a batch, so only an epoch's last batch is short
     used = min(len(lengths), config.examples_per_epoch or len(lengths))
-    return config.epochs * math.ceil(used / config.batch_size)
+    return [math.ceil(used / config.batch_size)] * config.epochs
 
 
 # the loop -------------------------------------------------------------------------------------------------------------
@@ -135,7 +142,7 @@ def fit(
     """Train `network` in place and leave it with the weights of its best epoch.
 
     Trains and keeps the parameters that require a gradient. `d_model` decides on the precision; `tables` are matrices
-    that are not decayed, beside those of `nn.Embedding`. With `children`, the trees that `loss_of` gets have their places in
+    count as embeddings, beside those of `nn.Embedding`. With `children`, the trees that `loss_of` gets have their places in
     the catalogue. Diverged if a loss is infinite or NaN.
     """
     if config.latest_targets:
@@ -148,34 +155,48 @@ def fit(
 
     sources = examples.sources
     steps = steps_of(sources.lengths + trees.sizes, config, ctx.seed)
-    training = Training(network, config, ctx, steps, tables)
+    training = Training(network, config, ctx, sum(steps), tables)
     resumed = training.resume()
 
-    with ctx.progress.phase("training", steps, "steps") as tick, forked(ctx.device):
+    with ctx.progress.phase("training", training.steps, "steps") as tick, forked(ctx.device):
         tick(training.steps_taken)
         for epoch in range(resumed + 1, config.epochs + 1):
-            if training.exhausted():
+            if training.exhausted() or epoch > training.planned:
                 break
             torch.manual_seed(_epoch_seed(ctx.seed, epoch))
+            began = perf_counter()
             if examples.redraw is not None:
                 sources = examples.redraw(np.random.default_rng([ctx.seed, epoch, 1]))
 
             network.train()
-            epoch_loss = EpochLoss(ctx.device, epoch)
+            epoch_loss = EpochLoss(ctx.device, epoch, config.learning_rate)
             for rows in epoch_batches(sources.lengths + trees.sizes, config, ctx.seed, epoch):
                 with autocast:
                     loss, tokens = loss_of(sources, trees, rows)
                 epoch_loss.add(loss.detach(), tokens)
                 training.step(loss / tokens)
-                tick(1, f"epoch {epoch}/{config.epochs}, loss {epoch_loss.shown:.3f}{training.best_note()}")
+                training.targets += int((examples.target_offsets[rows + 1] - examples.target_offsets[rows]).sum())
+                tick(1, f"epoch {epoch}/{training.planned}, loss {epoch_loss.shown:.3f}{training.best_note()}")
 
+            mean_loss = epoch_loss.read()
+            seconds = perf_counter() - began
             network.eval()
-            training.finish_epoch(epoch, epoch_loss.read())
+            training.finish_epoch(epoch, mean_loss, seconds, steps[epoch:])
 
     training.restore_best()
     used = min(len(examples), config.examples_per_epoch or len(examples))
     history = tuple(training.history)
-    return FitReport(len(history), training.best_epoch, history, used, resumed, precision)
+    return FitReport(
+        len(history),
+        training.best_epoch,
+        history,
+        used,
+        resumed,
+        precision,
+        targets_per_epoch=round(training.targets / len(history)),
+        seconds=training.seconds,
+        ended_by=training.ended_by,
+    )
 
 
 def _epoch_seed(seed: int, epoch: int) -> int:
@@ -185,8 +206,9 @@ def _epoch_seed(seed: int, epoch: int) -> int:
 class EpochLoss:
     """The loss of an epoch, summed on the device. A GPU's sum is read once in `READ_EVERY` steps."""
 
-    def __init__(self, device: str, epoch: int) -> None:
+    def __init__(self, device: str, epoch: int, learning_rate: float) -> None:
         self.epoch, self.every = epoch, READ_EVERY if device.startswith("cuda") else 1
+        self.learning_rate = learning_rate  # for the message of a training that diverges
         self.loss = torch.zeros((), dtype=torch.float64, device=device)
         self.tokens = self.steps = 0
         self.shown = 0.0  # the mean when it was last read
@@ -202,9 +224,19 @@ class EpochLoss:
         """The mean loss of a token so far."""
         total = self.loss.item()
         if not math.isfinite(total):
-            raise Diverged(f"the loss is {total} in epoch {self.epoch}: lower backbone.learning_rate", epoch=self.epoch)
+            raise Diverged(
+                f"training diverged: the loss is {total} in epoch {self.epoch}; lower backbone.learning_rate "
+                f"(now {self.learning_rate:g}), or let it rise longer (backbone.warmup)",
+                epoch=self.epoch,
+            )
         self.shown = total / self.tokens
         return self.shown
+
+
+FACTS = (  # of a training, kept in its checkpoint beside weights and optimiser
+    *("steps_taken", "steps", "warm", "planned", "targets"),
+    *("history", "validating", "best_epoch", "best_score", "stale"),
+)
 
 
 class Training:
@@ -222,19 +254,26 @@ class Training:
         self.parameters = {name: value for name, value in network.named_parameters() if value.requires_grad}
 
         self.optimiser = adamw(network, config, tables)
-        self.steps, self.warm = steps, max(1, int(steps * config.warmup))
-        self.steps_taken = 0
+        self.planned = config.epochs
+        self.steps_taken = self.targets = 0
+        self._plan_steps(steps)
 
         self.history: list[dict[str, Any]] = []
+        self.validating = 0.0  # seconds
         self.best_epoch, self.best_score, self.stale = 0, -1.0, 0
         self.best: dict[str, Tensor] = {}
         self.mean = self._copy() if config.averaging else {}
         self._average = get_ema_multi_avg_fn(config.averaging)
 
+    def _plan_steps(self, steps: int) -> None:
+        self.steps, self.warm = steps, max(1, int(steps * self.config.warmup))
+
     @property
     def rate(self) -> float:
         """The learning rate of the next step: rises over `warm` steps, then falls to 0 at the last of `steps`."""
         falling = max(0.0, (self.steps - self.steps_taken) / max(1, self.steps - self.warm))
+        if self.config.schedule == "cosine":
+            falling = 0.5 - 0.5 * math.cos(math.pi * min(1.0, falling))
         return self.config.learning_rate * min((self.steps_taken + 1) / self.warm, falling)
 
     def step(self, loss: Tensor) -> None:
@@ -251,29 +290,79 @@ class Training:
             newest = [self.parameters[name] for name in self.mean]
             self._average(list(self.mean.values()), newest, self.steps_taken)
 
-    def finish_epoch(self, epoch: int, loss: float) -> None:
-        """Validate, keep the weights if they are the best so far, and write the checkpoint."""
-        row: dict[str, Any] = {"epoch": epoch, "loss": loss}
+    def finish_epoch(self, epoch: int, loss: float, seconds: float, later: Sequence[int] = ()) -> None:
+        """Validate, keep the weights if they are the best so far, and write the checkpoint.
+
+        The epoch took `seconds`; `later` are the steps of the epochs after it, of which only those that fit into the time
+        limit stay planned.
+        """
+        row: dict[str, Any] = {"epoch": epoch, "loss": loss, "seconds": round(seconds, 4)}
+        self.history.append(row)
         newest = self._copy() if self.mean else {}
         self._put(self.mean)
 
         validate = self.ctx.validate
+        self._shorten_plan(epoch, later)  # the last epoch is validated in any case
         if validate is None:
             self._keep(epoch, -1.0)
-        elif epoch % self.config.validate_every == 0 or epoch == self.config.epochs:
+        elif epoch % self.config.validate_every == 0 or epoch == self.planned:
+            began = perf_counter()
             row["validation"] = score = validate()
+            self.validating += perf_counter() - began
             if score > self.best_score or not self.best:
                 self._keep(epoch, score)
             else:
                 self.stale += 1
+            self._shorten_plan(epoch, later)
 
         self._put(newest)
-        self.history.append(row)
         self._save(epoch)
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of the steps of all epochs so far, before a resumption too."""
+        return float(sum(row["seconds"] for row in self.history))
+
+    @property
+    def ended_by(self) -> str:
+        """Why there is no further epoch: `early stop`, `time limit` or `epochs`."""
+        if self.exhausted():
+            return "early stop"
+        return "time limit" if self.planned < self.config.epochs else "epochs"
 
     def exhausted(self) -> bool:
         """Whether `patience` validations brought no improvement."""
         return bool(self.config.patience) and self.stale >= self.config.patience
+
+    def _shorten_plan(self, epoch: int, later: Sequence[int]) -> None:
+        """Plan fewer epochs if those planned do not fit into the time limit, and let the learning rate fall to 0 with them.
+
+        The history row of `epoch` and a note say so. A plan that fits stays as it is, and is never made longer.
+        """
+        limit = 60 * self.config.minutes
+        if not limit or epoch >= self.planned or self._ends(epoch, self.planned) <= limit:
+            return
+
+        fitting = range(self.planned - 1, epoch, -1)
+        self.planned = next((last for last in fitting if self._ends(epoch, last) <= (1 - SPARE) * limit), epoch)
+        self._plan_steps(self.steps_taken + sum(later[: self.planned - epoch]))
+        self.history[-1]["planned"] = self.planned
+        self.ctx.progress.note(
+            f"epoch {epoch} of {self.config.epochs}: training ends with epoch {self.planned}, because more do not fit into "
+            f"backbone.minutes={self.config.minutes:g}"
+        )
+
+    def _ends(self, epoch: int, last: int) -> float:
+        """Seconds of a training that ends with epoch `last`, at the mean pace of the epochs and validations so far."""
+        validated = sum("validation" in row for row in self.history)
+        every = self.config.validate_every
+        to_validate = last // every - epoch // every + (last % every > 0)
+        if "validation" not in self.history[-1] and epoch % every == 0:
+            to_validate += 1  # the validation of this epoch is still to come
+
+        training = self.seconds / len(self.history) * (last - epoch)
+        validating = self.validating / validated * to_validate if validated else 0.0
+        return self.seconds + self.validating + training + validating
 
     def best_note(self) -> str:
         """The best validation so far, for the progress line."""
@@ -312,7 +401,7 @@ class Training:
             "optimiser": self.optimiser.state_dict(),
             "best": self.best,
             "mean": self.mean,
-            "facts": [self.steps_taken, self.history, self.best_epoch, self.best_score, self.stale],
+            "facts": {name: getattr(self, name) for name in FACTS},
         }
 
         # A run that is cut short here leaves the last checkpoint whole.
@@ -330,6 +419,7 @@ class Training:
             shapes = {name: value.shape for name, value in self.parameters.items()}
             if {name: value.shape for name, value in state["network"].items()} != shapes:
                 raise ValueError("weights of other shapes")
+            facts = {name: state["facts"][name] for name in FACTS}
             self.optimiser.load_state_dict(state["optimiser"])
             self._put(state["network"])
         except Exception as error:  # whatever the damage: training starts over, and says so
@@ -337,15 +427,19 @@ class Training:
             return 0
 
         self.best, self.mean = state["best"], state["mean"]
-        self.steps_taken, self.history, self.best_epoch, self.best_score, self.stale = state["facts"]
+        for name, value in facts.items():
+            setattr(self, name, value)
         self.ctx.progress.note(f"resuming training after epoch {state['epoch']}")
         return int(state["epoch"])
 
 
 def adamw(network: nn.Module, config: TrainingConfig, tables: Collection[Tensor] = ()) -> torch.optim.AdamW:
-    """AdamW (Loshchilov and Hutter 2019) over what requires a gradient; weight decay skips embeddings, norms and biases."""
+    """AdamW (Loshchilov and Hutter 2019) over what requires a gradient; weight decay skips norms and biases, and embeddings
+    unless `decay_embeddings`."""
     spared = {id(table) for table in tables}
     spared |= {id(module.weight) for module in network.modules() if isinstance(module, nn.Embedding)}
+    if config.decay_embeddings:
+        spared = set()
     trained = [value for value in network.parameters() if value.requires_grad]
     decayed = [value for value in trained if value.ndim > 1 and id(value) not in spared]
     kept = [value for value in trained if value.ndim <= 1 or id(value) in spared]

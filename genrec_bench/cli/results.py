@@ -1,4 +1,7 @@
-"""Records as tables for a terminal: accuracy under both history policies, then validity and speed, with conditions."""
+"""Records as tables for a terminal: accuracy under both history policies, then validity and speed, with conditions.
+
+How each training went follows in a few lines (`cli/curves.py`).
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from genrec_bench.cli.curves import training_lines
 from genrec_bench.cli.terminal import console, print_table, table
 from genrec_bench.leaderboard.columns import (
     ACCURACY,
@@ -43,6 +47,8 @@ def print_records(records: Sequence[RunRecord], folder: Path) -> None:
         validity_and_speed([masked for masked, _ in rows]),
         caption="\n".join(filter(None, map(conditions, records))),
     )
+    if lines := [line for record in records for line in training_lines(record)]:
+        console().print("\n".join(["", *lines]), soft_wrap=True)
     for line in alarms(records):
         console().print(line, style="bold red", soft_wrap=True)
     console().print(f"\nrun folder: {folder}", soft_wrap=True)

@@ -172,7 +172,13 @@ class Template(ABC):
 
 @dataclass(frozen=True)
 class FitReport:
-    """How training went: epochs run, the epoch kept (1-based), and a row per epoch with its loss and validation score."""
+    """How training went: epochs run, the epoch kept (1-based), and a row per epoch: its `epoch`, `loss`, `seconds` of
+    training and, where it was validated, `validation`.
+
+    `targets_per_epoch` counts the target codes learned from in one epoch. `seconds` are those of training steps alone,
+    before a resumption too (0: not measured). `ended_by` is `early stop`, `epochs` (all that were allowed), `time limit`, or
+    empty where nobody says.
+    """
 
     epochs: int
     best_epoch: int
@@ -180,6 +186,9 @@ class FitReport:
     examples_per_epoch: int = 0
     resumed_from: int = 0
     precision: str = "fp32"
+    targets_per_epoch: int = 0
+    seconds: float = 0.0
+    ended_by: str = ""
 
 
 @dataclass(frozen=True)

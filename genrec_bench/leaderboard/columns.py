@@ -243,7 +243,7 @@ _DEFINED = (
     ),
     Column(
         "converged",
-        meaning="how the trainings ended: yes, no or schedule",
+        meaning="whether every training converged: yes, no, or empty where nobody can say",
         value=lambda row: row.converged,
     ),
     Column(

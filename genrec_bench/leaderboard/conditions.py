@@ -41,8 +41,9 @@ def of_table(board: Board) -> list[str]:
         sentences.append(f"A * marks a row with fewer than {RANKED_SEEDS} seeds: it is shown, not ranked.")
     if unconverged := [row.full_name for row in board.rows if row.converged == NO]:
         sentences.append(
-            f"{NOT_CONVERGED.capitalize()}: a time limit or the last epoch ended a training of these rows before early stopping "
-            f"did, so longer training may change their numbers: {', '.join(unconverged)}."
+            f"{NOT_CONVERGED.capitalize()}: a training of these rows ended by a time limit, or with its last epoch, before early "
+            "stopping would have (a generator's, if its last validation was the best), so longer training may change their "
+            f"numbers: {', '.join(unconverged)}."
         )
 
     sentences += [f"Warning: {warning}." for warning in board.warnings]
@@ -95,10 +96,9 @@ def _of_trainings(board: Standings) -> list[str]:
 
     if any(row.converged for row in board.rows):
         sentences.append(
-            "Column converged of table.csv: *yes*: early stopping or a closed form ended every training; *no*: a time limit or "
-            "the last epoch did; *schedule*: a generator ran all epochs that its options declare (the built-in backbones decay "
-            "the learning rate to zero over them) and kept its best one, and nobody has tried a longer schedule. A row's "
-            "section of index.html says how each seed ended."
+            "Column converged of table.csv: *yes*: every training ended by early stopping or in a closed form, or a generator "
+            "ran all its epochs and its last validation was not the best; *no*: one did not. A row's section of index.html says "
+            "how each seed ended, and draws its validation by pass over the data."
         )
 
     if any(run.training.get("cached") for row in board.rows for run in row.runs):

@@ -1,9 +1,8 @@
 """What one run record says in words or numbers: its name, code, hardware, command, and how its training went.
 
-Trains nothing, and claims nothing that no record says. RecBole's models report themselves whether they converged. The
-built-in backbones leave the epochs they ran, the best one, and their options: fewer epochs than declared mean that
-patience ended the training; all of them mean that it followed the whole schedule, whose learning rate falls to zero at
-the last step. That is not a time limit, and no proof of convergence either.
+Trains nothing, and claims nothing that no record says. RecBole's models report themselves whether they converged.
+Backbones leave how training ended, and what each validation gave: a generator that ran all its epochs has converged unless
+the last validation was the best one. In older records the epochs and the patience tell how it ended.
 """
 
 from __future__ import annotations
@@ -14,9 +13,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from genrec_bench.core.hashing import digest
+from genrec_bench.leaderboard.curves import curve
 from genrec_bench.runs.record import RunRecord
 
-YES, NO, SCHEDULE = "yes", "no", "schedule"
+YES, NO = "yes", "no"
+EARLY_STOP, CLOSED_FORM, TIME_LIMIT, EPOCHS = "early stop", "closed form", "time limit", "epochs"  # how trainings end
 NOT_CONVERGED = "not converged"  # how a table marks a row
 
 
@@ -81,40 +82,67 @@ def _setting(value: Any) -> str:
 
 
 def converged(record: RunRecord) -> str | None:
-    """`yes`, `no`, `schedule` (all declared epochs of a decaying learning rate), or None where nobody can say."""
+    """`yes`, `no`, or None where nobody can say (protocol P15).
+
+    `yes`: the record says so, or training stopped early, or it ran all its epochs and the best validation was not the last.
+    """
     reported = record.training.get("converged")
     if isinstance(reported, bool):
         return YES if reported else NO
 
-    declared, patience = _declared(record)
-    ran = record.training.get("epochs")
-    if ran is None or declared is None:
-        return None
-    if patience and (ran < declared or _stale_validations(record) >= patience):
+    reason = _ended_by(record)
+    if reason in (EARLY_STOP, CLOSED_FORM):
         return YES
-    return SCHEDULE if ran >= declared else None
+    if reason == EPOCHS:
+        later = _later_validations(record)
+        return None if later is None else YES if later else NO
+    return NO if reason == TIME_LIMIT else None
 
 
 def all_converged(records: Iterable[RunRecord]) -> str | None:
-    """The same for all runs of a row: `no` if one did not, else None if one is unknown, else `schedule` if one is."""
+    """The same for all runs of a row: `no` if one did not, else None if one is unknown."""
     outcomes = {converged(record) for record in records}
-    return next((outcome for outcome in (NO, None, SCHEDULE) if outcome in outcomes), YES)
+    return next((outcome for outcome in (NO, None) if outcome in outcomes), YES)
 
 
 def ending(record: RunRecord) -> str | None:
     """How a training ended, in words: `time limit after 3,600 s`; None where nobody can say."""
-    reason = record.training.get("ended_by")
-    if isinstance(reason, str):
-        limit = _options(record, "baseline").get("time_limit")
-        if reason == "time limit" and isinstance(limit, int | float):
-            return f"time limit after {limit:,.10g} s"
-        return "its last epoch, no early stop" if reason == "epochs" else reason
+    reason = _ended_by(record)
+    if reason == TIME_LIMIT:
+        return f"{reason}{_limit(record)}"
+    if record.spec.get("baseline"):
+        return "its last epoch, no early stop" if reason == EPOCHS else reason
 
-    declared, patience = _declared(record)
-    outcome = converged(record)
-    if outcome == YES:
+    _, patience = _declared(record)
+    if reason == EARLY_STOP and patience:
         return f"early stop: {patience} validations without a better one"
-    return f"schedule of {declared} epochs" if outcome == SCHEDULE else None
+    if reason == EPOCHS:
+        best = {YES: ", after the best one", NO: ", the best one"}.get(converged(record) or "", "")
+        return f"its last epoch{best}"
+    return reason
+
+
+def _limit(record: RunRecord) -> str:
+    """The limit of time that a record's options set, as words to add."""
+    seconds, minutes = _options(record, "baseline").get("time_limit"), _options(record, "backbone").get("minutes")
+    if isinstance(seconds, int | float):
+        return f" after {seconds:,.10g} s"
+    return f" of {minutes:,.10g} min" if isinstance(minutes, int | float) else ""
+
+
+def _ended_by(record: RunRecord) -> str | None:
+    """What ended a training; of an older generator, what its epochs and its patience tell."""
+    reason = record.training.get("ended_by")
+    if isinstance(reason, str) and reason:
+        return reason
+
+    epochs, patience = _declared(record)
+    ran = record.training.get("epochs")
+    if ran is None or epochs is None:
+        return None
+    if patience and (ran < epochs or (_later_validations(record) or 0) >= patience):
+        return EARLY_STOP
+    return EPOCHS if ran >= epochs else None
 
 
 def _declared(record: RunRecord) -> tuple[int | None, int]:
@@ -128,10 +156,11 @@ def _options(record: RunRecord, part: str) -> Mapping[str, Any]:
     return record.spec.get("options", {}).get(part, {})
 
 
-def _stale_validations(record: RunRecord) -> int:
-    """How many validations came after the best epoch."""
+def _later_validations(record: RunRecord) -> int | None:
+    """How many validations came after the best epoch; None where no validation is known."""
     best = record.training.get("best_epoch") or 0
-    return sum("validation" in epoch and epoch.get("epoch", 0) > best for epoch in record.training.get("history", ()))
+    epochs = [point.epoch for point in curve(record) if point.validation is not None]
+    return sum(epoch > best for epoch in epochs) if epochs else None
 
 
 def parameters(record: RunRecord) -> int | None:

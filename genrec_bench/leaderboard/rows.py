@@ -54,7 +54,7 @@ class Row:
     parameters: float | None
     run_seconds: tuple[float | None, ...]  # of each run's training
     train_seconds: float | None
-    converged: str | None  # yes | no | schedule
+    converged: str | None  # yes | no; None: nobody can say
     hardware: str | None
     tier: str
     hardware_class: int | None = None  # the number of `hardware` on its board, from 1

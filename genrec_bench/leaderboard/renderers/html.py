@@ -18,8 +18,9 @@ from genrec_bench.leaderboard.columns import (
     seconds,
     shown,
 )
+from genrec_bench.leaderboard.curves import pace, passes
 from genrec_bench.leaderboard.facts import code_of, command, ending
-from genrec_bench.leaderboard.renderers import markup
+from genrec_bench.leaderboard.renderers import curves, markup
 from genrec_bench.leaderboard.renderers.scatter import legend, scatter
 from genrec_bench.leaderboard.rows import Row
 from genrec_bench.leaderboard.standings import Standings
@@ -66,7 +67,7 @@ def _split(lines: Sequence[Sequence[str]]) -> Table:
 
 
 def _details(row: Row, policies: Sequence[Standings]) -> dict[str, Any]:
-    """What is known of one row: issues, command, seeds, intervals, spec, components, environment."""
+    """What is known of one row: issues, command, seeds, validation by pass, intervals, spec, components, environment."""
     first = row.runs[0]
 
     return {
@@ -76,6 +77,8 @@ def _details(row: Row, policies: Sequence[Standings]) -> dict[str, Any]:
         "issues": [_issue(row, number) for number in row.issues],
         "command": command(first.spec),
         "seeds": _seeds(row, [board.board.policy for board in policies]),
+        "curves": curves.curves(row),
+        "legend": curves.legend(row),
         "intervals": _intervals(row, policies),
         "plain": {
             "Spec of the first seed": _plain(first.spec),
@@ -95,18 +98,22 @@ def _issue(row: Row, number: int) -> dict[str, str]:
 def _seeds(row: Row, policies: Sequence[str]) -> Table:
     """A line per run of a row."""
     heads = ["seed", "run", *(f"{SELECTION} {policy}" for policy in policies), "best epoch", "training ended by"]
-    heads += ["train s", "users/s", "on", "code"]
+    heads += ["passes", "targets/s", "passes/h", "train s", "users/s", "on", "code"]
     return heads, [_seed(run, took, policies) for run, took in zip(row.runs, row.run_seconds, strict=True)]
 
 
 def _seed(run: RunRecord, took: float | None, policies: Sequence[str]) -> list[str]:
-    training = run.training
+    training, speed = run.training, pace(run)
+
     return [
         str(run.spec.get("seed", 0)),
         run.spec_id,
         *(_number(run.metrics.get(policy, {}).get(SELECTION), "{:.4f}") for policy in policies),
         f"{_number(training.get('best_epoch'))} of {_number(training.get('epochs'))}",
         ending(run) or NOT_MEASURED,
+        _number(passes(run), "{:.3g}"),
+        _number(speed.targets_per_second, "{:,.0f}"),
+        _number(speed.passes_per_hour, "{:,.3g}"),
         seconds(took),
         _number(run.throughput.get("users_per_second"), "{:,.0f}"),
         str(run.environment.get("time") or NOT_MEASURED)[:10],
