@@ -221,6 +221,13 @@ _DEFINED = (
         form="{:.1%}",
     ),
     Column(
+        "normalisation",
+        heading="softmax over",
+        meaning="what a token's probabilities sum to 1 over: the alphabet, or the children of a node of the catalogue's trie",
+        value=lambda row: row.normalisation,
+        words=True,
+    ),
+    Column(
         "users_per_second",
         heading="users/s",
         meaning="users served per second; compare within one hardware class",
@@ -269,7 +276,7 @@ COLUMNS = {column.key: column for column in _DEFINED}
 
 SCORES = tuple(metric for metric in METRICS if not metric.startswith("mrr"))
 VALIDITY = ("hallucination_rate", "fill@10")
-COST = ("users_per_second", "parameters", "train_seconds", "hardware")
+COST = ("normalisation", "users_per_second", "parameters", "train_seconds", "hardware")
 
 # `genrec leaderboard RUNS`; on a narrow terminal, columns go from the end of NARROW
 TABLE = ("system", "options", "size", "seeds", *SCORES, *VALIDITY, *COST)
@@ -297,7 +304,7 @@ EXCERPT = ("name", *FIRST, f"vs_{REFERENCE}", "seeds", *VALIDITY, "users_per_sec
 DATA = (
     *("system", "options", "system_id", "size", "seeds", "beams"),
     *(key for metric in METRICS for key in (metric, f"{metric}_sd")),
-    *(*VALIDITY, "users_per_second", "parameters", "train_seconds", "converged", "hardware"),
+    *(*VALIDITY, "normalisation", "users_per_second", "parameters", "train_seconds", "converged", "hardware"),
 )
 BOARD_DATA = (
     *DATA,
@@ -307,7 +314,7 @@ BOARD_DATA = (
 
 # `genrec run`
 ACCURACY = ("system", "seen", "hit@5", "ndcg@5", "hit@10", "ndcg@10", "hit@20", "ndcg@20")
-VALIDITY_AND_SPEED = ("system", *VALIDITY, "users_per_second", "parameters", "size")
+VALIDITY_AND_SPEED = ("system", *VALIDITY, "normalisation", "users_per_second", "parameters", "size")
 
 
 def shown(keys: Iterable[str], rows: Sequence[Row]) -> list[Column]:

@@ -81,6 +81,16 @@ def _setting(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
+def normalisation(record: RunRecord) -> str | None:
+    """What a token's probabilities sum to 1 over in the search: `alphabet` or `children`, and what in training if that
+    was the other. None for baselines; a generator's record that does not say is of a time that knew the alphabet only."""
+    if "backbone" not in record.spec.get("options", {}):
+        return None
+    searched = record.throughput.get("normalisation", "alphabet")
+    trained = record.throughput.get("trained_normalisation", searched)
+    return str(searched) if trained == searched else f"{searched} (trained: {trained})"
+
+
 def converged(record: RunRecord) -> str | None:
     """`yes`, `no`, or None where nobody can say (protocol P15).
 

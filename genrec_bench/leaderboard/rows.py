@@ -12,6 +12,7 @@ from typing import Any
 from genrec_bench.errors import RecordError
 from genrec_bench.leaderboard.facts import (
     all_converged,
+    normalisation,
     hardware_of,
     name_of,
     parameters,
@@ -57,6 +58,7 @@ class Row:
     converged: str | None  # yes | no; None: nobody can say
     hardware: str | None
     tier: str
+    normalisation: str | None = None  # alphabet | children; None for baselines
     hardware_class: int | None = None  # the number of `hardware` on its board, from 1
 
     standing: str | None = None  # best | tied | ranked | unranked
@@ -219,6 +221,7 @@ def row_of(runs: Sequence[RunRecord], policy: str, seconds: Mapping[str, float |
         converged=all_converged(runs),
         hardware="; ".join(hardware) or None,
         tier=tier_of(runs),
+        normalisation=normalisation(first),
     )
 
 

@@ -32,7 +32,7 @@ from genrec_bench.runs import lists
 from genrec_bench.runs.handover import Watched, check_generations, check_sources
 from genrec_bench.runs.inputs import Inputs
 from genrec_bench.runs.outcome import Stopwatch
-from genrec_bench.runs.plan import Part
+from genrec_bench.runs.plan import Part, searched_normalisation
 from genrec_bench.runs.throughput import throughput
 
 BATCH = 64  # users decoded at once, at most
@@ -223,6 +223,8 @@ def decode(
         device=inputs.device,
         warmup_batches=WARMUP_BATCHES,
         threads=torch.get_num_threads(),
+        normalisation=searched_normalisation(generator.backbone, decoder.component),
+        trained_normalisation=generator.backbone.normalisation,
         **searches["mask"].counts,
     )
     if searcher.precision != "fp32":

@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 
 from genrec_bench import __version__
 from genrec_bench.data.loading import make_dataset
-from genrec_bench.errors import NeedsMissing, UsageError, did_you_mean
+from genrec_bench.errors import ConfigError, NeedsMissing, UsageError, did_you_mean
 from genrec_bench.host import registry
 from genrec_bench.host.config import config_dict, make_config
 from genrec_bench.host.contracts import Backbone, Baseline, Component, Dataset, Decoder, Indexer
@@ -107,6 +107,8 @@ def resolve(spec: RunSpec | ResolvedSpec) -> Plan:
     parts = {part: _built(infos[part], classes[part], configs[part]) for part in infos}
 
     _check_needs(asked.dataset, parts)
+    if "decoder" in parts:
+        _check_normalisation(parts["backbone"], parts["decoder"])
     for part in parts.values():
         with part.held_to("ready"):
             part.component.ready()
@@ -201,6 +203,25 @@ def _profile(cls: Any, backbone: str, settled: Mapping[str, Any]) -> Mapping[str
 def _built(info: ComponentInfo, cls: Any, config: Any) -> Part[Any]:
     with held_to(info, "construction"):
         return Part(info, cls(config))
+
+
+def searched_normalisation(backbone: Backbone, decoder: Decoder) -> str:
+    """What the decoder's probabilities sum to 1 over: as the backbone was trained, unless its option says otherwise."""
+    asked = getattr(decoder.config, "normalisation", "trained")
+    return backbone.normalisation if asked == "trained" else str(asked)
+
+
+def _check_normalisation(backbone: Part[Backbone], decoder: Part[Decoder]) -> None:
+    """ConfigError if the decoder cannot search as it was asked to, or as the backbone is trained (P13)."""
+    searched = searched_normalisation(backbone.component, decoder.component)
+    if searched not in decoder.component.normalisations:
+        can = ", ".join(sorted(decoder.component.normalisations))
+        raise ConfigError(
+            f"decoder {decoder.info.name!r} normalises over {can}, and this run over {searched}: use --decoder trie, or "
+            f"--set backbone.normalisation={can}",
+            part="decoder",
+            key="normalisation",
+        )
 
 
 def _check_needs(dataset: str, parts: Mapping[str, Part[Any]]) -> None:
