@@ -5,6 +5,7 @@ from .host.contracts import Backbone as Backbone
 from .host.contracts import BackboneContext as BackboneContext
 from .host.contracts import Baseline as Baseline
 from .host.contracts import BaselineContext as BaselineContext
+from .host.contracts import Candidates as Candidates
 from .host.contracts import Dataset as Dataset
 from .host.contracts import DatasetContext as DatasetContext
 from .host.contracts import Decoder as Decoder
@@ -12,6 +13,7 @@ from .host.contracts import DecoderContext as DecoderContext
 from .host.contracts import FitReport as FitReport
 from .host.contracts import Indexer as Indexer
 from .host.contracts import IndexerContext as IndexerContext
+from .host.contracts import Normalisation as Normalisation
 from .host.contracts import START as START
 from .host.contracts import Task as Task
 from .host.contracts import Template as Template
@@ -62,6 +64,7 @@ from .core.item_vectors import cooccurrence_vectors as cooccurrence_vectors
 from .backbones.base import FixedShapes as FixedShapes
 from .backbones.base import TorchBackbone as TorchBackbone
 from .backbones.base import forked as forked
+from .backbones.candidates import candidate_logits as candidate_logits
 from .backbones.hf_t5 import local_files as local_files
 from .backbones.target_trees import TargetTrees as TargetTrees
 from .backbones.target_trees import TreeBatch as TreeBatch
@@ -75,6 +78,7 @@ from .backbones.trainer import fit as fit
 # What decoders are made of.
 from .decoders.base import SearchConfig as SearchConfig
 from .decoders.base import Searching as Searching
+from .decoders.beam_search import Answer as Answer
 from .decoders.beam_search import Beam as Beam
 from .decoders.beam_search import Rank as Rank
 from .decoders.beam_search import Searched as Searched

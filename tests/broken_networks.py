@@ -140,6 +140,12 @@ with_logits("WidthDependent", "padding_slots_change_nothing", lambda logits: log
 with_logits("BatchDependent", "a_batch_is_invisible", lambda logits: logits * len(logits))
 
 
+@fails("backbone", "candidates_have_their_own_logits")
+class IgnoresTheRow(Counting):
+    def logits(self, hidden, candidates=None):
+        return super().logits(hidden, candidates and replace(candidates, which=torch.zeros_like(candidates.which)))
+
+
 @fails("backbone", "a_user_without_history_gets_logits")
 class NeedsHistory(Counting):
     def start(self, batch):

@@ -26,7 +26,7 @@ def generator(task, prompts=False):
     if prompts:
         texts = ["after {history}", "having {history} ?", "{history} then"]
         template = SampledPrompts(index(), 20, WordList(texts), texts[0], texts)
-    return Generator(SimpleNamespace(), template, index(), registry.find("backbone", "lightlm"))
+    return Generator(SimpleNamespace(trains_on="rows"), template, index(), registry.find("backbone", "lightlm"))
 
 
 def content(sources):

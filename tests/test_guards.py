@@ -107,21 +107,24 @@ class ReadsWhileDecoding(TrieDecoder):
 
 
 class NarrowLogits(LightLM):
-    def advance(self, state, tokens, parents):
-        logits, state = super().advance(state, tokens, parents)
-        return logits[..., 1:], state
+    def logits(self, hidden, candidates=None):
+        return super().logits(hidden, candidates)[..., 1:]
 
 
 class HalfLogits(LightLM):
-    def advance(self, state, tokens, parents):
-        logits, state = super().advance(state, tokens, parents)
-        return logits.half(), state
+    def logits(self, hidden, candidates=None):
+        return super().logits(hidden, candidates).half()
 
 
 class NoNumbers(LightLM):
+    def logits(self, hidden, candidates=None):
+        return torch.full_like(super().logits(hidden, candidates), float("nan"))
+
+
+class FewHypotheses(LightLM):
     def advance(self, state, tokens, parents):
-        logits, state = super().advance(state, tokens, parents)
-        return torch.full_like(logits, float("nan")), state
+        hidden, state = super().advance(state, tokens, parents)
+        return hidden[:-1], state
 
 
 class OneSource(LightLM):
@@ -213,6 +216,7 @@ def instead(monkeypatch):
         ("backbone", CannotSave, "save", "no room"),
         ("backbone", NarrowLogits, "logits", "expected (60, 1,"),
         ("backbone", HalfLogits, "logits", "torch.float16"),
+        ("backbone", FewHypotheses, "hidden", "users and beams"),
         ("backbone", NoNumbers, "finite scores", "scores are NaN"),
         ("backbone", OneSource, "one source per query", "for 60 queries"),
         ("decoder", WrongItems, "items of tokens", "which are item"),

@@ -9,10 +9,8 @@ import pytest
 from scipy import sparse
 
 from genrec_bench import api
+from genrec_bench.core import item_vectors
 from genrec_bench.core.arrays import Ragged
-from genrec_bench.core.sequences import TrainView
-from genrec_bench.errors import GenrecError
-from genrec_bench.indexers import item_vectors
 from genrec_bench.core.item_vectors import (
     attribute_vectors,
     cooccurrence_vectors,
@@ -21,6 +19,8 @@ from genrec_bench.core.item_vectors import (
     rarity_weights,
     unit_rows,
 )
+from genrec_bench.core.sequences import TrainView
+from genrec_bench.errors import GenrecError
 
 
 def symmetric(entries: dict[tuple[int, int], float], size: int) -> sparse.csr_array:

@@ -93,12 +93,14 @@ def test_logits_of_a_loaded_checkpoint_equal_those_of_transformers(tmp_path, eps
         torch.testing.assert_close(logits[0, 0], golden, rtol=1e-4, atol=1e-4)
         token = {1: 5, 2: 2}.get(len(given))
         if token is not None:
-            logits, state = ours.advance(state, torch.tensor([[token]]), torch.tensor([[0]]))
+            hidden, state = ours.advance(state, torch.tensor([[token]]), torch.tensor([[0]]))
+            logits = ours.logits(hidden)
 
 
 def first_step(backbone, batch):
     zero = torch.zeros(len(batch), 1, dtype=torch.long)
-    return backbone.advance(backbone.start(batch), zero + START, zero)
+    hidden, state = backbone.advance(backbone.start(batch), zero + START, zero)
+    return backbone.logits(hidden), state
 
 
 @torch.no_grad()

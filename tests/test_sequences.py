@@ -64,7 +64,11 @@ def gradients(backbone, examples, normalisation):
     backbone.net.zero_grad()
     loss, tokens = batch_loss(backbone.net, examples.sources, trees, np.arange(len(examples)), "cpu")
     loss.backward()
-    return loss.item(), tokens, {name: p.grad.clone() for name, p in backbone.net.named_parameters() if p.grad is not None}
+    return (
+        loss.item(),
+        tokens,
+        {name: p.grad.clone() for name, p in backbone.net.named_parameters() if p.grad is not None},
+    )
 
 
 @pytest.mark.parametrize("normalisation", ["alphabet", "children"])
@@ -190,7 +194,10 @@ def test_a_user_with_one_event_trains_nothing_and_is_recommended_to():
     backbone, index, _ = trained()
     history = Ragged.of([[3], []])
     lists = TrieDecoder().generate(
-        backbone, backbone.template("sequential", index).render(Queries(np.arange(2, dtype=np.int32), history)), index, beams=3
+        backbone,
+        backbone.template("sequential", index).render(Queries(np.arange(2, dtype=np.int32), history)),
+        index,
+        beams=3,
     )
     assert np.isfinite(lists.scores).all()
 

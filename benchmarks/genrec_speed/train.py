@@ -267,10 +267,12 @@ def sequential(lengths: Int64, count: int, rng: np.random.Generator) -> Examples
     history_offsets = np.concatenate([[0], np.cumsum(chosen - begin)])
     sources = sources_of(codes[spread(begin, history_offsets)], history_offsets)
     targets = codes[chosen].astype(np.int32)
-    return Examples(sources, targets, np.arange(len(chosen) + 1), CLUSTERS + GROUPS + MEMBERS, catalogue_of(codes), Ragged.empty(0))
+    return Examples(
+        sources, targets, np.arange(len(chosen) + 1), CLUSTERS + GROUPS + MEMBERS, catalogue_of(codes), Ragged.empty(0)
+    )
 
 
-def catalogue_of(codes: Any) -> CodeTable:
+def catalogue_of(codes: np.ndarray) -> CodeTable:
     """The items whose codes occur."""
     return CodeTable(np.unique(codes, axis=0).astype(np.int32))
 
@@ -280,7 +282,9 @@ def direct(users: int, rng: np.random.Generator) -> Examples:
     codes, offsets = planted(np.full(users, SHOWN), rng)
     user_codes = np.stack([codes[offsets[:-1], 0], *(CLUSTERS + rng.integers(GROUPS, size=(2, users)))], axis=1)
     sources = sources_of(user_codes, np.arange(users + 1))
-    return Examples(sources, codes.astype(np.int32), offsets, CLUSTERS + GROUPS + MEMBERS, catalogue_of(codes), Ragged.empty(0))
+    return Examples(
+        sources, codes.astype(np.int32), offsets, CLUSTERS + GROUPS + MEMBERS, catalogue_of(codes), Ragged.empty(0)
+    )
 
 
 def sources_of(codes: Int64, offsets: Int64) -> Sources:

@@ -140,7 +140,9 @@ def tree_loss(network: T5, rows: Tensor, mask: Tensor, words: Tensor, trees: dic
     """The loss of padded sources (`pad_sources`, `pad_words`) and trees (`Batches.loss`): all that a compiler needs to
     see."""
     encoded = network.encode(rows, mask, words)
-    hidden = network.decode_trees(trees["token"] + 1, trees["ancestors"], trees["depth"], trees["visible"], encoded, mask)
+    hidden = network.decode_trees(
+        trees["token"] + 1, trees["ancestors"], trees["depth"], trees["visible"], encoded, mask
+    )
     hidden = rows_of(hidden.flatten(0, 1), trees["real"])
 
     if "children" in trees:

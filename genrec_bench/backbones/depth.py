@@ -20,6 +20,16 @@ from genrec_bench.core.codes import Index
 from genrec_bench.host.contracts import Normalisation, Task, Template
 from genrec_bench.host.ranges import Share
 
+QUICK: Mapping[str, Any] = {
+    "epochs": 16,
+    "batch_size": 128,
+    "learning_rate": 2e-3,
+    "weight_decay": 0.1,
+    "patience": 3,
+    "validate_every": 2,
+    "minutes": 10,
+}
+
 
 @dataclass(frozen=True)
 class DepthConfig(EncoderDecoderConfig):
@@ -34,11 +44,17 @@ class DepthConfig(EncoderDecoderConfig):
     inner_dropout: bool = False  # dropout on attention weights and behind the last norms too, as in T5
     history: Annotated[int, Field(ge=1, le=WORD_ROWS)] = 50  # items shown in the sequential task
     encoder: Literal["bidirectional", "causal"] = "causal"  # causal: a position sees those before it only
-    history_tokens: Literal["code", "item"] = "item"  # body positions: one per token | one per item, the sum of its tokens
+    history_tokens: Literal["code", "item"] = (
+        "item"  # body positions: one per token | one per item, the sum of its tokens
+    )
     trains_on: Literal["rows", "sequences"] = "sequences"  # sequential: one source per target | per user
-    normalisation: Normalisation = "children"  # of a token's probabilities: over all tokens | over a trie node's children
+    normalisation: Normalisation = (
+        "children"  # of a token's probabilities: over all tokens | over a trie node's children
+    )
     embedding_std: PositiveFloat = 0.09  # standard deviation of the embeddings before training
-    embedding_init: Literal["random", "cooccurrence"] = "cooccurrence"  # drawn | from the company that items keep in training
+    embedding_init: Literal["random", "cooccurrence"] = (
+        "cooccurrence"  # drawn | from the company that items keep in training
+    )
 
 
 class Depth(EncoderDecoder):
@@ -53,7 +69,8 @@ class Depth(EncoderDecoder):
         "d_model": [128, 192, 256],
     }
     profiles: Mapping[str, Mapping[str, Any]] = {
-        "quick": {"epochs": 16, "batch_size": 128, "learning_rate": 2e-3, "weight_decay": 0.1},
+        "quick": QUICK,
+        "full": {**QUICK, "epochs": 40, "patience": 5, "minutes": 0},
         "tiny": {"d_model": 32, "heads": 2, "d_ff": 64, "dropout": 0.1, "epochs": 10, "batch_size": 32},
     }
 

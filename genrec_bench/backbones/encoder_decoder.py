@@ -54,9 +54,15 @@ class EncoderDecoderConfig(TrainingConfig):
     score_vocab: Literal["codes", "full"] = "codes"  # softmax over the code tokens | over prompt words and pieces too
     decoder_layers: NonNegativeInt = 0  # decoder layers, where they are not as many as the encoder's; 0 = as many
     encoder: Literal["bidirectional", "causal"] = "bidirectional"  # causal: a position sees those before it only
-    history_tokens: Literal["code", "item"] = "code"  # encoder positions: one per token | one per item, the sum of its tokens
-    trains_on: Literal["rows", "sequences"] = "rows"  # sequential: one source per target | per user (needs encoder=causal)
-    normalisation: Normalisation = "alphabet"  # of a token's probabilities: over all tokens | over a trie node's children
+    history_tokens: Literal["code", "item"] = (
+        "code"  # encoder positions: one per token | one per item, the sum of its tokens
+    )
+    trains_on: Literal["rows", "sequences"] = (
+        "rows"  # sequential: one source per target | per user (needs encoder=causal)
+    )
+    normalisation: Normalisation = (
+        "alphabet"  # of a token's probabilities: over all tokens | over a trie node's children
+    )
     tied: bool = True  # the output layer is the input embedding
     embedding_std: PositiveFloat = 1.0  # standard deviation of the embeddings before training; T5's is 1
     embedding_init: Literal["random", "cooccurrence"] = "random"  # drawn | from the company that items keep in training
@@ -94,7 +100,9 @@ class EncoderDecoderConfig(TrainingConfig):
         }
         changed = [name for name, form in forms.items() if getattr(self, name) != form]
         if self.init != "scratch" and changed:
-            raise ValueError(f"{changed[0]} changes the network, and init={self.init} reads a checkpoint's: use init=scratch")
+            raise ValueError(
+                f"{changed[0]} changes the network, and init={self.init} reads a checkpoint's: use init=scratch"
+            )
         return self
 
 
@@ -232,7 +240,9 @@ class EncoderDecoder(TorchBackbone):
         """ValueError if the weights were trained with the other normalisation."""
         shape = dict(facts)
         if (trained := shape.pop("normalisation")) != self.normalisation:
-            raise ValueError(f"these weights were trained with normalisation={trained}, and the option says {self.normalisation}")
+            raise ValueError(
+                f"these weights were trained with normalisation={trained}, and the option says {self.normalisation}"
+            )
         return T5(T5Shape(**shape))
 
     def facts(self) -> Mapping[str, Any]:

@@ -58,7 +58,17 @@ class P5(EncoderDecoder):
     profiles: Mapping[str, Mapping[str, Any]] = {
         "paper": {"epochs": 10, "batch_size": 64, "token_budget": 16_384},
         "quick": T5Small.profiles["quick"],
-        "quick/sequential": T5Small.profiles["quick/sequential"],
+        "full": T5Small.profiles["full"],
+        # a prompt has words behind the history, so that it cannot show every target its part: one source per target
+        "quick/sequential": {
+            "history": 5,
+            "averaging": 0.0,
+            "latest_targets": 0,
+            "batch_size": 64,
+            "learning_rate": 1.558e-3,
+            "patience": 3,
+        },
+        "full/sequential": {"averaging": 0.0, "latest_targets": 0, "batch_size": 64, "learning_rate": 1.558e-3},
         "tiny": TINY,
         "tiny/sequential": {"examples_per_epoch": 2_000},
     }

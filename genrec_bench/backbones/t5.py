@@ -22,7 +22,6 @@ from genrec_bench.backbones.candidates import candidate_logits, row_logits
 from genrec_bench.backbones.kernels import attention, rms_norm, rows_of
 from genrec_bench.host.contracts import Candidates
 
-
 UNTIED_STD = 0.02  # of an output layer of its own: first probabilities are nearly even
 
 
@@ -46,9 +45,13 @@ class T5Shape:
     epsilon: float = 1e-6  # of the norms
     scores_words: bool = False  # whether the output softmax has template words beside the code tokens
     decoder_layers: int = 0  # 0 = as many as the encoder has
-    word_width: int = 0  # tokens of the longest whole word, where the encoder has one position per word; 0 = one per token
+    word_width: int = (
+        0  # tokens of the longest whole word, where the encoder has one position per word; 0 = one per token
+    )
     causal: bool = False  # whether an encoder position sees only those before it, and itself
-    cross: bool = True  # whether the decoder attends to the encoder; else it adds the encoder's last position to its own
+    cross: bool = (
+        True  # whether the decoder attends to the encoder; else it adds the encoder's last position to its own
+    )
     tied: bool = True  # whether the output layer is the input embedding
     embedding_std: float = 1.0  # of the embeddings as they are drawn
 
@@ -176,6 +179,7 @@ class T5(nn.Module):
         self.encoder = nn.ModuleList(EncoderLayer(shape) for _ in range(shape.layers))
         self.decoder = nn.ModuleList(DecoderLayer(shape) for _ in range(shape.decoder_layers or shape.layers))
         self.encoder_norm, self.decoder_norm = RMSNorm(shape), RMSNorm(shape)
+
         self.drop = nn.Dropout(shape.dropout)
         self.last_drop = nn.Dropout(shape.dropout if shape.inner_dropout else 0.0)
         self.reset()
@@ -338,7 +342,6 @@ class T5(nn.Module):
         if candidates is None:
             return F.linear(hidden, self.table.to(hidden.dtype))
         return candidate_logits(hidden, self.table, candidates)
-
 
     def node_logits(self, hidden: Tensor, tokens: Tensor, which: Tensor) -> Tensor:
         """Hidden states (N, E) -> logits (N, C) of the tokens (M, C) in the row that `which` (N,) names."""

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from genrec_bench.backbones.encoder_decoder import EncoderDecoder
-from genrec_bench.backbones.lightlm import LightLM
+from genrec_bench.backbones.lightlm import QUICK, SEQUENCES, LightLM
 from genrec_bench.backbones.templates import PromptTemplate
 from genrec_bench.core.codes import Index
 from genrec_bench.host.contracts import Task, Template
@@ -30,8 +30,10 @@ class T5Small(EncoderDecoder):
     profiles: Mapping[str, Mapping[str, Any]] = {
         "paper": {"epochs": 10, "batch_size": 64, "token_budget": 16_384},  # the defaults are T5-small's sizes
         # of LightLM's widths, batch_size and dropout were chosen anew on validation with `sci`, `direct`
-        "quick": {**LightLM.profiles["quick"], "d_ff": 512, "dropout": 0.1, "batch_size": 64},
-        "quick/sequential": {**LightLM.profiles["quick/sequential"], "d_ff": 512},
+        "quick": {**QUICK, "d_ff": 512, "dropout": 0.1, "batch_size": 64},
+        "full": {**QUICK, "d_ff": 512, "dropout": 0.1, "batch_size": 64, "epochs": 100, "minutes": 0},
+        "quick/sequential": {**SEQUENCES, "d_ff": 512},
+        "full/sequential": {**SEQUENCES, "d_ff": 512, "epochs": 40, "patience": 5, "minutes": 0},
         "tiny": TINY,
         "tiny/sequential": {"examples_per_epoch": 2_000},
     }

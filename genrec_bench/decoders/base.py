@@ -21,7 +21,9 @@ class SearchConfig:
     """Options of every search."""
 
     precision: Literal["fp32", "bf16"] = "fp32"  # of the network; bf16: slightly other lists, slow without AVX-512
-    normalisation: Literal["trained", "alphabet", "children"] = "trained"  # of probabilities: as the backbone was trained | other
+    normalisation: Literal["trained", "alphabet", "children"] = (
+        "trained"  # of probabilities: as the backbone was trained | other
+    )
 
 
 class Searching(Decoder):

@@ -181,6 +181,7 @@ def extend(
     # what each continuation adds, and the node it leads to
     if free:
         vocab = answer.logp.shape[-1]
+        trie.check_columns(vocab - answer.backbone.extra_columns)
         child_token = torch.arange(vocab, device=answer.logp.device, dtype=torch.int32).expand(users, width, -1)
         added, child_node = answer.logp.gather(1, beam.slot[..., None].expand(-1, -1, vocab)), None
     else:

@@ -26,4 +26,6 @@ class FilterDecoder(Searching):
             return no_hypotheses(0, beams, index.items.width)
         trie = self.trie(index, backbone.device)
         with self.reduced(backbone):
-            return beam_search(backbone, batch, trie, beams=beams, free=True, normalisation=self.normalisation(backbone))
+            return beam_search(
+                backbone, batch, trie, beams=beams, free=True, normalisation=self.normalisation(backbone)
+            )

@@ -19,12 +19,12 @@ from threadpoolctl import threadpool_limits
 
 from genrec_bench.core.arrays import PAD, Bool, Float32, Int32, Int64
 from genrec_bench.core.codes import Index, TokenScope, add_suffix, assign_tokens, digits, digits_needed, row_groups
+from genrec_bench.core.item_vectors import attribute_vectors, cooccurrence_vectors
 from genrec_bench.core.progress import Tick
 from genrec_bench.core.sequences import TrainView
 from genrec_bench.host.contracts import Indexer, IndexerContext
 from genrec_bench.host.ranges import TwoOrMore
 from genrec_bench.indexers.gci.quantise import POINTS, hierarchical
-from genrec_bench.core.item_vectors import attribute_vectors, cooccurrence_vectors
 
 Vectors = Literal["auto", "cooccurrence", "attributes", "both"]
 

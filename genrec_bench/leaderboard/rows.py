@@ -12,9 +12,9 @@ from typing import Any
 from genrec_bench.errors import RecordError
 from genrec_bench.leaderboard.facts import (
     all_converged,
-    normalisation,
     hardware_of,
     name_of,
+    normalisation,
     parameters,
     train_seconds,
 )

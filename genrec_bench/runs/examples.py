@@ -98,7 +98,9 @@ def _of_sequences(train: Ragged, generator: Generator, folder: Path) -> Examples
     written = spread(sources.offsets[:-1] + before, upto[shown.offsets].astype(np.int64))
     if (before < 0).any() or not np.array_equal(sources.tokens[written], codes[codes >= 0]):
         raise fault(
-            generator.info, "template.render", "a backbone that trains on sequences shows the items' codes last, in order"
+            generator.info,
+            "template.render",
+            "a backbone that trains on sequences shows the items' codes last, in order",
         )
     targets = index.items.codes[learned.values]
     return Examples(sources, targets, learned.offsets, index.n_tokens, index.items, train, visible)

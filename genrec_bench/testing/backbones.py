@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from genrec_bench.core.sequences import Queries, Sources
+from genrec_bench.host.contracts import Candidates
 from genrec_bench.testing import networks
 from genrec_bench.testing.held_out import near_held_out
 from genrec_bench.testing.kit import (
@@ -29,7 +30,7 @@ from genrec_bench.testing.networks import (
 )
 
 TOLERANCE = 1e-4
-FEW = 24  # examples of a training whose result does not matter
+FEW = 8  # users of a training whose result does not matter
 PICKLES = {".pt", ".pth", ".bin", ".pkl", ".pickle", ".ckpt"}
 ABOVE_CHANCE = 3  # times the hit rate of random lists
 
@@ -107,7 +108,7 @@ def fitting_reports_what_it_did(subject: Subject) -> None:
 
 @check("backbone")
 def logits_have_the_agreed_shape(subject: Subject) -> None:
-    """`advance` gives finite fp32 logits (users, beams, n_tokens) on the backbone's device, whatever the width."""
+    """`logits` gives finite fp32 numbers (users, beams, n_tokens) on the backbone's device, whatever the width."""
     trained = fitted(subject)
     batch = trained.template.render(queries_of(subject))
     users, backbone = len(batch), trained.backbone
@@ -131,6 +132,25 @@ def check_logits(logits: torch.Tensor, shape: tuple[int, ...], what: str) -> Non
         bool(torch.isfinite(logits).all()),
         f"{what} gave logits that are NaN or infinite",
         "Look for a softmax over nothing (an empty source) or a training that diverged.",
+    )
+
+
+@check("backbone")
+def candidates_have_their_own_logits(subject: Subject) -> None:
+    """`logits` of some candidates are those columns of the logits of all tokens, within 1e-4, row by row."""
+    trained = fitted(subject)
+    batch, backbone, n = trained.template.render(queries_of(subject)), trained.backbone, trained.index.n_tokens
+    users = len(batch)
+    _, state = first(backbone, backbone.start(batch), users)
+    hidden, _ = networks.advance(backbone, state, users, [0, 1, 2], [0] * 3)
+
+    tokens = torch.tensor([[n - 1, 0], [1, 1], [2, n - 2]], device=backbone.device)
+    which = torch.tensor([[2, 0, 2]], device=backbone.device).expand(users, -1)
+    candidates = Candidates(tokens, which)
+    expect(
+        close(backbone.logits(hidden, candidates), candidates.of(backbone.logits(hidden))),
+        "the logits of candidates differ from those columns of all logits",
+        "Give candidates.of(logits over all tokens), or genrec_bench.api.candidate_logits(hidden, table, candidates).",
     )
 
 

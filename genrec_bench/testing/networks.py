@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from genrec_bench.core.arrays import PAD, Int32, Ragged
+from genrec_bench.core.arrays import PAD, Int32
 from genrec_bench.core.codes import Index, add_suffix
 from genrec_bench.core.sequences import Examples, Queries, Sources
 from genrec_bench.decoders.beam_search import beam_search
@@ -27,7 +27,10 @@ from genrec_bench.host.contracts import (
     Task,
     Template,
 )
-from genrec_bench.testing.kit import Breach, Subject
+from genrec_bench.host.registry import ComponentInfo
+from genrec_bench.runs.decoding import Generator
+from genrec_bench.runs.examples import make_examples
+from genrec_bench.testing.kit import Breach, Subject, folder
 
 TASKS: tuple[Task, ...] = ("direct", "sequential")
 BEAMS = 5
@@ -82,29 +85,13 @@ def tasks_of(subject: Subject) -> dict[Task, Template]:
     return templates
 
 
-def examples(subject: Subject, template: Template, index: Index, most: int | None = None) -> Examples:
-    """Training examples as a run makes them: every training interaction after the first (sequential), or one
-    source per user with all training items (direct)."""
+def examples(subject: Subject, backbone: Backbone, template: Template, index: Index, most: int | None) -> Examples:
+    """Training examples as a run makes them, of the first `most` users (None: all)."""
     train = subject.data.train.sequences
-    if subject.task == "direct":
-        users = np.arange(len(train), dtype=np.int32)[:most]
-        part = train.take(users)
-        queries = Queries(users, Ragged.empty(len(users)))
-        targets, offsets = index.items.codes[part.values], part.offsets
-    else:
-        position = np.arange(len(train.values)) - train.offsets[train.rows]
-        rows = np.flatnonzero(position > 0)[:most]
-        starts = train.offsets[:-1][train.rows[rows]]
-        queries = Queries(train.rows[rows].astype(np.int32), train.slice(starts, rows))
-        targets, offsets = index.items.codes[train.values[rows]], np.arange(len(rows) + 1, dtype=np.int64)
-    redraw: Callable[[np.random.Generator], Sources] | None = None
-    if type(template).training is not Template.training:
-
-        def redraw(rng: np.random.Generator) -> Sources:
-            return template.training(queries, rng)
-
-    sources, items = template.render(queries), index.items
-    return Examples(sources, targets, offsets, index.n_tokens, items, train, redraw=redraw)
+    train = train.take(np.arange(len(train))[:most])
+    info = ComponentInfo("backbone", subject.name, subject.distribution, "", "", ())
+    with folder() as here:
+        return make_examples(train, subject.task, Generator(backbone, template, index, info), here)
 
 
 def fit(
@@ -115,10 +102,10 @@ def fit(
     validate: Callable[[], float] | None = None,
     **facts: Any,
 ) -> Fitted:
-    """A fresh backbone, trained on `most` of the planted examples (None: all). `facts` are more of its context."""
+    """A fresh backbone, trained on the first `most` of the planted users (None: all). `facts` are more of its context."""
     backbone, index = subject.make(), planted_index(subject)
     template = backbone.template(subject.task, index)
-    training = examples(subject, template, index, most)
+    training = examples(subject, backbone, template, index, most)
     report = backbone.fit(training, BackboneContext(seed, folder=folder, validate=validate, **facts))
     return Fitted(backbone, template, index, report)
 
@@ -154,6 +141,14 @@ def first(backbone: Backbone, state: Any, users: int) -> tuple[torch.Tensor, Any
 
 
 def call(
+    backbone: Backbone, state: Any, users: int, tokens: Sequence[int], parents: Sequence[int]
+) -> tuple[torch.Tensor, Any]:
+    """The logits of `advance` with the same tokens and parents for every user, and the new state."""
+    hidden, state = advance(backbone, state, users, tokens, parents)
+    return backbone.logits(hidden), state
+
+
+def advance(
     backbone: Backbone, state: Any, users: int, tokens: Sequence[int], parents: Sequence[int]
 ) -> tuple[torch.Tensor, Any]:
     """`advance` with the same tokens and parents for every user."""

@@ -38,7 +38,7 @@ Variant = Literal["joint", "separate", "items", "users"]
 
 @dataclass(frozen=True)
 class SpectralConfig:
-    """Options of SCI; the defaults are the paper's."""
+    """Options of SCI. The defaults are the paper's, but for the tokens: one per node of the tree, not one per number."""
 
     variant: Variant = "joint"  # one graph of users and items | one each | items only | users only
     clusters: TwoOrMore = 50  # clusters per split
@@ -46,7 +46,7 @@ class SpectralConfig:
     max_levels: PositiveInt = 8  # levels of clusters at most, before the suffix level
     balance: bool = False  # joint: scale the user and item blocks to the weight of the user-item block
     method: Method = "auto"  # dense up to 1,500 nodes, sparse up to 100,000, then randomised | always that one
-    token_scope: TokenScope = "level"  # which equal labels are one token: of one level, anywhere, or below one path
+    token_scope: TokenScope = "path"  # which equal labels are one token: those below one path, of one level, anywhere
 
     @model_validator(mode="after")
     def _only_one_graph_is_balanced(self) -> Self:

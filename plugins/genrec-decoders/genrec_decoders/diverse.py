@@ -22,6 +22,7 @@ from torch.nn.functional import pad
 
 from genrec_bench.api import (
     PAD,
+    Answer,
     Backbone,
     Beam,
     Generations,
@@ -73,7 +74,7 @@ def shares(beams: int, groups: int) -> list[int]:
 
 def _grow(
     beam: Beam,
-    logp: Tensor,
+    answer: Answer,
     trie: Trie,
     step: int,
     beams: int,
@@ -89,7 +90,7 @@ def _grow(
     bound = taken = None
     for group, size in zip(groups, sizes, strict=True):
         rank: Rank | None = None if taken is None else partial(_rank, trie=trie, taken=taken, penalty=penalty)
-        group, left = extend(group, logp, trie, step, size, free, excluded, rank)
+        group, left = extend(group, answer, trie, step, size, free, excluded, rank)
         group.score = group.key = group.score.masked_fill(group.key == -INF, -INF)
         grown.append(_fill(group, size))
         bound = left if bound is None else bound

@@ -23,6 +23,7 @@ from genrec_bench.api import (
     Generations,
     GenrecError,
     Int32,
+    Normalisation,
     Ragged,
     Searched,
     Sources,
@@ -82,14 +83,33 @@ class Bucket:
 class Program:
     """One bucket's search over buffers of its own. Called with other inputs of the same shapes, it searches those."""
 
-    def __init__(self, bucket: Bucket, backbone: Any, trie: Trie, inputs: Sequence[Tensor], capture: Capture) -> None:
+    def __init__(
+        self,
+        bucket: Bucket,
+        backbone: Any,
+        trie: Trie,
+        inputs: Sequence[Tensor],
+        capture: Capture,
+        normalisation: Normalisation,
+    ) -> None:
         self.inputs = [torch.empty_like(value, device=trie.device).copy_(value) for value in inputs]
 
         def run() -> Searched:
             buffers = iter(self.inputs)
             excluded = next(buffers) if bucket.excluded else None
             state = backbone.start_padded(*buffers)
-            return walk(backbone, state, trie, bucket.users, bucket.beams, excluded, every_beam, extend)
+            return walk(
+                backbone,
+                state,
+                trie,
+                bucket.users,
+                bucket.beams,
+                excluded,
+                every_beam,
+                extend,
+                normalisation,
+                fixed=True,
+            )
 
         with torch.no_grad(), torch.cuda.device_of(trie.token):
             self.replay = capture(run)
@@ -116,9 +136,19 @@ class Programs:
         self._of: tuple[object, Trie] | None = None  # the network and the trie that the programs search
 
     def search(
-        self, backbone: Any, batch: Sources, trie: Trie, *, beams: int, exclude: Ragged | None = None
+        self,
+        backbone: Any,
+        batch: Sources,
+        trie: Trie,
+        *,
+        beams: int,
+        exclude: Ragged | None = None,
+        normalisation: Normalisation = "alphabet",
     ) -> Generations:
-        """The lists of `beam_search` over the trie. CaptureFailed if this bucket cannot be captured."""
+        """The lists of `beam_search` over the trie. CaptureFailed if this bucket cannot be captured.
+
+        The `normalisation` is the same in every search.
+        """
         leaves = None if exclude is None else excluded_leaves(trie, exclude)
         bucket = Bucket.of(batch, beams, leaves)
         inputs = bucket.inputs(backbone, batch, leaves, trie)
@@ -130,20 +160,24 @@ class Programs:
             self.kept[bucket] = program
             return to_generations(program(inputs, len(batch)), beams)
 
-        program = self._captured(bucket, backbone, trie, inputs)
+        program = self._captured(bucket, backbone, trie, inputs, normalisation)
         generations = to_generations(program(inputs, len(batch)), beams)
-        plain = beam_search(backbone, batch, trie, beams=beams, free=False, exclude=exclude)
+        plain = beam_search(
+            backbone, batch, trie, beams=beams, free=False, exclude=exclude, normalisation=normalisation
+        )
         if not agree(generations, plain, trie.device):
             self._give_up("its lists are not those of a search step by step")
         self.kept[bucket] = program
         return generations
 
-    def _captured(self, bucket: Bucket, backbone: Any, trie: Trie, inputs: Sequence[Tensor]) -> Program:
+    def _captured(
+        self, bucket: Bucket, backbone: Any, trie: Trie, inputs: Sequence[Tensor], normalisation: Normalisation
+    ) -> Program:
         while len(self.kept) >= self.most:
             del self.kept[next(iter(self.kept))]
         capture = self.capture or (cuda_graph if trie.device.type == "cuda" else eager)
         try:
-            return Program(bucket, backbone, trie, inputs, capture)
+            return Program(bucket, backbone, trie, inputs, capture, normalisation)
         except Exception as error:  # an operation that waits for the host, too little memory: many ways, one answer
             self._give_up((str(error).strip() or type(error).__name__).splitlines()[0], error)
 

@@ -219,11 +219,11 @@ def test_a_program_that_finds_other_lists_is_given_up():
 class StepByStep:
     """A backbone that offers nothing beside its contract."""
 
-    device, extra_columns = "cpu", 0
+    device, extra_columns, normalisation = "cpu", 0, "alphabet"
 
     def __init__(self):
         fake = PrefixBackbone(6)
-        self.start, self.advance = fake.start, fake.advance
+        self.start, self.advance, self.logits = fake.start, fake.advance, fake.logits
 
 
 @pytest.mark.parametrize(("capture", "notes"), [("on", 1), ("auto", 0)])
@@ -284,4 +284,4 @@ def walked(backbone, state, users):
     """Logits of the first call and of two hypotheses after it, (users, 3, n_tokens)."""
     first, state = backbone.advance(state, torch.full((users, 1), -1), torch.zeros(users, 1, dtype=torch.long))
     second, _ = backbone.advance(state, torch.tensor([[0, 1]] * users), torch.zeros(users, 2, dtype=torch.long))
-    return torch.cat([first, second], 1)
+    return backbone.logits(torch.cat([first, second], 1))
