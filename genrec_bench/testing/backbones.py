@@ -139,13 +139,13 @@ def check_logits(logits: torch.Tensor, shape: tuple[int, ...], what: str) -> Non
 def candidates_have_their_own_logits(subject: Subject) -> None:
     """`logits` of some candidates are those columns of the logits of all tokens, within 1e-4, row by row."""
     trained = fitted(subject)
-    batch, backbone, n = trained.template.render(queries_of(subject)), trained.backbone, trained.index.n_tokens
+    batch, backbone, paths = trained.template.render(queries_of(subject)), trained.backbone, codes_of(trained, 3)
     users = len(batch)
     _, state = first(backbone, backbone.start(batch), users)
-    hidden, _ = networks.advance(backbone, state, users, [0, 1, 2], [0] * 3)
+    hidden, _ = networks.advance(backbone, state, users, [path[0] for path in paths], [0] * len(paths))
 
-    tokens = torch.tensor([[n - 1, 0], [1, 1], [2, n - 2]], device=backbone.device)
-    which = torch.tensor([[2, 0, 2]], device=backbone.device).expand(users, -1)
+    tokens = torch.tensor(paths[::-1], device=backbone.device)
+    which = torch.arange(len(paths), device=backbone.device).flip(0).expand(users, -1)
     candidates = Candidates(tokens, which)
     expect(
         close(backbone.logits(hidden, candidates), candidates.of(backbone.logits(hidden))),
