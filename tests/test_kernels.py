@@ -53,3 +53,25 @@ def test_attention_under_a_plain_mask_keeps_the_precision_of_torchs_in_bf16():
 def test_rows_are_those_of_indexing():
     table, numbers = drawn(6, 4), torch.tensor([[5, 0, 5], [2, 2, 2]])
     equal(kernels.rows_of(table, numbers), table[numbers], (table,))
+
+
+@pytest.mark.parametrize("p", [0.1, 0.5])
+def test_dropout_drops_its_share_keeps_the_mean_and_passes_the_same_gradient(p):
+    torch.manual_seed(0)
+    x = torch.ones(400, 501, requires_grad=True)
+    y = kernels.dropout(x, p, training=True)
+    assert float((y == 0).float().mean()) == pytest.approx(p, abs=0.005)
+    assert float(y.mean()) == pytest.approx(1, abs=0.01)
+    y.sum().backward()
+    assert torch.equal(x.grad, y.detach())
+
+
+def test_every_byte_of_dropout_is_drawn_alike():
+    torch.manual_seed(0)
+    kept = (kernels.dropout(torch.ones(8 * 20_000), 0.5, training=True) > 0).view(-1, 8).float().mean(0)
+    assert float((kept - 0.5).abs().max()) < 0.02
+
+
+def test_dropout_does_nothing_at_zero_or_in_use():
+    x = torch.randn(3, 4)
+    assert kernels.dropout(x, 0.0, training=True) is x and kernels.dropout(x, 0.5, training=False) is x

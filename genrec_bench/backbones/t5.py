@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from genrec_bench.backbones.candidates import candidate_logits, row_logits
-from genrec_bench.backbones.kernels import attention, rms_norm, rows_of
+from genrec_bench.backbones.kernels import Dropout, attention, dropout, rms_norm, rows_of
 from genrec_bench.host.contracts import Candidates
 
 UNTIED_STD = 0.02  # of an output layer of its own: first probabilities are nearly even
@@ -97,7 +97,7 @@ class Projections(nn.Module):
         q = q.unflatten(-1, (1, self.heads, -1))  # (U, N, 1, H, K)
         k, v = (x.unflatten(-1, (self.heads, -1)) for x in (k, v))  # (U, N, D, H, K)
         weights = ((q * k).sum(-1).float() + bias).softmax(dim=2)  # (U, N, D, H)
-        weights = F.dropout(weights, self.dropout, self.training).to(v.dtype)
+        weights = dropout(weights, self.dropout, self.training).to(v.dtype)
         return self.o((weights.unsqueeze(-1) * v).sum(2).flatten(2))
 
 
@@ -108,7 +108,7 @@ class Attention(nn.Module):
         super().__init__()
         self.norm = RMSNorm(shape)
         self.attention = Projections(shape)
-        self.drop = nn.Dropout(shape.dropout)
+        self.drop = Dropout(shape.dropout)
 
 
 class FeedForward(nn.Module):
@@ -119,7 +119,7 @@ class FeedForward(nn.Module):
         self.norm = RMSNorm(shape)
         self.wi = nn.Linear(shape.d_model, shape.d_ff, bias=False)
         self.wo = nn.Linear(shape.d_ff, shape.d_model, bias=False)
-        self.drop = nn.Dropout(shape.dropout)
+        self.drop = Dropout(shape.dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         """(U, N, E) -> (U, N, E)."""
@@ -180,8 +180,8 @@ class T5(nn.Module):
         self.decoder = nn.ModuleList(DecoderLayer(shape) for _ in range(shape.decoder_layers or shape.layers))
         self.encoder_norm, self.decoder_norm = RMSNorm(shape), RMSNorm(shape)
 
-        self.drop = nn.Dropout(shape.dropout)
-        self.last_drop = nn.Dropout(shape.dropout if shape.inner_dropout else 0.0)
+        self.drop = Dropout(shape.dropout)
+        self.last_drop = Dropout(shape.dropout if shape.inner_dropout else 0.0)
         self.reset()
 
     def reset(self) -> None:
