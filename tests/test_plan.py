@@ -16,8 +16,10 @@ from installing import install
 from installing import run as run_command
 from small_runs import spec_for
 
+from genrec_bench.errors import ConfigError
 from genrec_bench.host.contracts import Component, IndexerContext
 from genrec_bench.runs.plan import resolve
+from genrec_bench.runs.spec import RunSpec
 
 GENREC = [sys.executable, "-m", "genrec_bench"]
 
@@ -220,3 +222,22 @@ def test_random_numbers_of_a_context_are_a_stream():
     ctx = IndexerContext(seed=3)
     stream = np.random.default_rng(3)
     assert [ctx.rng.random(), ctx.rng.random()] == [stream.random(), stream.random()]
+
+
+def test_a_free_search_refuses_a_backbone_trained_over_children():
+    asked = {"dataset": "ml-100k", "task": "sequential", "indexer": "kmeans-tree", "backbone": "depth"}
+    with pytest.raises(ConfigError, match=r"decoder 'filter' normalises over alphabet, and this run over children: use --de"):
+        resolve(RunSpec.from_dict({**asked, "decoder": "filter"}))
+
+    told = {"backbone.normalisation": "alphabet"}
+    assert resolve(RunSpec.from_dict({**asked, "decoder": "filter", "set": told})).spec.decoder
+    searched = {"decoder.normalisation": "alphabet"}  # the row then says that training was over children
+    assert resolve(RunSpec.from_dict({**asked, "decoder": "filter", "set": searched})).spec.decoder
+    with pytest.raises(ConfigError, match="normalises over alphabet"):
+        resolve(RunSpec.from_dict({**asked, "decoder": "filter", "set": {"decoder.normalisation": "children"}}))
+
+
+def test_path_tokens_need_a_tree():
+    asked = {"indexer": "gci", "backbone": "lightlm", "set": {"indexer.token_scope": "path"}}
+    with pytest.raises(ConfigError, match="token_scope=path needs a tree"):
+        resolve(RunSpec.from_dict(asked))
