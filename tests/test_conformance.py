@@ -21,6 +21,7 @@ from genrec_bench.testing import (
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY = {"layers": 1, "d_model": 32, "heads": 2, "d_ff": 16}
+SMALL = {**TINY, "epochs": 12, "batch_size": 16, "learning_rate": 5e-3}
 S3REC = ("beauty", "toys", "yelp")  # need the files in GENREC_DATA
 
 # (kind, name) -> one or more {options, facts about the subject such as `task`}
@@ -46,7 +47,13 @@ CASES = {
     ("indexer", "random"): [{}, {"base": 2}],
     ("indexer", "sci"): [{}, {"clusters": 3, "leaf_size": 4}],
     ("indexer", "sequential"): [{}],
+    ("backbone", "depth"): [
+        {**SMALL, "decoder_layers": 1, "dropout": 0.1},
+        {**SMALL, "normalisation": "alphabet", "trains_on": "rows", "history_tokens": "code", "dropout": 0.1},
+        {**SMALL, "epochs": 20, "dropout": 0.1, "task": "direct"},
+    ],
     ("backbone", "lightlm"): [
+        {**SMALL, "encoder": "causal", "trains_on": "sequences", "history_tokens": "item", "word_embedding": False},
         {**TINY, "epochs": 8, "batch_size": 16, "learning_rate": 5e-3},
         {**TINY, "epochs": 4, "batch_size": 16, "learning_rate": 1e-2, "task": "direct"},
     ],

@@ -84,7 +84,7 @@ def _setting(value: Any) -> str:
 def normalisation(record: RunRecord) -> str | None:
     """What a token's probabilities sum to 1 over in the search: `alphabet` or `children`, and what in training if that
     was the other. None for baselines; a generator's record that does not say is of a time that knew the alphabet only."""
-    if "backbone" not in record.spec.get("options", {}):
+    if record.spec.get("backbone") is None:
         return None
     searched = record.throughput.get("normalisation", "alphabet")
     trained = record.throughput.get("trained_normalisation", searched)
