@@ -131,7 +131,8 @@ def test_ties_are_excused_and_counted_and_other_differences_are_not():
 def test_the_peer_has_our_logits_and_a_softmax_over_the_code_tokens_alone(lab):
     batch = synthetic.sources(lab.index, 2, 9)
     start = torch.zeros(2, 1, dtype=torch.long)
-    ours, _ = lab.ours.advance(lab.ours.start(batch), start - 1, start)
+    hidden, _ = lab.ours.advance(lab.ours.start(batch), start - 1, start)
+    ours = lab.ours.logits(hidden)
     ids, mask = hf.padded(batch, "cpu")
     peer = lab.peer(input_ids=ids, attention_mask=mask, decoder_input_ids=start).logits[:, -1:]
     assert torch.isneginf(peer[..., 0]).all()
