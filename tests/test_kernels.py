@@ -53,3 +53,34 @@ def test_attention_under_a_plain_mask_keeps_the_precision_of_torchs_in_bf16():
 def test_rows_are_those_of_indexing():
     table, numbers = drawn(6, 4), torch.tensor([[5, 0, 5], [2, 2, 2]])
     equal(kernels.rows_of(table, numbers), table[numbers], (table,))
+
+
+@pytest.mark.parametrize("probability", [0.1, 0.5, 0.9])
+def test_dropout_drops_as_often_as_it_says_and_keeps_the_expectation(probability):
+    x = torch.ones(1001, 301, requires_grad=True)  # no multiple of the four decisions of one draw
+    out = kernels.dropout(x, probability)
+    kept = out != 0
+    assert float(kept.float().mean()) == pytest.approx(1 - probability, abs=0.003)
+    assert out[kept].unique().tolist() == pytest.approx([1 / (1 - probability)], rel=1e-3)
+    assert float(out.mean()) == pytest.approx(1, abs=0.02)
+
+    for dim in (0, 1):  # neighbours are dropped independently
+        both = (kept.narrow(dim, 1, kept.shape[dim] - 1) & kept.narrow(dim, 0, kept.shape[dim] - 1)).float().mean()
+        assert float(both) == pytest.approx((1 - probability) ** 2, abs=0.003)
+    (grad,) = torch.autograd.grad(out.sum(), x)
+    assert torch.equal(grad, out.detach())
+
+
+def test_dropout_follows_torchs_seed_and_has_both_ends():
+    x = torch.randn(7, 5)
+    torch.manual_seed(3)
+    one, other = kernels.dropout(x, 0.5), kernels.dropout(x, 0.5)
+    torch.manual_seed(3)
+    assert torch.equal(one, kernels.dropout(x, 0.5)) and not torch.equal(one, other)
+    assert kernels.dropout(x, 0.0) is x and not kernels.dropout(x, 1.0).any()
+    assert kernels.dropout(x.bfloat16(), 0.5).dtype == torch.bfloat16
+
+
+def test_the_dropout_layer_does_nothing_outside_training():
+    layer, x = kernels.Dropout(0.5), torch.randn(9, 9)
+    assert layer.eval()(x) is x and (layer.train()(x) == 0).any()

@@ -1,4 +1,5 @@
 """Operations that eager PyTorch runs slowly on a CPU, written for it: same numbers up to rounding, fewer passes over memory.
+Dropout draws other random numbers than PyTorch's, as often.
 
 Every one has the plain operation beside it, which other devices and `torch.compile` take, since those fuse by themselves.
 Knows tensors, no network.
@@ -10,7 +11,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def by_hand(x: Tensor) -> bool:
@@ -45,7 +46,38 @@ class _RMSNorm(torch.autograd.Function):
         return torch.addcmul(grad * weight, normed, along, value=-1).mul_(scale), product.sum(0), None
 
 
-def attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor, dropout: float = 0.0) -> Tensor:
+class Dropout(nn.Module):
+    """`dropout` in training; nothing otherwise."""
+
+    def __init__(self, probability: float) -> None:
+        super().__init__()
+        self.probability = probability
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(...) -> (...)"""
+        return dropout(x, self.probability) if self.training else x
+
+
+CHANCES = 2**16  # on a CPU, a probability of dropout is rounded to so many parts
+
+
+def dropout(x: Tensor, probability: float) -> Tensor:
+    """`x` (...) with each number set to 0 with this probability, and the others scaled up to the same expectation.
+
+    On a CPU four decisions come from one random integer: PyTorch's own draws cost more than a small layer's products.
+    """
+    if not by_hand(x):
+        return F.dropout(x, probability)
+    dropped = round(probability * CHANCES)
+    if dropped in (0, CHANCES):
+        return x if dropped == 0 else x * 0
+
+    drawn = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
+    kept = drawn.view(torch.int16)[: x.numel()].view(x.shape) >= dropped - CHANCES // 2
+    return x * kept.to(x.dtype).mul_(CHANCES / (CHANCES - dropped))
+
+
+def attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor, drop: float = 0.0) -> Tensor:
     """softmax(q k' + bias) v without scaling: (U, H, N, K), (U, H, S, K) twice, bias broadcast to (U, H, N, S) ->
     (U, H, N, K). Every row of `bias` has to leave something to attend to.
 
@@ -53,16 +85,16 @@ def attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor, dropout: float = 0.
     takes twice to six times as long at the lengths of item codes. Without one the steps are fp32, as inside that kernel.
     """
     if not (by_hand(q) and torch.is_grad_enabled()):
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=bias.to(q.dtype), dropout_p=dropout, scale=1.0)
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=bias.to(q.dtype), dropout_p=drop, scale=1.0)
     if bias.requires_grad or q.dtype == torch.float32:
-        return _attend(q, k, v, bias.to(q.dtype), dropout)
+        return _attend(q, k, v, bias.to(q.dtype), drop)
     with torch.autocast(q.device.type, enabled=False):
-        return _attend(q.float(), k.float(), v.float(), bias, dropout).to(q.dtype)
+        return _attend(q.float(), k.float(), v.float(), bias, drop).to(q.dtype)
 
 
-def _attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor, dropout: float) -> Tensor:
+def _attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor, drop: float) -> Tensor:
     weights = torch.matmul(q, k.transpose(-1, -2)).add_(bias).softmax(-1)
-    return torch.matmul(F.dropout(weights, dropout, dropout > 0), v)
+    return torch.matmul(dropout(weights, drop), v)
 
 
 def rows_of(table: Tensor, numbers: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from genrec_bench.backbones.candidates import candidate_logits, row_logits
-from genrec_bench.backbones.kernels import attention, rms_norm, rows_of
+from genrec_bench.backbones.kernels import Dropout, attention, dropout, rms_norm, rows_of
 from genrec_bench.host.contracts import Candidates
 
 
@@ -45,9 +45,13 @@ class T5Shape:
     epsilon: float = 1e-6  # of the norms
     scores_words: bool = False  # whether the output softmax has template words beside the code tokens
     decoder_layers: int = 0  # 0 = as many as the encoder has
-    word_width: int = 0  # tokens of the longest whole word, where the encoder has one position per word; 0 = one per token
+    word_width: int = (
+        0  # tokens of the longest whole word, where the encoder has one position per word; 0 = one per token
+    )
     causal: bool = False  # whether an encoder position sees only those before it, and itself
-    cross: bool = True  # whether the decoder attends to the encoder; else it adds the encoder's last position to its own
+    cross: bool = (
+        True  # whether the decoder attends to the encoder; else it adds the encoder's last position to its own
+    )
     tied: bool = True  # whether the output layer is the input embedding
     embedding_std: float = 1.0  # of the embeddings as they are drawn
 
@@ -93,7 +97,7 @@ class Projections(nn.Module):
         q = q.unflatten(-1, (1, self.heads, -1))  # (U, N, 1, H, K)
         k, v = (x.unflatten(-1, (self.heads, -1)) for x in (k, v))  # (U, N, D, H, K)
         weights = ((q * k).sum(-1).float() + bias).softmax(dim=2)  # (U, N, D, H)
-        weights = F.dropout(weights, self.dropout, self.training).to(v.dtype)
+        weights = dropout(weights, self.dropout if self.training else 0.0).to(v.dtype)
         return self.o((weights.unsqueeze(-1) * v).sum(2).flatten(2))
 
 
@@ -104,7 +108,7 @@ class Attention(nn.Module):
         super().__init__()
         self.norm = RMSNorm(shape)
         self.attention = Projections(shape)
-        self.drop = nn.Dropout(shape.dropout)
+        self.drop = Dropout(shape.dropout)
 
 
 class FeedForward(nn.Module):
@@ -115,7 +119,7 @@ class FeedForward(nn.Module):
         self.norm = RMSNorm(shape)
         self.wi = nn.Linear(shape.d_model, shape.d_ff, bias=False)
         self.wo = nn.Linear(shape.d_ff, shape.d_model, bias=False)
-        self.drop = nn.Dropout(shape.dropout)
+        self.drop = Dropout(shape.dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         """(U, N, E) -> (U, N, E)."""
@@ -175,7 +179,7 @@ class T5(nn.Module):
         self.encoder = nn.ModuleList(EncoderLayer(shape) for _ in range(shape.layers))
         self.decoder = nn.ModuleList(DecoderLayer(shape) for _ in range(shape.decoder_layers or shape.layers))
         self.encoder_norm, self.decoder_norm = RMSNorm(shape), RMSNorm(shape)
-        self.drop = nn.Dropout(shape.dropout)
+        self.drop = Dropout(shape.dropout)
         self.reset()
 
     def reset(self) -> None:
@@ -275,20 +279,24 @@ class T5(nn.Module):
             x = layer.read(x, layer.context(encoded), mask)
         return self.drop(self.decoder_norm(x))
 
-    def decode_trees(
-        self, rows: Tensor, ancestors: Tensor, depth: Tensor, visible: Tensor, encoded: Tensor, mask: Tensor
+    def decode_packed(
+        self,
+        rows: Tensor,
+        ancestors: Tensor,
+        depth: Tensor,
+        owner: Tensor,
+        visible: Tensor,
+        encoded: Tensor,
+        mask: Tensor,
     ) -> Tensor:
-        """`decode_tree` of positions that see the first `visible` (U, N) encoder positions of their source only; -1: all."""
-        length = encoded.shape[1]
-        if self.shape.cross:
-            at = torch.arange(length, device=rows.device)
-            hidden_from = (at >= visible[..., None]) & (visible >= 0)[..., None]  # (U, N, S)
-            return self.decode_tree(rows, ancestors, depth, encoded, mask.masked_fill(hidden_from[:, None], -math.inf))
+        """`decode_tree` without cross-attention, of all users' positions one after another: hidden states (M, E).
 
-        last = torch.where(visible < 0, last_position(mask)[:, None], visible - 1)
-        flat = last + torch.arange(len(rows), device=rows.device)[:, None] * length
-        root = rows_of(encoded.flatten(0, 1), flat)
-        return self.decode_tree(rows, ancestors, depth, encoded, mask, root)
+        `rows`, `depth`, `owner` (M,) and `ancestors` (M, D); position `i` starts from the encoder position `visible[i]` - 1
+        of its user, or from the last one (-1).
+        """
+        last = torch.where(visible < 0, last_position(mask)[owner], visible - 1)
+        root = rows_of(encoded.flatten(0, 1), owner * encoded.shape[1] + last)
+        return self.decode_tree(rows[None], ancestors[None], depth[None], encoded, mask, root[None])[0]
 
     def step(self, rows: Tensor, parents: Tensor, state: DecodeState) -> tuple[Tensor, DecodeState]:
         """One token for every hypothesis: `rows`, `parents` (U, N) -> hidden (U, N, E) and the new state."""
@@ -336,7 +344,6 @@ class T5(nn.Module):
         if candidates is None:
             return F.linear(hidden, self.table.to(hidden.dtype))
         return candidate_logits(hidden, self.table, candidates)
-
 
     def node_logits(self, hidden: Tensor, tokens: Tensor, which: Tensor) -> Tensor:
         """Hidden states (N, E) -> logits (N, C) of the tokens (M, C) in the row that `which` (N,) names."""
