@@ -8,6 +8,7 @@ import torch
 from pydantic import ValidationError
 
 from genrec_bench.backbones.batches import batch_loss, longest_word, pad_for, pad_words, visible_words
+from genrec_bench.backbones.candidates import row_logits
 from genrec_bench.backbones.depth import Depth, DepthConfig
 from genrec_bench.backbones.lightlm import LightLM, LightLMConfig
 from genrec_bench.backbones.target_trees import build_trees
@@ -229,3 +230,41 @@ def test_a_code_tree_steps_and_lists_children():
     assert tree.children(nodes).tolist() == [[3, 4], [0, -1]] and tree.children(np.array([0])).tolist() == [[0, 1, 2]]
     with pytest.raises(ValueError, match="not in this tree"):
         tree.step(np.array([0]), np.array([3], np.int32))
+
+
+@pytest.mark.parametrize("normalisation", ["alphabet", "children"])
+@pytest.mark.parametrize("name", BACKBONES)
+def test_a_batch_of_users_has_the_loss_of_its_users_alone(name, normalisation):
+    index, train = index_of(), sequences(np.random.default_rng(4))
+    backbone = BACKBONES[name](normalisation=normalisation)
+    backbone.begin(index.n_tokens, word_width=3 if backbone.config.history_tokens == "item" else 0)
+    examples = examples_of(backbone, index, train)
+    examples = visible_words(examples) if backbone.net.shape.word_width else examples
+    trees = build_trees(examples.targets, examples.target_offsets, examples.visible)
+    if normalisation == "children":
+        trees = trees.placed_in(CodeTree.build(examples.catalogue))
+
+    rows = np.array([3, 0, 4, 1, 2])
+    with torch.no_grad():
+        together, alone = (
+            [batch_loss(backbone.net, examples.sources, trees, part, "cpu")[0].item() for part in parts]
+            for parts in ([rows], rows[:, None])
+        )
+    assert together[0] == pytest.approx(sum(alone), rel=1e-5) and len(set(alone)) == 5
+
+
+def test_logits_of_a_groups_rows_are_those_of_indexing():
+    rng = torch.Generator().manual_seed(0)
+    table = torch.randn(3000, 8, generator=rng, requires_grad=True)
+    tokens = torch.randint(3000, (40, 5), generator=rng)
+    sizes = torch.tensor([1, 1, 3, 4, 5, 16, 17, 70, 200])  # around the ends of all buckets; the other groups are empty
+    which = torch.randperm(40, generator=rng)[: len(sizes)].repeat_interleave(sizes)
+    which = which[torch.randperm(len(which), generator=rng)]
+    hidden = torch.randn(len(which), 8, generator=rng, requires_grad=True)
+
+    ours = row_logits(hidden, table, tokens, which)
+    golden = (hidden[:, None] * table[tokens[which]]).sum(-1)
+    torch.testing.assert_close(ours, golden, rtol=1e-4, atol=1e-5)
+    direction = torch.randn(ours.shape, generator=rng)
+    mine, theirs = (torch.autograd.grad(out, (hidden, table), direction) for out in (ours, golden))
+    torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-4)

@@ -7,7 +7,7 @@ same result, and refuses to print a time if they do not. `genrec bench` imports 
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 if TYPE_CHECKING:
     from genrec_bench.api import Progress
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 class Benchmark(Protocol):
     """What the command line needs of a benchmark's module."""
 
-    def run(self, grid: Grid, progress: Progress) -> Result:
-        """Measure. The grid `small` takes minutes on two cores, `full` several times as long."""
+    def run(self, grid: Grid, progress: Progress, **options: Any) -> Result:
+        """Measure. The grid `small` takes minutes on two cores, `full` several times as long. `train` has an option."""
 
 
 def load(name: str) -> Benchmark:

@@ -5,6 +5,7 @@ Imports nothing heavy: each command imports what it needs when it runs.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,12 @@ NAMES = ("decode", "train", "index", "trie", "score", "startup")
     "--out", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Also write the JSON to a file."
 )
 @click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    metavar="DIR",
+    help="train: the folder with Amazon Beauty, whose histories are then used; without it they are planted.",
+)
+@click.option(
     "--results",
     type=click.Path(path_type=Path, file_okay=False, exists=True),
     metavar="DIR",
@@ -37,7 +44,15 @@ NAMES = ("decode", "train", "index", "trie", "score", "startup")
     metavar="DOCUMENT",
     help="report: the document to update; without it the report is printed.",
 )
-def bench(name: str, grid: Grid, as_json: bool, out: Path | None, results: Path | None, into: Path | None) -> None:
+def bench(
+    name: str,
+    grid: Grid,
+    as_json: bool,
+    out: Path | None,
+    data_dir: Path | None,
+    results: Path | None,
+    into: Path | None,
+) -> None:
     """Measure the toolkit's speed against the usual ways.
 
     Both sides of a comparison must give equal results before a time is printed. Clusterings need not agree in full:
@@ -49,6 +64,8 @@ def bench(name: str, grid: Grid, as_json: bool, out: Path | None, results: Path 
     """
     from genrec_bench.api import UsageError
 
+    if data_dir and name != "train":
+        raise UsageError("--data-dir is an option of `genrec bench train`")
     if name == "report":
         if as_json or out or grid != "small":
             raise UsageError("report measures nothing: it takes --results and --into only")
@@ -59,7 +76,7 @@ def bench(name: str, grid: Grid, as_json: bool, out: Path | None, results: Path 
 
     if results or into:
         raise UsageError("--results and --into are options of `genrec bench report`")
-    measure(name, grid, as_json, out)
+    measure(name, grid, as_json, out, {"data_dir": data_dir} if data_dir else {})
 
 
 def write_report(results: Path, into: Path | None) -> None:
@@ -82,8 +99,8 @@ def write_report(results: Path, into: Path | None) -> None:
     into.write_text(updated, encoding="utf-8")
 
 
-def measure(name: str, grid: Grid, as_json: bool, out: Path | None) -> None:
-    """Run a benchmark, print its result, and write it to `out` if that is given."""
+def measure(name: str, grid: Grid, as_json: bool, out: Path | None, options: Mapping[str, Any]) -> None:
+    """Run a benchmark with its `options`, print its result, and write it to `out` if that is given."""
     import json
     import sys
     import time
@@ -100,7 +117,7 @@ def measure(name: str, grid: Grid, as_json: bool, out: Path | None) -> None:
         check_file_writable(out, "choose another --out")
 
     began = time.perf_counter()
-    result = load(name).run(grid, RichProgress())
+    result = load(name).run(grid, RichProgress(), **options)
     seconds = round(time.perf_counter() - began)
     result = replace(result, conditions={**result.conditions, "seconds": seconds})
 

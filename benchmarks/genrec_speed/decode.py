@@ -3,12 +3,12 @@
 Every case finds the batch size that suits each side, and shows that at these sizes both give the same ranked lists; then
 both run in turn. It is an error if the lists differ. For `exact`, items must have the scores that the peer's network gives
 them, and no position of the peer's beam may be better.
-The weights are random: what is measured is the search, not what it finds.
+At last, path tokens are compared with level tokens (`scopes`). The weights are random: what is measured is the search, not
+what it finds.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -24,11 +24,11 @@ from genrec_bench.protocol.validity import certified
 from genrec_bench.runs.decoding import shared
 from genrec_bench.runs.environment import pick_device
 from genrec_bench.testing import synthetic
-from genrec_speed import hf, peers
+from genrec_speed import hf, peers, scopes
 from genrec_speed.agreement import TIE, Agreement, ListsDiffer, compare, require_same
 from genrec_speed.profile import computing, profile, profile_kernels
 from genrec_speed.results import Grid, Result, Row, conditions
-from genrec_speed.timing import ROUNDS, interleaved, synchroniser
+from genrec_speed.timing import ROUNDS, interleaved, quickest, synchroniser
 
 ITEMS = 12_000
 TOP = 10
@@ -181,7 +181,7 @@ def run(grid: Grid, progress: Progress) -> Result:
                 agreements.append(agreement)
             tick(1, case.name)
 
-    rows += [identical(agreements), reduced(lab, cases[0])]
+    rows += [identical(agreements), reduced(lab, cases[0]), *scopes.rows(device, progress)]
     if device.startswith("cuda"):
         rows += captured(lab, cases[0], progress)
     else:
@@ -297,22 +297,6 @@ def measure(lab: Lab, case: Case) -> tuple[Row, Agreement]:
     elif counts.get("fixed_shape_batches"):
         details["captured"] = "no, fixed shapes only"
     return Row(case.name, AGAINST[case.peer], ratio, "x", low, high, case.goal, details), agreement
-
-
-def quickest(side: Callable[[int], Any], sizes: list[int]) -> int:
-    """The batch size at which `side` is fastest, after an untimed run; the best two are tried again."""
-    side(sizes[0])
-    if len(sizes) == 1:
-        return sizes[0]
-
-    def seconds(size: int) -> float:
-        began = time.perf_counter()
-        side(size)
-        return time.perf_counter() - began
-
-    first = {size: seconds(size) for size in sizes}
-    best = sorted(first, key=first.__getitem__)[:2]
-    return min(best, key=lambda size: min(first[size], seconds(size)))
 
 
 def agree(case: Case, lists: Generations, tokens: Any, scores: Any, peer_scores: Callable[[Any], Any]) -> Agreement:

@@ -71,4 +71,9 @@ GOALS = (
     Goal("10b", "on a GPU: one captured batch", "at most", 2, "ms", "decode"),
     Goal("10c", "on a GPU: training with compile, against without", "at least", 2, "x", "train"),
     Goal("11", "`genrec --help`, `plugins`, `leaderboard`: each", "at most", 0.3, "CPU s", "startup"),
+    Goal("12a", "training on sequences, against the same network row by row", "at least", 8, "x", "train"),
+    Goal("12b", "the same, against LightLM's form of the paper row by row", "at least", 8, "x", "train"),
+    Goal("12c", "training `depth`, against HF's T5 as re-runs of TIGER train it", "at least", 40, "x", "train"),
+    Goal("13a", "decoding 12k items: time with path tokens, of that with level tokens", "at most", 1, "x", "decode"),
+    Goal("13b", "the same with 1M items", "at most", 1.3, "x", "decode"),
 )

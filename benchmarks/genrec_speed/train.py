@@ -3,7 +3,7 @@
 First both take some steps on the same batches: unless their losses agree, no time is printed. Then each passes over all
 examples in its own way. Ours takes batches of similar length, and a user's targets as one tree. The usual loop takes
 random batches and one sequence per target, at the batch size that makes it quicker. Data is drawn in memory: users keep
-to one cluster of items, and lengths are those of real data sets.
+to one cluster of items, and lengths are those of real data sets. Training on sequences is measured in `sequences`.
 """
 
 from __future__ import annotations
@@ -11,26 +11,21 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
-from genrec_bench.api import (
-    BackboneContext,
-    Examples,
-    GenrecError,
-    Int64,
-    Progress,
-    Sources,
-    TrainingConfig,
-    build_trees,
-)
-from genrec_bench.backbones.batches import TreeLoss, batch_loss, compiled
+from genrec_bench.api import Examples, GenrecError, Int64, Progress, Sources
+from genrec_bench.backbones.batches import compiled
 from genrec_bench.backbones.t5 import T5, T5Shape
-from genrec_bench.backbones.trainer import Training, epoch_batches, resolve_precision
+from genrec_bench.backbones.trainer import resolve_precision
 from genrec_bench.core.arrays import Ragged, spread
 from genrec_bench.core.codes import CodeTable
 from genrec_bench.runs.environment import pick_device
+from genrec_speed import sequences
+from genrec_speed.ours import OurLoop, config
 from genrec_speed.profile import computing, profile
 from genrec_speed.results import Grid, Result, Row, conditions
 from genrec_speed.timing import ROUNDS, WARMUPS, interleaved, synchroniser
@@ -58,8 +53,11 @@ class Case:
     goal: str | None = None
 
 
-def run(grid: Grid, progress: Progress) -> Result:
-    """fp32 always, bf16 if the device has it, compiled on a GPU; `full` has the paper's sizes and more examples."""
+def run(grid: Grid, progress: Progress, data_dir: Path | None = None) -> Result:
+    """fp32 always, bf16 if the device has it, compiled on a GPU; `full` has the paper's sizes and more examples.
+
+    `data_dir`: the folder with Amazon Beauty, on which sequences are then compared with rows (`genrec_speed.sequences`).
+    """
     device = pick_device("auto")
     sizes, count = (SMALL, 256) if grid == "small" else (FULL, 1024)
     cases = planted_cases(count)
@@ -72,52 +70,8 @@ def run(grid: Grid, progress: Progress) -> Result:
     rows.append(operators_of_a_step(cases[0], sizes, device))
     if device == "cuda":
         rows += compare_compiled(cases[0], sizes, device, progress)
+    rows += sequences.rows(grid, device, progress, data_dir)
     return Result("train", grid, tuple(rows), conditions(device, **sizes, dropout=0, batch_size=config().batch_size))
-
-
-def config(batch_size: int = 32) -> TrainingConfig:
-    """Options of both loops."""
-    return TrainingConfig(batch_size=batch_size, learning_rate=1e-3, warmup=0.2, precision="fp32")
-
-
-class OurLoop:
-    """Our training of a copy of `net`, with a compiled `loss` if one is given.
-
-    `positions` counts the source tokens fed so far, `padding` those of them that were padding.
-    """
-
-    def __init__(self, net: T5, examples: Examples, steps: int, precision: str, loss: TreeLoss | None = None) -> None:
-        self.device = next(net.parameters()).device.type
-        self.net = T5(net.shape).to(self.device).train()
-        self.net.load_state_dict(net.state_dict())
-
-        self.examples, self.precision, self.config, self.loss = examples, precision, config(), loss
-        self.trees = build_trees(examples.targets, examples.target_offsets)
-        self.lengths = examples.sources.lengths + self.trees.sizes
-        self.loop = Training(self.net, self.config, BackboneContext(device=self.device), steps)
-        self.epoch = self.positions = self.padding = 0
-
-    def batches(self) -> list[Int64]:
-        """The batches of the next epoch."""
-        self.epoch += 1
-        return list(epoch_batches(self.lengths, self.config, 0, self.epoch))
-
-    def pass_over(self) -> None:
-        """One epoch."""
-        for rows in self.batches():
-            self.step(rows)
-
-    def step(self, rows: Int64) -> torch.Tensor:
-        """Learn from some sources with all their targets; the mean loss of a target token, not yet waited for."""
-        with torch.autocast(self.device, torch.bfloat16, enabled=self.precision == "bf16"):
-            loss, tokens = batch_loss(self.net, self.examples.sources, self.trees, rows, self.device, self.loss)
-        self.loop.step(loss / tokens)
-
-        lengths = self.examples.sources.lengths[rows]
-        positions = len(rows) * int(lengths.max())
-        self.positions += positions
-        self.padding += positions - int(lengths.sum())
-        return loss.detach() / tokens
 
 
 def measure(case: Case, sizes: dict[str, int], device: str = "cpu", rounds: int = ROUNDS) -> list[Row]:

@@ -14,7 +14,7 @@ from torch.fx.experimental import _config as shapes
 
 from genrec_bench.backbones.kernels import rows_of
 from genrec_bench.backbones.t5 import T5
-from genrec_bench.backbones.target_trees import TargetTrees, take_batch
+from genrec_bench.backbones.target_trees import TargetTrees, pack_batch, take_batch
 from genrec_bench.core.arrays import Bool, Float32, Int64
 from genrec_bench.core.sequences import Examples, Sources
 
@@ -113,8 +113,13 @@ def batch_loss(
     """
     source_rows, mask, words = pad_for(network, sources.take(rows), device)
     batch = take_batch(trees, rows)
-    names = ("token", "depth", "visible", "ancestors", "real", "edge_node", "edge_count")
-    arrays: dict[str, np.ndarray] = {name: getattr(batch, name) for name in names}
+    arrays: dict[str, np.ndarray] = {"edge_node": batch.edge_node, "edge_count": batch.edge_count}
+    if network.shape.cross:
+        arrays |= {name: getattr(batch, name) for name in ("token", "depth", "ancestors", "real")}
+        if (batch.visible >= 0).any():
+            arrays["visible"] = batch.visible
+    else:
+        arrays |= vars(pack_batch(batch))
 
     places = trees.places
     if places is None:
@@ -140,10 +145,12 @@ def tree_loss(network: T5, rows: Tensor, mask: Tensor, words: Tensor, trees: dic
     """The loss of padded sources (`pad_sources`, `pad_words`) and trees (`Batches.loss`): all that a compiler needs to
     see."""
     encoded = network.encode(rows, mask, words)
-    hidden = network.decode_trees(
-        trees["token"] + 1, trees["ancestors"], trees["depth"], trees["visible"], encoded, mask
-    )
-    hidden = rows_of(hidden.flatten(0, 1), trees["real"])
+    nodes = trees["token"] + 1, trees["ancestors"], trees["depth"]
+    if network.shape.cross:
+        hidden = network.decode_tree(*nodes, encoded, shown(mask, trees.get("visible")))
+        hidden = rows_of(hidden.flatten(0, 1), trees["real"])
+    else:
+        hidden = network.decode_packed(*nodes, trees["owner"], trees["visible"], encoded, mask)
 
     if "children" in trees:
         children = trees["children"]
@@ -153,6 +160,16 @@ def tree_loss(network: T5, rows: Tensor, mask: Tensor, words: Tensor, trees: dic
         logits = network.logits(hidden).float()
     chosen = logits.log_softmax(-1)[trees["edge_node"], trees["edge_at"]]
     return -(chosen * trees["edge_count"]).sum()
+
+
+def shown(mask: Tensor, visible: Tensor | None) -> Tensor:
+    """An additive `mask` (U, 1, 1, S) for positions that see the first `visible` (U, N) encoder positions only (-1: all):
+    (U, 1, N, S). None: all of them see all."""
+    if visible is None:
+        return mask
+    at = torch.arange(mask.shape[-1], device=mask.device)
+    hidden = (at >= visible[..., None]) & (visible >= 0)[..., None]  # (U, N, S)
+    return mask.masked_fill(hidden[:, None], -math.inf)
 
 
 def compiled(note: Callable[[str], None]) -> TreeLoss:

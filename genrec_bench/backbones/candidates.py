@@ -48,18 +48,25 @@ def row_logits(hidden: Tensor, table: Tensor, tokens: Tensor, which: Tensor) -> 
     starts = counts.cumsum(0) - counts  # in `order`
     sizes = torch.bucketize(counts, torch.tensor(BUCKETS, device=counts.device))
 
-    parts, places = [], []
-    for size in sizes.unique().tolist():
+    # Hypotheses are laid out bucket by bucket and group by group, padded: one gather each of hidden states and of rows.
+    groups_of, rows_of_bucket, filled = [], [], 0
+    place = torch.empty_like(which)  # of each hypothesis in that layout
+    for size in sizes[counts > 0].unique().tolist():
         groups = torch.nonzero((sizes == size) & (counts > 0))[:, 0]
-        if not len(groups):
-            continue
         at = torch.arange(int(counts[groups].max()), device=which.device)
         there = at < counts[groups, None]  # (groups, most)
         rows = order[(starts[groups, None] + at).clamp(max=len(order) - 1)]
-        own = rows_of(table, tokens[groups]).to(hidden.dtype)  # (groups, C, E)
-        products = torch.bmm(rows_of(hidden, rows), own.transpose(1, 2))  # (groups, most, C)
-        parts.append(products[there])
-        places.append(rows[there])
 
-    back = torch.cat(places).argsort()
-    return rows_of(torch.cat(parts), back)
+        place[rows[there]] = filled + torch.nonzero(there.flatten())[:, 0]
+        groups_of.append(groups)
+        rows_of_bucket.append(rows)
+        filled += rows.numel()
+
+    own = rows_of(table, tokens[torch.cat(groups_of)]).to(hidden.dtype).split([len(groups) for groups in groups_of])
+    taken = rows_of(hidden, torch.cat([rows.flatten() for rows in rows_of_bucket]))
+    taken = taken.split([rows.numel() for rows in rows_of_bucket])
+    products = [
+        torch.bmm(states.view(*rows.shape, -1), there.transpose(1, 2)).flatten(0, 1)  # (groups * most, C)
+        for states, rows, there in zip(taken, rows_of_bucket, own, strict=True)
+    ]
+    return rows_of(torch.cat(products), place)

@@ -281,20 +281,24 @@ class T5(nn.Module):
             x = layer.read(x, layer.context(encoded), mask)
         return self.last_drop(self.decoder_norm(x))
 
-    def decode_trees(
-        self, rows: Tensor, ancestors: Tensor, depth: Tensor, visible: Tensor, encoded: Tensor, mask: Tensor
+    def decode_packed(
+        self,
+        rows: Tensor,
+        ancestors: Tensor,
+        depth: Tensor,
+        owner: Tensor,
+        visible: Tensor,
+        encoded: Tensor,
+        mask: Tensor,
     ) -> Tensor:
-        """`decode_tree` of positions that see the first `visible` (U, N) encoder positions of their source only; -1: all."""
-        length = encoded.shape[1]
-        if self.shape.cross:
-            at = torch.arange(length, device=rows.device)
-            hidden_from = (at >= visible[..., None]) & (visible >= 0)[..., None]  # (U, N, S)
-            return self.decode_tree(rows, ancestors, depth, encoded, mask.masked_fill(hidden_from[:, None], -math.inf))
+        """`decode_tree` without cross-attention, of all users' positions one after another: hidden states (M, E).
 
-        last = torch.where(visible < 0, last_position(mask)[:, None], visible - 1)
-        flat = last + torch.arange(len(rows), device=rows.device)[:, None] * length
-        root = rows_of(encoded.flatten(0, 1), flat)
-        return self.decode_tree(rows, ancestors, depth, encoded, mask, root)
+        `rows`, `depth`, `owner` (M,) and `ancestors` (M, D); position `i` starts from the encoder position `visible[i]` - 1
+        of its user, or from the last one (-1).
+        """
+        last = torch.where(visible < 0, last_position(mask)[owner], visible - 1)
+        root = rows_of(encoded.flatten(0, 1), owner * encoded.shape[1] + last)
+        return self.decode_tree(rows[None], ancestors[None], depth[None], encoded, mask, root[None])[0]
 
     def step(self, rows: Tensor, parents: Tensor, state: DecodeState) -> tuple[Tensor, DecodeState]:
         """One token for every hypothesis: `rows`, `parents` (U, N) -> hidden (U, N, E) and the new state."""

@@ -210,3 +210,26 @@ def take_batch(trees: TargetTrees, rows: Int64) -> TreeBatch:
         nodes,
         edges,
     )
+
+
+@dataclass(frozen=True)
+class PackedTrees:
+    """The real nodes of a batch one after another, `(nodes,)`: `ancestors` `(nodes, depth)` point into them, and `owner` is
+    the example of each."""
+
+    token: Int32
+    depth: Int32
+    visible: Int32
+    ancestors: Int64
+    owner: Int64
+
+
+def pack_batch(batch: TreeBatch) -> PackedTrees:
+    """A batch without its padding, for networks whose positions do not depend on whose they are."""
+    most = batch.token.shape[1]
+    owner = batch.real // most
+    starts = np.searchsorted(owner, np.arange(len(batch.token)))  # the first node of each example
+
+    ancestors = batch.ancestors.reshape(-1, batch.ancestors.shape[-1])[batch.real] + starts[owner][:, None]
+    token, depth, visible = (part.ravel()[batch.real] for part in (batch.token, batch.depth, batch.visible))
+    return PackedTrees(token, depth, visible, ancestors, owner)
