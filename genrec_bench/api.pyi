@@ -12,6 +12,7 @@ from .host.contracts import DecoderContext as DecoderContext
 from .host.contracts import FitReport as FitReport
 from .host.contracts import Indexer as Indexer
 from .host.contracts import IndexerContext as IndexerContext
+from .host.contracts import Normalisation as Normalisation
 from .host.contracts import START as START
 from .host.contracts import Task as Task
 from .host.contracts import Template as Template

@@ -75,7 +75,10 @@ class CapturedTrieDecoder(TrieDecoder):
             return None
         try:
             with self.reduced(backbone, cache_weights=False):
-                return self.programs.search(backbone, batch, trie, beams=beams, exclude=exclude)
+                normalisation = self.normalisation(backbone)
+                return self.programs.search(
+                    backbone, batch, trie, beams=beams, exclude=exclude, normalisation=normalisation
+                )
         except CaptureFailed as error:
             self._say_once(str(error))
             return None

@@ -23,6 +23,7 @@ from genrec_bench.api import (
     Generations,
     GenrecError,
     Int32,
+    Normalisation,
     Ragged,
     Searched,
     Sources,
@@ -57,9 +58,10 @@ class Bucket:
     length: int  # source tokens
     beams: int
     excluded: int  # leaves per user
+    normalisation: Normalisation = "alphabet"
 
     @classmethod
-    def of(cls, batch: Sources, beams: int, leaves: Int32 | None) -> Bucket:
+    def of(cls, batch: Sources, beams: int, leaves: Int32 | None, normalisation: Normalisation = "alphabet") -> Bucket:
         """The smallest that holds the batch and its excluded `leaves` (U, X)."""
         length = max(1, int(batch.lengths.max(initial=0)))
         return cls(
@@ -67,6 +69,7 @@ class Bucket:
             -(-length // LENGTHS) * LENGTHS,
             beams,
             0 if leaves is None else max(LEAST_EXCLUDED, _power_of_two(leaves.shape[1])),
+            normalisation,
         )
 
     def inputs(self, backbone: FixedShapes, batch: Sources, leaves: Int32 | None, trie: Trie) -> list[Tensor]:
@@ -82,14 +85,22 @@ class Bucket:
 class Program:
     """One bucket's search over buffers of its own. Called with other inputs of the same shapes, it searches those."""
 
-    def __init__(self, bucket: Bucket, backbone: Any, trie: Trie, inputs: Sequence[Tensor], capture: Capture) -> None:
+    def __init__(
+        self,
+        bucket: Bucket,
+        backbone: Any,
+        trie: Trie,
+        inputs: Sequence[Tensor],
+        capture: Capture,
+    ) -> None:
         self.inputs = [torch.empty_like(value, device=trie.device).copy_(value) for value in inputs]
 
         def run() -> Searched:
             buffers = iter(self.inputs)
             excluded = next(buffers) if bucket.excluded else None
             state = backbone.start_padded(*buffers)
-            return walk(backbone, state, trie, bucket.users, bucket.beams, excluded, every_beam, extend)
+            shape, how = (bucket.users, bucket.beams), (every_beam, extend, bucket.normalisation)
+            return walk(backbone, state, trie, *shape, excluded, *how, fixed=True)
 
         with torch.no_grad(), torch.cuda.device_of(trie.token):
             self.replay = capture(run)
@@ -116,11 +127,19 @@ class Programs:
         self._of: tuple[object, Trie] | None = None  # the network and the trie that the programs search
 
     def search(
-        self, backbone: Any, batch: Sources, trie: Trie, *, beams: int, exclude: Ragged | None = None
+        self,
+        backbone: Any,
+        batch: Sources,
+        trie: Trie,
+        *,
+        beams: int,
+        exclude: Ragged | None = None,
+        normalisation: Normalisation | None = None,
     ) -> Generations:
         """The lists of `beam_search` over the trie. CaptureFailed if this bucket cannot be captured."""
+        normalised = normalisation or backbone.normalisation
         leaves = None if exclude is None else excluded_leaves(trie, exclude)
-        bucket = Bucket.of(batch, beams, leaves)
+        bucket = Bucket.of(batch, beams, leaves, normalised)
         inputs = bucket.inputs(backbone, batch, leaves, trie)
         if self._of is None or self._of[0] is not backbone.network or self._of[1] is not trie:
             self.kept.clear()
@@ -132,7 +151,7 @@ class Programs:
 
         program = self._captured(bucket, backbone, trie, inputs)
         generations = to_generations(program(inputs, len(batch)), beams)
-        plain = beam_search(backbone, batch, trie, beams=beams, free=False, exclude=exclude)
+        plain = beam_search(backbone, batch, trie, beams=beams, free=False, exclude=exclude, normalisation=normalised)
         if not agree(generations, plain, trie.device):
             self._give_up("its lists are not those of a search step by step")
         self.kept[bucket] = program
