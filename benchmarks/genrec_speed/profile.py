@@ -24,15 +24,25 @@ KERNELS = {  # parts of the names of a GPU's kernels
 }
 
 
-def profile(case: str, ours: Callable[[], Any], peer: Callable[[], Any], users: int, unit: str = "user") -> Row:
-    """The share of matrix products in our time, and the arithmetic in both sides' products. CPU only."""
+def profile(
+    case: str,
+    ours: Callable[[], Any],
+    peer: Callable[[], Any],
+    users: int,
+    unit: str = "user",
+    peer_users: int | None = None,
+) -> Row:
+    """The share of matrix products in our time, and the arithmetic in both sides' products. CPU only.
+
+    `users` is how many (of whatever `unit` says) a call of `ours` serves, and one of `peer`, unless `peer_users` differs.
+    """
     microseconds = operators(ours)
     total = sum(microseconds.values())
     products, attention = (100 * _sum_of(microseconds, names) / total for names in (PRODUCTS, ATTENTION))
     details = {
         **_shares(products, attention),
         f"GFLOP/{unit}": gflop(ours) / users,
-        f"GFLOP/{unit}, theirs": gflop(peer) / users,
+        f"GFLOP/{unit}, theirs": gflop(peer) / (peer_users or users),
     }
     return Row(f"{case}: time in matrix products", "all operators of ours", products, "%", details=details)
 

@@ -54,7 +54,7 @@ TOLERANCE = 1e-4  # of a gradient, relative to its length, in fp32
 CHECKED = 32  # users
 HISTORY = 50  # items shown, in every form
 ITEMS, TREE, LEAF = 12_000, (32, 32), 64  # the planted catalogue: as `kmeans-tree` would divide Beauty's
-USERS: Mapping[Grid, int] = {"small": 256, "full": 2048}
+USERS: Mapping[Grid, tuple[int, int]] = {"small": (2048, 256), "full": (8192, 1024)}  # a pass on sequences, on rows
 TIGER_ROUNDS = 3
 
 LIGHTLM = {"layers": 4, "d_model": 128, "heads": 4, "d_ff": 32, "dropout": 0.0}  # the sizes of `quick`
@@ -116,13 +116,13 @@ def beauty(folder: Path, progress: Progress) -> Histories:
 
 def rows(grid: Grid, device: str, progress: Progress, folder: Path | None = None) -> list[Row]:
     """The rows of all comparisons. `folder`: where Amazon Beauty's files are; None: planted histories."""
-    count = USERS[grid]
-    histories = planted_histories(count) if folder is None else beauty(folder, progress).some(count)
+    users, fewer = USERS[grid]
+    histories = planted_histories(users) if folder is None else beauty(folder, progress).some(users)
 
     measured = []
     with progress.phase("train on sequences", 3, "networks") as tick:
         for name in ("lightlm", "depth"):
-            measured += measure(name, histories, device)
+            measured += measure(name, histories, fewer, device)
             tick(1, name)
         measured += against_tiger(histories, device)
         tick(1, "TIGER's T5")
@@ -174,16 +174,22 @@ def examples_of(name: str, backbone: EncoderDecoder, index: Index, train: Ragged
     return make_examples(train, "sequential", generator, Path(tempfile.gettempdir()))
 
 
-def measure(name: str, histories: Histories, device: str = "cpu", rounds: int = ROUNDS, **sizes: Any) -> list[Row]:
-    """The rows of one network. GradientsDiffer unless both ways have the same gradient."""
+def measure(
+    name: str, histories: Histories, fewer: int, device: str = "cpu", rounds: int = ROUNDS, **sizes: Any
+) -> list[Row]:
+    """The rows of one network. GradientsDiffer unless both ways have the same gradient.
+
+    A pass on rows takes `fewer` of the users, drawn at random, because it is so much slower; rates are compared.
+    """
     new = {**(SEQUENCES if name == "lightlm" else {}), **sizes}
     together = Form.of(name, histories, device, **new)
-    apart = Form.of(name, histories, device, **{**new, "trains_on": "rows"})
+    some = histories.some(fewer)
+    apart = Form.of(name, some, device, **{**new, "trains_on": "rows"})
     difference = require_equal_gradients(name, histories, **new)
 
     forms = {"the same network, a row per target": apart}
     if name == "lightlm":
-        forms["bidirectional, level tokens, alphabet, a row per target"] = Form.of(name, histories, device, **sizes)
+        forms["bidirectional, level tokens, alphabet, a row per target"] = Form.of(name, some, device, **sizes)
     has_bf16 = resolve_precision("auto", device, together.backbone.net.shape.d_model) == "bf16"
 
     measured = []
@@ -201,37 +207,38 @@ def compare(
     difference: float,
     rounds: int,
 ) -> list[Row]:
-    """Passes over all targets on sequences, against each of the `forms` at the batch size that makes it quicker."""
+    """Passes on sequences, against passes of each of the `forms` at the batch size that makes it quicker."""
     targets = len(together.examples.targets)
-    assert all(len(form.examples.targets) == targets for form in forms.values())
+    as_many = round(together.batch_size * targets / len(together.examples))  # targets a step
     steps = (rounds + WARMUPS + 4) * targets  # more than are taken, so that the learning rate stays above 0
     ours = together.loop(steps, precision)
     sides: dict[str, Callable[[], Any]] = {"sequences": ours.pass_over}
 
     batches = {}
     for against, form in forms.items():
-        as_many = round(together.batch_size * targets / len(together.examples))  # targets a step
         loops = {size: form.loop(steps, precision, size) for size in sorted({form.batch_size, as_many})}
         batches[against] = quickest(partial(pass_of, loops), list(loops))
         sides[against] = loops[batches[against]].pass_over
     times = interleaved(sides, rounds=rounds, synchronise=synchroniser(ours.device))
 
     measured = []
-    case = f"{name} on sequences, {histories.name}, {precision}"
-    for (against, batch), goal in zip(batches.items(), ("12a", "12b"), strict=False):
-        ratio, low, high = times.ratio(against, "sequences")
+    case, on_cpu = f"{name} on sequences, {histories.name}, {precision}", ours.device == "cpu"
+    for (against, form), goal in zip(forms.items(), ("12a", "12b"), strict=False):
+        theirs = len(form.examples.targets)
+        ratio, low, high = (targets / theirs * value for value in times.ratio(against, "sequences"))
         details = {
             "targets/s": targets / times.median("sequences"),
-            "targets/s, usual": targets / times.median(against),
-            "targets a step": round(together.batch_size * targets / len(together.examples)),
-            "targets a step, usual": batch,
+            "targets/s, usual": theirs / times.median(against),
+            "targets a step": as_many,
+            "targets a step, usual": batches[against],
         }
         if goal == "12a":
             details["gradients differ by"] = difference
-        on_cpu = ours.device == "cpu"
+
         measured.append(Row(case, against, ratio, "x", low, high, goal if on_cpu else None, details))
         if on_cpu:
-            measured.append(profile(f"{case}, against {against}", ours.pass_over, sides[against], targets, "target"))
+            named = f"{case}, against {against}"
+            measured.append(profile(named, ours.pass_over, sides[against], targets, "target", theirs))
     return measured
 
 

@@ -51,7 +51,7 @@ def test_the_gradient_is_compared_parameter_by_parameter(monkeypatch):
     with pytest.raises(
         sequences.GradientsDiffer, match=r"encoder_bias.weight on sequences differs .* no time is printed"
     ):
-        sequences.measure("depth", HISTORIES, rounds=1, **TINY)
+        sequences.measure("depth", HISTORIES, 5, rounds=1, **TINY)
 
 
 def test_rows_of_a_network_that_sees_the_future_have_another_gradient():
@@ -61,7 +61,7 @@ def test_rows_of_a_network_that_sees_the_future_have_another_gradient():
 
 def test_lightlm_is_compared_with_its_own_rows_and_with_the_papers_form(monkeypatch):
     monkeypatch.setattr(sequences, "resolve_precision", lambda *_: "fp32")
-    same, _, before, _ = rows = sequences.measure("lightlm", HISTORIES, rounds=1, **TINY)
+    same, _, before, _ = rows = sequences.measure("lightlm", HISTORIES, 5, rounds=1, **TINY)
     assert [row.goal for row in rows] == ["12a", None, "12b", None]
     assert same.case == before.case == "lightlm on sequences, histories of Beauty's lengths, fp32"
     assert "same network" in same.against and "bidirectional" in before.against
@@ -71,7 +71,7 @@ def test_lightlm_is_compared_with_its_own_rows_and_with_the_papers_form(monkeypa
 
 def test_a_pass_on_sequences_needs_less_arithmetic_than_a_pass_on_rows(monkeypatch):
     monkeypatch.setattr(sequences, "resolve_precision", lambda *_: "fp32")
-    _, profile = sequences.measure("depth", HISTORIES, rounds=1, **TINY)
+    _, profile = sequences.measure("depth", HISTORIES, 5, rounds=1, **TINY)
     assert 0 < profile.details["GFLOP/target"] < profile.details["GFLOP/target, theirs"]
 
 

@@ -66,7 +66,7 @@ def row_logits(hidden: Tensor, table: Tensor, tokens: Tensor, which: Tensor) -> 
     taken = rows_of(hidden, torch.cat([rows.flatten() for rows in rows_of_bucket]))
     taken = taken.split([rows.numel() for rows in rows_of_bucket])
     products = [
-        torch.bmm(states.view(*rows.shape, -1), there.transpose(1, 2)).flatten(0, 1)  # (groups * most, C)
-        for states, rows, there in zip(taken, rows_of_bucket, own, strict=True)
+        torch.bmm(states.view(*rows.shape, -1), weights.transpose(1, 2)).flatten(0, 1)  # (groups * most, C)
+        for states, rows, weights in zip(taken, rows_of_bucket, own, strict=True)
     ]
     return rows_of(torch.cat(products), place)

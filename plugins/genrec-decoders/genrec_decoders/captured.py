@@ -75,8 +75,9 @@ class CapturedTrieDecoder(TrieDecoder):
             return None
         try:
             with self.reduced(backbone, cache_weights=False):
+                normalisation = self.normalisation(backbone)
                 return self.programs.search(
-                    backbone, batch, trie, beams=beams, exclude=exclude, normalisation=self.normalisation(backbone)
+                    backbone, batch, trie, beams=beams, exclude=exclude, normalisation=normalisation
                 )
         except CaptureFailed as error:
             self._say_once(str(error))

@@ -58,9 +58,10 @@ class Bucket:
     length: int  # source tokens
     beams: int
     excluded: int  # leaves per user
+    normalisation: Normalisation = "alphabet"
 
     @classmethod
-    def of(cls, batch: Sources, beams: int, leaves: Int32 | None) -> Bucket:
+    def of(cls, batch: Sources, beams: int, leaves: Int32 | None, normalisation: Normalisation = "alphabet") -> Bucket:
         """The smallest that holds the batch and its excluded `leaves` (U, X)."""
         length = max(1, int(batch.lengths.max(initial=0)))
         return cls(
@@ -68,6 +69,7 @@ class Bucket:
             -(-length // LENGTHS) * LENGTHS,
             beams,
             0 if leaves is None else max(LEAST_EXCLUDED, _power_of_two(leaves.shape[1])),
+            normalisation,
         )
 
     def inputs(self, backbone: FixedShapes, batch: Sources, leaves: Int32 | None, trie: Trie) -> list[Tensor]:
@@ -90,7 +92,6 @@ class Program:
         trie: Trie,
         inputs: Sequence[Tensor],
         capture: Capture,
-        normalisation: Normalisation,
     ) -> None:
         self.inputs = [torch.empty_like(value, device=trie.device).copy_(value) for value in inputs]
 
@@ -98,18 +99,8 @@ class Program:
             buffers = iter(self.inputs)
             excluded = next(buffers) if bucket.excluded else None
             state = backbone.start_padded(*buffers)
-            return walk(
-                backbone,
-                state,
-                trie,
-                bucket.users,
-                bucket.beams,
-                excluded,
-                every_beam,
-                extend,
-                normalisation,
-                fixed=True,
-            )
+            shape, how = (bucket.users, bucket.beams), (every_beam, extend, bucket.normalisation)
+            return walk(backbone, state, trie, *shape, excluded, *how, fixed=True)
 
         with torch.no_grad(), torch.cuda.device_of(trie.token):
             self.replay = capture(run)
@@ -143,14 +134,12 @@ class Programs:
         *,
         beams: int,
         exclude: Ragged | None = None,
-        normalisation: Normalisation = "alphabet",
+        normalisation: Normalisation | None = None,
     ) -> Generations:
-        """The lists of `beam_search` over the trie. CaptureFailed if this bucket cannot be captured.
-
-        The `normalisation` is the same in every search.
-        """
+        """The lists of `beam_search` over the trie. CaptureFailed if this bucket cannot be captured."""
+        normalised = normalisation or backbone.normalisation
         leaves = None if exclude is None else excluded_leaves(trie, exclude)
-        bucket = Bucket.of(batch, beams, leaves)
+        bucket = Bucket.of(batch, beams, leaves, normalised)
         inputs = bucket.inputs(backbone, batch, leaves, trie)
         if self._of is None or self._of[0] is not backbone.network or self._of[1] is not trie:
             self.kept.clear()
@@ -160,24 +149,20 @@ class Programs:
             self.kept[bucket] = program
             return to_generations(program(inputs, len(batch)), beams)
 
-        program = self._captured(bucket, backbone, trie, inputs, normalisation)
+        program = self._captured(bucket, backbone, trie, inputs)
         generations = to_generations(program(inputs, len(batch)), beams)
-        plain = beam_search(
-            backbone, batch, trie, beams=beams, free=False, exclude=exclude, normalisation=normalisation
-        )
+        plain = beam_search(backbone, batch, trie, beams=beams, free=False, exclude=exclude, normalisation=normalised)
         if not agree(generations, plain, trie.device):
             self._give_up("its lists are not those of a search step by step")
         self.kept[bucket] = program
         return generations
 
-    def _captured(
-        self, bucket: Bucket, backbone: Any, trie: Trie, inputs: Sequence[Tensor], normalisation: Normalisation
-    ) -> Program:
+    def _captured(self, bucket: Bucket, backbone: Any, trie: Trie, inputs: Sequence[Tensor]) -> Program:
         while len(self.kept) >= self.most:
             del self.kept[next(iter(self.kept))]
         capture = self.capture or (cuda_graph if trie.device.type == "cuda" else eager)
         try:
-            return Program(bucket, backbone, trie, inputs, capture, normalisation)
+            return Program(bucket, backbone, trie, inputs, capture)
         except Exception as error:  # an operation that waits for the host, too little memory: many ways, one answer
             self._give_up((str(error).strip() or type(error).__name__).splitlines()[0], error)
 

@@ -63,6 +63,18 @@ def test_it_finds_what_the_search_without_finds_bit_by_bit(codes, users, beams, 
         np.testing.assert_array_equal(getattr(generations, name), getattr(expected, name))
 
 
+def test_both_normalisations_are_captured_each_with_programs_of_its_own():
+    backbone, batch, scores = network(), batch_of(3, 8), []
+    for normalisation in ("alphabet", "children"):
+        decoder = CapturedTrieDecoder(CapturedTrieConfig(capture="on", normalisation=normalisation))
+        plain = TrieDecoder(TrieConfig(normalisation=normalisation))
+        generations, expected = (each.generate(backbone, batch, INDEX, beams=5) for each in (decoder, plain))
+        assert_same(generations, expected)
+        assert not decoder.programs.broken and [kept.normalisation for kept in decoder.programs.kept] == [normalisation]
+        scores.append(generations.scores)
+    assert (scores[1][:, 0] > scores[0][:, 0] + 0.1).all()  # fewer tokens share the probability
+
+
 @pytest.mark.parametrize("codes", [[[0, 1, -1], [0, 0, -1], [1, 0, -1]], [[0, -1, -1], [1, -1, -1]]])
 def test_codes_that_end_before_the_last_column_are_captured_too(codes):
     index = Index(CodeTable(np.array(codes, np.int32)), None, 6)
