@@ -226,7 +226,9 @@ def test_random_numbers_of_a_context_are_a_stream():
 
 def test_a_free_search_refuses_a_backbone_trained_over_children():
     asked = {"dataset": "ml-100k", "task": "sequential", "indexer": "kmeans-tree", "backbone": "depth"}
-    with pytest.raises(ConfigError, match=r"decoder 'filter' normalises over alphabet, and this run over children: use --de"):
+    with pytest.raises(
+        ConfigError, match=r"decoder 'filter' normalises over alphabet, and this run over children: use --de"
+    ):
         resolve(RunSpec.from_dict({**asked, "decoder": "filter"}))
 
     told = {"backbone.normalisation": "alphabet"}
