@@ -17,6 +17,7 @@ from genrec_bench.core.item_vectors import (
     pair_weights,
     positive_information,
     rarity_weights,
+    token_vectors,
     unit_rows,
 )
 from genrec_bench.core.sequences import TrainView
@@ -148,3 +149,22 @@ def test_rounding_is_not_scaled_up_to_a_direction():
 
 def test_plugins_may_use_it():
     assert api.cooccurrence_vectors is cooccurrence_vectors
+
+
+def test_vectors_of_a_codes_tokens_sum_to_its_items():
+    codes = np.array([[0, 2], [0, 3], [1, 4]], np.int32)
+    vectors = np.array([[1, 0], [3, 2], [0, 5]], np.float32)
+    tokens = token_vectors(codes, vectors, np.full((6, 2), np.nan, np.float32))
+    assert tokens[:5].tolist() == [[2, 1], [0, 5], [-1, -1], [1, 1], [0, 0]] and np.isnan(tokens[5]).all()
+    for code, vector in zip(codes, vectors, strict=True):
+        assert tokens[code].sum(0).tolist() == vector.tolist()
+
+    # a user in the first cluster: its own token has what the cluster's leaves
+    users = token_vectors(np.array([[0, 5]], np.int32), np.array([[2, 3]], np.float32), tokens)
+    assert users[5].tolist() == [0, 2] and users[:5].tolist() == tokens[:5].tolist()
+
+
+def test_a_token_of_many_items_has_their_mean_and_padding_has_none():
+    codes = np.array([[0, 1], [0, 1], [1, -1]], np.int32)  # token 1 at two levels: the first one that has it decides
+    vectors = np.array([[4], [2], [8]], np.float32)
+    assert token_vectors(codes, vectors, np.full((2, 1), np.nan, np.float32)).tolist() == [[3], [8]]

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from genrec_bench.backbones.batches import batch_loss, longest_word, pad_for, pad_words, visible_words
 from genrec_bench.backbones.candidates import row_logits
 from genrec_bench.backbones.depth import Depth, DepthConfig
+from genrec_bench.backbones.encoder_decoder import start_vectors
 from genrec_bench.backbones.lightlm import LightLM, LightLMConfig
 from genrec_bench.backbones.target_trees import build_trees
 from genrec_bench.core.arrays import Ragged
@@ -268,3 +269,31 @@ def test_logits_of_a_groups_rows_are_those_of_indexing():
     direction = torch.randn(ours.shape, generator=rng)
     mine, theirs = (torch.autograd.grad(out, (hidden, table), direction) for out in (ours, golden))
     torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-4)
+
+
+def test_embeddings_begin_as_the_items_company_at_the_scale_asked_for():
+    index, rng = index_of(), np.random.default_rng(4)
+    train = Ragged.of([rng.integers(ITEMS, size=9).tolist() for _ in range(40)])
+    backbone = BACKBONES["depth"](embedding_init="cooccurrence", embedding_std=0.2)
+    examples = examples_of(backbone, index, train)
+    vectors = start_vectors(examples, 16, 0.2)
+    backbone.begin(index.n_tokens, word_width=3, vectors=vectors)
+
+    codes = torch.from_numpy(index.items.codes).long()
+    there = (codes >= 0)[..., None]
+    summed = (vectors[codes.clamp(min=0)] * there).sum(1)  # one per item, (23, k)
+    rows = (backbone.net.embedding.weight[codes + 1] * there).sum(1)
+    torch.testing.assert_close(rows @ rows.T, summed @ summed.T, rtol=1e-4, atol=1e-5)  # turned, not bent
+    assert float(rows.pow(2).mean().sqrt()) == pytest.approx(0.2, rel=1e-3)
+
+
+def test_a_user_begins_among_the_items_that_it_has():
+    labels = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], np.int32)
+    index = Index.from_labels(labels, np.array([[0, 5], [1, 5]], np.int32), scope="path", shared_alphabet=True)
+    train = Ragged.of([[0, 1, 0, 1], [2, 3, 2, 3]])
+    backbone = LightLM(LightLMConfig(**TINY))
+    generator = Generator(backbone, backbone.template("direct", index), index, SimpleNamespace())
+    vectors = start_vectors(make_examples(train, "direct", generator, None), 8, 1.0)
+    items = vectors[torch.from_numpy(index.items.codes).long()].sum(1)
+    users = vectors[torch.from_numpy(index.users.codes).long()].sum(1)
+    torch.testing.assert_close(users, torch.stack([items[:2].mean(0), items[2:].mean(0)]), rtol=1e-4, atol=1e-5)

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 from pydantic.dataclasses import dataclass
+from scipy import sparse
 from torch import Tensor, nn
 
 from genrec_bench.backbones import hf_t5
@@ -24,7 +25,7 @@ from genrec_bench.backbones.t5 import T5, DecodeState, T5Shape, last_position
 from genrec_bench.backbones.target_trees import TargetTrees
 from genrec_bench.backbones.templates import Vocabulary, WordList
 from genrec_bench.backbones.trainer import TrainingConfig, fit
-from genrec_bench.core.arrays import Int64
+from genrec_bench.core.arrays import PAD, Int32, Int64, Ragged
 from genrec_bench.core.item_vectors import cooccurrence_vectors, token_vectors
 from genrec_bench.core.sequences import Examples, Sources, TrainView
 from genrec_bench.errors import ConfigError
@@ -291,12 +292,34 @@ class EncoderDecoder(TorchBackbone):
 def start_vectors(examples: Examples, dimensions: int, std: float) -> Tensor:
     """A vector for each code token, (n_tokens, at most `dimensions`), from the items' co-occurrence in training.
 
-    The tokens' vectors sum to their item's, whose root mean square over `dimensions` is `std` on average.
+    The tokens' vectors sum to their item's, whose root mean square over `dimensions` is `std` on average. Tokens that occur
+    in sources only, a user's, sum to the mean of the source's targets. Those that occur nowhere are NaN.
     """
     n_items = len(examples.catalogue)
     vectors = cooccurrence_vectors(TrainView(examples.sequences, n_items), min(dimensions, VECTOR_DIMENSIONS))
     some = vectors.any(axis=1)
     vectors[some] -= vectors[some].mean(axis=0)
     size = np.sqrt((vectors**2).sum() / max(1, some.sum()))
-    scaled = vectors * np.float32(std * dimensions**0.5 / max(size, 1e-12))
-    return torch.from_numpy(token_vectors(examples.catalogue.codes, examples.n_tokens, scaled))
+    vectors *= np.float32(std * dimensions**0.5 / max(size, 1e-12))
+
+    tokens = np.full((examples.n_tokens, vectors.shape[1]), np.nan, np.float32)
+    tokens = token_vectors(examples.catalogue.codes, vectors, tokens)
+
+    # What a source learns to write says where it belongs.
+    targets = Ragged(examples.catalogue.find(examples.targets), examples.target_offsets)
+    ones = np.ones(len(targets.values), np.float32)
+    means = sparse.csr_array((ones, targets.values, targets.offsets), (len(targets), n_items)) @ vectors
+    means /= np.maximum(targets.lengths, 1)[:, None]
+    return torch.from_numpy(token_vectors(_codes_in(examples), means, tokens))
+
+
+def _codes_in(examples: Examples) -> Int32:
+    """The code tokens of each source, (sources, longest), padded with -1; none where sources are made of items' codes."""
+    sources = examples.sources
+    own = np.setdiff1d(sources.tokens, examples.catalogue.codes)
+    if not (own < examples.n_tokens).any():
+        return np.zeros((len(sources), 0), np.int32)
+
+    codes = np.full((len(sources), int(sources.lengths.max())), PAD, np.int32)
+    codes[np.arange(codes.shape[1]) < sources.lengths[:, None]] = sources.tokens
+    return np.where(codes < examples.n_tokens, codes, PAD)  # words of a prompt are no code

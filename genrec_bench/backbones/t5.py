@@ -208,14 +208,14 @@ class T5(nn.Module):
 
     @torch.no_grad()
     def begin_with(self, vectors: Tensor) -> None:
-        """Take vectors (n_tokens, k) for the code tokens' embeddings, turned at random into E dimensions and scaled to
-        `embedding_std`. Zero vectors say nothing: their tokens keep the embeddings that were drawn."""
+        """Take vectors (n_tokens, k) for the code tokens' embeddings, turned at random into E dimensions. Tokens whose vector
+        is NaN keep the embedding that was drawn."""
         e = self.shape.d_model
         vectors = vectors[:, :e]
         turn, _ = torch.linalg.qr(torch.randn(e, e))
         rows = vectors @ turn[: vectors.shape[1]]  # (n_tokens, E)
 
-        some = vectors.norm(dim=1) > 0
+        some = ~vectors.isnan().any(1)
         own = self.embedding.weight[1 : 1 + self.shape.n_tokens]
         own[some] = rows[some]
         if self.output is not None:

@@ -53,25 +53,26 @@ def attribute_vectors(features: Ragged, dimensions: int = 64) -> Float32:
         return unit_rows(matrix @ _right_directions(matrix, dimensions))
 
 
-def token_vectors(codes: Int32, n_tokens: int, vectors: Float32) -> Float32:
-    """Item `vectors` `(n_items, d)` shared out among the tokens of their `codes` `(n_items, width)`: `(n_tokens, d)`.
+def token_vectors(codes: Int32, vectors: Float32, known: Float32) -> Float32:
+    """`vectors` `(n, d)` of items or users shared out among the tokens of their `codes` `(n, width)`: `(n_tokens, d)`.
 
-    A token has the mean, over the items with it, of what the tokens before it leave of their vectors; so the vectors of a
-    code's tokens sum to its item's, as far as the alphabet can say it. A token that no item has is zero.
+    `known` `(n_tokens, d)` holds the tokens that have a vector already, and NaN for the others. Of these, each gets the
+    mean, over the rows with it, of what the tokens before it leave of their vectors; so the vectors of a code's tokens sum
+    to its own, as far as the alphabet can say it. A token that no row has stays NaN.
     """
-    out = np.zeros((n_tokens, vectors.shape[1]))
+    settled = ~np.isnan(known).any(axis=1)
+    out = np.where(settled[:, None], known, 0).astype(np.float64)
     left = vectors.astype(np.float64)
-    known = np.zeros(n_tokens, np.bool_)
 
     for tokens in codes.T:
         rows = np.flatnonzero(tokens >= 0)
-        new = rows[~known[tokens[rows]]]
-        counts = np.bincount(tokens[new], minlength=n_tokens)
-        sums = sparse.coo_array((np.ones(len(new)), (tokens[new], new)), shape=(n_tokens, len(codes))).tocsr() @ left
+        new = rows[~settled[tokens[rows]]]
+        counts = np.bincount(tokens[new], minlength=len(out))
+        sums = sparse.coo_array((np.ones(len(new)), (tokens[new], new)), shape=(len(out), len(codes))).tocsr() @ left
         out += sums / np.maximum(counts, 1)[:, None]
-        known |= counts > 0
+        settled |= counts > 0
         left[rows] -= out[tokens[rows]]
-    return out.astype(np.float32)
+    return np.where(settled[:, None], out, np.nan).astype(np.float32)
 
 
 def pair_weights(sequences: Ragged, n_items: int, window: int = 0) -> sparse.csr_array:
