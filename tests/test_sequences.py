@@ -274,7 +274,7 @@ def test_logits_of_a_groups_rows_are_those_of_indexing():
 def test_embeddings_begin_as_the_items_company_at_the_scale_asked_for():
     index, rng = index_of(), np.random.default_rng(4)
     train = Ragged.of([rng.integers(ITEMS, size=9).tolist() for _ in range(40)])
-    backbone = BACKBONES["depth"](embedding_init="cooccurrence", embedding_std=0.2)
+    backbone = BACKBONES["depth"](embedding_init="vectors", embedding_std=0.2)
     examples = examples_of(backbone, index, train)
     vectors = start_vectors(examples, 16, 0.2)
     backbone.begin(index.n_tokens, word_width=3, vectors=vectors)

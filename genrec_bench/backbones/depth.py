@@ -44,17 +44,11 @@ class DepthConfig(EncoderDecoderConfig):
     inner_dropout: bool = False  # dropout on attention weights and behind the last norms too, as in T5
     history: Annotated[int, Field(ge=1, le=WORD_ROWS)] = 50  # items shown in the sequential task
     encoder: Literal["bidirectional", "causal"] = "causal"  # causal: a position sees those before it only
-    history_tokens: Literal["code", "item"] = (
-        "item"  # body positions: one per token | one per item, the sum of its tokens
-    )
+    history_tokens: Literal["code", "item"] = "item"  # body positions: one per token | one per item, its tokens' sum
     trains_on: Literal["rows", "sequences"] = "sequences"  # sequential: one source per target | per user
-    normalisation: Normalisation = (
-        "children"  # of a token's probabilities: over all tokens | over a trie node's children
-    )
+    normalisation: Normalisation = "children"  # of a token's probabilities: over all | over a trie node's children
     embedding_std: PositiveFloat = 0.09  # standard deviation of the embeddings before training
-    embedding_init: Literal["random", "cooccurrence"] = (
-        "cooccurrence"  # drawn | from the company that items keep in training
-    )
+    embedding_init: Literal["random", "vectors"] = "vectors"  # drawn | what the codes were made from, or co-occurrence
 
 
 class Depth(EncoderDecoder):

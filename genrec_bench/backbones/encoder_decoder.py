@@ -26,7 +26,7 @@ from genrec_bench.backbones.target_trees import TargetTrees
 from genrec_bench.backbones.templates import Vocabulary, WordList
 from genrec_bench.backbones.trainer import TrainingConfig, fit
 from genrec_bench.core.arrays import PAD, Int32, Int64, Ragged
-from genrec_bench.core.item_vectors import cooccurrence_vectors, token_vectors
+from genrec_bench.core.item_vectors import cooccurrence_vectors, leading_dimensions, token_vectors
 from genrec_bench.core.sequences import Examples, Sources, TrainView
 from genrec_bench.errors import ConfigError
 from genrec_bench.host.contracts import BackboneContext, Candidates, FitReport, Normalisation
@@ -66,7 +66,9 @@ class EncoderDecoderConfig(TrainingConfig):
     )
     tied: bool = True  # the output layer is the input embedding
     embedding_std: PositiveFloat = 1.0  # standard deviation of the embeddings before training; T5's is 1
-    embedding_init: Literal["random", "cooccurrence"] = "random"  # drawn | from the company that items keep in training
+    embedding_init: Literal["random", "vectors"] = (
+        "random"  # drawn | what the codes were made from, or items' co-occurrence
+    )
     compile: bool = False  # train by torch.compile: for GPUs and long trainings; a note where it does not work
 
     @model_validator(mode="after")
@@ -173,7 +175,7 @@ class EncoderDecoder(TorchBackbone):
             examples = visible_words(examples)
         width = max(examples.catalogue.width, longest_word(examples.sources)) if pooled else 0
         vectors = None
-        if self.config.embedding_init == "cooccurrence":
+        if self.config.embedding_init == "vectors":
             vectors = start_vectors(examples, self.config.d_model, self.config.embedding_std)
         self.begin(examples.n_tokens, ctx.seed, ctx.device, word_width=width, vectors=vectors)
 
@@ -290,13 +292,18 @@ class EncoderDecoder(TorchBackbone):
 
 
 def start_vectors(examples: Examples, dimensions: int, std: float) -> Tensor:
-    """A vector for each code token, (n_tokens, at most `dimensions`), from the items' co-occurrence in training.
+    """A vector for each code token, (n_tokens, at most `dimensions`): from the vectors that the codes were made from, or
+    from the items' co-occurrence in training where the index has none.
 
     The tokens' vectors sum to their item's, whose root mean square over `dimensions` is `std` on average. Tokens that occur
     in sources only, a user's, sum to the mean of the source's targets. Those that occur nowhere are NaN.
     """
     n_items = len(examples.catalogue)
-    vectors = cooccurrence_vectors(TrainView(examples.sequences, n_items), min(dimensions, VECTOR_DIMENSIONS))
+    if examples.vectors is None:
+        vectors = cooccurrence_vectors(TrainView(examples.sequences, n_items), min(dimensions, VECTOR_DIMENSIONS))
+    else:
+        vectors = leading_dimensions(examples.vectors, dimensions)
+
     some = vectors.any(axis=1)
     vectors[some] -= vectors[some].mean(axis=0)
     size = np.sqrt((vectors**2).sum() / max(1, some.sum()))

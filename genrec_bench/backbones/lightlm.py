@@ -51,7 +51,7 @@ SEQUENCES: Mapping[str, Any] = {
     "normalisation": "children",
     "word_embedding": False,
     "embedding_std": 0.09,
-    "embedding_init": "cooccurrence",
+    "embedding_init": "vectors",
     "history": 50,
     "layers": 4,
     "d_model": 128,

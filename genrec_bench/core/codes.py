@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from genrec_bench.core.arrays import PAD, Int32, Int64
+from genrec_bench.core.arrays import PAD, Float32, Int32, Int64
 from genrec_bench.core.hashing import digest
 from genrec_bench.errors import CodeClash
 
@@ -90,7 +90,8 @@ class Index:
     """The codes of all items and users, and the alphabet that both are written in: `n_tokens` token ids from 0.
 
     `collision_rate` is the share of items that shared their code with another item before the suffix level was added.
-    `info` says how the codes were made (method, sizes) and goes into the record. `folder` is where they were read from.
+    `info` says how the codes were made (method, sizes) and goes into the record. `vectors` `(n_items, d)` float32 are what
+    the codes were made from, where the indexer has such a thing. `folder` is where it all was read from.
     """
 
     items: CodeTable
@@ -99,6 +100,7 @@ class Index:
     token_scope: TokenScope = "level"
     collision_rate: float = 0.0
     info: Mapping[str, Any] = field(default_factory=dict)
+    vectors: Float32 | None = field(default=None, compare=False, repr=False)
     folder: Path | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -110,9 +112,10 @@ class Index:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of both code tables and the size of the alphabet."""
+        """SHA-256 of both code tables, the size of the alphabet, and the vectors where there are any."""
         users = () if self.users is None else (self.users.codes,)
-        return digest(self.n_tokens, self.items.codes, *users)
+        vectors = () if self.vectors is None else (self.vectors,)
+        return digest(self.n_tokens, self.items.codes, *users, *vectors)
 
     @classmethod
     def from_labels(
@@ -124,6 +127,7 @@ class Index:
         shared_alphabet: bool = False,
         collision_rate: float = 0.0,
         info: Mapping[str, Any] | None = None,
+        vectors: Float32 | None = None,
     ) -> Index:
         """An index from label rows `(n, levels)`, padded with -1: the cluster chosen at each level, for example.
 
@@ -133,7 +137,7 @@ class Index:
         """
         if users is None:
             codes, n_tokens = assign_tokens(items, scope)
-            return cls(CodeTable(codes), None, n_tokens, scope, collision_rate, dict(info or {}))
+            return cls(CodeTable(codes), None, n_tokens, scope, collision_rate, dict(info or {}), vectors)
 
         width = max(items.shape[1], users.shape[1])
         rows = [np.pad(part, ((0, 0), (0, width - part.shape[1])), constant_values=PAD) for part in (items, users)]
@@ -146,7 +150,7 @@ class Index:
             user_codes, n_tokens = np.where(user_codes < 0, PAD, user_codes + first).astype(np.int32), first + second
 
         tables = CodeTable(item_codes[:, : items.shape[1]]), CodeTable(user_codes[:, : users.shape[1]])
-        return cls(*tables, n_tokens, scope, collision_rate, dict(info or {}))
+        return cls(*tables, n_tokens, scope, collision_rate, dict(info or {}), vectors)
 
     def with_users(self, labels: Int32, why: str) -> Index:
         """The same items with user codes from `labels`, written in separate tokens; `why` goes into `info`.
@@ -156,13 +160,15 @@ class Index:
         codes, more = assign_tokens(labels, "level")
         users = CodeTable(np.where(codes < 0, PAD, codes + self.n_tokens).astype(np.int32))
         info = {**self.info, "user_codes": why}
-        return Index(self.items, users, self.n_tokens + more, self.token_scope, self.collision_rate, info)
+        return replace(self, users=users, n_tokens=self.n_tokens + more, info=info)
 
     def save(self, folder: Path) -> None:
         """Write `codes.npz` and `index.json` into `folder`."""
         folder.mkdir(parents=True, exist_ok=True)
-        users = {} if self.users is None else {"users": self.users.codes}
-        np.savez_compressed(folder / "codes.npz", allow_pickle=False, items=self.items.codes, **users)
+        more = {} if self.users is None else {"users": self.users.codes}
+        if self.vectors is not None:
+            more["vectors"] = self.vectors
+        np.savez_compressed(folder / "codes.npz", allow_pickle=False, items=self.items.codes, **more)
         facts = {
             "n_tokens": self.n_tokens,
             "token_scope": self.token_scope,
@@ -177,7 +183,7 @@ class Index:
         """Read what `save` wrote. ValueError if the codes do not match their fingerprint."""
         facts = json.loads((folder / "index.json").read_text())
         with np.load(folder / "codes.npz", allow_pickle=False) as arrays:
-            items, users = arrays["items"], arrays.get("users")
+            items, users, vectors = arrays["items"], arrays.get("users"), arrays.get("vectors")
 
         index = cls(
             CodeTable(items),
@@ -186,6 +192,7 @@ class Index:
             facts["token_scope"],
             facts["collision_rate"],
             facts["info"],
+            vectors,
             folder,
         )
         if index.fingerprint != facts["fingerprint"]:

@@ -53,6 +53,16 @@ def attribute_vectors(features: Ragged, dimensions: int = 64) -> Float32:
         return unit_rows(matrix @ _right_directions(matrix, dimensions))
 
 
+def leading_dimensions(vectors: Float32, most: int) -> Float32:
+    """A copy of `vectors` `(n, d)`, turned into its `most` directions of largest spread where `d` is more."""
+    if vectors.shape[1] <= most:
+        return vectors.copy()
+    exact = vectors.astype(np.float64)
+    with threadpool_limits(1):
+        _, directions = linalg.eigh(exact.T @ exact)
+    return np.asarray(exact @ _with_signs(directions[:, ::-1][:, :most]), np.float32)
+
+
 def token_vectors(codes: Int32, vectors: Float32, known: Float32) -> Float32:
     """`vectors` `(n, d)` of items or users shared out among the tokens of their `codes` `(n, width)`: `(n_tokens, d)`.
 

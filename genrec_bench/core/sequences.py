@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from genrec_bench.core.arrays import Int32, Int64, Ragged, Text, spread
+from genrec_bench.core.arrays import Float32, Int32, Int64, Ragged, Text, spread
 from genrec_bench.core.codes import CodeTable
 from genrec_bench.core.hashing import digest
 
@@ -145,7 +145,7 @@ class Examples:
 
     `targets` are codes, `(m, width)` int32, padded with -1 on the right; `n_tokens` is the size of the output alphabet and
     `catalogue` holds the codes of all items, those that nobody has included, and `sequences` every user's training items as
-    its rows, in order. Target `j` sees the first `visible[j]` tokens
+    its rows, in order. `vectors` `(n_items, d)` are what the codes were made from, where the index has them. Target `j` sees the first `visible[j]` tokens
     of its source, int64 `(m,)`; None: every target sees the whole of it. `redraw`, if given, draws the sources of another
     epoch (new prompts) from a generator.
     """
@@ -157,6 +157,7 @@ class Examples:
     catalogue: CodeTable
     sequences: Ragged
     visible: Int64 | None = None
+    vectors: Float32 | None = None
     redraw: Callable[[np.random.Generator], Sources] | None = None
 
     def __post_init__(self) -> None:

@@ -102,6 +102,7 @@ class KmeansTree(Indexer):
                 "trie": trie_facts(items),
                 "seed_moves": "the starts of K-means",
             },
+            vectors=vectors,
         )
 
     def kinds(self, train: TrainView) -> list[str]:

@@ -71,6 +71,7 @@ def make_examples(train: Ragged, task: Task, generator: Generator, folder: Path)
         index.n_tokens,
         index.items,
         train,
+        vectors=index.vectors,
         redraw=redraw if draws_anew else None,
     )
 
@@ -103,7 +104,7 @@ def _of_sequences(train: Ragged, generator: Generator, folder: Path) -> Examples
             "a backbone that trains on sequences shows the items' codes last, in order",
         )
     targets = index.items.codes[learned.values]
-    return Examples(sources, targets, learned.offsets, index.n_tokens, index.items, train, visible)
+    return Examples(sources, targets, learned.offsets, index.n_tokens, index.items, train, visible, index.vectors)
 
 
 def windows_of(train: Ragged, most: int) -> tuple[Int32, Ragged]:

@@ -87,6 +87,7 @@ class SemanticIndexer(Indexer):
                 "seed_moves": self.seed_moves,
                 **quantised.facts,
             },
+            vectors=content.vectors,
         )
 
     @property
