@@ -85,7 +85,7 @@ def test_a_board_whose_names_suffice_has_no_column_of_options() -> None:
 
 def test_rates_are_percentages_where_people_read_them() -> None:
     line = next(line for line in render([finished()], "md").splitlines() if "sci" in line)
-    assert "| 12.50% | 90.0% | 123 |" in line
+    assert "| 12.50% | 90.0% | alphabet | 123 |" in line
     assert rows([finished()])[0]["hallucination_rate"] == 0.125
 
 

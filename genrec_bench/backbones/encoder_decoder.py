@@ -101,6 +101,7 @@ class EncoderDecoderConfig(TrainingConfig):
             "embedding_std": 1.0,
             "embedding_init": "random",
         }
+
         changed = [name for name, form in forms.items() if getattr(self, name) != form]
         if self.init != "scratch" and changed:
             raise ValueError(

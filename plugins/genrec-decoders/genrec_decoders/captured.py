@@ -70,6 +70,7 @@ class CapturedTrieDecoder(TrieDecoder):
         on_gpu = trie.device.type == "cuda"
         if self.programs.broken or (self.config.capture == "auto" and not on_gpu):
             return None
+
         if not hasattr(backbone, "start_padded"):
             self._say_once("this backbone offers no start of fixed shapes: it is decoded step by step")
             return None
