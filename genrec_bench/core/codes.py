@@ -169,6 +169,7 @@ class Index:
         if self.vectors is not None:
             more["vectors"] = self.vectors
         np.savez_compressed(folder / "codes.npz", allow_pickle=False, items=self.items.codes, **more)
+
         facts = {
             "n_tokens": self.n_tokens,
             "token_scope": self.token_scope,
