@@ -62,6 +62,9 @@ from .core.item_vectors import cooccurrence_vectors as cooccurrence_vectors
 from .backbones.base import FixedShapes as FixedShapes
 from .backbones.base import TorchBackbone as TorchBackbone
 from .backbones.base import forked as forked
+from .backbones.batches import longest_word as longest_word
+from .backbones.batches import pad_words as pad_words
+from .backbones.batches import visible_words as visible_words
 from .backbones.hf_t5 import local_files as local_files
 from .backbones.target_trees import TargetTrees as TargetTrees
 from .backbones.target_trees import TreeBatch as TreeBatch

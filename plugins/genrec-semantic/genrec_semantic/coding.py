@@ -71,7 +71,7 @@ class SemanticIndexer(Indexer):
 
         quantised = self.quantise(distinct, counts, ctx)
         item_labels = quantised.labels[which]
-        unique, _ = add_suffix(with_unknown(item_labels, quantised.size, content.known))
+        unique, _ = add_suffix(self.with_unknown(item_labels, quantised.size, content.known))
         collisions = collision_facts(item_labels)
         return Index.from_labels(
             unique,
@@ -93,6 +93,10 @@ class SemanticIndexer(Indexer):
     def token_scope(self) -> TokenScope:
         """Which equal labels are one token: those of one level, unless there is an option for it."""
         return getattr(self.config, "token_scope", "level")
+
+    def with_unknown(self, labels: Int32, size: int, known: Bool) -> Int32:
+        """Label rows of all items, `(n_items, levels)`, from those of items with content."""
+        return with_unknown(labels, size, known)
 
     @abstractmethod
     def quantise(self, vectors: Float32, weights: Int64, ctx: IndexerContext) -> Quantised:
