@@ -57,6 +57,10 @@ from .core.codes import digits_needed as digits_needed
 
 # Item vectors from the training part, for indexers that quantise vectors.
 from .core.item_vectors import cooccurrence_vectors as cooccurrence_vectors
+from .indexers.learned_vectors import SASREC_HEADS as SASREC_HEADS
+from .indexers.learned_vectors import check_sasrec as check_sasrec
+from .indexers.learned_vectors import sasrec_fingerprint as sasrec_fingerprint
+from .indexers.learned_vectors import sasrec_vectors as sasrec_vectors
 
 # What backbones are made of.
 from .backbones.base import FixedShapes as FixedShapes

@@ -55,7 +55,9 @@ class RPGExact(ExactDecoder):
         fits = codes.shape[0] == len(places) and index.n_tokens == places.shape[1] and bool((codes >= 0).all())
         columns = places.gather(1, codes.clamp(0, places.shape[1] - 1)) if fits else None
         if columns is None or bool((columns < 0).any()):
-            raise UsageError("the codes have other digits than those that the backbone predicts: it was trained for another index")
+            raise UsageError(
+                "the codes have other digits than those that the backbone predicts: it was trained for another index"
+            )
         return columns
 
     def _shares_of(self, index: Index) -> Tensor:

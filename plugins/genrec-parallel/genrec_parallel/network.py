@@ -95,9 +95,13 @@ class Network(nn.Module):
     def logits(self, states: Tensor) -> list[Tensor]:
         """States (T, E) -> for each digit the logits (T, tokens of the digit): cosines divided by the temperature."""
         heads = torch.einsum("te,dfe->dtf", states, self.head) + self.head_bias[:, None]
-        with torch.autocast(states.device.type, enabled=False):  # a cosine in bf16 is too coarse for a small temperature
+        with torch.autocast(
+            states.device.type, enabled=False
+        ):  # a cosine in bf16 is too coarse for a small temperature
             heads = F.normalize(states.float() + F.silu(heads.float()), dim=-1)
-            tokens = F.normalize(self.embedding(self.level_tokens + 1).float(), dim=-1).split(list(self.shape.level_sizes))
+            tokens = F.normalize(self.embedding(self.level_tokens + 1).float(), dim=-1).split(
+                list(self.shape.level_sizes)
+            )
             return [one @ table.T / self.shape.temperature for one, table in zip(heads, tokens, strict=True)]
 
     def log_probabilities(self, states: Tensor) -> Tensor:
@@ -106,5 +110,7 @@ class Network(nn.Module):
 
     def loss(self, states: Tensor, places: Tensor) -> Tensor:
         """Summed cross-entropy of targets, by `places` (T, D): the place of each digit's token within its digit."""
-        parts = [F.cross_entropy(one, at, reduction="sum") for one, at in zip(self.logits(states), places.T, strict=True)]
+        parts = [
+            F.cross_entropy(one, at, reduction="sum") for one, at in zip(self.logits(states), places.T, strict=True)
+        ]
         return torch.stack(parts).sum()

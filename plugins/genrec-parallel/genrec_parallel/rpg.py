@@ -11,7 +11,8 @@ spread evenly; a window of a long history is trained in one pass, too, where the
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass as plain_dataclass
+from dataclasses import asdict
+from dataclasses import dataclass as plain_dataclass
 from typing import Any, Self
 
 import numpy as np

@@ -11,9 +11,9 @@ from genrec_parallel.rpg import RPG, RPGConfig, Targets
 
 from genrec_bench.api import (
     BackboneContext,
-    Examples,
     ExactConfig,
     ExactDecoder,
+    Examples,
     Index,
     Queries,
     Ragged,

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from genrec_semantic.coding import collision_facts, level_facts, reconstruction_error, with_unknown
 from genrec_semantic.kmeans import kmeans
-from genrec_semantic.opq import ProductQuantiser, rotation
+from genrec_semantic.opq import ProductQuantiser
 from genrec_semantic.rq_kmeans import ResidualKmeans
 from genrec_semantic.rq_vae import ResidualVae
 from genrec_semantic.tree import SemanticTree

@@ -30,7 +30,9 @@ def test_a_digit_is_the_point_of_its_piece():
     assert found.labels.shape == (200, 3) and nearest.shape == (0, 6)
     for digit in range(3):
         piece = np.round(vectors[:, 2 * digit : 2 * digit + 2])
-        pairs = {(tuple(point), label) for point, label in zip(piece.tolist(), found.labels[:, digit].tolist(), strict=True)}
+        pairs = {
+            (tuple(point), label) for point, label in zip(piece.tolist(), found.labels[:, digit].tolist(), strict=True)
+        }
         assert len(pairs) == 4 and len({label for _, label in pairs}) == 4
     np.testing.assert_allclose(found.restored, vectors, atol=0.1)
     assert len(np.unique(chosen[:, 0])) == 4
@@ -42,7 +44,9 @@ def test_turned_vectors_lose_less_and_are_turned_back():
     mixing, _ = np.linalg.qr(np.random.default_rng(2).normal(size=(6, 6)))
     mixed = (noisy @ mixing).astype(np.float32)
     weights = np.ones(len(mixed), np.int64)
-    turned, plain = (reconstruction_error(mixed, quantise(mixed, rotate=rotate).restored, weights) for rotate in (True, False))
+    turned, plain = (
+        reconstruction_error(mixed, quantise(mixed, rotate=rotate).restored, weights) for rotate in (True, False)
+    )
     assert turned < 0.8 * plain
 
 
