@@ -194,7 +194,7 @@ def test_levels_that_every_code_has_are_digits():
     levels = Levels.of(codes, 7)
     assert levels.sizes == (3, 2) and levels.tokens.tolist() == [0, 1, 2, 3, 4]
     np.testing.assert_allclose(log_shares(codes), [0, -np.log(2), -np.log(2), 0], rtol=1e-6)
-    assert len(levels.edges) == 7 and len(Levels.of(codes[:, :2], 7).edges) == 0
+    assert len(levels.edges) == 8 and len(Levels.of(codes[:, :2], 7).edges) == 0
 
 
 def test_digits_beyond_the_codes_do_not_make_a_number_nan():
