@@ -33,7 +33,9 @@ if TYPE_CHECKING:
 CONTRACT = 1
 START = -1  # the token before the first: what `Backbone.advance` gets in its first call
 Task = Literal["direct", "sequential"]
-Normalisation = Literal["alphabet", "children"]  # what a token's probabilities sum to 1 over: all tokens | a node's children
+Normalisation = Literal[
+    "alphabet", "children"
+]  # what a token's probabilities sum to 1 over: all tokens | a node's children
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,9 @@ Made for long codes without order, such as those of the indexer `opq`; it works 
 first level. All positions of a user are trained in one pass. `advance` and `logits` answer as every backbone does: what
 they give at a level does not depend on the tokens before it, so every decoder ranks as `rpg-exact` does.
 
+No epoch is chosen unless `validate_every` says so: the protocol validates by `trie`, which drops items by their first digits,
+and no digit of such a code comes first.
+
 Departures from the paper: exact ranking in place of its graph-constrained decoding; codes that collide keep their suffix,
 spread evenly; a window of a long history is trained in one pass, too, where the released code slides it item by item.
 """
@@ -59,6 +62,7 @@ class RPGConfig(TrainingConfig):
     d_ff: PositiveInt = 256  # feed-forward width
     dropout: Share = 0.3  # probability of dropout
     history: PositiveInt = 50  # items shown in the sequential task
+    validate_every: PositiveInt = 1000  # epochs between validations; beyond `epochs`: the last epoch's weights are kept
     temperature: PositiveFloat = 0.07  # what the cosine of a head's state and a token is divided by
 
     @model_validator(mode="after")
@@ -100,9 +104,8 @@ class RPG(TorchBackbone):
             "epochs": 100,
             "batch_size": 256,
             "learning_rate": 3e-3,
-            "patience": 20,
         },
-        "quick": {"epochs": 30, "batch_size": 128, "learning_rate": 3e-3, "validate_every": 3},
+        "quick": {"epochs": 30, "batch_size": 128, "learning_rate": 3e-3},
         "tiny": {"d_model": 32, "heads": 2, "d_ff": 64, "dropout": 0.1, "epochs": 10, "batch_size": 32},
     }
 

@@ -47,6 +47,10 @@ def test_it_learns_the_planted_pattern_over_product_codes(go):
     options = {"indexer__encoder": "cooccurrence", "indexer__digits": 8, "indexer__codebook_size": 16}
     record, _ = go("rpg-exact", "opq", backbone__epochs=30, **options)
     assert record.components["indexer"]["distribution"] == "genrec-semantic"
-    assert record.components["backbone"]["distribution"] == record.components["decoder"]["distribution"] == "genrec-parallel"
+    assert (
+        record.components["backbone"]["distribution"]
+        == record.components["decoder"]["distribution"]
+        == "genrec-parallel"
+    )
     assert record.index["info"]["digits"] == 8
     assert record.metrics["mask"]["hit@10"] > 0.6  # chance is 10 in some 40

@@ -204,3 +204,18 @@ def test_digits_beyond_the_codes_do_not_make_a_number_nan():
         tokens = torch.full((users, 2), token)
         logits, state = backbone.advance(state, tokens, torch.zeros_like(tokens))
         assert logits.shape == (users, 2, index.n_tokens) and torch.isfinite(logits).all()
+
+
+def test_the_last_epoch_is_kept_unless_validation_is_asked_for():
+    index, train = index_of(COLLIDING), histories(len(COLLIDING))
+    for options, best, calls in (({}, 4, 1), ({"validate_every": 1}, 2, 4)):
+        backbone = RPG(RPGConfig(**{**TINY, "epochs": 4, **options}))
+        scores = iter([0.1, 0.5, 0.2, 0.3])
+        given = []
+
+        def validate(scores=scores, given=given):
+            given.append(next(scores))
+            return given[-1]
+
+        report = backbone.fit(examples_of(backbone, index, train), BackboneContext(validate=validate))
+        assert (report.epochs, report.best_epoch, len(given)) == (4, best, calls)
