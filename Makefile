@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 SCORE := { mutants[$$4]++; mutants["all"]++; alive = $$6 != "killed" && $$6 != "timeout"; survived[$$4] += alive; survived["all"] += alive } \
   END { for (file in mutants) print file, mutants[file], "mutants,", survived[file] + 0, "survived" | "sort" }
-PARTS := baselines benchmarks plugins/genrec-causal-lm plugins/genrec-decoders plugins/genrec-semantic
+PARTS := baselines benchmarks plugins/genrec-causal-lm plugins/genrec-decoders plugins/genrec-parallel plugins/genrec-semantic
 
 .PHONY: bench demo test test-all check mutants format clean
 
@@ -61,7 +61,7 @@ $(VENV)/.demo: $(VENV)/bin/python pyproject.toml constraints.txt
 
 $(VENV)/.test: $(VENV)/.demo $(PARTS:%=%/pyproject.toml)
 	$(PIP) -e ".[cpu,test]"
-	$(PIP) -e "./plugins/genrec-causal-lm[lora]" -e ./plugins/genrec-decoders -e ./plugins/genrec-semantic -e ./baselines -e "./benchmarks[peers]"
+	$(PIP) -e "./plugins/genrec-causal-lm[lora]" -e ./plugins/genrec-decoders -e ./plugins/genrec-parallel -e ./plugins/genrec-semantic -e ./baselines -e "./benchmarks[peers]"
 	@touch $@
 
 # What the slow tests need on top: an encoder of texts.

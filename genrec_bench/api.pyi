@@ -59,11 +59,18 @@ from .core.codes import digits_needed as digits_needed
 
 # Item vectors from the training part, for indexers that quantise vectors.
 from .core.item_vectors import cooccurrence_vectors as cooccurrence_vectors
+from .indexers.learned_vectors import SASREC_HEADS as SASREC_HEADS
+from .indexers.learned_vectors import check_sasrec as check_sasrec
+from .indexers.learned_vectors import sasrec_fingerprint as sasrec_fingerprint
+from .indexers.learned_vectors import sasrec_vectors as sasrec_vectors
 
 # What backbones are made of.
 from .backbones.base import FixedShapes as FixedShapes
 from .backbones.base import TorchBackbone as TorchBackbone
 from .backbones.base import forked as forked
+from .backbones.batches import longest_word as longest_word
+from .backbones.batches import pad_words as pad_words
+from .backbones.batches import visible_words as visible_words
 from .backbones.candidates import candidate_logits as candidate_logits
 from .backbones.hf_t5 import local_files as local_files
 from .backbones.target_trees import TargetTrees as TargetTrees

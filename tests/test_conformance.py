@@ -79,6 +79,7 @@ TESTED_ELSEWHERE = {  # distribution -> the file that runs these checks over its
     "genrec-baselines": "baselines/tests/test_conformance.py",
     "genrec-causal-lm": "plugins/genrec-causal-lm/tests/test_causal_conformance.py",
     "genrec-decoders": "plugins/genrec-decoders/tests/test_conformance.py",
+    "genrec-parallel": "plugins/genrec-parallel/tests/test_parallel_conformance.py",
     "genrec-semantic": "plugins/genrec-semantic/tests/test_semantic_conformance.py",
 }
 KNOWN_FAULTS = {  # (kind, name, check) -> why it fails

@@ -25,6 +25,7 @@ from genrec_bench.api import (
     BaselineContext,
     ConfigError,
     DeviceMissing,
+    Float32,
     NeedsMissing,
     Queries,
     Ragged,
@@ -83,7 +84,8 @@ class RecBoleBaseline(Baseline):
     """One of RecBole 1.2.1's models; subclasses name it.
 
     `sizes` are the parameters that `embedding_size` sets, `fixed` those that make the model what its name says.
-    `samples_unseen` says whether its training draws items that a user has not seen.
+    `samples_unseen` says whether its training draws items that a user has not seen; `item_table` names the embedding that
+    is an item's vector, if there is one.
     """
 
     Config = Config
@@ -98,6 +100,7 @@ class RecBoleBaseline(Baseline):
     sizes: ClassVar[tuple[str, ...]] = ()
     fixed: ClassVar[Mapping[str, Any]] = {}
     samples_unseen: ClassVar[bool] = False
+    item_table: ClassVar[str] = ""
 
     def ready(self) -> None:
         """NeedsMissing unless RecBole is installed; ConfigError for an option that the model does not have."""
@@ -172,6 +175,16 @@ class RecBoleBaseline(Baseline):
         request.unlink()
         answer.unlink()
         return ranking
+
+    def item_vectors(self) -> Float32:
+        """The item embeddings `(n_items, d)` of the trained model. NeedsMissing if the model has none that are its own."""
+        if not self.item_table:
+            return super().item_vectors()
+        answer = self._worker.folder / "vectors.npy"
+        self._worker.send({"vectors": self.item_table, "into": str(answer)})
+        self._worker.answer(time.monotonic() + ANSWER, "give its vectors")
+        vectors: Float32 = np.load(answer)
+        return vectors
 
     def parameters(self, train: TrainView) -> tuple[dict[str, Any], str]:
         """RecBole's parameters for this training part, besides its own defaults, and where they come from."""

@@ -123,7 +123,7 @@ class Caser(Sequential):
 class SASRec(Sequential):
     """Self-attention over the history, softmax cross-entropy (Kang and McAuley 2018, arXiv 1808.09781), from RecBole."""
 
-    model, sizes = "SASRec", ("hidden_size",)
+    model, sizes, item_table = "SASRec", ("hidden_size",), "item_embedding"
 
 
 class SASRecBPR(SASRec):

@@ -7,7 +7,7 @@ import pytest
 from genrec_baselines import models
 
 from genrec_bench import RunRecord, RunSpec, run
-from genrec_bench.api import BaselineContext, Queries, Ragged, score
+from genrec_bench.api import BaselineContext, NeedsMissing, Queries, Ragged, score
 from genrec_bench.testing import Subject
 
 POINTS = distribution("genrec-baselines").entry_points.select(group="genrec_bench.baselines")
@@ -92,3 +92,23 @@ def test_an_epoch_that_the_time_limit_cut_is_no_early_stop(make, data, limit, en
     model.fit(data.train, BaselineContext(validate=lambda: 0.1))
     facts = model.facts()
     assert (facts["ended_by"], facts["converged"]) == (ended_by, ended_by == "early stop")
+
+
+def test_item_vectors_are_those_that_the_model_ranks_by(make, data, ctx):
+    model = make(models.SASRec, epochs=2, embedding_size=8, extra=SHORT)
+    model.fit(data.train, ctx)
+    vectors = model.item_vectors()
+    assert vectors.shape == (data.split.n_items, 8)
+
+    # SASRec's score is the product of a history's state and the item's vector: a state of eight numbers explains all scores.
+    lists = model.rank(data.queries, k=data.split.n_items)
+    scores = np.zeros((len(lists), data.split.n_items))
+    np.put_along_axis(scores, lists.items, lists.scores, axis=1)
+    states = np.linalg.lstsq(vectors, scores.T)[0]
+    np.testing.assert_allclose(vectors @ states, scores.T, atol=1e-5)
+    assert np.ptp(scores) > 1e-3
+
+
+def test_a_model_without_item_vectors_says_so(make):
+    with pytest.raises(NeedsMissing, match="BPR learns no item vectors"):
+        make(models.BPR).item_vectors()

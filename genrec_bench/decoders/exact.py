@@ -64,7 +64,7 @@ class ExactDecoder(Searching):
     ) -> Generations:
         if not len(index.items) or not len(batch):
             return no_hypotheses(len(batch), beams, index.items.width)
-        trie, items = self.trie(index, backbone.device), len(index.items)
+        trie = self.trie(index, backbone.device)
         alphabet = self.normalisation(backbone) == "alphabet"
         columns = index.n_tokens + backbone.extra_columns if alphabet else max(trie.max_children)
         users, nodes = self._chunk(index, trie, columns, len(batch))
@@ -77,7 +77,7 @@ class ExactDecoder(Searching):
             rows = np.arange(at, min(at + users, len(batch)))
             try:
                 with self.reduced(backbone):
-                    scores = self._score(backbone, batch.take(rows), trie, items, nodes)
+                    scores = self.scores(backbone, batch.take(rows), index, trie, nodes)
             except Exception as error:  # NumPy, torch on a CPU and torch on a GPU each raise their own
                 if not lacks_memory(error):
                     raise
@@ -114,10 +114,11 @@ class ExactDecoder(Searching):
         nodes = (bound * 10**6 - users * ITEM * items) // (users * per_node)
         return users, min(nodes, max(1, MOST // users))
 
-    def _score(self, backbone: Backbone, batch: Sources, trie: Trie, items: int, most: int) -> Tensor:
-        """Every item's score for every source, (U, items); at most `most` nodes in one call of the backbone."""
+    def scores(self, backbone: Backbone, batch: Sources, index: Index, trie: Trie, most: int) -> Tensor:
+        """Every item's score for every source, (U, items); at most `most` nodes in one call of the backbone. A subclass
+        may know a shorter way."""
         users, device = len(batch), trie.device
-        scores = torch.full((users, items), -torch.inf, device=device)
+        scores = torch.full((users, len(index.items)), -torch.inf, device=device)
 
         def descend(state: Any, depth: int, nodes: Tensor, tokens: Tensor, parents: Tensor, sums: Tensor) -> None:
             """Score what lies below inner `nodes` (N,) at `depth`: reached by `tokens` from the last call's `parents`,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
-from genrec_bench.core.arrays import Ragged
+from genrec_bench.core.arrays import Float32, Ragged
 from genrec_bench.core.codes import Index
 from genrec_bench.core.events import Interactions
 from genrec_bench.core.progress import Progress, Quiet
@@ -25,6 +25,7 @@ from genrec_bench.core.sequences import (
     Sources,
     TrainView,
 )
+from genrec_bench.errors import NeedsMissing
 
 if TYPE_CHECKING:
     import torch
@@ -321,6 +322,13 @@ class Baseline(Component):
     @abstractmethod
     def rank(self, queries: Queries, *, k: int, exclude: Ragged | None = None) -> Ranking:
         """The best `k` items of each query, or fewer if there are no more; never one of `exclude`."""
+
+    def item_vectors(self) -> Float32:
+        """The vectors `(n_items, d)` that `fit` has learned of the items, for indexers that quantise vectors.
+
+        NeedsMissing if it learns none.
+        """
+        raise NeedsMissing(f"{type(self).__name__} learns no item vectors", needs="item vectors")
 
     def facts(self) -> Mapping[str, Any]:
         """How training went, as plain JSON data for the record's `training`. Called once after `fit`; may be empty.

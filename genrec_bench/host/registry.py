@@ -33,8 +33,10 @@ BUILT_IN = "genrec-bench"
 KINDS = ("dataset", "indexer", "backbone", "decoder", "baseline")
 COMMAND = "command"  # not a component, but registered in the same way
 KNOWN_ELSEWHERE: Mapping[tuple[str, str], str] = {  # (kind, name) -> the distribution that supplies it
-    **dict.fromkeys([("indexer", "rq-kmeans"), ("indexer", "rq-vae"), ("indexer", "semantic-tree")], "genrec-semantic"),
+    **{("indexer", name): "genrec-semantic" for name in ("opq", "rq-kmeans", "rq-vae", "semantic-tree")},
     ("backbone", "causal-lm"): "genrec-causal-lm",
+    ("backbone", "rpg"): "genrec-parallel",
+    ("decoder", "rpg-exact"): "genrec-parallel",
     **{("decoder", name): "genrec-decoders" for name in ("captured-trie", "debiased", "diverse", "stochastic")},
     **{("baseline", name): "genrec-baselines" for name in (
         "bert4rec", "bpr", "caser", "core", "fdsa", "gru4rec", "hgn", "itemknn", "lightgcn", "multivae", "narm", "neumf",

@@ -25,8 +25,9 @@ from genrec_bench.core.sequences import TrainView
 from genrec_bench.host.contracts import Indexer, IndexerContext
 from genrec_bench.host.ranges import TwoOrMore
 from genrec_bench.indexers.gci.quantise import POINTS, hierarchical
+from genrec_bench.indexers.learned_vectors import SASREC_HEADS, check_sasrec, sasrec_fingerprint, sasrec_vectors
 
-Vectors = Literal["auto", "cooccurrence", "attributes", "both"]
+Vectors = Literal["auto", "cooccurrence", "attributes", "both", "sasrec"]
 
 ITERATIONS = 30  # of one K-means; assignments hardly change after that
 
@@ -36,10 +37,11 @@ class KmeansTreeConfig:
     """Options of the tree."""
 
     vectors: Vectors = "auto"  # what they are made of; auto: both where items have attributes, else cooccurrence
+    sasrec_epochs: PositiveInt = 50  # sasrec: passes over the training part
     attribute_weight: PositiveFloat = (
         0.5  # both: the length of an item's attributes beside its co-occurrence of length 1
     )
-    dimensions: PositiveInt = 64  # numbers per item, of co-occurrence and of attributes each
+    dimensions: PositiveInt = 64  # numbers per item, of co-occurrence, of attributes and of sasrec each
     window: NonNegativeInt = 0  # steps between two items of a history that still count as a pair; 0: any number
     clusters: TwoOrMore = 32  # clusters per split
     leaf_size: PositiveInt = 64  # stop splitting at this many items; a leaf's members are numbered
@@ -50,6 +52,14 @@ class KmeansTreeConfig:
     def _attributes_have_no_window(self) -> Self:
         if self.vectors == "attributes" and self.window:
             raise ValueError(f"window = {self.window} is for co-occurrence, and vectors=attributes makes no use of it")
+        return self
+
+    @model_validator(mode="after")
+    def _sasrec_has_its_options(self) -> Self:
+        if self.vectors == "sasrec" and self.window:
+            raise ValueError(f"window = {self.window} is for co-occurrence, and vectors=sasrec makes no use of it")
+        if self.vectors == "sasrec" and self.dimensions % SASREC_HEADS:
+            raise ValueError(f"dimensions = {self.dimensions}: sasrec has {SASREC_HEADS} heads, which must divide it")
         return self
 
 
@@ -72,6 +82,15 @@ class KmeansTree(Indexer):
         super().__init__(config)
         if self.config.vectors in ("attributes", "both"):
             self.needs = frozenset({"item_features"})  # type: ignore[misc]  # this instance only
+
+    def ready(self) -> None:
+        """NeedsMissing without what sasrec needs, where its vectors are asked for."""
+        if self.config.vectors == "sasrec":
+            check_sasrec()
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the code that learns the vectors, where they are learned."""
+        return sasrec_fingerprint() if self.config.vectors == "sasrec" else ""
 
     def build(self, train: TrainView, ctx: IndexerContext) -> Index:
         """Codes of all items. Equal input and seed give equal codes, whatever the number of threads."""
@@ -118,13 +137,16 @@ class KmeansTree(Indexer):
         parts, facts = [], {}
         with ctx.progress.phase("item vectors", total=len(kinds), unit="matrices") as tick:
             for kind in kinds:
+                more: dict[str, Any] = {}
                 if kind == "cooccurrence":
                     part = cooccurrence_vectors(train, config.dimensions, config.window)
+                elif kind == "sasrec":
+                    part, more = sasrec_vectors(train, config.dimensions, config.sasrec_epochs, ctx)
                 else:
                     assert train.item_features is not None, "a run checks `needs`"
                     part = attribute_vectors(train.item_features, config.dimensions)
 
-                facts[kind] = {"dimensions": part.shape[1], "items_without": int((~part.any(axis=1)).sum())}
+                facts[kind] = {"dimensions": part.shape[1], "items_without": int((~part.any(axis=1)).sum()), **more}
                 weight = config.attribute_weight if kind == "attributes" and len(kinds) > 1 else 1
                 parts.append(np.float32(weight) * part)
                 tick()

@@ -21,7 +21,11 @@ class Ranker:
 
     @torch.no_grad()
     def answer(self, request):
-        """Read the file of queries and write the file of lists that `request` names."""
+        """Read the file of queries and write the file of lists that `request` names; or write the items' vectors."""
+        if "vectors" in request:
+            table = getattr(self.model, request["vectors"]).weight
+            np.save(request["into"], table.float().cpu().numpy()[self.items])
+            return
         with np.load(request["queries"]) as file:
             queries = {name: file[name] for name in file.files}
         self.model.eval()

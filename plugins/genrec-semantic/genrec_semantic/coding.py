@@ -1,8 +1,8 @@
 """What all semantic indexers share: encode the items, quantise the distinct vectors, report the result.
 
 Items with equal vectors get equal codes, followed by a running number (the suffix level). Items without content share a
-separate first token and are numbered below it. Only `encoder=cooccurrence` reads interactions, those of the training
-part; none can leak through the others.
+separate first token and are numbered below it. Only `encoder=cooccurrence` and `encoder=sasrec` read interactions, those of
+the training part; none can leak through the others.
 """
 
 from __future__ import annotations
@@ -26,10 +26,11 @@ from genrec_bench.api import (
     TokenScope,
     TrainView,
     add_suffix,
+    check_sasrec,
     digits,
 )
 from genrec_semantic.content import encode
-from genrec_semantic.options import ContentConfig
+from genrec_semantic.options import OF_INTERACTIONS, ContentConfig
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,13 @@ class SemanticIndexer(Indexer):
         if self.config.chosen == "array":
             self.needs = frozenset({"item_ids"})  # type: ignore[misc]  # this instance only: other encoders need none
 
+    def ready(self) -> None:
+        """NeedsMissing without what sasrec needs, where its vectors are asked for."""
+        if self.config.chosen == "sasrec":
+            check_sasrec()
+
     def fingerprint(self) -> str:
-        """SHA-256 of the file of vectors or of the local model: a changed one makes another index."""
+        """SHA-256 of the file of vectors, the local model or the code that learns vectors: a changed one makes another index."""
         return self.config.fingerprint()
 
     def build(self, train: TrainView, ctx: IndexerContext) -> Index:
@@ -71,7 +77,7 @@ class SemanticIndexer(Indexer):
 
         quantised = self.quantise(distinct, counts, ctx)
         item_labels = quantised.labels[which]
-        unique, _ = add_suffix(with_unknown(item_labels, quantised.size, content.known))
+        unique, _ = add_suffix(self.with_unknown(item_labels, quantised.size, content.known))
         collisions = collision_facts(item_labels)
         return Index.from_labels(
             unique,
@@ -80,7 +86,7 @@ class SemanticIndexer(Indexer):
             info={
                 "method": self.method,
                 "content": {**content.facts, "identical_content": _share_not_unique(counts)},
-                "events_used": len(train.sequences.values) if self.config.chosen == "cooccurrence" else 0,
+                "events_used": len(train.sequences.values) if self.config.chosen in OF_INTERACTIONS else 0,
                 "collisions": collisions,
                 "levels": level_facts(item_labels, quantised.size),
                 "reconstruction_error": reconstruction_error(distinct, quantised.restored, counts),
@@ -94,6 +100,10 @@ class SemanticIndexer(Indexer):
     def token_scope(self) -> TokenScope:
         """Which equal labels are one token: those of one level, unless there is an option for it."""
         return getattr(self.config, "token_scope", "level")
+
+    def with_unknown(self, labels: Int32, size: int, known: Bool) -> Int32:
+        """Label rows of all items, `(n_items, levels)`, from those of items with content."""
+        return with_unknown(labels, size, known)
 
     @abstractmethod
     def quantise(self, vectors: Float32, weights: Int64, ctx: IndexerContext) -> Quantised:

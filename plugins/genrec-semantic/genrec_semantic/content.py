@@ -1,6 +1,6 @@
-"""One vector per item: of the catalogue, by TF-IDF or a sentence encoder; of a file; or of the items' co-occurrence.
+"""One vector per item: of the catalogue, by TF-IDF or a sentence encoder; of a file; of the items' co-occurrence; or SASRec's.
 
-Only the last reads interactions, those of the training part. `sentences` and `arrays` hold two of the encoders. Knows
+Only the last two read interactions, those of the training part. `sentences` and `arrays` hold two of the encoders. Knows
 nothing of codes.
 """
 
@@ -16,7 +16,15 @@ from scipy.sparse.linalg import svds
 from sklearn.feature_extraction.text import TfidfTransformer, TfidfVectorizer
 from threadpoolctl import threadpool_limits
 
-from genrec_bench.api import Bool, Float32, IndexerContext, NeedsMissing, TrainView, cooccurrence_vectors
+from genrec_bench.api import (
+    Bool,
+    Float32,
+    IndexerContext,
+    NeedsMissing,
+    TrainView,
+    cooccurrence_vectors,
+    sasrec_vectors,
+)
 from genrec_semantic.options import ContentConfig
 
 NOTHING = 1e-6  # a vector shorter than this holds no content
@@ -45,6 +53,9 @@ def encode(train: TrainView, config: ContentConfig, ctx: IndexerContext) -> Cont
     elif encoder == "cooccurrence":
         vectors = cooccurrence_vectors(train, config.dimensions)
         facts = {"fields": "interactions", "versions": versions("scipy")}
+    elif encoder == "sasrec":
+        vectors, facts = sasrec_vectors(train, config.dimensions, config.sasrec_epochs, ctx)
+        facts = {"fields": "interactions", **facts}
     else:
         vectors, facts = tfidf_vectors(train, config)
 

@@ -11,9 +11,10 @@ from typing import Literal, Self
 from pydantic import PositiveInt, model_validator
 from pydantic.dataclasses import dataclass
 
-from genrec_bench.api import file_digest, folder_digest
+from genrec_bench.api import SASREC_HEADS, file_digest, folder_digest, sasrec_fingerprint
 
-Encoder = Literal["auto", "tfidf", "sentence-transformers", "array", "cooccurrence"]
+Encoder = Literal["auto", "tfidf", "sentence-transformers", "array", "cooccurrence", "sasrec"]
+OF_INTERACTIONS = ("cooccurrence", "sasrec")  # encoders that read the training part
 Fields = Literal["auto", "titles", "features", "both"]
 ENDINGS = (".npz", ".npy", ".safetensors", ".parquet")
 
@@ -23,10 +24,11 @@ class ContentConfig:
     """Where the vectors come from. ValueError for options that exclude each other and for files that are not there."""
 
     encoder: Encoder = (
-        "auto"  # auto: array or sentence-transformers if given, else tfidf; cooccurrence reads interactions
+        "auto"  # auto: array or sentence-transformers if given, else tfidf; the last two read interactions
     )
     fields: Fields = "auto"  # what is read; auto: all there is (tfidf) or the titles (sentence-transformers)
-    dimensions: PositiveInt = 64  # tfidf, cooccurrence: length of the vectors after the truncated SVD
+    dimensions: PositiveInt = 64  # length of the vectors: after the truncated SVD (tfidf, cooccurrence), or of sasrec's
+    sasrec_epochs: PositiveInt = 50  # sasrec: passes over the training part
     model: str = ""  # sentence-transformers: a local folder, or a name on the model hub
     array: str = ""  # array: a file of item vectors, .npz, .npy, .safetensors or .parquet
     normalise: bool = True  # scale every vector to length 1
@@ -45,7 +47,10 @@ class ContentConfig:
                 f"fields={self.fields}: a sentence encoder reads titles only; attribute numbers are not text"
             )
 
-        if encoder in ("array", "cooccurrence") and self.fields != "auto":
+        if encoder == "sasrec" and self.dimensions % SASREC_HEADS:
+            raise ValueError(f"dimensions = {self.dimensions}: sasrec has {SASREC_HEADS} heads, which must divide it")
+
+        if encoder in ("array", *OF_INTERACTIONS) and self.fields != "auto":
             raise ValueError(f"fields={self.fields}: encoder={encoder} reads neither titles nor features")
 
         if encoder == "array":
@@ -66,7 +71,9 @@ class ContentConfig:
         return "array" if self.array else "sentence-transformers" if self.model else "tfidf"
 
     def fingerprint(self) -> str:
-        """SHA-256 of the array file or of the local model's folder; empty if neither is read."""
+        """SHA-256 of the array file, of the local model's folder or of the code that learns the vectors; empty without any."""
+        if self.chosen == "sasrec":
+            return sasrec_fingerprint()
         if self.chosen == "array":
             return file_digest(Path(self.array))
         return folder_digest(Path(self.model)) if self.model and Path(self.model).is_dir() else ""

@@ -12,6 +12,11 @@ class TestRqVae(testing.IndexerConformance):
     config = {"levels": 2, "codebook_size": 8, "latent": 8, "hidden": (16,), "epochs": 5}  # noqa: RUF012
 
 
+class TestOpq(testing.IndexerConformance):
+    component = "opq"
+    config = {"digits": 4, "codebook_size": 8, "dimensions": 8}  # noqa: RUF012
+
+
 class TestSemanticTree(testing.IndexerConformance):
     component = "semantic-tree"
     config = {"clusters": 4, "leaf_size": 5}  # noqa: RUF012
@@ -23,6 +28,12 @@ NO_PAIR = "one item, or one that is met alone, co-occurs with none: told in one 
 class TestRqKmeansOfCooccurrence(testing.IndexerConformance):
     component = "rq-kmeans"
     config = {"encoder": "cooccurrence", "levels": 2, "codebook_size": 8}  # noqa: RUF012
+    expected_failures = {"tiny_data_is_indexed": NO_PAIR}  # noqa: RUF012
+
+
+class TestOpqOfCooccurrence(testing.IndexerConformance):
+    component = "opq"
+    config = {**TestOpq.config, "encoder": "cooccurrence"}  # noqa: RUF012
     expected_failures = {"tiny_data_is_indexed": NO_PAIR}  # noqa: RUF012
 
 

@@ -1,13 +1,18 @@
 """TF-IDF vectors of titles and attributes: what is read, what is said where it is not there."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 from genrec_semantic.content import encode, features_tfidf, truncated
+from genrec_semantic.opq import ProductQuantiser
 from genrec_semantic.options import ContentConfig
+from genrec_semantic.rq_kmeans import ResidualKmeans
+from genrec_semantic.tree import SemanticTree
 from scipy import sparse
-from semantic_data import films
+from semantic_data import films, loyal, purity
 
-from genrec_bench.api import ConfigError, IndexerContext, NeedsMissing, Ragged
+from genrec_bench.api import Baseline, ConfigError, IndexerContext, NeedsMissing, Ragged, UnknownComponent
 from genrec_bench.testing import Subject
 
 
@@ -89,3 +94,62 @@ def test_what_it_is_given_is_left_alone():
 def test_options_that_do_not_go_together_are_refused(options, said):
     with pytest.raises(ConfigError, match=said):
         Subject.of("indexer", "rq-kmeans", options).make()
+
+
+@dataclass(frozen=True)
+class SasrecConfig:
+    epochs: int = 1
+    embedding_size: int = 64
+    settings: str = "auto"
+    time_limit: float = 60.0
+
+
+class FakeSasrec(Baseline):
+    """Learns the topic of a film as its vector."""
+
+    Config = SasrecConfig
+
+    def fit(self, train, ctx):
+        self.n_items = train.n_items
+
+    def facts(self):
+        return {"epochs": self.config.epochs, "history": [{"epoch": self.config.epochs, "loss": 0.5}]}
+
+    def item_vectors(self):
+        return np.eye(self.config.embedding_size)[np.arange(self.n_items) % 4]
+
+    def rank(self, queries, *, k, exclude=None):
+        raise NotImplementedError
+
+
+def test_vectors_of_sasrec_are_read_by_every_quantiser(monkeypatch):
+    monkeypatch.setattr("genrec_bench.host.registry.load", lambda kind, name: FakeSasrec)
+    view, topic = loyal()
+    options = {"encoder": "sasrec", "dimensions": 8, "sasrec_epochs": 3}
+    sizes = {
+        ResidualKmeans: {"codebook_size": 4},
+        SemanticTree: {"clusters": 4},
+        ProductQuantiser: {"digits": 4, "codebook_size": 4},
+    }
+    for cls, more in sizes.items():
+        index = Subject.of("indexer", cls, {**options, **more}).make().build(view, IndexerContext())
+        assert index.info["events_used"] == 200 * 6
+        content = index.info["content"]
+        assert (content["encoder"], content["epochs"], content["loss"], content["dimensions"]) == ("sasrec", 3, 0.5, 8)
+        assert content["identical_content"] == 1.0 and index.info["collisions"]["distinct_codes"] == 4
+        assert purity(index.items.codes[:, 0], topic) > (0.4 if cls is ProductQuantiser else 0.99)
+
+
+def test_without_genrec_baselines_sasrec_is_refused_in_one_line(monkeypatch):
+    def load(kind, name):
+        raise UnknownComponent("no baseline named 'sasrec'", kind=kind, name=name)
+
+    indexer = Subject.of("indexer", "opq", {"encoder": "sasrec"}).make()
+    monkeypatch.setattr("genrec_bench.host.registry.load", load)
+    with pytest.raises(NeedsMissing, match=r"need the baseline sasrec\. It comes with genrec-baselines"):
+        indexer.ready()
+
+
+def test_sasrec_has_an_even_number_of_dimensions():
+    with pytest.raises(ConfigError, match="dimensions = 7: sasrec has 2 heads"):
+        Subject.of("indexer", "rq-kmeans", {"encoder": "sasrec", "dimensions": 7}).make()

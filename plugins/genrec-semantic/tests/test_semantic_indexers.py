@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from genrec_semantic.coding import collision_facts, level_facts, reconstruction_error, with_unknown
 from genrec_semantic.kmeans import kmeans
+from genrec_semantic.opq import ProductQuantiser
 from genrec_semantic.rq_kmeans import ResidualKmeans
 from genrec_semantic.rq_vae import ResidualVae
 from genrec_semantic.tree import SemanticTree
@@ -28,7 +29,9 @@ SMALL = {
         "batch_size": 16,
     },
     SemanticTree: {"clusters": 4, "leaf_size": 10, "dimensions": 16},
+    ProductQuantiser: {"digits": 2, "codebook_size": 8, "dimensions": 16},
 }
+PURE = {ProductQuantiser: 0.85}  # of the first token, where it is not .95: a digit of OPQ knows a piece of the vector
 ALL = pytest.mark.parametrize("cls", list(SMALL), ids=lambda cls: cls.method)
 
 
@@ -40,7 +43,7 @@ def build(cls, view, seed=0, **options):
 def test_items_alike_in_content_share_a_prefix(cls):
     view, topic = films()
     index = build(cls, view)
-    assert purity(index.items.codes[:, 0], topic) > 0.95
+    assert purity(index.items.codes[:, 0], topic) > PURE.get(cls, 0.95)
     assert purity(np.random.default_rng(0).permutation(index.items.codes[:, 0]), topic) < 0.7
 
 
@@ -58,7 +61,7 @@ def test_events_do_not_move_a_code(cls):
 def test_co_occurrence_takes_the_place_of_content(cls):
     view, topic = loyal()
     index = build(cls, view, encoder="cooccurrence")
-    assert purity(index.items.codes[:, 0], topic) > 0.95
+    assert purity(index.items.codes[:, 0], topic) > PURE.get(cls, 0.95)
     assert index.info["events_used"] == 200 * 6
     assert {key: index.info["content"][key] for key in ("encoder", "fields", "dimensions", "without_content")} == {
         "encoder": "cooccurrence",
@@ -185,6 +188,7 @@ def test_it_is_registered_under_the_name_of_its_method(cls):
     [
         (ResidualKmeans, {"levels": 0}, "levels = 0: must be above 0"),
         (ResidualKmeans, {"codebook_size": 1}, "codebook_size = 1: must be at least 2"),
+        (ProductQuantiser, {"digits": 0}, "digits = 0: must be above 0"),
         (ResidualVae, {"patience": 0}, "patience = 0: must be above 0"),
         (ResidualVae, {"learning_rate": 0}, "learning_rate = 0: must be above 0"),
         (ResidualVae, {"hidden": (0,)}, r"hidden = \(0,\): must be above 0"),
@@ -234,7 +238,7 @@ def test_more_unknown_items_than_numbers_are_left_to_the_suffix():
 def test_kmeans_codes_without_faiss_end_in_one_line(monkeypatch):
     monkeypatch.setitem(sys.modules, "faiss", None)
     view, _ = films()
-    for cls in (ResidualKmeans, SemanticTree):
+    for cls in (ResidualKmeans, SemanticTree, ProductQuantiser):
         with pytest.raises(NeedsMissing, match=r"need faiss, .* pip install 'genrec-semantic\[cpu\]'"):
             build(cls, view)
     assert len(build(ResidualVae, view, epochs=1).items) == view.n_items
