@@ -165,7 +165,7 @@ class Index:
     def save(self, folder: Path) -> None:
         """Write `codes.npz` and `index.json` into `folder`."""
         folder.mkdir(parents=True, exist_ok=True)
-        more = {} if self.users is None else {"users": self.users.codes}
+        more: dict[str, Any] = {} if self.users is None else {"users": self.users.codes}
         if self.vectors is not None:
             more["vectors"] = self.vectors
         np.savez_compressed(folder / "codes.npz", allow_pickle=False, items=self.items.codes, **more)

@@ -15,7 +15,7 @@ from scipy import linalg, sparse
 from scipy.sparse.linalg import eigsh, svds
 from threadpoolctl import threadpool_limits
 
-from genrec_bench.core.arrays import Float32, Int32, Int64, Ragged
+from genrec_bench.core.arrays import Bool, Float32, Int32, Int64, Ragged
 from genrec_bench.core.sequences import TrainView
 from genrec_bench.errors import GenrecError
 
@@ -70,7 +70,7 @@ def token_vectors(codes: Int32, vectors: Float32, known: Float32) -> Float32:
     mean, over the rows with it, of what the tokens before it leave of their vectors; so the vectors of a code's tokens sum
     to its own, as far as the alphabet can say it. A token that no row has stays NaN.
     """
-    settled = ~np.isnan(known).any(axis=1)
+    settled: Bool = ~np.asarray(np.isnan(known).any(axis=1))
     out = np.where(settled[:, None], known, 0).astype(np.float64)
     left = vectors.astype(np.float64)
 
