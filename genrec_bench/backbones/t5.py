@@ -22,7 +22,6 @@ from genrec_bench.backbones.candidates import candidate_logits, row_logits
 from genrec_bench.backbones.kernels import Dropout, attention, dropout, rms_norm, rows_of
 from genrec_bench.host.contracts import Candidates
 
-
 UNTIED_STD = 0.02  # of an output layer of its own: first probabilities are nearly even
 
 
