@@ -74,6 +74,7 @@ class CapturedTrieDecoder(TrieDecoder):
         if not hasattr(backbone, "start_padded"):
             self._say_once("this backbone offers no start of fixed shapes: it is decoded step by step")
             return None
+
         try:
             with self.reduced(backbone, cache_weights=False):
                 normalisation = self.normalisation(backbone)
