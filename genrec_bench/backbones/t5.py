@@ -185,11 +185,14 @@ class T5(nn.Module):
         self.reset()
 
     def reset(self) -> None:
-        """T5's initialisation (Mesh TensorFlow's, as in transformers), where the embeddings' scale is not another."""
-        e, inner = self.shape.d_model, self.shape.heads * self.shape.d_kv
-        nn.init.normal_(self.embedding.weight, std=self.shape.embedding_std)
+        """T5's initialisation (Mesh TensorFlow's, as in transformers).
+
+        Where embeddings have another scale, what the layers add to them has it too: larger additions would drown them.
+        """
+        e, inner, scale = self.shape.d_model, self.shape.heads * self.shape.d_kv, self.shape.embedding_std
+        nn.init.normal_(self.embedding.weight, std=scale)
         if self.words is not None:
-            nn.init.normal_(self.words.weight, std=self.shape.embedding_std)
+            nn.init.normal_(self.words.weight, std=scale)
         if self.output is not None:
             nn.init.normal_(self.output.weight, std=UNTIED_STD)
 
@@ -198,10 +201,10 @@ class T5(nn.Module):
                 nn.init.normal_(module.q.weight, std=(e * self.shape.d_kv) ** -0.5)
                 nn.init.normal_(module.k.weight, std=e**-0.5)
                 nn.init.normal_(module.v.weight, std=e**-0.5)
-                nn.init.normal_(module.o.weight, std=inner**-0.5)
+                nn.init.normal_(module.o.weight, std=inner**-0.5 * scale)
             elif isinstance(module, FeedForward):
                 nn.init.normal_(module.wi.weight, std=e**-0.5)
-                nn.init.normal_(module.wo.weight, std=self.shape.d_ff**-0.5)
+                nn.init.normal_(module.wo.weight, std=self.shape.d_ff**-0.5 * scale)
 
         for bias in (self.encoder_bias, self.decoder_bias):
             nn.init.normal_(bias.weight, std=e**-0.5)
