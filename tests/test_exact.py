@@ -36,7 +36,7 @@ def test_it_is_the_full_ranking_whatever_the_chunk(codes, users, most, data):
     backbone, index = PrefixBackbone(6), index_of(codes, 6)
     decoder = ExactDecoder()
     trie = decoder.trie(index, "cpu")
-    scores = decoder._score(backbone, sources(users), trie, len(codes), most).numpy()
+    scores = decoder.scores(backbone, sources(users), index, trie, most).numpy()
     expected = [[log_probability(backbone, user, code) for code in codes] for user in users]
     np.testing.assert_allclose(scores, expected, rtol=1e-4, atol=1e-4)
     assert max(width for _, width in backbone.calls) <= most
