@@ -21,7 +21,7 @@ from genrec_bench.host.contracts import Normalisation, Task, Template
 from genrec_bench.host.ranges import Share
 
 QUICK: Mapping[str, Any] = {
-    "epochs": 16,
+    "epochs": 24,
     "batch_size": 128,
     "learning_rate": 2e-3,
     "weight_decay": 0.1,
