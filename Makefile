@@ -14,7 +14,7 @@ PARTS := baselines benchmarks plugins/genrec-causal-lm plugins/genrec-decoders p
 .PHONY: bench demo test test-all check mutants format clean
 
 demo: $(VENV)/.demo
-	$(BIN)/genrec run --indexer sci --backbone lightlm
+	$(BIN)/genrec run --indexer sci --backbone lightlm --task sequential --set backbone.minutes=3
 
 # Two test processes with one thread each: two processes that each use all cores slow one another down.
 test: $(VENV)/.test

@@ -21,11 +21,11 @@ from genrec_bench.host.contracts import Normalisation, Task, Template
 from genrec_bench.host.ranges import Share
 
 QUICK: Mapping[str, Any] = {
-    "epochs": 24,
+    "epochs": 20,
     "batch_size": 128,
     "learning_rate": 2e-3,
     "weight_decay": 0.1,
-    "patience": 3,
+    "patience": 5,
     "validate_every": 2,
     "minutes": 10,
 }
