@@ -95,7 +95,7 @@ def runner(monkeypatch):
         (["recommend", "somewhere", "--user", "1", "-k", "0"], "0 is not in the range"),
         (["data", "info", "ml-100k", "--set", "x"], "e.g. --set dataset.min_interactions=5"),
         (["run", "--baseline", "pop"], "no baseline named 'pop'. Did you mean 'popularity'?"),
-        (["plugins", "show", "pop"], "Did you mean 'popularity'?"),
+        (["plugins", "show", "popularit"], "Did you mean 'popularity'?"),
         (
             ["run", "--indexer", "sci", "--backbone", "lightlm", "--set", "indexer.variant=jont"],
             "expected one of joint, separate, items, users. Did you mean 'joint'?",
