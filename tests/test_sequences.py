@@ -284,7 +284,7 @@ def test_embeddings_begin_as_the_items_company_at_the_scale_asked_for():
     summed = (vectors[codes.clamp(min=0)] * there).sum(1)  # one per item, (23, k)
     rows = (backbone.net.embedding.weight[codes + 1] * there).sum(1)
     torch.testing.assert_close(rows @ rows.T, summed @ summed.T, rtol=1e-4, atol=1e-5)  # turned, not bent
-    assert float(rows.pow(2).mean().sqrt()) == pytest.approx(0.2, rel=1e-3)
+    assert rows.detach().pow(2).mean().sqrt().item() == pytest.approx(0.2, rel=1e-3)
 
 
 def test_a_user_begins_among_the_items_that_it_has():

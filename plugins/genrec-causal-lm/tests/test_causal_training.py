@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -203,7 +204,7 @@ def test_a_prompt_longer_than_the_network_reads_names_history(checkpoint):
     long = examples.sources.take(np.zeros(1, int))
     tokens = np.zeros(70, np.int32)
     long = type(long)(tokens, tokens, tokens + 1, np.array([0, 70], np.int64))
-    examples = type(examples)(long, examples.targets[:1], np.array([0, 1], np.int64), 6)
+    examples = replace(examples, sources=long, targets=examples.targets[:1], target_offsets=np.array([0, 1], np.int64))
     with pytest.raises(ConfigError, match=r"reads 64: lower backbone\.history"):
         fitted(examples=examples, model=checkpoint("gpt2"))
 
