@@ -72,6 +72,7 @@ from .backbones.batches import longest_word as longest_word
 from .backbones.batches import pad_words as pad_words
 from .backbones.batches import visible_words as visible_words
 from .backbones.candidates import candidate_logits as candidate_logits
+from .backbones.checkpoints import load_whole as load_whole
 from .backbones.hf_t5 import local_files as local_files
 from .backbones.target_trees import TargetTrees as TargetTrees
 from .backbones.target_trees import TreeBatch as TreeBatch

@@ -135,7 +135,7 @@ def test_beam_search_over_a_full_vocabulary_equals_that_of_transformers(folder):
 
 def test_lightlm_takes_everything_but_the_feed_forward_from_the_checkpoint(folder):
     ours = started(folder, LightLM, init="t5-small", d_ff=4)
-    weights = hf_t5.read_weights(str(folder))
+    weights = hf_t5.read_weights(str(folder), print)
     own = ours.net.state_dict()
     for name, value in weights.items():
         if name == "embedding.weight":
@@ -181,6 +181,51 @@ def test_broken_weights_are_told_in_one_line(tmp_path, damage, message):
     with pytest.raises(UsageError, match=message) as caught:
         started(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+def rewritten(folder, change):
+    """The checkpoint's folder with `change` made to the names and weights of its file."""
+    from safetensors.torch import load_file, save_file
+
+    file = folder / "model.safetensors"
+    save_file(change(load_file(file)), file, metadata={"format": "pt"})
+    return folder
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "_orig_mod.module."])
+def test_the_prefix_of_a_wrapped_model_is_taken_off_with_a_note(tmp_path, folder, prefix):
+    notes = []
+    rewritten(checkpoint(tmp_path), lambda weights: {prefix + name: value for name, value in weights.items()})
+    weights, expected = hf_t5.read_weights(str(tmp_path), notes.append), hf_t5.read_weights(str(folder), print)
+    assert weights.keys() == expected.keys()
+    assert all(torch.equal(weights[name], expected[name]) for name in expected)
+    assert len(notes) == 1 and "saved from a wrapped model" in notes[0]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda weights: {name: value for name, value in weights.items() if "decoder.block.1" not in name},
+            r"13 of the network's weights are missing \(decoder.block.1",
+        ),
+        (lambda weights: {**weights, "adapter.weight": torch.ones(2)}, r"have no place in it \(adapter.weight\)"),
+        (lambda weights: {f"net.{name}": value for name, value in weights.items()}, "weights are missing .* no place"),
+    ],
+)
+def test_a_checkpoint_with_other_weights_than_the_networks_is_refused(tmp_path, change, message):
+    rewritten(checkpoint(tmp_path), change)
+    with pytest.raises(UsageError, match=message) as caught:
+        started(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_git_lfs_pointer_is_called_one(tmp_path):
+    (checkpoint(tmp_path) / "model.safetensors").write_text(
+        "version https://git-lfs.github.com/spec/v1\noid sha256:0\n"
+    )
+    with pytest.raises(UsageError, match=r"model.safetensors is a Git LFS pointer, .*git lfs pull"):
+        started(tmp_path)
 
 
 def test_another_architecture_is_refused(tmp_path):

@@ -7,7 +7,7 @@ output softmax is over the code tokens, unless `score_vocab` is `full`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -178,7 +178,7 @@ class EncoderDecoder(TorchBackbone):
         vectors = None
         if self.config.embedding_init == "vectors":
             vectors = start_vectors(examples, self.config.d_model, self.config.embedding_std)
-        self.begin(examples.n_tokens, ctx.seed, ctx.device, word_width=width, vectors=vectors)
+        self.begin(examples.n_tokens, ctx.seed, ctx.device, word_width=width, vectors=vectors, note=ctx.progress.note)
 
         loss = None
         if self.config.compile:
@@ -205,8 +205,12 @@ class EncoderDecoder(TorchBackbone):
         device: str = "cpu",
         word_width: int = 0,
         vectors: Tensor | None = None,
+        note: Callable[[str], None] = lambda text: None,
     ) -> None:
-        """The network as it is before the first step. `word_width`: as in `T5Shape`; `vectors`: as in `T5.begin_with`."""
+        """The network as it is before the first step. `word_width`: as in `T5Shape`; `vectors`: as in `T5.begin_with`.
+
+        `note` is told what was mended in a checkpoint.
+        """
         c = self.config
         words = self.vocabulary().size if self.prompts or self.pretrained else 0
         shape = T5Shape(
@@ -235,7 +239,7 @@ class EncoderDecoder(TorchBackbone):
             torch.manual_seed(seed)
             network = T5(shape)
             if self.pretrained:
-                hf_t5.fill(network, hf_t5.read_weights(c.model), self.new_in_checkpoint)
+                hf_t5.fill(network, hf_t5.read_weights(c.model, note), self.new_in_checkpoint)
             if vectors is not None:
                 network.begin_with(vectors)
         self.place(network, device)

@@ -6,7 +6,7 @@ have: they are refused with a message. Knows no items and no codes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from genrec_bench.backbones.checkpoints import check_no_pointers, load_whole
 from genrec_bench.backbones.t5 import T5, T5Shape
 from genrec_bench.core.hashing import digest
 from genrec_bench.errors import NeedsMissing, UsageError
@@ -37,6 +38,8 @@ def _fetch(what: str, name: str, get: Any) -> Any:
         if name.startswith((".", "/", "~")) and not Path(name).exists():
             raise FileNotFoundError("there is no such folder")
         return get(name)
+    except UsageError:
+        raise
     except Exception as error:  # transformers, its hub client and its file formats each raise their own
         cause = " ".join(str(error).split())[:160]
         raise UsageError(
@@ -50,6 +53,7 @@ def _fetch(what: str, name: str, get: Any) -> Any:
 @lru_cache(maxsize=4)
 def read_config(name: str) -> Any:
     """The checkpoint's T5Config. UsageError if it is not there or no T5 1.0."""
+    check_no_pointers(name)
     config = _fetch("checkpoint", name, _transformers().AutoConfig.from_pretrained)
     if config.model_type != "t5":
         raise UsageError(f"the checkpoint {name!r} is a {config.model_type}, not a T5", name=name)
@@ -107,9 +111,10 @@ def short_name(name: str) -> str:
     return Path(name).resolve().name if Path(name).is_dir() else name
 
 
-def read_weights(name: str) -> Mapping[str, torch.Tensor]:
-    """The checkpoint's weights under this package's names."""
-    model = _fetch("checkpoint", name, _transformers().T5ForConditionalGeneration.from_pretrained)
+def read_weights(name: str, note: Callable[[str], None]) -> Mapping[str, torch.Tensor]:
+    """The checkpoint's weights under this package's names; UsageError if they are not those of a whole T5."""
+    architecture = _transformers().T5ForConditionalGeneration
+    model = _fetch("checkpoint", name, lambda name: load_whole(architecture, name, note))
     return from_transformers(model.state_dict())
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -131,24 +131,27 @@ class CausalLM(TorchBackbone):
         return PromptTemplate(task, index, c.history, Words.of(task, encode, (bos,) if opened else ()))
 
     def fit(self, examples: Examples, ctx: BackboneContext) -> FitReport:
-        self.begin(examples.n_tokens, ctx.seed, ctx.device)
+        self.begin(examples.n_tokens, ctx.seed, ctx.device, ctx.progress.note)
         self._check_length(int(examples.sources.lengths.max(initial=0)) + examples.targets.shape[1])
         return fit(self.net, self.layout, examples, self.config, ctx)
 
-    def begin(self, n_tokens: int, seed: int = 0, device: str = "cpu") -> None:
-        """The network as it is before the first step, and the layout that suits it."""
+    def begin(
+        self, n_tokens: int, seed: int = 0, device: str = "cpu", note: Callable[[str], None] = lambda text: None
+    ) -> None:
+        """The network as it is before the first step, and the layout that suits it. `note` is told what was mended in a
+        checkpoint."""
         with forked(device):
             torch.manual_seed(seed)
-            self.place(self._new(n_tokens), device)
+            self.place(self._new(n_tokens, note), device)
             self.layout = choose(self.net, self.config.layout, device)
 
-    def _new(self, n_tokens: int) -> CausalNetwork:
+    def _new(self, n_tokens: int, note: Callable[[str], None] = lambda text: None) -> CausalNetwork:
         c = self.config
         if not c.model:
             model = networks.scratch(c.architecture, c.layers, c.d_model, c.heads, c.d_ff, c.dropout)
             return CausalNetwork(model, n_tokens, keep_words=False)
 
-        network = CausalNetwork(networks.from_checkpoint(c.model), n_tokens, keep_words=c.prompt == "words")
+        network = CausalNetwork(networks.from_checkpoint(c.model, note), n_tokens, keep_words=c.prompt == "words")
         if c.lora_rank:
             network.add_lora(c.lora_rank, c.lora_alpha, c.lora_dropout, c.lora_targets)
         return network

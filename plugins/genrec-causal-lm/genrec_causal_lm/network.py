@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ import torch.nn.functional as F
 import transformers
 from torch import Tensor, nn
 
-from genrec_bench.api import ConfigError, NeedsMissing
+from genrec_bench.api import ConfigError, NeedsMissing, UsageError, load_whole
 
 
 class CodeRows(nn.Module):
@@ -177,10 +177,11 @@ def from_config(config: Any) -> Any:
         return transformers.AutoModelForCausalLM.from_config(config, dtype=torch.float32)
 
 
-def from_checkpoint(name: str) -> Any:
-    """A pretrained causal LM, in fp32. ConfigError says what can be done where it cannot be had."""
+def from_checkpoint(name: str, note: Callable[[str], None]) -> Any:
+    """A pretrained causal LM, in fp32. ConfigError says what can be done where it cannot be had; UsageError if weights are
+    missing or left over. `note` is told what was mended."""
     with quietly(), _told(name, "model"):
-        return transformers.AutoModelForCausalLM.from_pretrained(local(name), dtype=torch.float32)
+        return load_whole(transformers.AutoModelForCausalLM, local(name), note, dtype=torch.float32)
 
 
 def tokenizer_of(name: str) -> Any:
@@ -198,6 +199,8 @@ def local(name: str) -> str:
 def _told(name: str, what: str) -> Iterator[None]:
     try:
         yield
+    except UsageError:
+        raise
     except Exception as error:  # transformers raises many kinds: OSError, ValueError, KeyError, its own
         spare = "backbone.prompt=ids needs no tokenizer, " if what == "tokenizer" else ""
         raise ConfigError(

@@ -5,7 +5,7 @@ import pytest
 from causal_fakes import WORDS, small_index
 from genrec_causal_lm.backbone import CausalConfig, CausalLM
 
-from genrec_bench.api import CodeTable, ConfigError, Index, NeedsMissing, Queries, Ragged
+from genrec_bench.api import CodeTable, ConfigError, Index, NeedsMissing, Queries, Ragged, UsageError
 
 QUERIES = Queries(np.array([1, 0, 1], np.int32), Ragged.of([[2, 0], [], [4, 3, 1]]))
 
@@ -47,6 +47,34 @@ def test_a_checkpoint_may_be_shown_codes_alone(checkpoint):
     backbone = CausalLM(CausalConfig(model=checkpoint("llama"), prompt="ids"))
     shown = backbone.template("sequential", small_index()).render(QUERIES)
     assert rows(shown, shown.tokens)[0] == [1, 0, 2]
+
+
+def renamed(folder, tmp_path, change):
+    """A copy of a checkpoint's folder, with the names of its weights changed."""
+    import shutil
+
+    from safetensors.torch import load_file, save_file
+
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    weights = load_file(copy / "model.safetensors")
+    save_file({change(name): value for name, value in weights.items()}, copy / "model.safetensors", {"format": "pt"})
+    return str(copy)
+
+
+def test_a_wrapped_checkpoint_loses_its_prefix_and_a_foreign_one_is_refused(checkpoint, tmp_path):
+    import torch
+    from genrec_causal_lm.network import from_checkpoint
+
+    notes = []
+    wrapped = renamed(checkpoint("llama"), tmp_path, "module.{}".format)
+    found, expected = from_checkpoint(wrapped, notes.append), from_checkpoint(checkpoint("llama"), notes.append)
+    pairs = zip(found.parameters(), expected.parameters(), strict=True)
+    assert all(torch.equal(one, other) for one, other in pairs) and len(notes) == 1
+
+    foreign = renamed(checkpoint("llama"), tmp_path / "foreign", "net.{}".format)
+    with pytest.raises(UsageError, match="weights are missing") as caught:
+        from_checkpoint(foreign, notes.append)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_checkpoint_without_a_tokenizer_says_so(checkpoint, tmp_path):

@@ -5,12 +5,13 @@ Knows texts and vectors only. Downloads nothing if the model is a local folder.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from genrec_bench.api import Float32, IndexerContext, NeedsMissing, TrainView, UsageError
+from genrec_bench.api import Float32, IndexerContext, NeedsMissing, TrainView, UsageError, load_whole
 from genrec_semantic.content import versions
 from genrec_semantic.options import ContentConfig
 
@@ -30,7 +31,7 @@ def sentence_vectors(train: TrainView, config: ContentConfig, ctx: IndexerContex
             needs=frozenset({"item_titles"}),
         )
 
-    model = load_model(config.model, ctx.device)
+    model = load_model(config.model, ctx.device, ctx.progress.note)
     texts, which = np.unique(train.item_titles, return_inverse=True)
     parts = []
     with ctx.progress.phase("encoding titles", len(texts), "titles") as tick:
@@ -52,8 +53,11 @@ def sentence_vectors(train: TrainView, config: ContentConfig, ctx: IndexerContex
     return vectors[which.reshape(-1)], facts
 
 
-def load_model(name: str, device: str) -> Any:
-    """A SentenceTransformer. NeedsMissing without the package, UsageError if there is no such model."""
+def load_model(name: str, device: str, note: Callable[[str], None]) -> Any:
+    """A SentenceTransformer. NeedsMissing without the package, UsageError if there is no such model or it lacks weights.
+
+    `note` is told what was mended in its checkpoint.
+    """
     try:
         from sentence_transformers import SentenceTransformer
     except ImportError as error:
@@ -64,7 +68,14 @@ def load_model(name: str, device: str) -> Any:
         ) from error
 
     try:
-        return SentenceTransformer(name, device=device)
+        model = SentenceTransformer(name, device=device)
+        for encoder in (getattr(module, "auto_model", None) for module in model):
+            if encoder is not None:  # the package draws missing weights at random, without a word
+                whole = load_whole(type(encoder), encoder.config._name_or_path, note, body=True)
+                encoder.load_state_dict(whole.state_dict())
+        return model
+    except UsageError:
+        raise
     except Exception as error:
         what = "cannot be read" if Path(name).is_dir() else "is not a folder here and cannot be downloaded"
         raise UsageError(

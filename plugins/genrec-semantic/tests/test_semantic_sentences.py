@@ -1,5 +1,6 @@
 """Titles through a sentence encoder: a tiny one with random weights, made here; nothing is fetched."""
 
+import shutil
 import sys
 
 import numpy as np
@@ -50,6 +51,24 @@ def test_equal_titles_get_equal_vectors_and_a_blank_one_none(model):
     assert not np.allclose(content.vectors[0], content.vectors[1], atol=1e-3)
     assert content.facts["without_content"] == 1 and content.facts["fields"] == "titles"
     assert content.facts["model"] == model
+
+
+@pytest.mark.parametrize("lacking", ["pooler", "attention"])
+def test_a_model_without_all_its_weights_is_refused_unless_nothing_uses_them(model, tmp_path, lacking):
+    from safetensors.torch import load_file, save_file
+
+    copy = shutil.copytree(model, tmp_path / "copy")
+    file = next(copy.rglob("model.safetensors"))
+    kept = {name: value for name, value in load_file(file).items() if lacking not in name}
+    save_file(kept, file, {"format": "pt"})
+
+    view, _ = films(per_topic=5)
+    if lacking == "pooler":  # vectors are the mean of the tokens'
+        whole, partial = (encode(view, ContentConfig(model=str(m)), IndexerContext()).vectors for m in (model, copy))
+        assert np.array_equal(whole, partial)
+    else:
+        with pytest.raises(UsageError, match="weights are missing"):
+            encode(view, ContentConfig(model=str(copy)), IndexerContext())
 
 
 def test_codes_come_from_a_local_model_and_change_with_its_weights(model):
