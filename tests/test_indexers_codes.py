@@ -9,6 +9,7 @@ import pytest
 import torch
 from small_runs import spec_for
 
+from genrec_bench.core.arrays import Ragged
 from genrec_bench.core.codes import Index
 from genrec_bench.core.events import Interactions
 from genrec_bench.core.progress import Quiet
@@ -16,6 +17,7 @@ from genrec_bench.errors import ConfigError, DataError
 from genrec_bench.host.config import make_config
 from genrec_bench.host.contracts import IndexerContext
 from genrec_bench.indexers.codes_from_file.indexer import CodesConfig, CodesIndexer
+from genrec_bench.indexers.codes_from_file.numbering import neighbours, prefix_warning
 from genrec_bench.indexers.digits import RandomIndexer
 from genrec_bench.protocol import split as protocol
 from genrec_bench.runs import run as runner
@@ -67,8 +69,20 @@ FILES = {
     "computed.json": json.dumps({one: f"{a} {b}" for one, (a, b) in CODES.items()}),
     "with_vocabulary.json": json.dumps([{one: f"{a} {b}" for one, (a, b) in CODES.items()}, ["5", "6"]]),
     "brackets.json": json.dumps({one: f"<{a}><b-{b}>" for one, (a, b) in CODES.items()}),
-    "columns.csv": "item,first,second\n" + "".join(f"{one},{a},{b}\n" for one, (a, b) in CODES.items()),
+    "columns.csv": "item,code_0,code_1\n" + "".join(f"{one},{a},{b}\n" for one, (a, b) in CODES.items()),
     "one_column.csv": "item,code\n" + "".join(f"{one},{a} {b}\n\n" for one, (a, b) in CODES.items()),
+    "columns.tsv": "c2\tasin\tc1\ttitle\n" + "".join(f"{b}\t{one}\t{a}\tA film\n" for one, (a, b) in CODES.items()),
+    "both.csv": "id,semantic_id,code_1,code_2\n" + "".join(f"{one},{a}-{b},{a},{b}\n" for one, (a, b) in CODES.items()),
+    "dash.json": json.dumps({one: f"{a}-{b}" for one, (a, b) in CODES.items()}),
+    "comma.json": json.dumps({one: f"{a},{b}" for one, (a, b) in CODES.items()}),
+    "pipe.json": json.dumps({one: f"<a_{a}>|<b_{b}>" for one, (a, b) in CODES.items()}),
+    "inverse.json": json.dumps({f"<a_{a}><b_{b}>": one for one, (a, b) in CODES.items()}),
+    "inverse_numbers.json": json.dumps({f"{a}-{b}": int(one) for one, (a, b) in CODES.items()}),
+    "objects.json": json.dumps([{"item_id": one, "codes": code} for one, code in CODES.items()]),
+    "objects.jsonl": "".join(
+        json.dumps({"item_id": int(one), "sid": list(code)}) + "\n" for one, code in CODES.items()
+    ),
+    "openp5.txt": "".join(f"{one} <CI{a}><CI{b}>\n" for one, (a, b) in CODES.items()),
     "bom.csv": "\ufeffitem,code\r\n" + "".join(f"{one}, {a} {b}\r\n" for one, (a, b) in CODES.items()),
 }
 
@@ -93,6 +107,91 @@ def test_a_matrix_has_a_row_per_item_or_a_column_as_grid_writes(suffix, transpos
         (np.save if suffix == "npy" else np.savez)(path, matrix)
     found, _ = build(path, keys="zero-based")
     assert same_pattern(found)
+
+
+ARRAY = np.array([CODES[one] for one in IDS])
+CONTAINERS = {
+    "bf16.pt": torch.tensor(ARRAY).bfloat16(),
+    "grad.pt": torch.tensor(ARRAY, dtype=torch.float32, requires_grad=True),
+    "sparse.pt": torch.tensor(ARRAY).to_sparse(),
+    "roles.pt": {"semantic_ids": torch.tensor(ARRAY[::-1].copy()), "item_ids": torch.arange(4, 0, -1)},
+    "mapping.pt": {int(one): list(code) for one, code in CODES.items()},
+    "roles.npz": {"codes": ARRAY[::-1], "ids": np.array([4.0, 3.0, 2.0, 1.0])},
+    "mapping.npy": np.array({one: np.array(code) for one, code in CODES.items()}, object),
+}
+
+
+@pytest.mark.parametrize("name", CONTAINERS)
+def test_arrays_come_in_many_containers(name, tmp_path):
+    content, path = CONTAINERS[name], tmp_path / name
+    if name.endswith(".pt"):
+        torch.save(content, path)
+    else:
+        np.savez(path, **content) if name.endswith(".npz") else np.save(path, content, allow_pickle=True)
+    alone = name in ("bf16.pt", "grad.pt", "sparse.pt")
+    found, index = build(path, keys="zero-based" if alone else "external")
+    assert same_pattern(found) and index.items.width == 2
+
+
+def test_rows_of_an_object_array_may_differ_in_length(tmp_path):
+    rows = np.empty(4, object)
+    rows[:] = [np.array([0]), np.array([1, 0]), np.array([1, 1]), np.array([2])]
+    np.save(tmp_path / "codes.npy", rows, allow_pickle=True)
+    found, _ = build(tmp_path / "codes.npy", keys="zero-based")
+    assert [len(found[one]) for one in IDS] == [1, 2, 2, 1]
+
+
+def noted(path, **options) -> list[str]:
+    """What reading the file says aloud."""
+    said, quiet = [], Quiet()
+    quiet.note = said.append
+    _, index = build(path, progress=quiet, **options)
+    assert index.info["notes"] == [note.split("/")[-1] for note in said]
+    return said
+
+
+def test_what_was_taken_for_what_is_said_aloud_and_recorded(tmp_path):
+    for name, told in {
+        "dash.json": "'5-7' is read as the tokens 5 7",
+        "columns.tsv": "columns beside the code are left out: title",
+        "inverse.json": "read from code to item",
+    }.items():
+        (tmp_path / name).write_text(FILES[name])
+        assert told in noted(tmp_path / name)[0]
+    flat = as_json(tmp_path / "flat.json", {one: f"i{one}" for one in IDS})
+    assert "every code is a single token" in noted(flat)[0]
+
+
+def test_codes_of_another_numbering_are_told_from_those_that_fit():
+    rng = np.random.default_rng(0)
+    half = rng.permutation(20)  # users stay in one half of the items, and so do the codes' first tokens
+    sequences = Ragged.of([rng.permutation(half[:10] if user % 2 else half[10:]) for user in range(40)])
+    labels = np.zeros((20, 2), np.int32)
+    labels[half[10:], 0] = 1
+    labels[half, 1] = np.arange(20)
+
+    assert prefix_warning(sequences, labels, rng) == ""
+    warnings = [prefix_warning(sequences, labels[rng.permutation(20)], rng) for _ in range(20)]
+    assert sum("another numbering" in warning for warning in warnings) >= 17  # one in twenty fits by chance
+    assert prefix_warning(sequences, labels[:, 1:], rng) == ""  # flat codes share nothing under any numbering
+    assert prefix_warning(Ragged.of([[0], [1]]), labels, rng) == ""
+
+
+def test_neighbours_are_pairs_of_different_items_within_one_sequence():
+    sequences = Ragged.of([[], [1, 2, 2, 3], [], [], [4], [5, 6], []])
+    assert neighbours(sequences).tolist() == [[1, 2], [2, 3], [5, 6]]
+
+
+def test_a_warning_of_an_index_reaches_the_record_and_is_verified(own, tmp_path):
+    path, spec = own
+    record = runner.run(spec, out=tmp_path / "runs", device="cpu")
+    assert record.warnings == record.index["info"]["warnings"]
+    ids = list(json.loads(path.read_text()))
+    codes = list(json.loads(path.read_text()).values())
+    rng = np.random.default_rng(5)
+    as_json(path, {one: codes[at] for one, at in zip(ids, rng.permutation(len(ids)), strict=True)})
+    record = runner.run(spec, out=tmp_path / "runs", device="cpu")
+    assert "another numbering" in record.warnings[0]
 
 
 def test_keys_may_count_from_zero_or_one_or_be_the_ids_themselves(tmp_path):
@@ -176,11 +275,29 @@ GARBLED = {
     "twice.json": ('{"1": [1, 2], "1": [1, 3]}', r"key '1': '1' has a code already"),
     "no_tokens.json": ('{"1": []}', "key '1': '1' has an empty code"),
     "nothing.json": ("", "is empty"),
-    "short.csv": ("item,a,b\n1,5,7\n2,5\n", "line 3: 2 columns where the header has 3"),
-    "hole.csv": ("item,a,b\n1,,7\n", "line 2: a column is empty before the end"),
-    "quote.csv": ('item,a\n1,"5\n', "line 2: is not CSV"),
+    "marks.json": ('{"1": "5-7", "2": "5|8"}', "key '2': '5|8' is joined by '|', and '5-7' by '-'"),
+    "unnamed.csv": (",item_id,c0\n0,1,5\n", "line 1: column 1 has no name: drop it"),
+    "no_header.csv": ("1,5,7\n2,5,8\n", "line 1: has no header"),
+    "no_key.csv": ("name,code\n1,5\n", "line 1: no column names the item: call it item_id; its columns: name, code"),
+    "no_code.csv": ("item,first\n1,5\n", "line 1: no column holds the code: call it code, or code_0"),
+    "two_keys.csv": ("item,item_id,code\n1,1,5\n", "item and item_id both name the item"),
+    "two_levels.csv": ("item,a_0,b_0\n1,1,5\n", "'a' and 'b' both number their columns"),
+    "joined.csv": ("item,c0,c1\n1,5-7,1\n", "line 2: '5-7' is several numbers in the column of one level"),
+    "differ.csv": ("item,code,c0,c1\n1,5-7,5,8\n", "line 2: code and the columns of its levels give two codes"),
+    "twin.csv": ("item,c0,c0\n1,5,8\n", "line 1: two columns are called c0"),
+    "alone.txt": ("B00 <a><b>\nB01\n", "line 2: 'B01' has no code behind its key"),
+    "fields.jsonl": (
+        '{"item_id": 1, "vector": [1]}\n',
+        r"line 1: has no field for its code \(codes\): item_id, vector",
+    ),
+    "cut.jsonl": ('{"item_id": 1, "codes": [1]}\n{"item_id"', "line 2: is not JSON"),
+    "deep.json": ("[" * 100_000, "nested too deeply"),
+    "long.json": ('{"1": [' + "9" * 5_000 + "]}", "cannot be read"),
+    "short.csv": ("item,c0,c1\n1,5,7\n2,5\n", "line 3: 2 columns where the header has 3"),
+    "hole.csv": ("item,c0,c1\n1,,7\n", "line 2: a column is empty before the end"),
+    "quote.csv": ('item,code\n1,"5\n', "line 2: is not CSV"),
     "header.csv": ("1 5 7\n2 5 8\n", "line 1: the header needs two columns"),
-    "twice.csv": ("item,a\n1,5\n2,6\n1,7\n", r"line 4: '1' has a code already \(line 2\)"),
+    "twice.csv": ("item,code\n1,5\n2,6\n1,7\n", r"line 4: '1' has a code already \(line 2\)"),
     "missing.json": ('{"1": [1], "2": [2], "4": [4]}', r"no code for item '3' \(1 of 4 have none\); add them"),
     "others.json": ('{"a": [1]}', r"no code for item '.' \(4 of 4 have none\); check indexer.keys"),
     "prefix.json": (
@@ -220,15 +337,28 @@ def test_a_fault_of_a_matrix_names_row_and_level(matrix, why, tmp_path):
 
 
 def test_an_archive_of_several_arrays_is_refused(tmp_path):
-    np.savez(tmp_path / "codes.npz", items=np.zeros((2, 2)), users=np.zeros((2, 2)))
-    with pytest.raises(DataError, match=r"holds 2 arrays \(items, users\)"):
+    np.savez(tmp_path / "codes.npz", films=np.zeros((2, 2)), people=np.zeros((2, 2)))
+    with pytest.raises(DataError, match=r"holds 2 arrays \(films, people\); call the codes `codes`"):
         build(tmp_path / "codes.npz")
 
 
-def test_pickled_arrays_are_never_loaded(tmp_path):
+def test_objects_that_are_no_rows_are_refused(tmp_path):
     np.save(tmp_path / "codes.npy", np.array([{}, {}], object), allow_pickle=True)
-    with pytest.raises(DataError, match="is not a NumPy file"):
+    with pytest.raises(DataError, match=r"holds Python objects of shape \(2,\), not rows of whole numbers"):
         build(tmp_path / "codes.npy")
+
+
+def test_a_pickle_that_would_run_code_is_refused(tmp_path):
+    marker = tmp_path / "ran"
+
+    class Evil:
+        def __reduce__(self):
+            return open, (str(marker), "w")
+
+    np.save(tmp_path / "codes.npy", np.array([Evil()], object), allow_pickle=True)
+    with pytest.raises(DataError, match="Python objects that are no rows of numbers"):
+        build(tmp_path / "codes.npy")
+    assert not marker.exists()
 
 
 def test_a_key_that_does_not_count_is_refused_where_keys_count(tmp_path):
@@ -237,7 +367,7 @@ def test_a_key_that_does_not_count_is_refused_where_keys_count(tmp_path):
 
 
 def test_bytes_that_are_no_text_are_named_with_their_line(tmp_path):
-    (tmp_path / "codes.csv").write_bytes(b"item,a\n1,\xff\n")
+    (tmp_path / "codes.csv").write_bytes(b"item,code\n1,\xff\n")
     with pytest.raises(DataError, match="line 2: is not UTF-8 text"):
         build(tmp_path / "codes.csv")
 

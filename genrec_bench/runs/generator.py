@@ -90,6 +90,7 @@ def run_generator(inputs: Inputs, parts: GeneratorParts, folder: Path) -> Outcom
         index=index.describe(),
         training=training.describe(),
         parameters=parameters,
+        warnings=tuple(index.index.info.get("warnings", ())),
         fingerprints={
             "index": index.index.fingerprint,
             "weights": folder_digest(folder / "weights" / "backbone"),

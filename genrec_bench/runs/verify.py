@@ -233,13 +233,14 @@ def _compare_codes(record: RunRecord, folder: Path) -> list[Comparison]:
 def _compare_warnings(
     record: RunRecord, spec: ResolvedSpec, data: Interactions, split: Split, rankings: Mapping[str, Ranking]
 ) -> Comparison:
-    """The record's warnings, from the lists alone: of short or missing lists made elsewhere, or of the id canary."""
+    """The record's warnings: of short or missing lists made elsewhere and of the id canary, from the lists alone; of an
+    index, from its own facts."""
     of_lists = spec.baseline == LISTS
     policy = record.policies[-1] if of_lists else "mask"  # as handed in, or as the canary is compared
     if policy not in rankings:
         return Comparison("warnings", False, f"no lists of policy {policy}")
 
-    expected: list[str] = []
+    expected: list[str] = list((record.index or {}).get("info", {}).get("warnings", ()))
     if of_lists:
         expected = warnings((rankings[policy].items >= 0).sum(axis=1), spec.system)
     elif spec.baseline == CANARY:

@@ -24,13 +24,9 @@ from genrec_bench.core.sequences import TrainView
 from genrec_bench.errors import CodeClash
 from genrec_bench.host.config import make_config
 from genrec_bench.host.contracts import Indexer, IndexerContext
-from genrec_bench.indexers.codes_from_file.readers import (
-    Code,
-    CodeFile,
-    Format,
-    read_codes,
-    sha256,
-)
+from genrec_bench.indexers.codes_from_file.code_file import Code, CodeFile, Format
+from genrec_bench.indexers.codes_from_file.numbering import prefix_warning
+from genrec_bench.indexers.codes_from_file.readers import read_codes, sha256
 
 Keys = Literal["external", "zero-based", "one-based"]
 Duplicates = Literal["refuse", "suffix"]
@@ -42,9 +38,9 @@ SHIFT: dict[Keys, int] = {"external": 0, "zero-based": 1, "one-based": -1}  # fr
 class CodesConfig:
     """Where the codes are and how to read them."""
 
-    path: Annotated[str, Field(min_length=1)]  # the items' codes: .json, .csv, .npy, .npz or .pt
+    path: Annotated[str, Field(min_length=1)]  # the items' codes: .json, .jsonl, .csv, .tsv, .txt, .npy, .npz or .pt
     format: Format = "auto"  # auto: by the suffix
-    keys: Keys = "external"  # keys and row numbers are: the ids | the ids less one (LETTER, LightLM) | the ids plus one
+    keys: Keys = "external"  # keys and row numbers are: the ids | the ids less one (LETTER) | the ids plus one; of the same numbering
     duplicates: Duplicates = "refuse"  # items that share a code: an error | told apart by a suffix level
     unknown: Unknown = "refuse"  # keys that the data set does not know: an error | ignored
     users_path: str | None = None  # the users' codes, in a file of the same make; none: users get random codes
@@ -88,11 +84,14 @@ class CodesIndexer(Indexer):
         for path, ids, noun in zip(self._paths(), (train.item_ids, train.user_ids), ("item", "user"), strict=False):
             assert ids is not None, "this indexer needs external ids: train_view(data, split, indexer.needs)"
             file = read_codes(path, config.format)
+            for note in file.notes:
+                ctx.progress.note(f"{path}: {note}")
             matched.append(_Matched(file, noun, _rows_of(file, ids, noun, config, ctx)))
 
         spellings = sorted({token for part in matched for code in part.codes() for token in code})
         labels_of = {token: label for label, token in enumerate(spellings)}
         tables = [part.labels(labels_of, config.duplicates) for part in matched]
+        warning = prefix_warning(train.sequences, tables[0][0], ctx.rng)
         return Index.from_labels(
             *(labels for labels, _ in tables),
             scope=config.token_scope,
@@ -102,6 +101,8 @@ class CodesIndexer(Indexer):
                 "method": "codes",
                 "files": {path.name: sha256(path) for path in self._paths()},
                 "collision_rates": {part.noun + "s": rate for part, (_, rate) in zip(matched, tables, strict=True)},
+                "notes": [f"{part.file.path.name}: {note}" for part in matched for note in part.file.notes],
+                "warnings": [f"{matched[0].file.path.name}: {warning}"] if warning else [],
                 "duplicates": config.duplicates,
                 "item_codes": "from a file",
                 **({"user_codes": "from a file"} if len(matched) > 1 else {}),
