@@ -1,7 +1,7 @@
 """Item vectors from a file, matched to items by external id. A bad file is refused with the reason.
 
     .npz          `ids` (n,) and `vectors` (n, d)
-    .parquet      column `id` or `item_id`; the vector in a list column `vector`, or all other columns, one number each
+    .parquet      column `id` or `item_id`; the vector in the one list column, or in columns numbered from 0 or 1
     .safetensors  `vectors` (n, d) and, for whole-number ids, `ids` (n,)
     .npy          (n, d), as many rows as items, in the order of the external ids sorted as whole numbers
 
@@ -10,6 +10,8 @@ A .safetensors file without `ids` is read like .npy. Knows file formats, not wha
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -21,10 +23,12 @@ from genrec_semantic.content import versions
 from genrec_semantic.options import ContentConfig
 
 
-def array_vectors(train: TrainView, config: ContentConfig) -> tuple[Float32, dict[str, Any]]:
+def array_vectors(
+    train: TrainView, config: ContentConfig, note: Callable[[str], None]
+) -> tuple[Float32, dict[str, Any]]:
     """`(n_items, d)` in the order of the catalogue, with zero rows for items that are not in the file.
 
-    NeedsMissing if the view has no external item ids; DataError for anything wrong in the file.
+    `note` is told which columns of a table were left. NeedsMissing if the view has no external item ids; DataError for anything wrong in the file.
     """
     item_ids = train.item_ids
     if item_ids is None:
@@ -35,7 +39,9 @@ def array_vectors(train: TrainView, config: ContentConfig) -> tuple[Float32, dic
         )
 
     path = Path(config.array)
-    ids, vectors = read_array(path)
+    ids, vectors, left = read_array(path)
+    if left:
+        note(f"{path}: columns beside id and vector are left out: {', '.join(left)}")
     check_vectors(path, ids, vectors)
     if ids is None:
         ids = ids_in_order(path, item_ids, len(vectors))
@@ -52,21 +58,27 @@ def array_vectors(train: TrainView, config: ContentConfig) -> tuple[Float32, dic
         "fields": "file",
         "items_not_in_file": len(item_ids) - matched,
         "rows_not_in_catalogue": len(ids) - matched,
+        "columns_left_out": left,
         "versions": versions("numpy"),
     }
     return item_vectors, facts
 
 
-def read_array(path: Path) -> tuple[Text | None, NDArray[Any]]:
-    """Ids as text (None: the file has only an order) and the vectors, unchecked."""
-    readers = {".npz": _read_npz, ".npy": _read_npy, ".safetensors": _read_safetensors, ".parquet": _read_parquet}
+def read_array(path: Path) -> tuple[Text | None, NDArray[Any], list[str]]:
+    """Ids as text (None: the file has only an order), the vectors, unchecked, and a table's columns that are neither."""
+    readers: Mapping[str, Callable[[Path], tuple[Any, ...]]] = {
+        ".npz": _read_npz,
+        ".npy": _read_npy,
+        ".safetensors": _read_safetensors,
+        ".parquet": _read_parquet,
+    }
     try:
-        ids, vectors = readers[path.suffix](path)
+        ids, vectors, *left = readers[path.suffix](path)
     except DataError:
         raise
     except Exception as error:  # four libraries raise all kinds of errors for garbled files
         fail(path, f"cannot be read as {path.suffix} ({' '.join(str(error).split())[:120]})")
-    return None if ids is None else _as_text(path, np.asarray(ids)), np.asarray(vectors)
+    return None if ids is None else _as_text(path, np.asarray(ids)), np.asarray(vectors), left[0] if left else []
 
 
 def check_vectors(path: Path, ids: Text | None, vectors: NDArray[Any]) -> None:
@@ -135,7 +147,9 @@ def _read_safetensors(path: Path) -> tuple[Any, Any]:
     return tensors.get("ids"), tensors["vectors"]
 
 
-def _read_parquet(path: Path) -> tuple[Any, Any]:
+def _read_parquet(path: Path) -> tuple[Any, Any, list[str]]:
+    """Ids, vectors, and the columns that are neither."""
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     table = pq.read_table(path)
@@ -145,11 +159,34 @@ def _read_parquet(path: Path) -> tuple[Any, Any]:
     if table[name].null_count:
         fail(path, f"has {table[name].null_count:,} rows without an id")
     ids = np.asarray(table[name].to_pylist())
-    rest = table.drop_columns([name])
-    if rest.column_names == ["vector"]:
-        rows = rest["vector"].to_pylist()
+
+    lists = [
+        field.name for field in table.schema if pa.types.is_list(field.type) or pa.types.is_fixed_size_list(field.type)
+    ]
+    numbered = _numbered([column for column in table.column_names if column != name])
+    if len(lists) > 1 or (not lists and len(numbered) != 1):
+        found = ", ".join(lists or [column for column in table.column_names if column != name]) or "none"
+        fail(path, f"holds vectors in no one place: expected one list column, or columns x0, x1, ...; found {found}")
+
+    used = lists or numbered[0]
+    left = [column for column in table.column_names if column not in (name, *used)]
+    if lists:
+        rows = table[used[0]].to_pylist()
         lengths = {0 if row is None else len(row) for row in rows}
         if len(lengths) > 1:
             fail(path, f"has vectors of {min(lengths)} to {max(lengths)} numbers: expected one length")
-        return ids, np.array(rows, np.float64)
-    return ids, np.stack([column.to_numpy().astype(np.float64) for column in rest.columns], axis=1)
+        return ids, np.array(rows, np.float64), left
+    return ids, np.stack([table[column].to_numpy().astype(np.float64) for column in used], axis=1), left
+
+
+def _numbered(names: list[str]) -> list[list[str]]:
+    """The columns that one stem numbers from 0 or 1 (`x0`, `x1`, ...), in order, for each stem."""
+    stems: dict[str, dict[int, str]] = {}
+    for name in names:
+        if (match := re.fullmatch(r"(.*?)(\d+)", name)) is not None:
+            stems.setdefault(match[1], {})[int(match[2])] = name
+    return [
+        [of[number] for number in sorted(of)]
+        for of in stems.values()
+        if sorted(of) in (list(range(len(of))), list(range(1, len(of) + 1)))
+    ]

@@ -45,7 +45,7 @@ def encode(train: TrainView, config: ContentConfig, ctx: IndexerContext) -> Cont
     if encoder == "array":
         from genrec_semantic.arrays import array_vectors
 
-        vectors, facts = array_vectors(train, config)
+        vectors, facts = array_vectors(train, config, ctx.progress.note)
     elif encoder == "sentence-transformers":
         from genrec_semantic.sentences import sentence_vectors
 

@@ -21,7 +21,7 @@ def catalogue(ids=NUMBERS):
 
 
 def read(path, view=None):
-    return array_vectors(view or catalogue(), ContentConfig(array=str(path)))
+    return array_vectors(view or catalogue(), ContentConfig(array=str(path)), print)
 
 
 def npz(path, ids=NUMBERS, vectors=VECTORS):
@@ -51,6 +51,27 @@ def test_rows_find_their_items_by_id_in_any_order(kind, tmp_path):
     vectors, facts = read(write(kind, tmp_path, NUMBERS[order], np.ascontiguousarray(VECTORS[order])))
     assert np.array_equal(vectors, VECTORS)
     assert (facts["items_not_in_file"], facts["rows_not_in_catalogue"]) == (0, 0)
+
+
+def test_a_list_column_may_have_any_name_and_other_columns_are_named(tmp_path):
+    path = parquet(tmp_path / "a.parquet", item_id=NUMBERS, embedding=VECTORS.tolist(), price=np.arange(8.0))
+    said = []
+    vectors, facts = array_vectors(catalogue(), ContentConfig(array=str(path)), said.append)
+    assert np.array_equal(vectors, VECTORS) and facts["columns_left_out"] == ["price"]
+    assert "left out: price" in said[0]
+
+
+@pytest.mark.parametrize(
+    ("columns", "found"),
+    [
+        ({"text": [[1.0]], "image": [[2.0]]}, "text, image"),
+        ({"price": [1.0], "year": [1999]}, "price, year"),
+        ({"x0": [1.0], "y0": [2.0]}, "x0, y0"),
+    ],
+)
+def test_columns_that_may_be_anything_are_no_vectors(columns, found, tmp_path):
+    with pytest.raises(DataError, match=f"in no one place: .*found {found}"):
+        read(parquet(tmp_path / "a.parquet", id=["10"], **columns))
 
 
 def test_rows_without_ids_are_the_items_in_the_order_of_their_numbers(tmp_path):
@@ -122,7 +143,7 @@ def test_missing_names_are_named(tmp_path):
     with pytest.raises(DataError, match="vectors of 1 to 2 numbers"):
         read(parquet(tmp_path / "b.parquet", id=["a", "b"], vector=[[1.0], [1.0, 2.0]]))
     with pytest.raises(DataError, match="1 rows without an id"):
-        read(parquet(tmp_path / "c.parquet", id=["a", None], x=[1.0, 2.0]))
+        read(parquet(tmp_path / "c.parquet", id=["a", None], x0=[1.0, 2.0]))
     save_file({"weights": VECTORS}, tmp_path / "a.safetensors")
     with pytest.raises(DataError, match="has no `vectors`: found weights"):
         read(tmp_path / "a.safetensors")
