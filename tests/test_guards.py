@@ -1,6 +1,7 @@
 """A component that breaks its contract is stopped by name, with the check it broke; nobody else is harmed."""
 
 import contextlib
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +15,7 @@ from genrec_bench.decoders.trie import TrieDecoder
 from genrec_bench.errors import ComponentFault, NeedsMissing, OutOfMemory
 from genrec_bench.host import registry
 from genrec_bench.host.contracts import Baseline, Indexer
+from genrec_bench.host.sealing import OpenedHeldOut
 from genrec_bench.indexers.digits import RandomIndexer
 from genrec_bench.runs.record import RunRecord
 
@@ -290,6 +292,38 @@ def test_a_component_that_opens_the_data_is_stopped_and_the_next_run_goes_on(go,
     instead("indexer", "random", RandomIndexer)
     assert go(**TAMED).status == "finished"
     assert planted_file.read_text()  # outside a run the file is anybody's
+
+
+def test_a_component_that_reads_the_data_before_the_run_does_is_stopped(go, instead, planted_file):
+    class ReadsInReady(RandomIndexer):
+        def ready(self):
+            planted_file.read_text()
+
+    instead("indexer", "random", ReadsInReady)
+    with pytest.raises(OpenedHeldOut, match=r"planted\.txt holds validation and test events, and a component read it before"):
+        go(**TAMED)
+    instead("indexer", "random", RandomIndexer)
+    assert go(**TAMED).status == "finished"
+
+
+def test_a_thread_that_reads_the_data_between_two_calls_ends_the_run(go, instead, planted_file):
+    blocked = []
+
+    def steal():
+        try:
+            planted_file.read_text()
+        except OpenedHeldOut as error:  # and says nothing
+            blocked.append(error)
+
+    class StartsAThread(RandomIndexer):
+        def build(self, train, ctx):
+            threading.Timer(0.05, steal).start()
+            return super().build(train, ctx)
+
+    instead("indexer", "random", StartsAThread)
+    with pytest.raises((ComponentFault, OpenedHeldOut), match=r"planted\.txt, which holds validation and test"):
+        go(**TAMED)
+    assert blocked
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from genrec_bench.core.progress import Quiet
 from genrec_bench.errors import ConfigError, DataError
 from genrec_bench.host.config import make_config
 from genrec_bench.host.contracts import IndexerContext
+from genrec_bench.host.sealing import opened_by
 from genrec_bench.indexers.codes_from_file.indexer import CodesConfig, CodesIndexer
 from genrec_bench.indexers.codes_from_file.numbering import neighbours, prefix_warning
 from genrec_bench.indexers.digits import RandomIndexer
@@ -405,7 +406,8 @@ def test_external_ids_are_shown_to_those_who_need_them_only():
 def own(planted_file, tmp_path, monkeypatch):
     """A file with codes for the planted items, and the spec of a run that reads it."""
     monkeypatch.setenv("GENREC_CACHE", str(tmp_path / "cache"))
-    ids = sorted({item for line in planted_file.read_text().splitlines() for item in line.split()[1:]})
+    lines = opened_by(planted_file.read_text)[0].splitlines()  # as the host reads: no component has seen the file
+    ids = sorted({item for line in lines for item in line.split()[1:]})
     path = as_json(tmp_path / "codes.json", {one: [one[:2], one[2:]] for one in ids})
     spec = spec_for(planted_file, indexer="codes", set={"indexer.path": str(path), "backbone.epochs": 1})
     return path, spec

@@ -16,6 +16,7 @@ from genrec_bench.host.config import make_config
 from genrec_bench.host.contracts import Dataset, DatasetContext
 from genrec_bench.host.faults import fault, held_to
 from genrec_bench.host.registry import ComponentInfo
+from genrec_bench.host.sealing import opened_by
 
 
 def load_dataset(
@@ -50,7 +51,7 @@ def load_interactions(
     """What a data set loads, checked."""
     ctx = DatasetContext(data_dir=data_dir, cache_dir=cache_dir(), progress=progress)
     with held_to(info, "load"):
-        data = dataset.load(ctx)
+        data, _ = opened_by(lambda: dataset.load(ctx))
     if not isinstance(data, Interactions):
         raise fault(info, "interactions", f"load gave a {type(data).__name__}; expected genrec_bench.api.Interactions")
     return data

@@ -1,32 +1,45 @@
 """Keeps components away from the files that hold validation and test interactions.
 
-An audit hook sees every file that Python opens; what other languages open, it does not. A hook cannot be removed, so
-`watch` installs it only where the process is ours: in the command line's runs, in worker processes and in the
-conformance kit. In anybody else's process everything here does nothing.
+An audit hook sees every file that Python opens, on any thread, from the first import of a component on. What other languages
+open (a native reader of Parquet, a subprocess, ctypes), it does not see. A hook cannot be removed, so `watch` installs it only
+where the process is ours: in the command line's runs, in worker processes and in the conformance kit. In anybody else's
+process everything here does nothing.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
+
+from genrec_bench.errors import GenrecError
 
 T = TypeVar("T")
 
 CODE_FILES = (".py", ".pyc", ".so", ".pyi")  # opened while data is read, because modules are imported then
 SYSTEM_FOLDERS = ("/proc/", "/sys/", "/dev/", "/etc/")
+WRITES = os.O_WRONLY | os.O_RDWR
 
 _watching = False
-_opened: set[str] | None = None  # real paths, while somebody asks
+_read_earlier: set[str] = set()  # real paths of data files that were read while nothing was sealed, but not by the host
 _sealed: frozenset[str] = frozenset()
-_component_runs = False
 _violations: list[OpenedHeldOut] = []
 
 
-class OpenedHeldOut(Exception):
-    """A component opened a sealed file; the message names it."""
+class _Reading(threading.local):
+    """What this thread reads for the host; None while it does not."""
+
+    opened: set[str] | None = None
+
+
+_reading = _Reading()
+
+
+class OpenedHeldOut(GenrecError):
+    """Something but the host read a file with held-out events; the message names it."""
 
 
 def watch() -> None:
@@ -38,41 +51,59 @@ def watch() -> None:
 
 
 def _see(event: str, args: Any) -> None:
-    if event != "open" or (_opened is None and not (_sealed and _component_runs)):
-        return
-    if not isinstance(args[0], str | bytes | os.PathLike):
+    if event != "open" or not isinstance(args[0], str | bytes | os.PathLike):
         return
 
-    path = os.path.realpath(os.fsdecode(args[0]))
-    if _opened is not None:
-        _opened.add(path)
-
-    in_sealed_folder = any(path.startswith(sealed) for sealed in _sealed if sealed.endswith(os.sep))
-    if _component_runs and (path in _sealed or in_sealed_folder):
+    name = os.fsdecode(args[0])
+    if name.endswith(CODE_FILES):
+        return
+    path = os.path.realpath(name)
+    if _reading.opened is not None:
+        _reading.opened.add(path)
+    elif _is_sealed(path, _sealed):
         _violations.append(OpenedHeldOut(f"it opened {path}, which holds validation and test events"))
         raise _violations[-1]
+    elif not (args[2] or 0) & WRITES and not path.startswith(SYSTEM_FOLDERS):
+        _read_earlier.add(path)
+
+
+def _is_sealed(path: str, sealed: frozenset[str]) -> bool:
+    return path in sealed or any(path.startswith(folder) for folder in sealed if folder.endswith(os.sep))
 
 
 def opened_by(call: Callable[[], T]) -> tuple[T, frozenset[str]]:
-    """What `call` returns, and the real paths of the data files that Python opened meanwhile (none if nobody watches)."""
-    global _opened
-    before, _opened = _opened, set()
+    """What `call` returns, and the real paths of the data files that it opened on this thread (none if nobody watches)."""
+    before, _reading.opened = _reading.opened, set()
     try:
-        result, paths = call(), _opened
+        result, paths = call(), _reading.opened
     finally:
-        _opened = before
+        _reading.opened = before
+    if before is not None:
+        before |= paths
 
-    data_files = (path for path in paths if not path.endswith(CODE_FILES) and ".dist-info/" not in path)
+    data_files = (path for path in paths if ".dist-info/" not in path)
     return result, frozenset(path for path in data_files if not path.startswith(SYSTEM_FOLDERS))
 
 
 @contextmanager
 def sealed(files: frozenset[str]) -> Iterator[None]:
-    """No component may open `files` inside; a path that ends with a separator seals all below that folder."""
+    """Nobody may open `files` inside, on any thread; a path that ends with a separator seals all below that folder.
+
+    OpenedHeldOut if something but the host read one of them before, or opened one inside and caught the error.
+    """
     global _sealed
-    before, _sealed = _sealed, files
+    early = sorted(path for path in _read_earlier if _is_sealed(path, files))
+    if early:
+        _read_earlier.difference_update(early)
+        raise OpenedHeldOut(
+            f"{early[0]} holds validation and test events, and a component read it before the run did (at import or in "
+            "ready()): components learn from the training part only"
+        )
+
+    before, _sealed, known = _sealed, files, len(_violations)
     try:
         yield
+        _raise_since(known)
     finally:
         _sealed = before
 
@@ -80,12 +111,12 @@ def sealed(files: frozenset[str]) -> Iterator[None]:
 @contextmanager
 def component_code() -> Iterator[None]:
     """A component's code runs inside. OpenedHeldOut if it opened a sealed file, also if it caught that error itself."""
-    global _component_runs
-    before, _component_runs = _component_runs, True
-    violations_before = len(_violations)
-    try:
-        yield
-        if len(_violations) > violations_before:  # the component caught the error, or another thread of it got it
-            raise _violations[-1]
-    finally:
-        _component_runs = before
+    known = len(_violations)
+    yield
+    _raise_since(known)
+
+
+def _raise_since(known: int) -> None:
+    """Raise the latest violation if there are more than `known`: a component, or another thread of it, caught the error."""
+    if len(_violations) > known:
+        raise _violations[-1]

@@ -18,6 +18,7 @@ from genrec_bench.host.config import config_dict, make_config
 from genrec_bench.host.contracts import Backbone, Baseline, Component, Dataset, Decoder, Indexer
 from genrec_bench.host.faults import held_to
 from genrec_bench.host.registry import ComponentInfo
+from genrec_bench.host.sealing import opened_by
 from genrec_bench.protocol.constants import EXTERNAL_IDS, KS, PROTOCOL, check_protocol
 from genrec_bench.runs.spec import GENERATOR_PARTS, LISTS, ResolvedSpec, RunSpec
 
@@ -109,9 +110,9 @@ def resolve(spec: RunSpec | ResolvedSpec) -> Plan:
     _check_needs(asked.dataset, parts)
     if "decoder" in parts:
         _check_normalisation(parts["backbone"], parts["decoder"])
-    for part in parts.values():
+    for name, part in parts.items():
         with part.held_to("ready"):
-            part.component.ready()
+            opened_by(part.component.ready) if name == "dataset" else part.component.ready()
 
     resolved = ResolvedSpec(
         dataset=_resolved_name(infos["dataset"], names["dataset"]),
@@ -226,7 +227,8 @@ def _check_normalisation(backbone: Part[Backbone], decoder: Part[Decoder]) -> No
 
 def _check_needs(dataset: str, parts: Mapping[str, Part[Any]]) -> None:
     """NeedsMissing if a component needs what the data set does not offer."""
-    offers = parts["dataset"].component.offers | EXTERNAL_IDS
+    dataset_component = parts["dataset"].component
+    offers = opened_by(lambda: dataset_component.offers)[0] | EXTERNAL_IDS  # it may read the file's header
     for name, part in parts.items():
         if missing := frozenset(part.component.needs) - offers:
             raise NeedsMissing(
