@@ -300,7 +300,9 @@ def test_a_component_that_reads_the_data_before_the_run_does_is_stopped(go, inst
             planted_file.read_text()
 
     instead("indexer", "random", ReadsInReady)
-    with pytest.raises(OpenedHeldOut, match=r"planted\.txt holds validation and test events, and a component read it before"):
+    with pytest.raises(
+        OpenedHeldOut, match=r"planted\.txt holds validation and test events, and a component read it before"
+    ):
         go(**TAMED)
     instead("indexer", "random", RandomIndexer)
     assert go(**TAMED).status == "finished"

@@ -21,7 +21,7 @@ def pair():
     for bias in (theirs.encoder, theirs.decoder):  # large biases, so that a wrong bucket shows
         bias.block[0].layer[0].SelfAttention.relative_attention_bias.weight.data.normal_(std=2.0)
     ours = T5(T5Shape(VOCAB, VOCAB - 1, d_model=32, layers=LAYERS, heads=4, d_kv=8, d_ff=48)).eval()
-    ours.load_state_dict(from_transformers(theirs.state_dict()))
+    ours.load_state_dict(from_transformers(theirs.state_dict(), 8))
     return ours, theirs
 
 
@@ -88,3 +88,11 @@ def test_positions_that_share_a_prefix_equal_separate_sequences(pair, batch):
     for last, at in ((7, 3), (8, 4)):
         alone = ours.decode_tree(torch.tensor([[0, 5, last]]).expand(3, -1), *chain(3, 3), encoded, mask)
         torch.testing.assert_close(tree[:, [0, 1, at]], alone, rtol=1e-5, atol=1e-5)
+
+
+def test_queries_are_drawn_as_large_as_keys_so_that_adamw_moves_both_alike():
+    network = T5(T5Shape(VOCAB, VOCAB - 1, d_model=128, layers=1, heads=2, d_kv=64, d_ff=16))
+    attention = network.encoder[0].self_.attention
+    assert 0.95 < attention.q.weight.std() / attention.k.weight.std() < 1.05
+    x = torch.randn(5, 128)
+    torch.testing.assert_close(attention.q(x), x @ attention.q.weight.T / 8)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from genrec_bench.api import NeedsMissing, Sources
-from genrec_bench.backbones.hf_t5 import from_transformers
+from genrec_bench.backbones.hf_t5 import is_query, renamed
 from genrec_bench.backbones.t5 import T5
 
 TIED = {"encoder.embed_tokens.weight", "decoder.embed_tokens.weight", "lm_head.weight"}  # to the shared embedding
@@ -59,8 +59,8 @@ def twin(net: T5, **options: Any) -> Any:
         **options,
     )
     model, weights = hf.T5ForConditionalGeneration(config), net.state_dict()
-    our_names = from_transformers({name: name for name in model.state_dict()})  # type: ignore[arg-type]
-    named = {hf_name: weights[our_name] for our_name, hf_name in our_names.items()}  # type: ignore[index]
+    pairs = ((name, renamed(name)) for name in model.state_dict())
+    named = {hf: weights[ours] / (shape.d_kv**0.5 if is_query(ours) else 1) for hf, ours in pairs if ours is not None}
 
     missing, _ = model.load_state_dict(named, strict=False)
     assert set(missing) <= TIED and model.lm_head.weight is model.shared.weight

@@ -115,7 +115,7 @@ def read_weights(name: str, note: Callable[[str], None]) -> Mapping[str, torch.T
     """The checkpoint's weights under this package's names; UsageError if they are not those of a whole T5."""
     architecture = _transformers().T5ForConditionalGeneration
     model = _fetch("checkpoint", name, lambda name: load_whole(architecture, name, note))
-    return from_transformers(model.state_dict())
+    return from_transformers(model.state_dict(), model.config.d_kv)
 
 
 def fill(network: T5, weights: Mapping[str, torch.Tensor], new: Sequence[str] = ()) -> None:
@@ -138,32 +138,38 @@ def fill(network: T5, weights: Mapping[str, torch.Tensor], new: Sequence[str] = 
                 own[name].copy_(value)
 
 
-def from_transformers(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Weights of transformers' `T5ForConditionalGeneration` under this package's names (tied output, ReLU models)."""
-    renamed = {
-        "embedding.weight": state["shared.weight"],
-        "encoder_norm.weight": state["encoder.final_layer_norm.weight"],
-        "decoder_norm.weight": state["decoder.final_layer_norm.weight"],
-    }
+def from_transformers(state: Mapping[str, torch.Tensor], d_kv: int) -> dict[str, torch.Tensor]:
+    """Weights of transformers' `T5ForConditionalGeneration` under this package's names (tied output, ReLU models).
 
-    for side, blocks in (("encoder", ("self_", "ff")), ("decoder", ("self_", "cross", "ff"))):
-        first = f"{side}.block.0.layer.0.SelfAttention.relative_attention_bias.weight"
-        renamed[f"{side}_bias.weight"] = state[first]
+    `d_kv` numbers per head: our queries are divided by its root where they are used, T5's are smaller by it.
+    """
+    named = ((renamed(name), value) for name, value in state.items())
+    return {name: value * d_kv**0.5 if is_query(name) else value for name, value in named if name is not None}
 
-        for name, value in state.items():
-            parts = name.split(".")
-            if parts[:2] != [side, "block"] or "relative_attention_bias" in name:
-                continue
 
-            place = f"{side}.{parts[2]}.{blocks[int(parts[4])]}"
-            if parts[5] == "layer_norm":
-                renamed[f"{place}.norm.weight"] = value
-            elif parts[5] == "DenseReluDense":
-                renamed[f"{place}.{parts[6]}.weight"] = value
-            else:
-                renamed[f"{place}.attention.{parts[6]}.weight"] = value
+def renamed(name: str) -> str | None:
+    """This package's name for a weight of transformers; None for a copy of the embedding."""
+    parts = name.split(".")
+    if parts[1] != "block":
+        side = parts[0]
+        if side == "shared":
+            return "embedding.weight"
+        return f"{side}_norm.weight" if parts[1] == "final_layer_norm" else None
 
-    return renamed
+    side, _, layer, _, part, kind, *rest = parts
+    if "relative_attention_bias" in rest:
+        return f"{side}_bias.weight"
+
+    block = ("self_", "ff") if side == "encoder" else ("self_", "cross", "ff")
+    place = f"{side}.{layer}.{block[int(part)]}"
+    if kind == "layer_norm":
+        return f"{place}.norm.weight"
+    return f"{place}.{rest[0]}.weight" if kind == "DenseReluDense" else f"{place}.attention.{rest[0]}.weight"
+
+
+def is_query(name: str) -> bool:
+    """Whether this is our name of a query matrix."""
+    return name.endswith(".attention.q.weight")
 
 
 @lru_cache(maxsize=4)

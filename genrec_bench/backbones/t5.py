@@ -73,14 +73,33 @@ class RMSNorm(nn.Module):
         return rms_norm(x.float(), self.weight, self.epsilon)
 
 
+class Query(nn.Linear):
+    """The query matrix, divided by sqrt(K) where it is used.
+
+    T5 draws it smaller by sqrt(K) instead: the same function, but not the same training. AdamW moves every weight by about
+    the learning rate, however small the weight is, so T5's attention logits grow sqrt(K) times as fast: at LightLM's sizes and
+    1e-3 they pass 250 within the first epoch, and training diverges some epochs later. T5 itself was trained with
+    Adafactor, whose steps are relative to a matrix's size (Shazeer and Stern 2018, section 8).
+    """
+
+    def __init__(self, shape: T5Shape) -> None:
+        super().__init__(shape.d_model, shape.heads * shape.d_kv, bias=False)
+        self.scale = shape.d_kv**-0.5
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., E) -> (..., H*K)."""
+        return F.linear(x, self.weight * self.scale)
+
+
 class Projections(nn.Module):
-    """The four matrices of one attention block, without biases; T5 does not scale by 1/sqrt(K)."""
+    """The four matrices of one attention block, without biases."""
 
     def __init__(self, shape: T5Shape) -> None:
         super().__init__()
         inner = shape.heads * shape.d_kv
         self.heads, self.dropout = shape.heads, shape.dropout if shape.inner_dropout else 0.0
-        self.q, self.k, self.v = (nn.Linear(shape.d_model, inner, bias=False) for _ in range(3))
+        self.q = Query(shape)
+        self.k, self.v = (nn.Linear(shape.d_model, inner, bias=False) for _ in range(2))
         self.o = nn.Linear(inner, shape.d_model, bias=False)
 
     def split(self, x: Tensor) -> Tensor:
@@ -198,7 +217,7 @@ class T5(nn.Module):
 
         for module in self.modules():
             if isinstance(module, Projections):
-                nn.init.normal_(module.q.weight, std=(e * self.shape.d_kv) ** -0.5)
+                nn.init.normal_(module.q.weight, std=e**-0.5)
                 nn.init.normal_(module.k.weight, std=e**-0.5)
                 nn.init.normal_(module.v.weight, std=e**-0.5)
                 nn.init.normal_(module.o.weight, std=inner**-0.5 * scale)
