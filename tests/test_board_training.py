@@ -65,6 +65,11 @@ def generator(ran: int, best: int, epochs: int = 25, patience: int = 8, seed: in
             "its last epoch, after the best one",
         ),
         (generator(25, 20, training={"history": []}), None, "its last epoch"),
+        (
+            generator(25, 25, training={"on_all_users": {"25": 0.3, "20": 0.2}}),
+            "yes",
+            "its last epoch, after the best one",
+        ),
         (generator(12, 4, patience=0), None, None),
         (generator(12, 4, training={"ended_by": ""}), "yes", "early stop: 8 validations without a better one"),
         (

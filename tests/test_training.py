@@ -212,6 +212,34 @@ def test_the_best_epochs_weights_are_restored():
         assert torch.equal(value, short.net.state_dict()[name])
 
 
+def chosen(on_all, **changes):
+    """The report and the backbone of a training whose second of six epochs is best on the sample; `on_all` scores all users."""
+    backbone = LightLM(LightLMConfig(**TINY, epochs=6, batch_size=4, **changes))
+    scores, asked = iter([0.1, 0.5, 0.2, 0.3, 0.1, 0.4]), iter(on_all)
+    context = BackboneContext(seed=3, validate=lambda: next(scores), validate_on_all=lambda: next(asked))
+    return backbone, backbone.fit(examples_of(CODES, CHOSEN), context)
+
+
+@pytest.mark.parametrize("averaging", [0.0, 0.9])
+def test_all_users_decide_between_the_best_epoch_and_the_last(averaging):
+    early, report = chosen([0.2, 0.3], averaging=averaging, patience=0)
+    assert report.best_epoch == 2 and report.on_all_users == {"6": 0.2, "2": 0.3}
+    late, report = chosen([0.3, 0.2], averaging=averaging, patience=0)
+    assert report.best_epoch == 6 and report.on_all_users == {"6": 0.3, "2": 0.2}
+
+    rising = iter([0.1, 0.2, 0.3, 0.4, 0.5, 0.6])
+    last, _ = fitted(None, validate=lambda: next(rising), averaging=averaging)
+    best, _ = fitted(None, averaging=averaging)
+    for name in last.net.state_dict():
+        assert torch.equal(late.net.state_dict()[name], last.net.state_dict()[name])
+        assert torch.equal(early.net.state_dict()[name], best.net.state_dict()[name])
+
+
+def test_a_training_that_stopped_early_has_no_last_epoch_to_choose():
+    _, report = chosen([], patience=2)
+    assert report.epochs == 4 and report.best_epoch == 2 and not report.on_all_users
+
+
 @pytest.mark.parametrize("averaging", [0.0, 0.9])
 def test_a_resumed_training_ends_like_one_that_was_never_interrupted(tmp_path, averaging):
     rising = iter([0.1, 0.2, 0.3, 0.4, 0.5, 0.6])

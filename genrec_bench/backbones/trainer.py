@@ -141,7 +141,7 @@ def fit(
 ) -> FitReport:
     """Train `network` in place and leave it with the weights of its best epoch.
 
-    Trains and keeps the parameters that require a gradient. `d_model` decides on the precision; `tables` are matrices
+    Trains and keeps the parameters that require a gradient; the epoch is chosen as `Training.choose` says. `d_model` decides on the precision; `tables` are matrices
     count as embeddings, beside those of `nn.Embedding`. With `children`, the trees that `loss_of` gets have their places in
     the catalogue. Diverged if a loss is infinite or NaN.
     """
@@ -183,7 +183,7 @@ def fit(
             network.eval()
             training.finish_epoch(epoch, mean_loss, seconds, steps[epoch:])
 
-    training.restore_best()
+    training.choose()
     used = min(len(examples), config.examples_per_epoch or len(examples))
     history = tuple(training.history)
     return FitReport(
@@ -196,6 +196,7 @@ def fit(
         targets_per_epoch=round(training.targets / len(history)),
         seconds=training.seconds,
         ended_by=training.ended_by,
+        on_all_users=training.on_all_users,
     )
 
 
@@ -262,6 +263,7 @@ class Training:
         self.validating = 0.0  # seconds
         self.best_epoch, self.best_score, self.stale = 0, -1.0, 0
         self.best: dict[str, Tensor] = {}
+        self.on_all_users: dict[str, float] = {}
         self.mean = self._copy() if config.averaging else {}
         self._average = get_ema_multi_avg_fn(config.averaging)
 
@@ -368,10 +370,22 @@ class Training:
         """The best validation so far, for the progress line."""
         return f", best ndcg@10 {self.best_score:.4f} (epoch {self.best_epoch})" if self.best_score >= 0 else ""
 
-    def restore_best(self) -> None:
-        """End with the weights of the best epoch."""
-        self._put(self.best)
+    def choose(self) -> None:
+        """End with the weights of the best epoch, or of the last one if that is better on all validation users.
+
+        On a sample of users the best of many epochs is partly the luckiest, and the last one, whose learning rate has
+        fallen to 0, is often better than it looks there.
+        """
+        last, on_all = len(self.history), self.ctx.validate_on_all
         self.network.eval()
+        if on_all is not None and self.best_epoch < last == self.planned:
+            self._put(self.mean)
+            self.on_all_users[str(last)], newest = on_all(), self._copy()
+            self._put(self.best)
+            self.on_all_users[str(self.best_epoch)] = on_all()
+            if self.on_all_users[str(last)] > self.on_all_users[str(self.best_epoch)]:
+                self.best_epoch, self.best = last, newest
+        self._put(self.best)
 
     def _keep(self, epoch: int, score: float) -> None:
         self.best_epoch, self.best_score, self.stale = epoch, score, 0

@@ -74,11 +74,13 @@ class BackboneContext(ComponentContext):
     """What a backbone may use while it is trained.
 
     `folder` is for its checkpoints (None: keep nothing). `validate()` returns ndcg@10 of its current weights on validation,
-    by the protocol's decoder (None: there is no validation).
+    by the protocol's decoder (None: there is no validation). Where that is on a sample of users, `validate_on_all()` is the
+    same on all of them, for a last choice between a few sets of weights (None: there are no more users).
     """
 
     folder: Path | None = None
     validate: Callable[[], float] | None = None
+    validate_on_all: Callable[[], float] | None = None
 
 
 @dataclass(frozen=True)
@@ -180,7 +182,8 @@ class FitReport:
 
     `targets_per_epoch` counts the target codes learned from in one epoch. `seconds` are those of training steps alone,
     before a resumption too (0: not measured). `ended_by` is `early stop`, `epochs` (all that were allowed), `time limit`, or
-    empty where nobody says.
+    empty where nobody says. `on_all_users` are the scores, by epoch, that decided between the epoch that is best on the
+    validation sample and the last one.
     """
 
     epochs: int
@@ -192,6 +195,7 @@ class FitReport:
     targets_per_epoch: int = 0
     seconds: float = 0.0
     ended_by: str = ""
+    on_all_users: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -167,8 +167,9 @@ def _options(record: RunRecord, part: str) -> Mapping[str, Any]:
 
 
 def _later_validations(record: RunRecord) -> int | None:
-    """How many validations came after the best epoch; None where no validation is known."""
-    best = record.training.get("best_epoch") or 0
+    """How many validations came after the best one of the curve; None where no validation is known."""
+    decided = record.training.get("on_all_users") or {}  # the last epoch may have won there; the curve is of the sample
+    best = min(map(int, decided)) if decided else record.training.get("best_epoch") or 0
     epochs = [point.epoch for point in curve(record) if point.validation is not None]
     return sum(epoch > best for epoch in epochs) if epochs else None
 

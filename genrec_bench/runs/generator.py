@@ -16,6 +16,7 @@ import numpy as np
 from genrec_bench.core.cache import cache_dir, cached
 from genrec_bench.core.codes import Index
 from genrec_bench.core.files import copy_into, folder_digest, write_json
+from genrec_bench.core.sequences import Cases
 from genrec_bench.decoders.csr_trie import Trie
 from genrec_bench.decoders.trie import TrieDecoder
 from genrec_bench.host.contracts import Backbone, BackboneContext, Indexer, IndexerContext
@@ -151,8 +152,17 @@ def train(inputs: Inputs, backbone: Part[Backbone], generator: Generator) -> Tra
 
     def fit(target: Path) -> dict[str, Any]:
         examples = make_examples(inputs.split.train(), spec.task, generator, target)  # type: ignore[arg-type]
-        validate = validator(inputs, generator)
-        ctx = BackboneContext(spec.seed, inputs.device, inputs.progress, folder=target, validate=validate)
+        everyone = inputs.split.validation
+        ctx = BackboneContext(
+            spec.seed,
+            inputs.device,
+            inputs.progress,
+            folder=target,
+            validate=validator(inputs, generator),
+            validate_on_all=validator(inputs, generator, everyone)
+            if len(validation_sample(everyone)) < len(everyone)
+            else None,
+        )
         with backbone.held_to("fit"):
             fit_report = network.fit(examples, ctx)
 
@@ -181,12 +191,13 @@ def _read_report(folder: Path) -> dict[str, Any]:
     return dict(json.loads((folder / "fit.json").read_text()))
 
 
-def validator(inputs: Inputs, generator: Generator) -> Callable[[], float]:
-    """A function that scores the generator's current weights on validation, as the choice of epochs requires.
+def validator(inputs: Inputs, generator: Generator, cases: Cases | None = None) -> Callable[[], float]:
+    """A function that scores the generator's current weights on validation (`cases`, or the sample), as the choice of epochs
+    requires.
 
     It decodes with the protocol's own decoder: another package's `trie` does not change the choice.
     """
-    sample = validation_sample(inputs.split.validation)
+    sample = validation_sample(inputs.split.validation) if cases is None else cases
     queries = inputs.split.queries(sample)
     searcher = Searcher(protocol_part("decoder", "trie", TrieDecoder()))
 
