@@ -68,7 +68,7 @@ class TorchBackbone(Backbone):
     def load(self, folder: Path, device: str = "cpu") -> None:
         """Read what `save` wrote. ValueError if the weights belong to another network."""
         with forked(device):
-            network = self.build(json.loads((folder / FACTS).read_text()))
+            network = self.build(json.loads((folder / FACTS).read_text(encoding="utf-8")))
 
         saved, own = load_file(folder / WEIGHTS), self.weights(network)
         if {name: value.shape for name, value in saved.items()} != {name: value.shape for name, value in own.items()}:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -78,13 +78,30 @@ def sealed(files: frozenset[str]) -> Iterator[None]:
 
 
 @contextmanager
+def same_folder() -> Iterator[None]:
+    """Foreign code runs inside. It may change the working folder; afterwards relative paths mean what they meant before."""
+    try:
+        before = os.getcwd()
+    except OSError:  # somebody removed it
+        yield
+        return
+
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            os.chdir(before)
+
+
+@contextmanager
 def component_code() -> Iterator[None]:
     """A component's code runs inside. OpenedHeldOut if it opened a sealed file, also if it caught that error itself."""
     global _component_runs
     before, _component_runs = _component_runs, True
     violations_before = len(_violations)
     try:
-        yield
+        with same_folder():
+            yield
         if len(_violations) > violations_before:  # the component caught the error, or another thread of it got it
             raise _violations[-1]
     finally:
