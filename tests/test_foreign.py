@@ -74,25 +74,26 @@ def test_a_distribution_with_unreadable_metadata_is_named_and_hides_no_other(tmp
 
 
 SCORES_ITSELF = """
-from genrec_bench.baselines.popularity import Popularity
+from genrec_bench.indexers.digits import RandomIndexer
 
-class X(Popularity):
+class X(RandomIndexer):
     "Replaces the scorer."
 
-    def fit(self, train, ctx):
+    def build(self, train, ctx):
         from genrec_bench.protocol import scores
         honest = scores.score
         scores.score = lambda ranking, targets: honest(ranking, ranking.items[:, 0])
-        super().fit(train, ctx)
+        return super().build(train, ctx)
 """
 
 
 def test_a_component_that_replaces_the_scorer_touches_no_other_systems_record(tmp_path, planted_file):
-    distribution(tmp_path / "site", "scorer", {"baselines": "scorer"}, SCORES_ITSELF)
+    distribution(tmp_path / "site", "scorer", {"indexers": "scorer"}, SCORES_ITSELF)
     where = ["--set", f"dataset.path={planted_file}", "--set", "dataset.format=sequence", "--out", "runs"]
-    done = genrec(tmp_path, "run", "--dataset", "file", "--baseline", "scorer", *where)
+    system = ["--indexer", "scorer", "--backbone", "lightlm", "--profile", "tiny", "--set", "backbone.epochs=1"]
+    done = genrec(tmp_path, "run", "--dataset", "file", *system, *where)
     assert done.returncode == 0, done.stderr
     records = [RunRecord.read(file) for file in (tmp_path / "runs").glob("*/record.json")]
-    (popularity,) = (record for record in records if record.spec["baseline"] == "popularity")
+    (popularity,) = (record for record in records if record.spec.get("baseline") == "popularity")
     assert len(records) == 2
     assert verify(tmp_path / "runs" / popularity.spec_id).ok

@@ -131,6 +131,15 @@ def test_a_full_disk_names_its_path_and_no_component(go, tmp_path, monkeypatch, 
     assert "popularity" not in str(caught.value).replace(str(tmp_path), "")
 
 
+def test_a_disk_that_fills_up_before_the_first_record_is_named_too(go, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(folders, "write_json", full)
+    with pytest.raises(OutputError, match=f"no space left on the disk that holds {tmp_path}"):
+        go(baseline="popularity")
+
+
 def test_a_path_without_permission_is_named_and_no_component(go, monkeypatch):
     def closed(*_):
         raise PermissionError(errno.EACCES, "Permission denied", "/somewhere/vectors.npy")
@@ -172,6 +181,8 @@ def test_the_umask_decides_who_may_read_what_is_stored(tmp_path, mask):
     try:
         files.write_json(tmp_path / "record.json", {})
         files.write_sealed(tmp_path / "checkpoint.pt", lambda file: file.write(b"x"))
+        (tmp_path / "of-a-library").touch(mode=0o600)
+        files.usual_permissions(tmp_path / "of-a-library")
     finally:
         os.umask(before)
     assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o666 & ~mask}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,9 +62,10 @@ def suite(file: Path, out: Path, data_dir: Path | None, device: str, jobs: int, 
     outcomes: list[SuiteOutcome] = []
     where: dict[str, Any] = {"out": out, "device": device, "data_dir": data_dir}
     try:
-        for outcome in run_suite(runs, jobs=jobs, **where, progress=RichProgress()):
-            outcomes.append(outcome)
-            click.echo(f"{outcome.number}/{len(runs)} {names[outcome.number - 1]}: {ending(outcome)}", err=True)
+        with closing(run_suite(runs, jobs=jobs, **where, progress=RichProgress())) as results:
+            for outcome in results:
+                outcomes.append(outcome)
+                click.echo(f"{outcome.number}/{len(runs)} {names[outcome.number - 1]}: {ending(outcome)}", err=True)
     finally:  # after Ctrl-C too
         outcomes.sort(key=lambda outcome: outcome.number)
         if as_json:

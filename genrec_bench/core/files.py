@@ -14,7 +14,7 @@ import socket
 import tempfile
 import threading
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -25,9 +25,11 @@ from genrec_bench.errors import OutputError
 def check_writable(folder: Path, advice: str) -> None:
     """OutputError unless `folder` can be written or created. Leaves nothing behind."""
     existing = next((path for path in (folder, *folder.absolute().parents) if os.path.lexists(path)), folder)
+    probe = beside(existing / "write")
     try:
-        with tempfile.TemporaryDirectory(prefix=".write-", dir=existing):
-            pass
+        sweep(existing / "write")
+        probe.mkdir()
+        probe.rmdir()
     except OSError as error:
         raise OutputError(f"cannot write to {folder}: {error.strerror or error}; {advice}", path=folder) from None
 
@@ -81,9 +83,20 @@ def disk_trouble(error: BaseException, *folders: Path) -> OutputError | None:
         error = cause
 
 
+@contextlib.contextmanager
+def naming_disks(*folders: Path) -> Iterator[None]:
+    """Inside, `folders` are written to. OutputError with disk and path if there is no room or no permission."""
+    try:
+        yield
+    except OSError as error:
+        if disk := disk_trouble(error, *folders):
+            raise disk from error
+        raise
+
+
 def fullest(folders: Sequence[Path]) -> Path | None:
     """The folder whose disk has the least room; None without any."""
-    room = {}
+    room: dict[Path, int] = {}
     for folder in folders:
         with contextlib.suppress(OSError):
             room[folder] = shutil.disk_usage(folder).free
@@ -172,6 +185,16 @@ def _is_left_over(name: str) -> bool:
     """Whether the process whose number begins a name has ended."""
     pid = name.partition("-")[0]
     return pid.isdecimal() and has_ended(int(pid))
+
+
+def usual_permissions(path: Path) -> None:
+    """Give a file that a library wrote for its owner alone the permissions that the umask gives any new file."""
+    probe = beside(path)
+    try:
+        probe.touch()
+        path.chmod(probe.stat().st_mode & 0o777)
+    finally:
+        probe.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -139,7 +139,8 @@ def _entry_points(
     """
     kinds = {f"genrec_bench.{kind}s": kind for kind in (*KINDS, COMMAND)}
     found: dict[str, list[tuple[str, str, str, str]]] = {kind: [] for kind in kinds.values()}
-    broken_ones, seen = [], set()
+    broken_ones: list[str] = []
+    seen: set[str] = set()
 
     for distribution in distributions():
         try:

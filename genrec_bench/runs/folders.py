@@ -18,7 +18,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from genrec_bench.core.files import file_digest, read_text, remove, write_json
+from genrec_bench.core.files import file_digest, naming_disks, read_text, remove, write_json
 from genrec_bench.core.progress import Progress, Quiet
 from genrec_bench.errors import OutputError, RecordError
 from genrec_bench.runs.record import RECORD_FILE, SCHEMA, RunRecord
@@ -84,7 +84,7 @@ def keeps(folder: Path, earlier: RunRecord | None) -> bool:
 def locked(folder: Path) -> Iterator[None]:
     """Create `folder`, hold its lock, and finish what a killed process left half done there.
 
-    OutputError if the folder is not writable, or if another process holds the lock.
+    OutputError if the folder is not writable, its disk is full, or another process holds the lock.
     """
     lock = FileLock(folder / LOCK, timeout=0)
     try:
@@ -102,9 +102,10 @@ def locked(folder: Path) -> Iterator[None]:
         ) from None
 
     try:
-        _install(folder)
-        _sweep(folder)
-        yield
+        with naming_disks(folder):
+            _install(folder)
+            _sweep(folder)
+            yield
     finally:
         lock.release()
 

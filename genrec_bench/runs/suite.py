@@ -6,7 +6,7 @@ import itertools
 import os
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields
@@ -99,7 +99,7 @@ def run_suite(
     device: str = "auto",
     data_dir: Path | None = None,
     progress: Progress | None = None,
-) -> Iterator[SuiteOutcome]:
+) -> Generator[SuiteOutcome, None, None]:
     """Run `runs`, each in a process of its own and `jobs` of them side by side; the outcomes in the order of their ends.
 
     Failures are reported; the suite continues. Runs side by side share the processor's threads evenly, and index and weights
