@@ -22,3 +22,13 @@ def run(command: list, cwd: Path | None = None, site: Path | None = None) -> str
     done = subprocess.run(words, cwd=cwd, env={**os.environ, **setting}, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{' '.join(words)}\n{done.stdout}\n{done.stderr}"
     return done.stdout
+
+
+def distribution(site: Path, name: str, points: dict[str, str], code: str) -> None:
+    """Lay out an installed distribution by hand: entry points such as `{"baselines": "mine"}`, all for the class `X`."""
+    facts = site / f"{name}-1.0.dist-info"
+    facts.mkdir(parents=True)
+    (facts / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    groups = [f"[genrec_bench.{group}]\n{point} = {name}:X\n" for group, point in points.items()]
+    (facts / "entry_points.txt").write_text("".join(groups))
+    (site / f"{name}.py").write_text(code)

@@ -22,7 +22,8 @@ from genrec_bench.cli.run import build_spec, run
 from genrec_bench.errors import RecordError
 from genrec_bench.leaderboard.facts import command
 from genrec_bench.leaderboard.publish import add, build
-from genrec_bench.leaderboard.renderers.markdown import excerpt, readme
+from genrec_bench.leaderboard.renderers.data import board_csv
+from genrec_bench.leaderboard.renderers.markdown import excerpt, front_page, readme
 from genrec_bench.leaderboard.renderers.scatter import legend, scatter
 from genrec_bench.leaderboard.rows import tier_of
 from genrec_bench.leaderboard.standings import standings
@@ -370,6 +371,55 @@ def test_a_name_from_elsewhere_is_shown_as_it_is_and_runs_no_mandatory_row() -> 
     )
     board = standings([named], "mask")
     assert "| &lt;b>\\|x |" in readme([board]) and "| &lt;b>\\|x |" in excerpt(board, 1)
+
+
+NASTY = "[click](http://evil.test) ![pixel](https://evil.test/x.png) <img src=x> www.evil.test\n# a@evil.test [r]: x"
+
+
+def test_a_readme_holds_no_markup_of_a_record() -> None:
+    spec = baseline_spec(dataset=NASTY)
+    nasty = replace(finished(spec, RANKS, parameters={}), warnings=[NASTY])
+    for text in (readme([standings([nasty], "mask")]), front_page({"a (b)/c": standings([nasty], "mask")})):
+        for live in ("](http", "<img", "http://", "https://", "www.", "@evil", "]: x", "\n# a"):
+            assert live not in text, live
+    assert "[" in front_page({"a (b)/c": standings([nasty], "mask")}) and "](a%20%28b%29/c/README.md)" in front_page(
+        {"a (b)/c": standings([nasty], "mask")}
+    )
+
+
+@pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", " =1"])
+def test_no_cell_of_a_csv_is_a_formula(name) -> None:
+    options = {"name": name, "policy": "mask", "allow_missing": False}
+    spec = baseline_spec(baseline=LISTS, options={"dataset": {}, "baseline": options})
+    board = standings([replace(finished(spec, RANKS, parameters={}), tier=RESCORED)], "mask")
+    (row, *_) = csv.DictReader(io.StringIO(board_csv([board])))
+    assert row["system"] == f"'{name}"
+
+
+@pytest.mark.parametrize("dataset", ["../../outside", "/outside", "..", ".hidden", "a/b", "a\\b", "x" * 300])
+@pytest.mark.parametrize("check", [True, False])
+def test_no_name_leads_out_of_the_folder_and_sound_runs_are_added_all_the_same(
+    tmp_path, monkeypatch, dataset, check
+) -> None:
+    monkeypatch.setattr("genrec_bench.leaderboard.publish._check_lists", lambda *_: None)
+    runs = put(tmp_path / "runs", finished(baseline_spec(dataset=dataset)), baseline())
+    refused: list[RecordError] = []
+    (file,) = add(runs, tmp_path / "boards" / "here", refused.append, check=check)
+    assert file == tmp_path / "boards" / "here" / DIRECT / "records" / f"{runs[1].name}.json"
+    assert "not a name that a folder of boards can have" in str(refused[0])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["boards", "runs"]
+
+
+def test_a_run_whose_reading_fails_in_any_way_costs_no_other(tmp_path, monkeypatch) -> None:
+    def fails(record, path):
+        if record.spec["baseline"] == "popularity":
+            raise IndexError("index 7 is out of bounds")
+
+    monkeypatch.setattr("genrec_bench.leaderboard.publish._check_lists", fails)
+    runs = put(tmp_path / "runs", baseline("popularity"), baseline("item-knn"))
+    refused: list[RecordError] = []
+    assert len(add(runs, tmp_path / "boards", refused.append)) == 1
+    assert "IndexError: index 7" in str(refused[0]) and str(runs[0]) in str(refused[0])
 
 
 def test_options_that_four_digits_do_not_tell_apart_are_printed_whole() -> None:

@@ -16,7 +16,7 @@ import pytest
 from click.testing import CliRunner
 
 import genrec_bench.runs
-from genrec_bench.cli.main import cli
+from genrec_bench.cli.main import Terminated, cli
 from genrec_bench.core.events import Interactions
 from genrec_bench.core.rankings import Ranking
 from genrec_bench.errors import DataError
@@ -138,13 +138,14 @@ def test_a_bug_is_one_line_that_says_how_to_see_more(runner, monkeypatch):
     assert done.stderr == "unexpected KeyError: 'gone'; run with --debug for the traceback\n"
 
 
-def test_ctrl_c_is_one_line_and_exit_code_1(runner, monkeypatch):
+@pytest.mark.parametrize(("error", "code"), [(KeyboardInterrupt, 130), (Terminated, 143)])
+def test_an_interruption_is_one_line_and_the_code_of_its_signal(runner, monkeypatch, error, code):
     def interrupted(*words, **more):
-        raise KeyboardInterrupt
+        raise error
 
     monkeypatch.setattr(runner, "run", interrupted)
     done = genrec("run", "--baseline", "popularity")
-    assert done.exit_code == 1
+    assert done.exit_code == code
     assert done.stderr.strip().startswith("Interrupted: ") and "Traceback" not in done.stderr
 
 
@@ -400,7 +401,7 @@ def test_a_closed_stdout_is_no_error():
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_ctrl_c_while_the_commands_are_imported_is_one_line_and_exit_code_1():
+def test_ctrl_c_while_the_commands_are_imported_is_one_line_and_exit_code_130():
     code = (
         "import sys\n"
         "class Stop:\n"
@@ -410,7 +411,7 @@ def test_ctrl_c_while_the_commands_are_imported_is_one_line_and_exit_code_1():
         "from genrec_bench.__main__ import main; main()"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.returncode == 1
+    assert done.returncode == 130
     assert done.stderr.startswith("Interrupted: ") and done.stderr.count("\n") == 1
 
 

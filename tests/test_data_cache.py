@@ -1,11 +1,15 @@
 """Parsed data is kept, found again, and built anew, aloud, when it is damaged."""
 
 import dataclasses
+import os
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
+from genrec_bench.core.files import beside
 from genrec_bench.core.progress import Quiet
 from genrec_bench.data import cache
 from genrec_bench.data.file import FileConfig, FileDataset
@@ -54,6 +58,33 @@ def same(one, other):
         a, b = getattr(one, field.name), getattr(other, field.name)
         assert a is b is None or np.array_equal(a, b), field.name
     return True
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions as on POSIX")
+def test_other_users_may_read_the_cache_if_the_umask_says_so(load, tmp_path):
+    before = os.umask(0o022)
+    try:
+        load()
+    finally:
+        os.umask(before)
+    (entry,) = entries(tmp_path)
+    assert entry.stat().st_mode & 0o777 == 0o755
+    assert {path.stat().st_mode & 0o777 for path in entry.iterdir()} == {0o644}
+
+
+def test_what_a_killed_process_left_beside_an_entry_goes_with_the_next_one(load, tmp_path):
+    load()
+    (entry,) = entries(tmp_path)
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    mine = beside(entry)
+    for left_over in (mine, mine.with_name(mine.name.replace(f".{os.getpid()}-", f".{gone.pid}-"))):
+        left_over.mkdir()
+    shutil.rmtree(entry)
+    mine.rmdir()
+
+    load()
+    assert entries(tmp_path) == [entry]
 
 
 def test_a_second_load_reads_the_cache_and_gives_the_same_data(load):

@@ -173,6 +173,12 @@ class Invents(Baseline):
         return Ranking(items, np.zeros(items.shape, np.float32), depth=k)
 
 
+class Halves(Invents):
+    def rank(self, queries, *, k, exclude=None):
+        shape = (len(queries), 1)
+        return Ranking(np.full(shape, 0.5), np.zeros(shape, np.float32), depth=k)
+
+
 class Repeats(Invents):
     def rank(self, queries, *, k, exclude=None):
         items = np.zeros((len(queries), 2), np.int32)
@@ -227,6 +233,7 @@ def instead(monkeypatch):
         ("baseline", ShortOfUsers, "one list per query", "1 Ranking for 60 queries"),
         ("baseline", Shameless, "exclude", "must respect"),
         ("baseline", Invents, "known items", "catalogue of 48"),
+        ("baseline", Halves, "whole numbers", "its item numbers are float64"),
         ("baseline", Repeats, "rank", "names an item twice"),
         ("baseline", TellsNoData, "plain facts", "JSON"),
         ("baseline", MeansSomethingElse, "facts of the record", 'converged: "nearly" is not of type'),

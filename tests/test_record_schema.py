@@ -12,6 +12,7 @@ import jsonschema
 import pytest
 from example_records import baseline, failed, finished, generator_spec
 
+from genrec_bench.errors import RecordError
 from genrec_bench.runs.record import RunRecord, misfit
 from genrec_bench.runs.spec import ResolvedSpec
 
@@ -145,6 +146,27 @@ def test_every_committed_record_fits() -> None:
 )
 def test_what_nobody_should_write_does_not_fit(change: dict[str, Any]) -> None:
     assert complaints({**finished().to_dict(), **change})
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('"seed": 0', f'"seed": {2**64}', "more than 64 bits"),
+        ('"seed": 0', f'"seed": {"9" * 5000}', "more than 64 bits"),
+        ('"platform": "', '"platform": "\\ud800', "surrogates"),
+        ('"platform": "', '"\\udfff": "', "surrogates"),
+        ('"seed": 0', f'"seed": {"[" * 100_000}', "recursion"),
+    ],
+)
+def test_what_no_record_can_hold_is_one_line(tmp_path, old, new, said) -> None:
+    finished().write(tmp_path)
+    text = (tmp_path / "record.json").read_text()
+    assert old in text
+    (tmp_path / "record.json").write_text(text.replace(old, new, 1))
+    with pytest.raises(RecordError, match=said) as caught:
+        RunRecord.read(tmp_path)
+    assert "\n" not in str(caught.value)
+    str(caught.value).encode()
 
 
 def test_a_failure_without_a_reason_does_not_fit() -> None:

@@ -1,5 +1,6 @@
 """Folders of runs and of the cache: what is refused, kept, replaced and made anew."""
 
+import errno
 import json
 import os
 import signal
@@ -14,13 +15,14 @@ from small_runs import folder_of, spec_for
 import genrec_bench
 from genrec_bench import RunRecord, RunSpec
 from genrec_bench.baselines.popularity import Popularity
-from genrec_bench.core import cache
+from genrec_bench.core import cache, files
 from genrec_bench.core.files import write_json
 from genrec_bench.core.progress import Quiet
-from genrec_bench.errors import ComponentFault, OutputError, RunFailed
+from genrec_bench.errors import ComponentFault, OutputError, RecordError
 from genrec_bench.runs import folders
 from genrec_bench.runs import run as runner
 from genrec_bench.runs.spec import ResolvedSpec
+from genrec_bench.runs.verify import verify
 
 
 def test_an_output_folder_that_is_a_file_is_refused(planted_file, tmp_path):
@@ -109,13 +111,91 @@ def test_a_run_finished_by_another_process_meanwhile_is_returned(go, tmp_path, m
     assert answers == []
 
 
-def test_a_disk_that_is_full_ends_in_one_line(go, monkeypatch):
-    def full(*_):
-        raise OSError(28, "No space left on device")
+NO_ROOM = [
+    OSError(errno.ENOSPC, "No space left on device"),
+    OSError(errno.EDQUOT, "Disk quota exceeded"),
+    OSError("1000 requested and 24 written"),  # NumPy
+    RuntimeError('I/O error: Os { code: 28, kind: StorageFull, message: "No space left on device" }'),  # safetensors
+]
 
-    monkeypatch.setattr("genrec_bench.runs.run.lists.write_lists", full)
-    with pytest.raises(RunFailed, match="No space left"):
+
+@pytest.mark.parametrize("error", NO_ROOM)
+@pytest.mark.parametrize("where", [(runner.lists, "write_lists"), (Popularity, "fit")])
+def test_a_full_disk_names_its_path_and_no_component(go, tmp_path, monkeypatch, error, where):
+    def full(*_):
+        raise error
+
+    monkeypatch.setattr(*where, full)
+    with pytest.raises(OutputError, match=f"no space left on the disk that holds {tmp_path}") as caught:
         go(baseline="popularity")
+    assert "popularity" not in str(caught.value).replace(str(tmp_path), "")
+
+
+def test_a_disk_that_fills_up_before_the_first_record_is_named_too(go, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(folders, "write_json", full)
+    with pytest.raises(OutputError, match=f"no space left on the disk that holds {tmp_path}"):
+        go(baseline="popularity")
+
+
+def test_a_path_without_permission_is_named_and_no_component(go, monkeypatch):
+    def closed(*_):
+        raise PermissionError(errno.EACCES, "Permission denied", "/somewhere/vectors.npy")
+
+    monkeypatch.setattr(Popularity, "fit", closed)
+    with pytest.raises(OutputError, match=r"^no permission for /somewhere/vectors\.npy: Permission denied$"):
+        go(baseline="popularity")
+
+
+def test_every_stored_file_is_compared_before_a_finished_run_is_returned(go, tmp_path):
+    folder = folder_of(tmp_path, go())
+    stored = RunRecord.read(folder).stored
+    assert {"lists.parquet", "generations.npz", "index/codes.npz", "weights/backbone/weights.safetensors"} <= set(
+        stored
+    )
+
+    for name in ("lists.parquet", "weights/backbone/weights.safetensors"):
+        content = (folder / name).read_bytes()
+        (folder / name).write_bytes(flipped(content, len(content) // 2))
+        with pytest.raises(RecordError, match=rf"{name} has changed.*--force"):
+            go()
+        failed = [comparison.name for comparison in verify(folder).comparisons if not comparison.ok]
+        assert "stored files" in failed
+        (folder / name).write_bytes(content)
+
+    (folder / "lists.parquet").unlink()
+    with pytest.raises(RecordError, match=r"lists\.parquet is gone"):
+        go()
+
+
+def flipped(content, at):
+    """The same bytes with one bit changed."""
+    return content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :]
+
+
+@pytest.mark.parametrize("mask", [0o022, 0o027, 0o002])
+def test_the_umask_decides_who_may_read_what_is_stored(tmp_path, mask):
+    before = os.umask(mask)
+    try:
+        files.write_json(tmp_path / "record.json", {})
+        files.write_sealed(tmp_path / "checkpoint.pt", lambda file: file.write(b"x"))
+        (tmp_path / "of-a-library").touch(mode=0o600)
+        files.usual_permissions(tmp_path / "of-a-library")
+    finally:
+        os.umask(before)
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o666 & ~mask}
+
+
+@pytest.mark.parametrize("at", [0, 30, 90, 95, 99])
+def test_a_flipped_bit_of_a_sealed_file_is_seen(tmp_path, at):
+    files.write_sealed(tmp_path / "file", lambda file: file.write(b"0123456789"))
+    assert files.read_sealed(tmp_path / "file") == b"0123456789"
+    content = (tmp_path / "file").read_bytes()
+    (tmp_path / "file").write_bytes(flipped(content, at * len(content) // 100))
+    with pytest.raises(ValueError, match="has changed"):
+        files.read_sealed(tmp_path / "file")
 
 
 def test_a_file_in_the_place_of_a_cache_folder_is_replaced(tmp_path):
@@ -157,7 +237,7 @@ def test_a_stopped_run_says_so_and_starts_clean(tmp_path, planted_file, number):
         time.sleep(0.05)
     child.send_signal(number)
     said = child.communicate(timeout=60)[1]
-    assert child.returncode == 1
+    assert child.returncode == 128 + number
     assert "interrupted" in said.lower()
     assert "Traceback" not in said
     (folder,) = (path.parent for path in tmp_path.glob("*/record.json"))

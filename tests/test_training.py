@@ -261,6 +261,21 @@ def test_averaging_keeps_the_mean_of_the_weights_and_trains_on_alike():
     assert not torch.equal(plain.net.embedding.weight, mean.net.embedding.weight)
 
 
+@pytest.mark.parametrize("share", [0.2, 0.4, 0.6, 0.8, 0.95])
+def test_a_checkpoint_with_one_flipped_bit_is_not_used(tmp_path, share):
+    whole, _ = fitted(None)
+    with pytest.raises(KeyboardInterrupt):
+        fitted(tmp_path, stop_after=3)
+    content = bytearray((tmp_path / "checkpoint.pt").read_bytes())
+    content[int(share * len(content))] ^= 0x40
+    (tmp_path / "checkpoint.pt").write_bytes(content)
+
+    again, report = fitted(tmp_path)
+    assert report.resumed_from == 0
+    for name, value in whole.net.state_dict().items():
+        assert torch.equal(value, again.net.state_dict()[name])
+
+
 def test_a_damaged_checkpoint_is_said_and_ignored(tmp_path):
     whole, _ = fitted(None)
     (tmp_path / "checkpoint.pt").write_bytes(b"no checkpoint")

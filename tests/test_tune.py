@@ -212,6 +212,37 @@ def test_lines_of_several_processes_never_mix(tmp_path):
     assert sorted(trial["trial"] for trial in read_ledger(ledger)) == sorted(3 * list(range(40)))
 
 
+TRIAL = {"search": "s", "trial": 0, "params": {}, "status": "failed"}
+
+
+def test_a_missing_last_newline_never_joins_two_trials(tmp_path):
+    ledger = tmp_path / "ledger.jsonl"
+    ledger.write_text(json.dumps(TRIAL))
+    append(ledger, {**TRIAL, "trial": 1})
+    assert [trial["trial"] for trial in read_ledger(ledger)] == [0, 1]
+    assert sorted(path.name for path in tmp_path.glob("l*")) == ["ledger.jsonl"]
+
+
+@pytest.mark.parametrize("half", [b"{", b'{"search": "s", "tri', "ü".encode()[:1], b"[" * 100_000])
+def test_half_a_line_does_not_count_and_is_kept_beside_the_ledger(tmp_path, half):
+    class Notes(Quiet):
+        said = ""
+
+        def note(self, message):
+            Notes.said += message
+
+    ledger = tmp_path / "ledger.jsonl"
+    ledger.write_bytes(json.dumps(TRIAL).encode() + b"\n" + half)
+    with pytest.raises(RecordError, match="half a trial"):
+        read_ledger(ledger)  # a board counts nothing that it cannot read
+    assert len(trials_of(ledger, "s", Notes())) == 1
+    assert "half a trial" in Notes.said and "half-lines" in Notes.said
+
+    append(ledger, {**TRIAL, "trial": 1})
+    assert [trial["trial"] for trial in read_ledger(ledger)] == [0, 1]
+    assert (tmp_path / "ledger.jsonl.half-lines").read_bytes() == half + b"\n"
+
+
 def test_a_failed_trial_is_recorded_and_the_search_goes_on(spec, search, monkeypatch):
     calls, fit = [], ItemKNN.fit
 
@@ -238,7 +269,8 @@ def test_a_setting_that_cannot_be_is_a_failed_trial(spec, search):
 def test_a_damaged_ledger_is_refused_by_its_line(spec, search, tmp_path):
     search(spec(), 1)
     ledger = tmp_path / "ledger.jsonl"
-    ledger.write_text(ledger.read_text() + '{"half": ')
+    whole = ledger.read_text()
+    ledger.write_text(whole + '{"half": \n')
     with pytest.raises(RecordError, match=r"ledger\.jsonl, line 2"):
         search(spec(), 2)
     line = json.loads(ledger.read_text().splitlines()[0])

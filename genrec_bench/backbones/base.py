@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from genrec_bench.core.files import usual_permissions
 from genrec_bench.core.sequences import Sources
 from genrec_bench.host.contracts import Backbone
 
@@ -62,13 +63,13 @@ class TorchBackbone(Backbone):
         folder.mkdir(parents=True, exist_ok=True)
         weights = {name: value.detach().cpu().contiguous() for name, value in self.weights(self.net).items()}
         save_file(weights, folder / WEIGHTS)
-        (folder / WEIGHTS).chmod(0o644)  # safetensors writes for the owner alone
+        usual_permissions(folder / WEIGHTS)
         (folder / FACTS).write_text(json.dumps(self.facts(), indent=1) + "\n")
 
     def load(self, folder: Path, device: str = "cpu") -> None:
         """Read what `save` wrote. ValueError if the weights belong to another network."""
         with forked(device):
-            network = self.build(json.loads((folder / FACTS).read_text()))
+            network = self.build(json.loads((folder / FACTS).read_text(encoding="utf-8")))
 
         saved, own = load_file(folder / WEIGHTS), self.weights(network)
         if {name: value.shape for name, value in saved.items()} != {name: value.shape for name, value in own.items()}:

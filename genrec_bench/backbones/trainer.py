@@ -6,8 +6,8 @@ was never interrupted. Knows trees of tokens, never items, and of a network only
 
 from __future__ import annotations
 
+import io
 import math
-import os
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from time import perf_counter
@@ -24,6 +24,7 @@ from genrec_bench.backbones.base import forked
 from genrec_bench.backbones.target_trees import TargetTrees, build_trees, latest_targets
 from genrec_bench.core.arrays import Int64
 from genrec_bench.core.code_trees import CodeTree
+from genrec_bench.core.files import read_sealed, write_sealed
 from genrec_bench.core.sequences import Examples, Sources
 from genrec_bench.errors import Diverged
 from genrec_bench.host.contracts import BackboneContext, FitReport, Normalisation
@@ -408,7 +409,6 @@ class Training:
         if self.file is None:
             return
 
-        self.file.parent.mkdir(parents=True, exist_ok=True)
         state = {
             "epoch": epoch,
             "network": {name: value.detach() for name, value in self.parameters.items()},
@@ -417,11 +417,7 @@ class Training:
             "mean": self.mean,
             "facts": {name: getattr(self, name) for name in FACTS},
         }
-
-        # A run that is cut short here leaves the last checkpoint whole.
-        partial = self.file.with_suffix(".partial")
-        torch.save(state, partial)
-        os.replace(partial, self.file)
+        write_sealed(self.file, lambda file: torch.save(state, file))
 
     def resume(self) -> int:
         """Read the checkpoint. Gives the epochs already done, 0 if there is no checkpoint that fits."""
@@ -429,7 +425,7 @@ class Training:
             return 0
 
         try:
-            state = torch.load(self.file, map_location=self.ctx.device, weights_only=True)
+            state = torch.load(io.BytesIO(read_sealed(self.file)), map_location=self.ctx.device, weights_only=True)
             shapes = {name: value.shape for name, value in self.parameters.items()}
             if {name: value.shape for name, value in state["network"].items()} != shapes:
                 raise ValueError("weights of other shapes")

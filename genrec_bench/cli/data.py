@@ -9,10 +9,11 @@ from typing import Any
 import click
 
 from genrec_bench.cli.commands import Group
+from genrec_bench.cli.options import FilePath, json_option
 
 
 @click.group(cls=Group, invoke_without_command=True)
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
+@json_option("Print a JSON list.")
 @click.pass_context
 def data(ctx: click.Context, as_json: bool) -> None:
     """List the data sets; `genrec data info NAME` describes one."""
@@ -34,8 +35,8 @@ def data(ctx: click.Context, as_json: bool) -> None:
 @data.command()
 @click.argument("name")
 @click.option("--set", "settings", multiple=True, metavar="dataset.KEY=VALUE", help="An option of the data set.")
-@click.option("--data-dir", type=click.Path(path_type=Path), metavar="DIR", help="Folder of data files.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--data-dir", type=FilePath(), metavar="DIR", help="Folder of data files.")
+@json_option("Print JSON.")
 def info(name: str, settings: tuple[str, ...], data_dir: Path | None, as_json: bool) -> None:
     """Describe a data set: counts, density, lengths, equal timestamps, repeats, cold items and fingerprints."""
     from genrec_bench.cli.run import parse_settings

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from genrec_bench.cli.options import FilePath
+
 if TYPE_CHECKING:
     from genrec_bench.errors import RecordError
 
@@ -40,7 +42,7 @@ def leaderboard() -> None:
 
 
 @leaderboard.command(short_help="Print tables; the default command.")
-@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUNS...")
+@click.argument("runs", nargs=-1, required=True, type=FilePath(), metavar="RUNS...")
 @click.option(
     "--format",
     "form",
@@ -77,14 +79,12 @@ def tables(runs: tuple[Path, ...], form: str, policy: str) -> None:
 
 
 @leaderboard.command(short_help="Copy the records of runs into boards.")
-@click.argument("runs", nargs=-1, type=click.Path(path_type=Path), metavar="RUNS...")
-@click.option(
-    "--to", "root", required=True, type=click.Path(path_type=Path), metavar="FOLDER", help="Folder of the boards."
-)
+@click.argument("runs", nargs=-1, type=FilePath(), metavar="RUNS...")
+@click.option("--to", "root", required=True, type=FilePath(), metavar="FOLDER", help="Folder of the boards.")
 @click.option("--verify/--no-verify", default=True, help="Score each run again from its stored lists first.")
 @click.option(
     "--ledger",
-    type=click.Path(path_type=Path),
+    type=FilePath(),
     metavar="FILE",
     help="A ledger of `genrec tune`: each trial goes to the board that it belongs to.",
 )
@@ -110,12 +110,12 @@ def add(runs: tuple[Path, ...], root: Path, verify: bool, ledger: Path | None) -
 
 
 @leaderboard.command(short_help="Write boards from their records.")
-@click.argument("root", type=click.Path(path_type=Path), metavar="FOLDER")
+@click.argument("root", type=FilePath(), metavar="FOLDER")
 @click.option(
     "--into",
     "documents",
     multiple=True,
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    type=FilePath(exists=True, dir_okay=False),
     metavar="DOCUMENT",
     help="A Markdown file that shows tops of boards between <!-- board NAME ROWS --> and <!-- end of board -->: renew "
     "them too.",
@@ -132,8 +132,8 @@ def build(root: Path, documents: tuple[Path, ...]) -> None:
 
 
 @leaderboard.command(short_help="Measure baselines of boards under other tie orders.")
-@click.argument("root", type=click.Path(path_type=Path), metavar="FOLDER")
-@click.option("--data-dir", type=click.Path(path_type=Path), metavar="DIR", help="Folder of data files.")
+@click.argument("root", type=FilePath(), metavar="FOLDER")
+@click.option("--data-dir", type=FilePath(), metavar="DIR", help="Folder of data files.")
 def ties(root: Path, data_dir: Path | None) -> None:
     """Rank baselines of every board under FOLDER under five orders of equal timestamps, and write tie-orders.json.
 

@@ -1,18 +1,21 @@
 """`genrec`: the group of commands, and the one place that turns errors into a line and an exit code.
 
-Exit codes: 0 success, 1 failure or interruption (Ctrl-C, SIGTERM), 2 a wrong request. Imports nothing heavy: a command
+Exit codes: 0 success, 1 failure, 2 a wrong request, 130 Ctrl-C, 143 SIGTERM. Imports nothing heavy: a command
 imports what it needs when it runs.
 """
 
 from __future__ import annotations
 
+import atexit
 import errno
 import os
 import re
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from importlib import import_module
 from typing import Any, NoReturn
 
@@ -24,7 +27,7 @@ from genrec_bench.errors import GenrecError
 
 COMMANDS = {  # in the order of --help; a command's module is imported when it is called
     "run": "Train, decode and score one system.",
-    "suite": "Run a file of specs, one after another.",
+    "suite": "Run a file of specs.",
     "plugins": "List every installed component, or show one.",
     "data": "List data sets, or describe one.",
     "recommend": "Show what a run recommends to one user.",
@@ -85,6 +88,17 @@ class Genrec(Group):
         sys.exit(code if isinstance(code, int) else 0)
 
 
+def _leave(code: int) -> NoReturn:
+    """End this process, whatever threads a component left running: Python would wait for them for ever."""
+    if any(not thread.daemon for thread in threading.enumerate() if thread is not threading.current_thread()):
+        atexit._run_exitfuncs()  # worker processes and temporary files end here
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
 def _discard(stream: Any) -> None:
     """Discard whatever is written to `stream` from now on."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
@@ -97,7 +111,9 @@ def explain(error: Exception) -> tuple[str, int]:
     if isinstance(error, GenrecError):
         line, code = f"{type(error).__name__}: {error}", error.exit_code
     elif isinstance(error, click.Abort):
-        line, code = "Interrupted: stopped before the end; the same command starts again", 1
+        line, code = "Interrupted: stopped before the end; the same command starts again", 128 + signal.SIGINT
+        if isinstance(error.__cause__, Terminated):
+            code = 128 + signal.SIGTERM
     elif isinstance(error, click.ClickException):
         context = getattr(error, "ctx", None)
         path = context.command_path if context else "genrec"
@@ -105,9 +121,22 @@ def explain(error: Exception) -> tuple[str, int]:
     elif isinstance(error, OSError) and error.filename is None and error.errno in disk_full:
         line, code = f"OutputError: cannot write the output: {error.strerror}; the command's results are kept", 1
     else:
+        from genrec_bench.core.files import disk_trouble  # here: a command that ends well needs no NumPy
+
+        disk = disk_trouble(error)
         line, code = f"unexpected {type(error).__name__}: {error}; run with --debug for the traceback", 1
+        if disk is not None:
+            line, code = f"OutputError: {disk}", disk.exit_code
 
     return re.sub(r"\s*\n\s*", " ", line), code
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM came."""
+
+
+def _terminate(number: int, frame: Any) -> NoReturn:
+    raise Terminated
 
 
 @click.group(cls=Genrec, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
@@ -122,10 +151,13 @@ def cli(ctx: click.Context) -> None:
 
 def main() -> NoReturn:
     """The console script. Treats SIGTERM like Ctrl-C, so that the record says `interrupted`."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, _terminate)
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by the shell (`>&-`)
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):  # an ASCII terminal shows a "?" for a character it lacks
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]
-    cli.main()
+    try:
+        cli.main()
+    except SystemExit as end:
+        _leave(end.code if isinstance(end.code, int) else 0)

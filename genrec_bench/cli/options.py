@@ -2,16 +2,40 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
+from genrec_bench.cli.terminal import stdout_for_json
+
+
+class FilePath(click.Path):
+    """A path on the command line; `~` is the home folder where the shell left it, as in `--out=~/runs`."""
+
+    def __init__(self, **rules: Any) -> None:
+        super().__init__(path_type=Path, **rules)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return super().convert(os.path.expanduser(value), param, ctx)
+
+
+def json_option(help: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """`--json`, which keeps standard output for the JSON document."""
+
+    def keep(ctx: click.Context, param: click.Parameter, chosen: bool) -> bool:
+        if chosen:
+            ctx.with_resource(stdout_for_json())
+        return chosen
+
+    return click.option("--json", "as_json", is_flag=True, callback=keep, help=help)
+
 
 def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """`--out`, `--data-dir` and `--device` of commands that run systems."""
-    where = click.Path(path_type=Path)
+    where = FilePath()
     out = click.option("--out", type=where, default="runs", show_default=True, help="Folder of run folders.")
     data_dir = click.option("--data-dir", type=where, metavar="DIR", help="Folder of data files.")
     device = click.option(

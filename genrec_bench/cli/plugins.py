@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from genrec_bench.cli.commands import Group
+from genrec_bench.cli.options import json_option
 from genrec_bench.cli.plugins_check import check
 from genrec_bench.cli.plugins_new import new
 from genrec_bench.host.registry import KINDS
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 @click.group(cls=Group, invoke_without_command=True)
 @click.option("--kind", type=click.Choice(KINDS), help="List only this kind.")
 @click.option("--check", "checked", is_flag=True, help="Load every component in its own process, and report failures.")
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
+@json_option("Print a JSON list.")
 @click.pass_context
 def plugins(ctx: click.Context, kind: str | None, checked: bool, as_json: bool) -> None:
     """List data sets, indexers, backbones, decoders and baselines with their supplier and status.
@@ -37,6 +38,8 @@ def plugins(ctx: click.Context, kind: str | None, checked: bool, as_json: bool) 
             verdict = registry.check(info)
             row["status"] = row["status"] if verdict == "ok" else verdict
         rows.append(row)
+    for reason in registry.unreadable():
+        click.echo(f"ignored: {reason}", err=True)
     if as_json:
         print_json(rows)
         return
@@ -55,7 +58,7 @@ plugins.add_command(new)
 @plugins.command()
 @click.argument("name")
 @click.option("--kind", type=click.Choice(KINDS), help="Needed if components of several kinds have this name.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@json_option("Print one JSON document.")
 def show(name: str, kind: str | None, as_json: bool) -> None:
     """Describe a component and its options, which --set KIND.OPTION=VALUE sets."""
     from genrec_bench.cli.terminal import print_json, print_table, table

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from genrec_bench.cli.options import json_option
 from genrec_bench.cli.terminal import print_json
 from genrec_bench.host.registry import KINDS
 
@@ -17,7 +18,7 @@ from genrec_bench.host.registry import KINDS
 @click.option("--task", type=click.Choice(["direct", "sequential"]), default="sequential", show_default=True,
               help="The task that a backbone is trained for.")  # fmt: skip
 @click.option("--timeout", type=click.FloatRange(min=1), default=300.0, show_default=True, help="Seconds per check.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@json_option("Print one JSON document.")
 @click.pass_context
 def check(
     ctx: click.Context,

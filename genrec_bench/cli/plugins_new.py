@@ -6,15 +6,14 @@ from pathlib import Path
 
 import click
 
+from genrec_bench.cli.options import FilePath
 from genrec_bench.host.registry import KINDS
 
 
 @click.command(short_help="Write an installable package for a new component.")
 @click.argument("name")
 @click.option("--kind", type=click.Choice(KINDS), required=True, help="The kind of component.")
-@click.option(
-    "--out", type=click.Path(path_type=Path), metavar="DIR", help="Folder of the package.  [default: genrec-NAME]"
-)
+@click.option("--out", type=FilePath(), metavar="DIR", help="Folder of the package.  [default: genrec-NAME]")
 def new(name: str, kind: str, out: Path | None) -> None:
     """Write a package with a working component NAME, its entry point, tests and README.
 

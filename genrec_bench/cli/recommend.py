@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from genrec_bench.cli.options import FilePath, json_option
+
 if TYPE_CHECKING:
     from genrec_bench.core.events import Interactions
     from genrec_bench.core.sequences import Split
@@ -15,20 +17,21 @@ LAST = 10  # items of the history to show
 
 
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path), metavar="RUN")
+@click.argument("run", type=FilePath(), metavar="RUN")
 @click.option("--user", required=True, metavar="ID", help="The user's id in the data.")
 @click.option("-k", "count", type=click.IntRange(min=1), default=10, show_default=True, help="How many items to show.")
 @click.option(
     "--data-dir",
-    type=click.Path(path_type=Path),
+    type=FilePath(),
     metavar="DIR",
     help="Folder of data files; for a run on your own file, the folder to which its dataset.path is relative.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@json_option("Print one JSON document.")
 def recommend(run: Path, user: str, count: int, data_dir: Path | None, as_json: bool) -> None:
     """Show the latest items of a user, and what the finished run in folder RUN recommends, best first."""
     from genrec_bench.cli.terminal import print_json, print_table, table
     from genrec_bench.errors import RecordError
+    from genrec_bench.runs.folders import damaged_files
     from genrec_bench.runs.lists import LISTS_FILE, read_lists
     from genrec_bench.runs.record import RunRecord
     from genrec_bench.runs.spec import ResolvedSpec
@@ -36,7 +39,10 @@ def recommend(run: Path, user: str, count: int, data_dir: Path | None, as_json: 
     record = RunRecord.read(run)
     if record.status != "finished":
         raise RecordError(f"{run}: this run is {record.status} and has no lists; run it again", path=run)
-    lists = read_lists((run if run.is_dir() else run.parent) / LISTS_FILE)["mask"]
+    folder = run if run.is_dir() else run.parent
+    lists = read_lists(folder / LISTS_FILE)["mask"]
+    if damages := damaged_files(record, folder, only=LISTS_FILE):
+        raise RecordError(f"{run}: {damages[0]} since the run stored it; `genrec verify` tells more", path=run)
     if user not in lists.users:
         raise RecordError(
             f"no user {user!r} among the {len(lists)} of this run; the first is {lists.users[0]!s}", path=run

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from genrec_bench.cli.options import run_options
+from genrec_bench.cli.options import FilePath, json_option, run_options
 from genrec_bench.errors import ConfigError, GenrecError
 
 if TYPE_CHECKING:
@@ -31,10 +31,10 @@ PROFILE = "Named options of the backbone; `genrec plugins show BACKBONE` lists t
 @click.option("--seed", type=int, metavar="N", help="Seed of the indexer and the training.  [default: 0]")
 @click.option("--beams", type=int, metavar="N", help="Hypotheses kept per user.  [default: 50]")
 @click.option("--set", "settings", multiple=True, metavar="PART.KEY=VALUE", help="Any option of any part; repeatable.")
-@click.option("--spec", "spec_file", type=click.Path(path_type=Path), metavar="FILE", help="A spec in TOML.")
+@click.option("--spec", "spec_file", type=FilePath(), metavar="FILE", help="A spec in TOML.")
 @run_options
 @click.option("--force", is_flag=True, help="Run again even if this spec has finished.")
-@click.option("--json", "as_json", is_flag=True, help="Print the record as JSON, and nothing else.")
+@json_option("Print the record as JSON, and nothing else.")
 def run(
     settings: tuple[str, ...],
     spec_file: Path | None,
@@ -57,8 +57,10 @@ def run(
 
     from genrec_bench.cli import results, terminal
     from genrec_bench.cli.progress import RichProgress
+    from genrec_bench.host.registry import BUILT_IN
     from genrec_bench.host.sealing import watch
     from genrec_bench.runs import run as runner
+    from genrec_bench.runs.apart import run_apart
     from genrec_bench.runs.folders import run_folder
     from genrec_bench.runs.spec import ResolvedSpec
 
@@ -73,7 +75,10 @@ def run(
     records = [record]
     if "baseline" not in record.spec:
         try:
-            records.append(runner.run(untrained_beside(record), **where))
+            # Foreign code has run in this process, and may have changed it: it must not touch another system's record.
+            foreign = any(part.get("distribution") != BUILT_IN for part in record.components.values())
+            run_beside = run_apart if foreign else runner.run
+            records.append(run_beside(untrained_beside(record), **where))
         except GenrecError as error:
             progress.note(f"no popularity row: {type(error).__name__}: {error}")
     results.print_records(records, run_folder(out, ResolvedSpec.from_dict(record.spec)))

@@ -7,9 +7,11 @@ from typing import Any
 
 import click
 
+from genrec_bench.cli.options import FilePath, json_option
+
 
 @click.command()
-@click.argument("lists", type=click.Path(path_type=Path), metavar="LISTS")
+@click.argument("lists", type=FilePath(), metavar="LISTS")
 @click.option("--dataset", required=True, metavar="NAME", help="The data set with the test users.")
 @click.option("--task", required=True, metavar="TASK", help="The task that the lists answer: direct or sequential.")
 @click.option("--name", required=True, metavar="NAME", help="What made the lists, for tables: 'SASRec (RecTools)'.")
@@ -23,12 +25,10 @@ import click
 @click.option("--allow-missing", is_flag=True, help="Give users without a list an empty one.")
 @click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="The seed the lists were made with.")
 @click.option("--set", "settings", multiple=True, metavar="dataset.KEY=VALUE", help="An option of the data set.")
-@click.option(
-    "--out", type=click.Path(path_type=Path), default="runs", show_default=True, help="Folder of run folders."
-)
-@click.option("--data-dir", type=click.Path(path_type=Path), metavar="DIR", help="Folder of data files.")
+@click.option("--out", type=FilePath(), default="runs", show_default=True, help="Folder of run folders.")
+@click.option("--data-dir", type=FilePath(), metavar="DIR", help="Folder of data files.")
 @click.option("--force", is_flag=True, help="Replace lists of this name that were scored before.")
-@click.option("--json", "as_json", is_flag=True, help="Print the record as JSON, and nothing else.")
+@json_option("Print the record as JSON, and nothing else.")
 def score(
     lists: Path,
     out: Path,

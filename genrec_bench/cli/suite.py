@@ -1,21 +1,31 @@
-"""`genrec suite`: runs the specs of a file one after another, and prints tables of the finished runs."""
+"""`genrec suite`: runs the specs of a file, each in a process of its own, and prints tables of the finished runs."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from genrec_bench.cli.options import run_options
+from genrec_bench.cli.options import FilePath, json_option, run_options
+
+if TYPE_CHECKING:
+    from genrec_bench.runs.suite import SuiteOutcome
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path), metavar="FILE.toml")
+@click.argument("file", type=FilePath(), metavar="FILE.toml")
 @run_options
+@click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Runs side by side.")
 @click.option("--dry-run", is_flag=True, help="List the runs and stop.")
-def suite(file: Path, out: Path, data_dir: Path | None, device: str, dry_run: bool) -> None:
+@json_option("Print the outcome of every run as JSON, and nothing else.")
+def suite(file: Path, out: Path, data_dir: Path | None, device: str, jobs: int, dry_run: bool, as_json: bool) -> None:
     """Run everything that FILE.toml asks for. Skips finished runs; failures are reported, and the suite continues.
+
+    Each run has a process of its own. Runs side by side share the processor's threads evenly. Ctrl-C stops all of them.
 
     \b
     [all]                       # shared by all runs
@@ -31,33 +41,59 @@ def suite(file: Path, out: Path, data_dir: Path | None, device: str, dry_run: bo
     baseline = "popularity"
     """
     from genrec_bench.cli.progress import RichProgress
-    from genrec_bench.host.sealing import watch
+    from genrec_bench.cli.terminal import print_json
     from genrec_bench.leaderboard.renderers import render
     from genrec_bench.runs.spec import distinguishing_options
     from genrec_bench.runs.suite import read_suite, run_suite
 
-    watch()
     runs = read_suite(file)
-    options = distinguishing_options([run.describe() for run in runs])
-    names = [f"{run.name}{text and f' ({text})'}" for run, text in zip(runs, options, strict=True)]
+    options = iter(distinguishing_options([run.resolved.to_dict() for run in runs if run.resolved]))
+    texts = [next(options) if run.resolved else "" for run in runs]
+    names = [f"{run.name}{text and f' ({text})'}" for run, text in zip(runs, texts, strict=True)]
+    ids = [run.resolved.spec_id if run.resolved else None for run in runs]
     if dry_run:
-        for run, name in zip(runs, names, strict=True):
-            click.echo(f"{run.resolved.spec_id if run.resolved else 'broken':16}  {name}")
+        if as_json:
+            print_json([{"name": name, "spec_id": spec_id} for name, spec_id in zip(names, ids, strict=True)])
+            return
+        for spec_id, name in zip(ids, names, strict=True):
+            click.echo(f"{spec_id or 'broken':16}  {name}")
         return
 
-    done, failed = [], 0
-    outcomes = run_suite(runs, out=out, device=device, data_dir=data_dir, progress=RichProgress())
-    for number, outcome in enumerate(outcomes, 1):
-        what = f"{number}/{len(runs)} {names[number - 1]}"
-        if outcome.record is None:
-            failed += 1
-            click.echo(f"{what}: {outcome.error}", err=True)
+    outcomes: list[SuiteOutcome] = []
+    where: dict[str, Any] = {"out": out, "device": device, "data_dir": data_dir}
+    try:
+        with closing(run_suite(runs, jobs=jobs, **where, progress=RichProgress())) as results:
+            for outcome in results:
+                outcomes.append(outcome)
+                click.echo(f"{outcome.number}/{len(runs)} {names[outcome.number - 1]}: {ending(outcome)}", err=True)
+    finally:  # after Ctrl-C too
+        outcomes.sort(key=lambda outcome: outcome.number)
+        if as_json:
+            print_json([described(outcome, names, ids) for outcome in outcomes])
         else:
-            done.append(outcome.record)
-            ending = f"finished ({outcome.seconds:.0f} s)" if outcome.ran else "already finished, not run again"
-            click.echo(f"{what}: {ending}", err=True)
+            done = [outcome.record for outcome in outcomes if outcome.record]
+            click.echo(render(done, "table", colour=sys.stdout.isatty()), nl=False)
 
-    click.echo(render(done, "table", colour=sys.stdout.isatty()), nl=False)
-    if failed:
+    if failed := sum(outcome.record is None for outcome in outcomes):
         click.echo(f"{failed} of {len(runs)} runs failed; the same command tries them again", err=True)
         sys.exit(1)
+
+
+def ending(outcome: SuiteOutcome) -> str:
+    """How a run ended, in a few words."""
+    if outcome.record is None:
+        return outcome.error
+    return f"finished ({outcome.seconds:.0f} s)" if outcome.ran else "already finished, not run again"
+
+
+def described(outcome: SuiteOutcome, names: Sequence[str], ids: Sequence[str | None]) -> dict[str, Any]:
+    """An outcome as plain data. `error` is null for a finished run."""
+    return {
+        "number": outcome.number,
+        "name": names[outcome.number - 1],
+        "spec_id": ids[outcome.number - 1],
+        "error": None if outcome.record else outcome.error,
+        "ran": outcome.ran,
+        "seconds": round(outcome.seconds, 3),
+        "metrics": dict(outcome.record.metrics) if outcome.record else None,
+    }

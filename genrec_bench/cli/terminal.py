@@ -5,16 +5,19 @@ Knows nothing of what the values mean.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import sys
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
 UNMEASURED = "–"  # noqa: RUF001
+STDOUT = 1  # its file descriptor
 PIPED_WIDTH = 500  # characters, so that no cell is folded in a pipe
 
 
@@ -56,6 +59,36 @@ def show(value: Any, form: str | Callable[[Any], str] = "") -> str:
     return form(value) if callable(form) else format(value, form)
 
 
+_results: TextIO | None = None  # where JSON goes; None: standard output
+
+
+@contextlib.contextmanager
+def stdout_for_json() -> Iterator[None]:
+    """Inside, standard output is for `print_json` alone: what anybody else prints there goes to stderr.
+
+    A component may print, and so may the libraries that it uses, also from other languages.
+    """
+    global _results
+    before, descriptor = sys.stdout, None
+    _results, sys.stdout = before, sys.stderr
+    with contextlib.suppress(OSError, ValueError):  # a stream of a test has no descriptor
+        if before.fileno() == STDOUT:
+            descriptor = os.dup(STDOUT)
+            _results = os.fdopen(descriptor, "w", encoding=before.encoding, errors="replace")
+            os.dup2(sys.stderr.fileno(), STDOUT)
+
+    try:
+        yield
+    finally:
+        results, _results, sys.stdout = _results, None, before
+        if descriptor is not None:
+            os.dup2(descriptor, STDOUT)
+            with contextlib.suppress(OSError):  # a closed pipe or a full disk: `print_json` has said so
+                results.close()
+
+
 def print_json(value: Any) -> None:
     """One JSON document on stdout, and nothing else."""
-    print(json.dumps(value, indent=1, ensure_ascii=False))
+    stream = _results or sys.stdout
+    stream.write(json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+    stream.flush()

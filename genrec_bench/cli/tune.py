@@ -10,6 +10,8 @@ from typing import Any
 
 import click
 
+from genrec_bench.cli.options import FilePath, json_option
+
 SHOWN = 10  # best trials in the table
 SPACE_HELP = (
     "An option to vary, instead of those that the components declare: LOW:HIGH, LOW:HIGH:log or A,B,C; "
@@ -28,9 +30,9 @@ SPACE_HELP = (
 @click.option("--profile", metavar="NAME", help="Named options of the backbone to start from.  [default: quick]")
 @click.option("--space", multiple=True, metavar="PART.KEY=SPACE", help=SPACE_HELP)
 @click.option("--set", "settings", multiple=True, metavar="PART.KEY=VALUE", help="An option to keep fixed; repeatable.")
-@click.option("--ledger", type=click.Path(path_type=Path), metavar="FILE", help="[default: ledger.jsonl in --out]")
-@click.option("--out", type=click.Path(path_type=Path), default="runs", show_default=True, help="Folder of the ledger.")
-@click.option("--data-dir", type=click.Path(path_type=Path), metavar="DIR", help="Folder of data files.")
+@click.option("--ledger", type=FilePath(), metavar="FILE", help="[default: ledger.jsonl in --out]")
+@click.option("--out", type=FilePath(), default="runs", show_default=True, help="Folder of the ledger.")
+@click.option("--data-dir", type=FilePath(), metavar="DIR", help="Folder of data files.")
 @click.option(
     "--device",
     default="auto",
@@ -38,7 +40,7 @@ SPACE_HELP = (
     metavar="NAME",
     help="cpu, cuda, or auto: a GPU if there is one and the system can use it.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print all trials of this search as JSON.")
+@json_option("Print all trials of this search as JSON.")
 def tune(
     system: str,
     trials: int,

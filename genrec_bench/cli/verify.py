@@ -6,16 +6,18 @@ from pathlib import Path
 
 import click
 
+from genrec_bench.cli.options import FilePath, json_option
+
 
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path), metavar="RUN")
+@click.argument("run", type=FilePath(), metavar="RUN")
 @click.option(
     "--data-dir",
-    type=click.Path(path_type=Path),
+    type=FilePath(),
     metavar="DIR",
     help="Folder of data files; for a run on your own file, the folder to which its dataset.path is relative.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option("Print JSON.")
 @click.pass_context
 def verify(ctx: click.Context, run: Path, data_dir: Path | None, as_json: bool) -> None:
     """Score the stored lists of the run folder RUN again, without torch, and compare the results with its record.

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
 from filelock import FileLock, Timeout
 
-from genrec_bench.core.files import folder_digest
+from genrec_bench.core.files import folder_digest, remove, write_text
 from genrec_bench.core.progress import Progress
 from genrec_bench.errors import OutputError
 
@@ -25,30 +24,47 @@ def cached(
     """The cached value, read from `folder` or made there; and whether it was read.
 
     `make` gets a partial folder, which may hold the remains of an interrupted attempt, and leaves there what `read`
-    reads later. An entry that is damaged is made again, with a note; `fresh` makes it again in any case.
+    reads later. An entry that is damaged is made again, with a note; `fresh` makes it again in any case. The old entry
+    stays until the new one is complete.
     """
-    partial = folder.with_name(folder.name + ".partial")
+    partial, old = (folder.with_name(folder.name + ending) for ending in (".partial", ".old"))
     with _cache_lock(folder, progress):
-        if fresh:
-            shutil.rmtree(folder, ignore_errors=True)
-            shutil.rmtree(partial, ignore_errors=True)
+        remove(old)  # a killed process left it
+        if fresh or partial.is_file():
+            remove(partial)
 
-        if folder.exists():
+        if not os.path.lexists(folder) and _is_complete(partial):
+            os.replace(partial, folder)  # a process was killed just before it did this
+        if not fresh and os.path.lexists(folder):
             try:
-                if folder_digest(folder, skip=DIGEST) != (folder / DIGEST).read_text():
-                    raise ValueError("its content has changed")
-                return read(folder), True
+                return _checked(folder, read), True
             except Exception as error:  # readers of damaged files raise anything
                 progress.note(f"the cache {folder} cannot be used ({error}): making it again")
-                shutil.rmtree(folder) if folder.is_dir() else folder.unlink()
 
-        if partial.is_file():
-            partial.unlink()
         partial.mkdir(exist_ok=True)
+        for left_over in partial.rglob(".*.partial"):
+            remove(left_over)
         value = make(partial)
-        (partial / DIGEST).write_text(folder_digest(partial, skip=DIGEST))
+        write_text(partial / DIGEST, folder_digest(partial, skip=DIGEST))
+
+        if os.path.lexists(folder):
+            os.replace(folder, old)
         os.replace(partial, folder)  # in one step: an entry is whole or absent
+        remove(old)
         return value, False
+
+
+def _checked(folder: Path, read: Callable[[Path], T]) -> T:
+    """What `read` reads from an entry whose content is as it was written. ValueError if it is not."""
+    if not _is_complete(folder):
+        raise ValueError("its content has changed")
+    return read(folder)
+
+
+def _is_complete(folder: Path) -> bool:
+    """Whether an entry's content is what was written there, to the last byte."""
+    file = folder / DIGEST
+    return file.is_file() and folder_digest(folder, skip=DIGEST) == file.read_text(encoding="utf-8", errors="replace")
 
 
 @contextlib.contextmanager
@@ -76,7 +92,7 @@ def _cache_lock(folder: Path, progress: Progress) -> Iterator[None]:
 def cache_dir() -> Path:
     """Where parsed data, indexes and weights are kept: `GENREC_CACHE`, or the user's cache folder."""
     if given := os.environ.get("GENREC_CACHE"):
-        return Path(given)
+        return Path(given).expanduser()
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("genrec_bench"))

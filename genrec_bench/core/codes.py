@@ -182,7 +182,7 @@ class Index:
     @classmethod
     def load(cls, folder: Path) -> Index:
         """Read what `save` wrote. ValueError if the codes do not match their fingerprint."""
-        facts = json.loads((folder / "index.json").read_text())
+        facts = json.loads((folder / "index.json").read_text(encoding="utf-8"))
         with np.load(folder / "codes.npz", allow_pickle=False) as arrays:
             items, users, vectors = arrays["items"], arrays.get("users"), arrays.get("vectors")
 

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -19,7 +17,7 @@ import numpy as np
 
 from genrec_bench.core.arrays import Ragged
 from genrec_bench.core.events import Interactions
-from genrec_bench.core.files import file_digest
+from genrec_bench.core.files import beside, file_digest, remove, sweep
 from genrec_bench.core.hashing import digest
 from genrec_bench.data.prepare import PrepareConfig, prepare
 from genrec_bench.host.config import config_dict
@@ -91,7 +89,9 @@ def _read(folder: Path, facts: Mapping[str, Any]) -> Interactions:
 def _write(folder: Path, facts: Mapping[str, Any], data: Interactions) -> None:
     """Write all columns and a manifest, first into a temporary folder beside `folder`."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    sweep(folder)
+    fresh = beside(folder)
+    fresh.mkdir()  # as the umask says: other users may read what they share a cache for
 
     try:
         arrays = _arrays(data)
@@ -109,13 +109,14 @@ def _write(folder: Path, facts: Mapping[str, Any], data: Interactions) -> None:
         (fresh / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
         _install(fresh, folder)
     finally:
-        shutil.rmtree(fresh, ignore_errors=True)
+        remove(fresh)
 
 
 def _remove(folder: Path) -> None:
     """Move `folder` (or a file of that name) away in one step, then delete it. Another process may do the same."""
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as old, suppress(FileNotFoundError):
-        os.replace(folder, Path(old, folder.name))
+    with suppress(FileNotFoundError):
+        os.replace(folder, beside(folder))
+    remove(beside(folder))
 
 
 def _install(fresh: Path, folder: Path) -> None:

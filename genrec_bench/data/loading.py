@@ -61,6 +61,7 @@ def data_folder(data_dir: Path | None) -> Path | None:
     """The data folder: the one given, else `GENREC_DATA`, else none. UsageError if it is not a folder."""
     if data_dir is None and os.environ.get("GENREC_DATA"):
         data_dir = Path(os.environ["GENREC_DATA"])
+    data_dir = None if data_dir is None else data_dir.expanduser()
     if data_dir is not None and not data_dir.is_dir():
         raise UsageError(f"no data folder {data_dir}: check --data-dir or GENREC_DATA")
     return data_dir

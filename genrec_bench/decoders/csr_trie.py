@@ -23,6 +23,7 @@ from torch import Tensor
 from genrec_bench.core.arrays import Int32
 from genrec_bench.core.code_trees import tree_arrays
 from genrec_bench.core.codes import CodeTable, Index
+from genrec_bench.core.files import usual_permissions
 from genrec_bench.errors import UsageError
 
 FILE = "trie.safetensors"  # beside the codes of a saved index
@@ -83,7 +84,7 @@ class Trie:
             "tokens": str(self.n_tokens),
         }
         save_file(tensors, folder / FILE, {**facts, "checksum": _checksum(tensors)})
-        (folder / FILE).chmod(0o644)  # safetensors writes for the owner alone
+        usual_permissions(folder / FILE)
 
     @cached_property
     def places(self) -> Int32:

@@ -6,16 +6,15 @@ other components go on. Knows no component by name.
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from genrec_bench.core.files import disk_trouble
 from genrec_bench.errors import CodeClash, ComponentFault, GenrecError, InvalidRanking, OutOfMemory, lacks_memory
 from genrec_bench.host.registry import ComponentInfo
 from genrec_bench.host.sealing import OpenedHeldOut, component_code
 
 BREAKS_A_CONTRACT = (CodeClash, InvalidRanking)  # raised where a component's own work is at fault
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 LESS_MEMORY = "use a smaller --profile or backbone.batch_size, fewer --beams, less data, or a larger machine"
 READS_HELD_OUT = "training data only"  # the check that a component breaks by opening the data
 
@@ -35,8 +34,8 @@ def fault(info: ComponentInfo, check: str, why: str) -> ComponentFault:
 def held_to(info: ComponentInfo, check: str) -> Iterator[None]:
     """Run a component's code: its crashes become faults of `check`, and sealed files stay shut.
 
-    Errors that tell a person what to do (missing data, wrong options) pass as they are, and so does a full disk, which is
-    nobody's fault.
+    Errors that tell a person what to do (missing data, wrong options) pass as they are. A full disk and a path without
+    permission are nobody's fault: OutputError.
     """
     try:
         with component_code():
@@ -48,8 +47,10 @@ def held_to(info: ComponentInfo, check: str) -> Iterator[None]:
     except GenrecError:
         raise
     except (Exception, SystemExit) as error:
-        if isinstance(error, OSError) and error.errno in DISK_FULL:
-            raise
+        if disk := disk_trouble(error):
+            if disk.facts["path"] is None:
+                raise  # whoever knows the folders says which
+            raise disk from error
         if lacks_memory(error):
             raise OutOfMemory(
                 f"out of memory in {info.kind} {info.name!r} ({check}): {LESS_MEMORY}", part=info.kind

@@ -16,8 +16,8 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from importlib.metadata import distributions
+from typing import Any, get_type_hints
 
 from genrec_bench.errors import (
     BrokenComponent,
@@ -28,6 +28,7 @@ from genrec_bench.errors import (
     did_you_mean,
 )
 from genrec_bench.host import docstrings, modules
+from genrec_bench.host.sealing import same_folder
 
 BUILT_IN = "genrec-bench"
 KINDS = ("dataset", "indexer", "backbone", "decoder", "baseline")
@@ -113,8 +114,7 @@ def _changed(folder: str) -> int:
 @lru_cache(maxsize=64)
 def _registered(kind: str, installed: tuple[tuple[str, int], ...]) -> list[ComponentInfo]:
     """The components of one kind. Cached until `installed` changes: one run asks dozens of times."""
-    points = _entry_points(installed)[kind]
-    rows = sorted((point.name, *_owner(point.dist), point.value) for point in points)
+    rows = sorted(_entry_points(installed)[0][kind])
 
     infos = []
     for name, owner, version, value in rows:
@@ -123,16 +123,43 @@ def _registered(kind: str, installed: tuple[tuple[str, int], ...]) -> list[Compo
     return infos
 
 
+def unreadable() -> list[str]:
+    """The installed distributions whose metadata cannot be read, each with the reason. None of them supplies anything."""
+    return _entry_points(tuple((folder, _changed(folder)) for folder in sys.path))[1]
+
+
 @lru_cache(maxsize=8)
-def _entry_points(installed: tuple[tuple[str, int], ...]) -> dict[str, list[EntryPoint]]:
-    """The entry points of all kinds at once, because finding any reads a file of every distribution."""
-    points = entry_points()
-    return {kind: list(points.select(group=f"genrec_bench.{kind}s")) for kind in (*KINDS, COMMAND)}
+def _entry_points(
+    installed: tuple[tuple[str, int], ...],
+) -> tuple[dict[str, list[tuple[str, str, str, str]]], list[str]]:
+    """(name, distribution, version, target) of the entry points of each kind, and what is unreadable.
 
+    All kinds at once, because finding any reads a file of every distribution. Each distribution is read by itself, so that
+    broken metadata hides no other.
+    """
+    kinds = {f"genrec_bench.{kind}s": kind for kind in (*KINDS, COMMAND)}
+    found: dict[str, list[tuple[str, str, str, str]]] = {kind: [] for kind in kinds.values()}
+    broken_ones: list[str] = []
+    seen: set[str] = set()
 
-@lru_cache(maxsize=64)  # parses a file, for every component of the distribution
-def _owner(distribution: Any) -> tuple[str, str]:
-    return (distribution.name, distribution.version) if distribution is not None else ("unknown", "unknown")
+    for distribution in distributions():
+        try:
+            points = [point for point in distribution.entry_points if point.group in kinds]
+            if not points:
+                continue
+            owner, version = distribution.metadata["Name"], distribution.metadata["Version"]
+            if not owner:
+                raise ValueError("its metadata holds no name")
+        except Exception as error:  # bytes that are not UTF-8, lines that are no entry points, no metadata at all
+            where = getattr(distribution, "_path", "a distribution")
+            broken_ones.append(f"{where}: {type(error).__name__}: {' '.join(str(error).split())}")
+            continue
+
+        if _normalised(owner) not in seen:  # the first on sys.path is the one that is imported
+            seen.add(_normalised(owner))
+            for point in points:
+                found[kinds[point.group]].append((point.name, owner, version or "unknown", point.value))
+    return found, broken_ones
 
 
 def find(kind: str, name: str) -> ComponentInfo:
@@ -213,9 +240,10 @@ def import_target(info: ComponentInfo) -> Any:
         raise broken(info, f"entry point {info.target!r} is not of the form module:Class")
 
     try:
-        target: Any = importlib.import_module(module)
-        for name in attribute.split("."):
-            target = getattr(target, name)
+        with same_folder():
+            target: Any = importlib.import_module(module)
+            for name in attribute.split("."):
+                target = getattr(target, name)
     except ImportError as error:
         unknown = re.match(r"cannot import name '(\w+)' from 'genrec_bench.api'", str(error))
         if unknown:
@@ -255,6 +283,10 @@ def _check_class(info: ComponentInfo, cls: Any) -> None:
         raise broken(info, f"{info.target}.needs is not a set: {cls.needs!r:.60}")
     if not (isinstance(cls.Config, type) and dataclasses.is_dataclass(cls.Config)):
         raise broken(info, f"{info.target}.Config is not a dataclass")
+    try:
+        get_type_hints(cls.Config, include_extras=True)
+    except Exception as error:  # an annotation is code, too
+        raise broken(info, f"{info.target}.Config has an option of no known type: {error}") from error
 
 
 def broken(info: ComponentInfo, why: str) -> BrokenComponent:

@@ -12,7 +12,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 from genrec_bench.errors import GenrecError
@@ -109,10 +109,27 @@ def sealed(files: frozenset[str]) -> Iterator[None]:
 
 
 @contextmanager
+def same_folder() -> Iterator[None]:
+    """Foreign code runs inside. It may change the working folder; afterwards relative paths mean what they meant before."""
+    try:
+        before = os.getcwd()
+    except OSError:  # somebody removed it
+        yield
+        return
+
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            os.chdir(before)
+
+
+@contextmanager
 def component_code() -> Iterator[None]:
     """A component's code runs inside. OpenedHeldOut if it opened a sealed file, also if it caught that error itself."""
     known = len(_violations)
-    yield
+    with same_folder():
+        yield
     _raise_since(known)
 
 

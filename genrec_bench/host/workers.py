@@ -13,7 +13,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 import weakref
@@ -22,6 +21,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
+from genrec_bench.core.files import scratch_folder
 from genrec_bench.errors import GenrecError
 
 POLL = 0.25  # seconds between two looks at a silent worker
@@ -119,6 +119,14 @@ class Worker:
         self.close()
         return error(why, log=log)
 
+    def stop(self, seconds: float) -> None:
+        """Ask the process to end, and end it after so many seconds."""
+        with suppress(OSError):
+            self._process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout=seconds)
+        self.close()
+
     def close(self) -> None:
         """End the process and those that it started, and remove its folder."""
         self._finalizer()
@@ -141,6 +149,7 @@ class Host:
     """
 
     def __init__(self) -> None:
+        self._sending = threading.Lock()
         self._in = os.fdopen(os.dup(0), encoding="utf-8")
         self._out = os.fdopen(os.dup(1), "w", encoding="utf-8")
         nothing = os.open(os.devnull, os.O_RDONLY)
@@ -153,15 +162,22 @@ class Host:
         message: dict[str, Any] = json.loads(self._in.readline())
         return message
 
+    def wait_for_end(self) -> None:
+        """Wait until the other process closes the line, as it does when it ends."""
+        with suppress(ValueError, OSError):
+            for _ in self._in:
+                pass
+
     def send(self, **message: Any) -> None:
-        """Send a message."""
-        self._out.write(json.dumps(message) + "\n")
-        self._out.flush()
+        """Send a message. Threads may do so at once."""
+        with self._sending:
+            self._out.write(json.dumps(message) + "\n")
+            self._out.flush()
 
 
 def temporary_folder() -> Path:
     """A new folder, for a worker that removes it when it ends."""
-    return Path(tempfile.mkdtemp(prefix="genrec-worker-"))
+    return scratch_folder("worker")
 
 
 def tail(log: Path, lines: int = LAST_LINES) -> tuple[str, ...]:

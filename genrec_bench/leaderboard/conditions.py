@@ -51,7 +51,12 @@ def of_table(board: Board) -> list[str]:
 
 
 def of_board(board: Standings) -> list[str]:
-    """The same; and intervals, tests, tiers, tie orders, missing rows, tuning, known issues and people's remarks."""
+    """All sentences below a board."""
+    return [*of_rows(board), *of_people(board)]
+
+
+def of_rows(board: Standings) -> list[str]:
+    """The same as for a table; and intervals, tests, tiers, tie orders, missing rows and tuning."""
     sentences = [
         *of_table(board.board),
         "± is the standard deviation over seeds; table.csv and index.html give 95 % intervals from a bootstrap over seeds "
@@ -82,12 +87,16 @@ def of_board(board: Standings) -> list[str]:
     if board.missing:
         sentences.append(f"Mandatory rows without a run on this board: {', '.join(board.missing)}.")
 
-    sentences += board.tuning
-    sentences += [
+    return [*sentences, *board.tuning]
+
+
+def of_people(board: Standings) -> list[str]:
+    """Known issues and remarks: what people wrote on this board, with links to their sources."""
+    issues = [
         f"{dagger(number)} Known issue {issue.id}: {issue.what} ({issue.link})."
         for number, issue in enumerate(board.issues, 1)
     ]
-    return [*sentences, *board.remarks]
+    return [*issues, *board.remarks]
 
 
 def _of_trainings(board: Standings) -> list[str]:

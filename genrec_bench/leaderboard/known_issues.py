@@ -14,6 +14,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from genrec_bench.core.files import read_text
 from genrec_bench.errors import RecordError, did_you_mean
 from genrec_bench.runs.record import RunRecord
 
@@ -100,8 +101,8 @@ def read(root: Path) -> tuple[Issue, ...]:
     if not path.exists():
         return ()
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        content = tomllib.loads(read_text(path))
+    except (OSError, ValueError, RecursionError) as error:
         raise RecordError(f"cannot read {FILE} as TOML: {error}", path=path) from None
 
     entries = content.pop("issue", [])

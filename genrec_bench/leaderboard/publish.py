@@ -8,11 +8,12 @@ other orders of equal timestamps) and `ledger.jsonl` (the trials of `genrec tune
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from genrec_bench.core.files import write_json
+from genrec_bench.core.files import write_json, write_text
 from genrec_bench.core.progress import Progress
 from genrec_bench.errors import RecordError, UsageError
 from genrec_bench.leaderboard import known_issues, tie_orders, tuning_budget
@@ -32,13 +33,21 @@ from genrec_bench.runs.record import RECORD_FILE, RunRecord
 from genrec_bench.runs.spec import ResolvedSpec
 
 RECORDS = "records"
+FOLDER_NAME = re.compile(r"\w[\w.@:+ -]{0,99}")  # no separator, and no dot at its beginning
 NOTES = "notes.txt"
 
 
 def board_folder(root: Path, record: RunRecord) -> Path:
-    """Where a record's board lies."""
+    """Where a record's board lies. RecordError if a name is not that of a folder inside `root`."""
     protocol = str(record.spec["protocol"]).replace("/", "-")
-    return root / protocol / str(record.spec["task"]) / str(record.spec["dataset"])
+    folder = root
+    for name in (protocol, str(record.spec["task"]), str(record.spec["dataset"])):
+        if not FOLDER_NAME.fullmatch(name):
+            raise RecordError(
+                f"{name_of(record)}: {name[:60]!r} is not a name that a folder of boards can have", path=None
+            )
+        folder /= name
+    return folder
 
 
 def board_folders(root: Path) -> list[Path]:
@@ -56,7 +65,8 @@ def add(runs: Iterable[Path], root: Path, refuse: Refuse, check: bool = True) ->
     """Copy the records of `runs` (run folders, or folders of them) into the boards under `root`, ranks inside.
 
     Unless `check` is off, each run is first scored again from its stored lists. What no board can show is handed to
-    `refuse`. The host and process that wrote a record are left out. Returns the files written, or already there.
+    `refuse`. The host and process that wrote a record are left out,
+    and the digests of files that stay in the run folder. Returns the files written, or already there.
     """
     added = []
     for path in runs:
@@ -65,6 +75,9 @@ def add(runs: Iterable[Path], root: Path, refuse: Refuse, check: bool = True) ->
                 added.append(_add(folder, root, check))
             except RecordError as error:
                 refuse(error)
+            except Exception as error:  # one run that cannot be read must not cost the others
+                reason = " ".join(str(error).split())
+                refuse(RecordError(f"{folder}: {type(error).__name__}: {reason}", path=folder))
     return added
 
 
@@ -81,7 +94,7 @@ def _add(path: Path, root: Path, check: bool) -> Path:
     if check:
         _check_lists(record, path)
 
-    record = replace(record, process={})
+    record = replace(record, process={}, stored={})
     if machine_path := next(machine_paths(record.to_dict()), None):
         raise RecordError(f"{name_of(record)} names a path that exists on its machine only: {machine_path}", path=path)
 
@@ -212,7 +225,7 @@ def build(root: Path, refuse: Refuse, documents: Iterable[Path] = ()) -> list[Pa
 
 
 def _write(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8", newline="\n")
+    write_text(path, text)
 
 
 def read_board(folder: Path, refuse: Refuse) -> list[Standings]:

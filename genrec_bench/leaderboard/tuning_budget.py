@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from genrec_bench.core.files import write_text
 from genrec_bench.errors import RecordError
 from genrec_bench.leaderboard.records import machine_paths
 from genrec_bench.runs.record import RESCORED, RunRecord
@@ -118,7 +119,7 @@ def add(path: Path, boards: Mapping[Path, RunRecord]) -> list[Path]:
         first = ", ".join(str(unclaimed[0].get(key))[:12] for key in FACTS)
         raise RecordError(f"{path}: {len(unclaimed)} trials belong to no board there (the first: {first})", path=path)
     for file, trials in changed.items():
-        file.write_text("".join(json.dumps(trial, allow_nan=False) + "\n" for trial in trials), encoding="utf-8")
+        write_text(file, "".join(json.dumps(trial, allow_nan=False) + "\n" for trial in trials))
     return list(changed)
 
 

@@ -120,7 +120,7 @@ def library_versions() -> str:
 def _version(name: str) -> str | None:
     try:
         return metadata.version(name)
-    except metadata.PackageNotFoundError:
+    except Exception:  # not installed, or its metadata cannot be read
         return None
 
 

@@ -19,7 +19,7 @@ from genrec_bench.host import registry
 from genrec_bench.protocol import validity
 from genrec_bench.protocol.constants import KS, POLICIES, Policy
 from genrec_bench.runs.external_lists import read_given, warnings
-from genrec_bench.runs.folders import attempt, locked, open_run_folder, run_folder
+from genrec_bench.runs.folders import attempt, keeps, locked, open_run_folder, run_folder
 from genrec_bench.runs.inputs import load_inputs
 from genrec_bench.runs.outcome import Outcome
 from genrec_bench.runs.plan import Plan, resolve_lists
@@ -75,7 +75,7 @@ def rescore(
     """
     progress = progress or Quiet()
     spec = plan.spec
-    folder, options = run_folder(Path(out), spec), spec.options["baseline"]
+    folder, options = run_folder(Path(out).expanduser(), spec), spec.options["baseline"]
     check_writable(folder, "choose another --out")
 
     inputs = load_inputs(plan, data_dir=data_dir, fresh=force, progress=progress)
@@ -104,5 +104,5 @@ def rescore(
             warnings=tuple(warnings(given.lengths, spec.system)),
             tier=RESCORED,
         )
-        with attempt(folder, spec, keep=finished) as workspace:
+        with attempt(folder, spec, keep=keeps(folder, earlier)) as workspace:
             return finish(inputs, outcome, workspace, phases={})

@@ -188,7 +188,7 @@ def train(inputs: Inputs, backbone: Part[Backbone], generator: Generator) -> Tra
 
 
 def _read_report(folder: Path) -> dict[str, Any]:
-    return dict(json.loads((folder / "fit.json").read_text()))
+    return dict(json.loads((folder / "fit.json").read_text(encoding="utf-8")))
 
 
 def validator(inputs: Inputs, generator: Generator, cases: Cases | None = None) -> Callable[[], float]:

@@ -104,6 +104,8 @@ def check_generations(
         raise fault(info, "generations", f"it gave {shape}, expected {(len(queries), beams)}: queries and beams")
 
     tokens, scores, items = generations.tokens, generations.scores, generations.items
+    check_whole(info, "item numbers", items)
+    check_whole(info, "tokens", tokens)
     if np.isnan(generations.bound).any():
         raise fault(info, "bound", "its bound is NaN; use inf where nothing can be certified")
     if np.isnan(scores).any() or (scores[:, 1:] > scores[:, :-1]).any():
@@ -128,11 +130,19 @@ def check_ranking(info: ComponentInfo, ranking: Any, queries: Queries, policy: s
     """`ranking`, if it has one list per query, of known items, none of them excluded."""
     if not isinstance(ranking, Ranking) or len(ranking) != len(queries):
         raise fault(info, "one list per query", f"it gave {_size(ranking)} for {len(queries)} queries")
+    check_whole(info, "item numbers", ranking.items)
     if int(ranking.items.max(initial=-1)) >= n_items:
         raise fault(info, "known items", f"it listed item {int(ranking.items.max())} of a catalogue of {n_items}")
     if policy == "mask" and contained(ranking.items, queries.history).any():
         raise fault(info, "exclude", "it listed an item that was to be excluded: Baseline.rank must respect `exclude`")
     return ranking
+
+
+def check_whole(info: ComponentInfo, what: str, numbers: Any) -> None:
+    """A fault unless an array holds whole numbers: a fraction would be cut off, and the number be another item's."""
+    dtype = getattr(numbers, "dtype", type(numbers).__name__)
+    if not (isinstance(numbers, np.ndarray) and np.issubdtype(numbers.dtype, np.integer)):
+        raise fault(info, "whole numbers", f"its {what} are {dtype}, expected int32")
 
 
 def check_facts(info: ComponentInfo, facts: Any) -> dict[str, Any]:

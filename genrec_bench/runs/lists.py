@@ -7,9 +7,7 @@ hypotheses. Both are replaced atomically. Does not know how lists are made.
 from __future__ import annotations
 
 import json
-import os
-import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +20,7 @@ from genrec_bench.core.arrays import (
     Text,
     spread,
 )
+from genrec_bench.core.files import write_whole
 from genrec_bench.core.hashing import digest, hash_ids
 from genrec_bench.core.rankings import Generations, Ranking
 from genrec_bench.errors import InvalidRanking, RecordError
@@ -113,7 +112,7 @@ def write_lists(path: Path, lists: Mapping[str, Ranking], user_ids: Text, item_i
 
     meta = {"schema": 1, "depth": {policy: ranking.depth for policy, ranking in lists.items()}}
     table = pa.concat_tables(tables).unify_dictionaries().replace_schema_metadata({_META: json.dumps(meta)})
-    _replace(path, lambda file: pq.write_table(table, file, compression="zstd"))
+    write_whole(path, lambda file: pq.write_table(table, file, compression="zstd"))
     return content
 
 
@@ -175,7 +174,7 @@ def write_generations(path: Path, generations: Mapping[str, Generations]) -> Non
         for name, search in generations.items()
         for part in fields(search)
     }
-    _replace(path, lambda file: np.savez_compressed(file, allow_pickle=False, **arrays))
+    write_whole(path, lambda file: np.savez_compressed(file, allow_pickle=False, **arrays))
 
 
 def read_generations(path: Path) -> dict[str, Generations]:
@@ -188,17 +187,3 @@ def read_generations(path: Path) -> dict[str, Generations]:
         raise RecordError(f"no generations at {path}", path=path) from None
     except Exception as error:  # zipfile, zlib, struct and NumPy each raise their own
         raise RecordError(f"cannot read generations from {path}: {error}", path=path) from None
-
-
-def _replace(path: Path, write: Callable[[Any], None]) -> None:
-    """Write beside `path`, then move into place."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            write(file)
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

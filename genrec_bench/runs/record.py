@@ -8,7 +8,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-import os
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -16,7 +15,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from genrec_bench.core.files import write_json
+from genrec_bench.core.files import has_ended, read_text, write_json
 from genrec_bench.errors import RecordError
 from genrec_bench.protocol.consistency import contradictions
 from genrec_bench.protocol.ranks import read_ranks
@@ -58,6 +57,7 @@ class RunRecord:
     components: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, Any] = field(default_factory=dict)
     process: Mapping[str, Any] = field(default_factory=dict)
+    stored: Mapping[str, str] = field(default_factory=dict)  # SHA-256 by file of the run folder
     warnings: list[str] = field(default_factory=list)
     tier: str | None = None  # `re-scored`, or None if the system ran here
     digest: str | None = None  # of everything else: reveals numbers edited by hand
@@ -129,7 +129,8 @@ class RunRecord:
         """
         path = folder / RECORD_FILE if folder.is_dir() else folder
         try:
-            values = json.loads(path.read_text(), parse_constant=_refuse_constant)
+            values = json.loads(read_text(path), parse_constant=_refuse_constant, parse_int=_of_64_bits)
+            json.dumps(values, ensure_ascii=False).encode()  # a lone surrogate is in no Unicode text
         except FileNotFoundError:
             why = "is this a run folder?" if folder.is_dir() else "there is no such folder; check the path"
             raise RecordError(f"no record at {path}: {why}", path=path) from None
@@ -149,7 +150,7 @@ class RunRecord:
     @staticmethod
     def json_schema() -> dict[str, Any]:
         """The published JSON Schema of records."""
-        text = resources.files("genrec_bench").joinpath(f"schemas/record-{SCHEMA}.json").read_text()
+        text = resources.files("genrec_bench").joinpath(f"schemas/record-{SCHEMA}.json").read_text(encoding="utf-8")
         return cast(dict[str, Any], json.loads(text))
 
 
@@ -182,6 +183,13 @@ def _complaint(validator: Validator, values: Mapping[str, Any]) -> str:
     return f"{key.removeprefix('.') or '$'}: {error.message[:200]}"
 
 
+def _of_64_bits(digits: str) -> int:
+    """The whole number, or ValueError: arrays hold no larger one."""
+    if len(digits) > 20 or not -(2**63) <= int(digits) < 2**63:
+        raise ValueError(f"the number {digits[:24]}{'...' if len(digits) > 24 else ''} has more than 64 bits")
+    return int(digits)
+
+
 def _refuse_constant(constant: str) -> None:
     raise ValueError(f"{constant} is not a JSON number")
 
@@ -189,15 +197,7 @@ def _refuse_constant(constant: str) -> None:
 def _is_gone(process: Mapping[str, Any]) -> bool:
     """Whether a recorded process ran on this machine and has ended; if nobody can tell, it counts as alive."""
     pid = process.get("pid")
-    if process.get("host") != socket.gethostname() or not isinstance(pid, int) or os.name != "posix":
-        return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    except OSError:
-        return False
-    return False
+    return process.get("host") == socket.gethostname() and isinstance(pid, int) and has_ended(pid)
 
 
 def contradictions_of(record: RunRecord, folder: Path | None = None) -> list[str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from genrec_bench.core.hashing import digest
 from genrec_bench.core.progress import Progress
 from genrec_bench.errors import RecordError
+from genrec_bench.runs.folders import damaged_files
 from genrec_bench.runs.inputs import Inputs
 from genrec_bench.runs.plan import Plan
 from genrec_bench.runs.record import RunRecord, contradictions_of
@@ -36,6 +37,13 @@ def still_holds(earlier: RunRecord, inputs: Inputs, folder: Path, progress: Prog
         raise RecordError(
             f"the record in {folder} is not what the run wrote: its digest does not hold. It was edited, or an earlier "
             "version wrote it; --force runs it again",
+            path=folder,
+        )
+
+    if damages := damaged_files(earlier, folder):
+        raise RecordError(
+            f"files of the finished run in {folder} are not what it stored: {'; '.join(damages)}. Put them back, or run it "
+            "again with --force",
             path=folder,
         )
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from genrec_bench.core.arrays import Int32
 from genrec_bench.core.cache import cache_dir
-from genrec_bench.core.files import check_writable
+from genrec_bench.core.files import check_writable, disk_trouble, write_whole
 from genrec_bench.core.progress import Progress, Quiet
 from genrec_bench.errors import DataError, GenrecError, RunFailed, lacks_memory
 from genrec_bench.host.faults import LESS_MEMORY
@@ -26,7 +26,7 @@ from genrec_bench.protocol.ranks import ranks_digest
 from genrec_bench.runs import lists
 from genrec_bench.runs.baseline import run_baseline, validate_baseline
 from genrec_bench.runs.environment import cpu_instead_of, environment, peak_memory, pick_device, reset_peak_memory
-from genrec_bench.runs.folders import attempt, locked, open_run_folder, run_folder, this_process
+from genrec_bench.runs.folders import attempt, digests, keeps, locked, open_run_folder, run_folder, this_process, tidy
 from genrec_bench.runs.inputs import Inputs, describe_data, load_inputs
 from genrec_bench.runs.outcome import Outcome
 from genrec_bench.runs.plan import BaselineParts, GeneratorParts, Plan, resolve
@@ -49,8 +49,8 @@ def run(
     """Train, decode and score one system, and return its record; the folder `out/<spec_id>` keeps everything.
 
     A finished run of the same resolved spec is returned unchanged, unless `force`, which makes everything anew (index
-    and weights too). An interrupted training resumes. Raises a GenrecError of one line; a run that fails after its folder
-    was opened leaves a `failed` record there.
+    and weights too). An interrupted training resumes. Raises a GenrecError of one line; a run that fails, or is interrupted
+    (KeyboardInterrupt), after its folder was opened leaves a `failed` record there.
 
     >>> record = run(RunSpec(baseline="popularity"))  # doctest: +SKIP
     >>> record.metrics["mask"]["ndcg@10"]  # doctest: +SKIP
@@ -60,7 +60,7 @@ def run(
     device = device_of(plan, device, progress)
 
     # Fail before data is read if the results could not be written.
-    folder = run_folder(Path(out), plan.spec)
+    folder = run_folder(Path(out).expanduser(), plan.spec)
     earlier = open_run_folder(folder, plan.spec, force=force, progress=progress)
     if force or earlier is None or earlier.status != "finished":
         check_writable(folder, "choose another --out")
@@ -72,6 +72,7 @@ def run(
     loading = time.perf_counter() - began
 
     if not force and earlier is not None and still_holds(earlier, inputs, folder, progress):
+        tidy(folder)
         return earlier
     check_examples(plan.spec, inputs)
 
@@ -81,8 +82,7 @@ def run(
         if not force and earlier is not None and still_holds(earlier, inputs, folder, Quiet()):
             return earlier
 
-        finished = earlier is not None and earlier.status == "finished"
-        with attempt(folder, plan.spec, keep=finished) as workspace:
+        with attempt(folder, plan.spec, keep=keeps(folder, earlier)) as workspace:
             reset_peak_memory(device)
             with sealed(inputs.held_out):
                 return _attempt(inputs, workspace, loading)
@@ -136,14 +136,16 @@ def _attempt(inputs: Inputs, folder: Path, loading: float) -> RunRecord:
         outcome = _run_system(inputs, folder)
         return finish(inputs, outcome, folder, phases)
     except BaseException as error:
-        reason = "interrupted" if isinstance(error, KeyboardInterrupt) else f"{type(error).__name__}: {error}"
+        interrupted = isinstance(error, KeyboardInterrupt)
+        reason = "interrupted" if interrupted else f"{type(error).__name__}: {error}"
         with suppress(OSError, TypeError, ValueError):  # a full disk must not hide the error itself
             _record(inputs, "failed", phases, reason=reason).write(folder)
 
-        if isinstance(error, GenrecError) or not isinstance(error, Exception | KeyboardInterrupt):
+        if isinstance(error, GenrecError) or not isinstance(error, Exception):
             raise
-        advice = "the same command starts again" if reason == "interrupted" else "see --debug for the traceback"
-        advice = LESS_MEMORY if lacks_memory(error) else advice
+        if disk := disk_trouble(error, folder, cache_dir()):
+            raise disk from error
+        advice = LESS_MEMORY if lacks_memory(error) else "see --debug for the traceback"
         raise RunFailed(f"{reason}; {advice} (run folder {folder})", reason=reason, folder=folder) from error
 
 
@@ -172,13 +174,15 @@ def finish(inputs: Inputs, outcome: Outcome, folder: Path, phases: Mapping[str, 
     if len(cases) > INLINE_RANKS:
         fingerprints["ranks"] = ranks_digest(ranks)
 
+    stored_ranks = {policy: _store_ranks(folder, policy, values) for policy, values in ranks.items()}
     record = _record(
         inputs,
         "finished",
         {**phases, **outcome.phases, "score": scoring},
         fingerprints=fingerprints,
         metrics={policy: metrics for policy, (metrics, _) in scored.items()},
-        ranks={policy: _store_ranks(folder, policy, ranks) for policy, ranks in ranks.items()},
+        ranks=stored_ranks,
+        stored=digests(folder),
         validity=outcome.validity,
         throughput=outcome.throughput,
         index=outcome.index,
@@ -196,7 +200,7 @@ def _store_ranks(folder: Path, policy: str, ranks: Int32) -> list[int] | str:
     if len(ranks) <= INLINE_RANKS:
         return [int(rank) for rank in ranks]
     name = f"ranks.{policy}.npy"
-    np.save(folder / name, ranks, allow_pickle=False)
+    write_whole(folder / name, lambda file: np.save(file, ranks, allow_pickle=False))
     return name
 
 

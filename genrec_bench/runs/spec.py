@@ -17,6 +17,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from genrec_bench.core.files import read_text
 from genrec_bench.errors import ConfigError, UsageError, did_you_mean
 
 PARTS = ("dataset", "indexer", "backbone", "decoder", "baseline")
@@ -292,18 +293,32 @@ def _options_by_group(spec: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...]
         yield ("beams",), str(spec["beams"])
 
 
+TOML_BITS = 63  # of a whole number, beside its sign
+
+
 def read_toml(path: Path) -> dict[str, Any]:
     """The unchecked keys of a TOML file that asks for runs; a command line may add to them."""
     try:
-        values = tomllib.loads(path.read_text())
+        values = tomllib.loads(read_text(path))
     except FileNotFoundError:
         raise UsageError(f"no spec file {path}") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # ValueError: no UTF-8, no TOML, or a number of 5,000 digits
         raise UsageError(f"{path} is not readable TOML: {error}") from None
+    if any(number.bit_length() > TOML_BITS for number in _whole_numbers(values)):
+        raise UsageError(f"{path} holds a number that is too large: TOML has whole numbers of 64 bits")
 
     if "set" in values:
         values["set"] = flat_options(values["set"])
     return values
+
+
+def _whole_numbers(value: Any) -> Iterator[int]:
+    """All whole numbers in plain data."""
+    if isinstance(value, int):
+        yield value
+    elif isinstance(value, Mapping | list):
+        for inner in value.values() if isinstance(value, Mapping) else value:
+            yield from _whole_numbers(inner)
 
 
 def flat_options(table: Any) -> dict[str, Any]:

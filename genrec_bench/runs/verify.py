@@ -1,7 +1,7 @@
 """Scores a finished run again from its stored lists, and compares every number that the record claims.
 
-Reads `record.json`, `lists.parquet`, `generations.npz` if there is one, and the data set itself. Needs no network, weights
-or torch. How the lists came to be is beyond it.
+Reads `record.json`, `lists.parquet`, `generations.npz` if there is one, and the data set itself, and takes the digest of
+every stored file. Needs no network or torch. How the lists came to be is beyond it.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import numpy as np
 from genrec_bench.baselines.id_canary import IdCanary
 from genrec_bench.core.codes import Index
 from genrec_bench.core.events import Interactions
+from genrec_bench.core.files import folder_digest, read_text
 from genrec_bench.core.progress import Progress
 from genrec_bench.core.rankings import NO_HYPOTHESIS, NOT_AN_ITEM, Ranking
 from genrec_bench.core.sequences import Split
@@ -35,6 +36,7 @@ from genrec_bench.protocol.validity import (
 from genrec_bench.runs import lists as stored
 from genrec_bench.runs.baseline import CANARY, canary_warnings
 from genrec_bench.runs.external_lists import warnings
+from genrec_bench.runs.folders import SPEC_FILE, damaged_files
 from genrec_bench.runs.inputs import describe_data, load_data
 from genrec_bench.runs.record import RECORD_FILE, RESCORED, RunRecord
 from genrec_bench.runs.spec import LISTS, ResolvedSpec
@@ -99,6 +101,7 @@ def verify(folder: Path, data_dir: Path | None = None, progress: Progress | None
         _same_values("facts of the data", record.data, describe_data(spec.dataset, data, split)),
         same("policies", sorted(record.policies), sorted(lists)),
         same("tier", record.tier, RESCORED if spec.baseline == LISTS else None),
+        *_compare_files(record, folder),
     ]
 
     try:
@@ -118,11 +121,21 @@ def verify(folder: Path, data_dir: Path | None = None, progress: Progress | None
     return VerifyReport(folder, record.spec_id, tuple(comparisons))
 
 
+def _compare_files(record: RunRecord, folder: Path) -> list[Comparison]:
+    """The files beside the record are those that the run stored, to the last byte."""
+    damages = damaged_files(record, folder)
+    comparisons = [Comparison("stored files", not damages, "; ".join(damages) or f"{len(record.stored)} files")]
+
+    if recorded := record.fingerprints.get("weights"):
+        comparisons.append(same("weights", recorded, folder_digest(folder / "weights" / "backbone")))
+    return comparisons
+
+
 def _compare_spec_file(record: RunRecord, folder: Path) -> Comparison:
     """The spec file beside the record holds the record's spec."""
     try:
-        spec = json.loads((folder / "spec.json").read_text())
-    except (OSError, ValueError) as error:
+        spec = json.loads(read_text(folder / SPEC_FILE))
+    except (OSError, ValueError, RecursionError) as error:
         return Comparison("spec.json", False, f"cannot be read: {error}")
     return Comparison("spec.json", spec == record.spec, "" if spec == record.spec else "another spec than the record's")
 

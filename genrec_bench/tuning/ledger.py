@@ -1,6 +1,6 @@
 """The ledger of a tuning search: one JSON line per trial, in a file that several processes may share.
 
-A lock guards every read and write, so nobody sees half a line. A search belongs to one process at a time, so no trial number
+A lock guards every write, so lines never mix. A search belongs to one process at a time, so no trial number
 is used twice. Knows what a line must hold, nothing of samplers and runs.
 """
 
@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from filelock import FileLock, Timeout
 
@@ -20,6 +20,7 @@ from genrec_bench.errors import OutputError, RecordError
 from genrec_bench.protocol.constants import SELECTION
 
 LEDGER_FILE = "ledger.jsonl"
+HALVES = ".half-lines"  # ending of the file beside a ledger that keeps half lines
 SCORE = f"validation_{SELECTION}"
 Trial = dict[str, Any]  # a line of the ledger
 
@@ -47,34 +48,51 @@ def searching(ledger: Path, search: str, progress: Progress) -> Iterator[None]:
         lock.release()
 
 
-def read_ledger(path: Path) -> list[Trial]:
+def read_ledger(path: Path, progress: Progress | None = None) -> list[Trial]:
     """All trials of a ledger; none if there is no file. RecordError names a line that is not a trial.
 
-    Takes no lock, so that reading leaves no lock file behind.
+    Half a line at the end, which a killed process or a full disk leaves, is such a line too; with `progress`, it is passed
+    over with a note. Takes no lock, so that reading leaves no lock file behind.
     """
     if not path.exists():
         return []
     try:
-        lines = path.read_text().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecordError(f"cannot read the ledger {path}: {error}", path=path) from None
+        content = path.read_bytes()
+    except OSError as error:
+        raise RecordError(f"cannot read the ledger {path}: {error.strerror or error}", path=path) from None
 
+    *lines, last = content.split(b"\n")
     trials = []
-    for number, text in enumerate(lines, 1):
-        try:
-            trial = json.loads(text)
-            assert isinstance(trial["params"], dict) and trial["status"] in ("finished", "failed")
-            assert trial["status"] == "failed" or 0 <= trial[SCORE] <= 1
-        except (ValueError, KeyError, TypeError, AssertionError):
-            raise RecordError(f"{path}, line {number}: not a trial; remove that line", path=path) from None
+    for number, line in enumerate(lines, 1):
+        trial = _parsed(line)
+        if trial is None:
+            raise RecordError(f"{path}, line {number}: not a trial; remove that line", path=path)
         trials.append(trial)
+
+    if last and (trial := _parsed(last)) is not None:
+        trials.append(trial)
+    elif last and progress is None:
+        raise RecordError(f"{path}: its last line is half a trial; remove it", path=path)
+    elif last:
+        progress.note(f"{path}: its last line is half a trial and does not count; {path.name}{HALVES} will keep it")
     return trials
 
 
-def trials_of(path: Path, search: str) -> dict[int, Trial]:
+def _parsed(line: bytes) -> Trial | None:
+    """A trial; None for anything else."""
+    try:
+        trial: Trial = json.loads(line.decode())
+        assert isinstance(trial["params"], dict) and trial["status"] in ("finished", "failed")
+        assert trial["status"] == "failed" or 0 <= trial[SCORE] <= 1
+    except (ValueError, KeyError, TypeError, AssertionError, RecursionError):
+        return None
+    return trial
+
+
+def trials_of(path: Path, search: str, progress: Progress | None = None) -> dict[int, Trial]:
     """The trials of one search by number. RecordError if a number occurs twice, which no search writes."""
     with _lock(path):
-        trials = read_ledger(path)
+        trials = read_ledger(path, progress)
 
     by_number: dict[int, Trial] = {}
     for trial in trials:
@@ -92,16 +110,35 @@ def trials_of(path: Path, search: str) -> dict[int, Trial]:
 
 
 def append(path: Path, trial: Trial) -> None:
-    """Add a line and wait until it is on disk. OutputError if it cannot be written."""
+    """Add a line and wait until it is on disk. OutputError if it cannot be written.
+
+    A trial at the end that lacks its newline gets it. Half a line there moves to `LEDGER.half-lines`.
+    """
     line = json.dumps(trial, allow_nan=False) + "\n"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _lock(path), path.open("ab") as file:
+        with _lock(path), path.open("a+b") as file:
+            _end_last_line(path, file)
             file.write(line.encode())
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
         raise _unwritable(path, error) from None
+
+
+def _end_last_line(path: Path, file: IO[bytes]) -> None:
+    """Make sure that what is added next to a ledger begins a line."""
+    file.seek(0)
+    last = file.read().rpartition(b"\n")[2]
+    if not last:
+        return
+    if _parsed(last) is not None:
+        file.write(b"\n")
+        return
+
+    with path.with_name(path.name + HALVES).open("ab") as aside:
+        aside.write(last + b"\n")
+    file.truncate(file.tell() - len(last))
 
 
 def best_first(trials: Iterable[Trial]) -> list[Trial]:

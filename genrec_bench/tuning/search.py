@@ -7,7 +7,7 @@ the seed, the trial's number and the trials before it, so an interrupted search 
 from __future__ import annotations
 
 import json
-import tempfile
+import shutil
 import time
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
@@ -15,10 +15,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genrec_bench.core.files import check_writable
+from genrec_bench.core.cache import cache_dir
+from genrec_bench.core.files import check_writable, disk_trouble, scratch_folder
 from genrec_bench.core.hashing import digest
 from genrec_bench.core.progress import Progress, Quiet
-from genrec_bench.errors import NeedsMissing, RecordError, UsageError
+from genrec_bench.errors import NeedsMissing, OutputError, RecordError, UsageError
 from genrec_bench.host.sealing import sealed
 from genrec_bench.runs.environment import environment
 from genrec_bench.runs.inputs import Inputs, load_inputs
@@ -92,7 +93,9 @@ def tune(
     versions = _versions(plan, device)
 
     with searching(ledger, search, progress):
-        trials_done = {number: trial for number, trial in trials_of(ledger, search).items() if number < trials}
+        trials_done = {
+            number: trial for number, trial in trials_of(ledger, search, progress).items() if number < trials
+        }
         if any(trial.get("versions") != versions for trial in trials_done.values()):
             progress.note(f"other versions or code made some trials in {ledger}; they count all the same")
         _check_trials(ledger, search, trials_done.values(), varied)
@@ -173,18 +176,27 @@ def _optuna() -> Any:
 
 
 def _run_trial(inputs: Inputs, params: Mapping[str, Any]) -> dict[str, Any]:
-    """The result of one setting: its validation score, or why it failed."""
+    """The result of one setting: its validation score, or why it failed. OutputError for a disk that is full."""
+    folder = scratch_folder("tune")
     try:
         trial = replace(inputs, plan=with_params(inputs.spec, params))
-        with tempfile.TemporaryDirectory(prefix="genrec-tune-") as folder, sealed(inputs.held_out):
-            score, training = validate(trial, Path(folder))
+        with sealed(inputs.held_out):
+            score, training = validate(trial, folder)
+
         reused = {"cached": bool(training.get("cached")), "resumed_from": training.get("resumed_from", 0)}
         facts = {key: training[key] for key in TRAINING_FACTS if key in training}
         return {"status": "finished", "reason": None, SCORE: score, **reused, **facts}
+
+    except OutputError:
+        raise  # a full disk is not the setting's fault: no trial, and the search stops
     except Exception as error:
+        if disk := disk_trouble(error, folder, cache_dir()):
+            raise disk from error
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         inputs.progress.note(f"a trial failed, and the search continues: {reason}")
         return {"status": "failed", "reason": reason, SCORE: None, "cached": False, "resumed_from": 0}
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def with_params(spec: ResolvedSpec, params: Mapping[str, Any]) -> Plan:

@@ -14,6 +14,7 @@ from genrec_bench.leaderboard.rows import Board
 if TYPE_CHECKING:
     from genrec_bench.leaderboard.standings import Standings
 
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
 COMMON = ("dataset", "task", "protocol", "policy")  # what all rows of a board share
 
 
@@ -50,9 +51,14 @@ def _rounded(value: Any) -> Any:
 
 
 def _csv(keys: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
-    """CSV with a heading; None and what a row lacks are empty cells."""
+    """CSV with a heading; None and what a row lacks are empty cells, and no text is a spreadsheet's formula."""
     out = io.StringIO()
     writer = csv.DictWriter(out, keys, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({key: _no_formula(value) for key, value in row.items()} for row in rows)
     return out.getvalue()
+
+
+def _no_formula(value: Any) -> Any:
+    """A text that a spreadsheet shows and does not compute: an apostrophe comes before what begins like a formula."""
+    return f"'{value}" if isinstance(value, str) and value.lstrip(" ").startswith(FORMULA) else value

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from genrec_bench.errors import UsageError
 from genrec_bench.leaderboard import conditions, tie_orders
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 EXCERPT_PLACE = re.compile(r"(<!-- board (\S+) (\d+) -->\n).*?(<!-- end of board -->)", re.DOTALL)
 DIFFERENCE_PLACE = re.compile(r"(<!-- difference (\S+) -->).*?(<!-- end of difference -->)", re.DOTALL)
+LINE_ENDS = re.compile(r"[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]+")
 IN_EXCERPTS = ("popularity", REFERENCE, "sasrec")  # shown at any rank, like the best generator
 
 
@@ -36,9 +38,29 @@ def table(heads: Sequence[str], cells: Sequence[Sequence[str]], left: Sequence[b
     return [f"| {' | '.join(row)} |" for row in (heads, rule, *escaped)]
 
 
+class Markup(str):
+    """Markdown of our own, which is not escaped."""
+
+
 def _literal(text: str) -> str:
-    """A cell that Markdown shows as it is: a name from elsewhere can end no cell and open no tag."""
-    return re.sub(r"<(?=[A-Za-z/!?])", "&lt;", text.replace("|", "\\|"))
+    """A cell that Markdown shows as it is: a name from elsewhere can end no cell."""
+    return text if isinstance(text, Markup) else _without_links(text).replace("|", "\\|")
+
+
+def _without_markup(text: str) -> str:
+    """A line of text that opens no tag, link or image and begins no other line.
+
+    Uses character references, because a backslash before them does not undo them.
+    """
+    line = LINE_ENDS.sub(" ", text)
+    return re.sub(r"\](?=[(\[:])", "&#93;", re.sub(r"<(?=[A-Za-z/!?])", "&lt;", line))
+
+
+def _without_links(text: str) -> str:
+    """The same without bare addresses, which GitHub makes links of. What people wrote on a board may have them."""
+    line = re.sub(r"\b(https?|ftp)://", r"\1:&#47;&#47;", _without_markup(text), flags=re.IGNORECASE)
+    line = re.sub(r"\bwww\.", "www&#46;", line, flags=re.IGNORECASE)
+    return re.sub(r"(?<=[\w.+-])@(?=[\w-]+\.\w)", "&#64;", line)
 
 
 def _rows(columns: Sequence[Column], rows: Sequence[Row], missing: Sequence[str] = ()) -> list[str]:
@@ -50,8 +72,8 @@ def _rows(columns: Sequence[Column], rows: Sequence[Row], missing: Sequence[str]
 
 def runs(board: Board) -> str:
     """A table of runs and its conditions."""
-    lines = [f"### {board.title}", "", *_rows(shown(TABLE, board.rows), board.rows), ""]
-    return "\n".join([*lines, *(f"- {sentence}" for sentence in conditions.of_table(board)), ""])
+    lines = [f"### {_without_links(board.title)}", "", *_rows(shown(TABLE, board.rows), board.rows), ""]
+    return "\n".join([*lines, *(f"- {_without_links(sentence)}" for sentence in conditions.of_table(board)), ""])
 
 
 def readme(policies: Sequence[Standings]) -> str:
@@ -64,7 +86,7 @@ def readme(policies: Sequence[Standings]) -> str:
     folded = [*names, *(COLUMNS[key] for key in FOLDED)]
 
     lines = [
-        f"# {board.board.title}",
+        f"# {_without_links(board.board.title)}",
         "",
         "`index.html` shows the same board, to sort, filter and inspect; open it from disk.",
         "",
@@ -76,7 +98,8 @@ def readme(policies: Sequence[Standings]) -> str:
         "",
         "</details>",
         "",
-        *(f"- {sentence}" for sentence in conditions.of_board(board)),
+        *(f"- {_without_links(sentence)}" for sentence in conditions.of_rows(board)),
+        *(f"- {_without_markup(sentence)}" for sentence in conditions.of_people(board)),
     ]
 
     if board.ties:
@@ -92,7 +115,8 @@ def front_page(boards: Mapping[str, Standings]) -> str:
     """The list of boards; `boards` by folder."""
     cells = []
     for folder, board in boards.items():
-        link = f"[{board.board.title}]({folder}/README.md)"
+        title = _without_links(board.board.title).replace("|", "\\|")
+        link = Markup(f"[{title}]({quote(folder)}/README.md)")
         seeds = max(row.seeds for row in board.rows)
         missing = ", ".join(board.missing) or NOT_MEASURED
         cells.append([link, str(len(board.rows)), str(seeds), missing])
@@ -149,7 +173,7 @@ def excerpt(board: Standings, rows: int) -> str:
     lines = table(heads, cells, [False, *(column.words for column in columns)])
 
     issues = {number: issue for _, row in ranked for number, issue in row.issues.items()}
-    notes = [f"\n{dagger(number)} {issues[number].what}." for number in sorted(issues)]
+    notes = [f"\n{dagger(number)} {_without_markup(issues[number].what)}." for number in sorted(issues)]
     return "\n".join([*lines, *notes])
 
 

@@ -1,0 +1,239 @@
+"""Runs and resolves specs in processes of their own.
+
+What a component does to its process (replaced functions, default types, threads, an exit) ends with it and reaches no other
+run. Notes and progress come back as messages. Knows nothing of suites.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from pathlib import Path
+from typing import Any
+
+from genrec_bench import errors
+from genrec_bench.core.progress import Progress, Tick
+from genrec_bench.errors import BrokenComponent, ComponentFault, GenrecError
+from genrec_bench.host.workers import Host, Worker, WorkerFailed, python
+from genrec_bench.runs.record import RunRecord
+from genrec_bench.runs.spec import ResolvedSpec, RunSpec
+
+GRACE = 20.0  # seconds that a stopped run gets to write its record
+TICKS = 0.2  # seconds between two messages on progress
+LIBRARIES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")  # that read their threads here
+FAILURE = "failure"  # key of a message on an error
+
+
+class Stopped(Exception):
+    """The run was told to stop."""
+
+
+# here -----------------------------------------------------------------------------------------------------------------
+
+
+def resolve_apart(specs: Sequence[RunSpec]) -> list[ResolvedSpec | None]:
+    """The resolved specs; None for one whose component is broken, or ends the process that imports it.
+
+    The errors of `resolve` for wrong names and options are raised here.
+    """
+    resolved: list[ResolvedSpec | None] = []
+    while len(resolved) < len(specs):
+        rest = specs[len(resolved) :]
+        worker = _start()
+        try:
+            worker.send({"resolve": [spec.to_dict() for spec in rest]})
+            for _ in rest:
+                answer = worker.receive(math.inf)
+                if FAILURE in answer:
+                    raise _error(answer)
+                spec = answer["spec"]
+                resolved.append(None if spec is None else ResolvedSpec.from_dict(spec))
+
+        except WorkerFailed:
+            resolved.append(None)
+        finally:
+            worker.close()
+    return resolved
+
+
+def run_apart(
+    spec: RunSpec,
+    *,
+    out: Path,
+    device: str,
+    data_dir: Path | None,
+    progress: Progress,
+    threads: int | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> RunRecord:
+    """What `run` returns or raises, from a process of its own with so many `threads` (None: as many as this one).
+
+    While it runs, `stop` is asked several times a second. Once it says yes, the run gets `GRACE` seconds to record that it
+    was interrupted, and Stopped is raised. WorkerFailed if the process ends without an answer.
+    """
+
+    def watch() -> None:
+        if stop():
+            raise Stopped
+
+    worker = _start({name: str(threads) for name in LIBRARIES} if threads else {})
+    where = {"out": str(out), "device": device, "data_dir": None if data_dir is None else str(data_dir)}
+    try:
+        worker.send({"run": spec.to_dict(), "where": where})
+        with ExitStack() as phases:
+            follower = Follower(progress, phases)
+            while True:
+                message = worker.receive(math.inf, watch=watch)
+                if FAILURE in message:
+                    raise _error(message)
+                if "record" in message:
+                    return RunRecord.from_dict(message["record"])
+                follower.show(message)
+    except Stopped:
+        worker.stop(GRACE)
+        raise
+    except WorkerFailed as error:
+        last = f" ({error.facts['log'][-1]})" if error.facts.get("log") else ""
+        raise WorkerFailed(f"its process {error}{last}") from None
+    finally:
+        worker.close()
+
+
+def _start(environment: Mapping[str, str] | None = None) -> Worker:
+    return Worker(python("from genrec_bench.runs.apart import serve; serve()"), environment=environment)
+
+
+def _error(message: Mapping[str, Any]) -> GenrecError:
+    """The error that a process reported, of its class if it is one of ours."""
+    cls = getattr(errors, message[FAILURE], None)
+    if isinstance(cls, type) and issubclass(cls, GenrecError):
+        return cls(message["why"], **message["facts"])
+    return GenrecError(f"{message[FAILURE]}: {message['why']}")
+
+
+class Follower:
+    """Shows the progress of another process. Phases that are still open end with `phases`."""
+
+    def __init__(self, progress: Progress, phases: ExitStack) -> None:
+        self.progress, self.phases = progress, phases
+        self.open: dict[int, tuple[ExitStack, Tick]] = {}
+
+    def show(self, message: Mapping[str, Any]) -> None:
+        """Act on one message of `Forwarded`."""
+        if "note" in message:
+            self.progress.note(message["note"])
+        elif "begin" in message:
+            stack = self.phases.enter_context(ExitStack())
+            tick = stack.enter_context(self.progress.phase(message["name"], message["total"], message["unit"]))
+            self.open[message["begin"]] = stack, tick
+        elif "tick" in message:
+            self.open[message["tick"]][1](message["steps"], message["beside"])
+        elif "end" in message:
+            self.open.pop(message["end"])[0].close()
+
+
+# in the other process -------------------------------------------------------------------------------------------------
+
+
+class Forwarded:
+    """Progress that goes to the process that asked for the run."""
+
+    def __init__(self, host: Host) -> None:
+        self._host, self._phases = host, 0
+
+    def _send(self, **message: Any) -> None:
+        with contextlib.suppress(OSError):  # nobody listens any more
+            self._host.send(**message)
+
+    def note(self, message: str) -> None:
+        """See `core.progress.Progress.note`."""
+        self._send(note=message)
+
+    def phase(self, name: str, total: int | None = None, unit: str = "") -> AbstractContextManager[Tick]:
+        """See `core.progress.Progress.phase`."""
+        return self._phase(name, total, unit)
+
+    @contextlib.contextmanager
+    def _phase(self, name: str, total: int | None, unit: str) -> Iterator[Tick]:
+        self._phases += 1
+        number, waiting, sent = self._phases, 0, time.monotonic()
+        self._send(begin=number, name=name, total=total, unit=unit)
+
+        def tick(steps: int = 1, note: str = "") -> None:
+            nonlocal waiting, sent
+            waiting += steps
+            if time.monotonic() - sent >= TICKS:
+                self._send(tick=number, steps=waiting, beside=note)
+                waiting, sent = 0, time.monotonic()
+
+        try:
+            yield tick
+        finally:
+            self._send(end=number)
+
+
+def serve() -> None:
+    """What the other process runs: one request, answered on stdout. SIGTERM and the end of the asking process stop it."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    host = Host()
+    request = host.receive()
+    threading.Thread(target=_end_with, args=(host,), daemon=True).start()
+
+    try:
+        if "resolve" in request:
+            _resolve_all(host, request["resolve"])
+        else:
+            _run(host, request["run"], request["where"])
+    except KeyboardInterrupt:
+        host.send(**{FAILURE: "Interrupted", "why": "stopped before the end", "facts": {}})
+    except (Exception, SystemExit) as error:
+        host.send(**_failure(error))
+
+
+def _end_with(host: Host) -> None:
+    """Stop this process when the one that asked is gone: its end of the pipe closes."""
+    host.wait_for_end()
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(GRACE)
+    os._exit(128 + signal.SIGTERM)
+
+
+def _resolve_all(host: Host, specs: Sequence[Mapping[str, Any]]) -> None:
+    from genrec_bench.runs.plan import resolve
+
+    for spec in specs:
+        try:
+            host.send(spec=resolve(RunSpec.from_dict(spec)).spec.to_dict())
+        except (BrokenComponent, ComponentFault):
+            host.send(spec=None)
+
+
+def _run(host: Host, spec: Mapping[str, Any], where: Mapping[str, Any]) -> None:
+    from genrec_bench.host.sealing import watch
+    from genrec_bench.runs.run import run
+
+    watch()
+    data_dir = None if where["data_dir"] is None else Path(where["data_dir"])
+    record = run(
+        RunSpec.from_dict(spec),
+        out=Path(where["out"]),
+        device=where["device"],
+        data_dir=data_dir,
+        progress=Forwarded(host),
+    )
+    host.send(record=record.to_dict())
+
+
+def _failure(error: BaseException) -> dict[str, Any]:
+    facts = {}
+    for key, value in getattr(error, "facts", {}).items():
+        with contextlib.suppress(TypeError, ValueError):
+            facts[key] = json.loads(json.dumps(value))
+    return {FAILURE: type(error).__name__, "why": " ".join(str(error).split()), "facts": facts}
