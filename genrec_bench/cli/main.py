@@ -20,13 +20,14 @@ import click
 
 from genrec_bench import __version__
 from genrec_bench.cli.commands import Group, installed, spoken
+from genrec_bench.core.printable import printable
 from genrec_bench.errors import GenrecError
 
 COMMANDS = {  # in the order of --help; a command's module is imported when it is called
     "run": "Train, decode and score one system.",
     "suite": "Run a file of specs, one after another.",
     "plugins": "List every installed component, or show one.",
-    "data": "List data sets, or describe one.",
+    "data": "List, describe, add or export data sets.",
     "recommend": "Show what a run recommends to one user.",
     "leaderboard": "Tables from run records; boards in a folder.",
     "verify": "Score a run's stored lists again and compare.",
@@ -107,7 +108,7 @@ def explain(error: Exception) -> tuple[str, int]:
     else:
         line, code = f"unexpected {type(error).__name__}: {error}; run with --debug for the traceback", 1
 
-    return re.sub(r"\s*\n\s*", " ", line), code
+    return printable(re.sub(r"\s*\n\s*", " ", line)), code
 
 
 @click.group(cls=Genrec, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})

@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from genrec_bench.core.printable import printable_cell
 from genrec_bench.leaderboard.columns import BOARD_DATA, DATA, data_of
 from genrec_bench.leaderboard.rows import Board
 
@@ -54,5 +55,6 @@ def _csv(keys: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
     out = io.StringIO()
     writer = csv.DictWriter(out, keys, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    for row in rows:
+        writer.writerow({key: printable_cell(cell) if isinstance(cell, str) else cell for key, cell in row.items()})
     return out.getvalue()

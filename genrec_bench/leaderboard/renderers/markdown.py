@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from genrec_bench.core.printable import printable_cell
 from genrec_bench.errors import UsageError
 from genrec_bench.leaderboard import conditions, tie_orders
 from genrec_bench.leaderboard.columns import (
@@ -38,7 +39,7 @@ def table(heads: Sequence[str], cells: Sequence[Sequence[str]], left: Sequence[b
 
 def _literal(text: str) -> str:
     """A cell that Markdown shows as it is: a name from elsewhere can end no cell and open no tag."""
-    return re.sub(r"<(?=[A-Za-z/!?])", "&lt;", text.replace("|", "\\|"))
+    return re.sub(r"<(?=[A-Za-z/!?])", "&lt;", printable_cell(text).replace("|", "\\|"))
 
 
 def _rows(columns: Sequence[Column], rows: Sequence[Row], missing: Sequence[str] = ()) -> list[str]:
