@@ -38,7 +38,14 @@ ITEM = Role("item", ("item itemid iid",), "")
 ITEMS = Role("items", ("items itemids itemlist", "value"), "")
 RANK = Role("rank", ("rank",), "")
 SCORE = Role("score", ("score",), "")
-TREC = ("user", "trec_q0", "item", "trec_rank", "score", "trec_tag")  # as trec_eval does, the score counts and the rank does not
+TREC = (
+    "user",
+    "trec_q0",
+    "item",
+    "trec_rank",
+    "score",
+    "trec_tag",
+)  # as trec_eval does, the score counts and the rank does not
 SHOWN = 3  # examples of a fault
 
 
