@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -286,7 +287,8 @@ def finished(tmp_path, monkeypatch):
     data = Interactions(rows[:, 0], rows[:, 1], None, np.array(["u7", "u8"]), np.array(list("abcd")), item_titles=films)
     split = leave_one_out(data)
     monkeypatch.setattr(run_inputs, "load_data", lambda spec, **how: (data, split))
-    example_records.baseline().write(tmp_path)
+    record = example_records.baseline()
+    dataclasses.replace(record, fingerprints={**record.fingerprints, "data": data.fingerprint()}).write(tmp_path)
     lists = Ranking(np.array([[3, -1], [2, 0]], np.int32), np.array([[0.5, -np.inf], [2, 1]], np.float32), 2)
     write_lists(tmp_path / LISTS_FILE, {"mask": lists}, data.user_ids[split.test.user], data.item_ids)
     return tmp_path

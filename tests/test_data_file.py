@@ -72,7 +72,7 @@ def test_parquet_may_hold_number_ids_dictionaries_and_dates(path):
     items = pa.array(["a", "b", "c"]).dictionary_encode()
     times = pa.array([1, 2, 3], pa.timestamp("ms"))
     pa.parquet.write_table(pa.table({"user_id": [7, 7, 7], "item_id": items, "timestamp": times}), path)
-    assert events(load(path, "parquet")) == [("7", "a", 1), ("7", "b", 2), ("7", "c", 3)]
+    assert events(load(path, "parquet")) == [("7", "a", 10**6), ("7", "b", 2 * 10**6), ("7", "c", 3 * 10**6)]
 
 
 def test_columns_have_the_names_a_person_gives(path):
@@ -84,9 +84,16 @@ def test_columns_have_the_names_a_person_gives(path):
 
 
 def test_without_times_the_order_of_rows_counts(path):
-    data = load(path, "csv", text("csv", [row[:2] for row in ROWS], "user_id,item_id"))
-    assert data.time is None
-    assert data.item_ids[data.item[data.user == 0]].tolist() == ["i1", "i2", "i3"]
+    for rows, options in ((sorted(ROWS), {}), (ROWS, {"time_column": "none"})):
+        data = load(path, "csv", text("csv", [row[:2] for row in rows], "user_id,item_id"), **options)
+        assert data.time is None
+        assert data.item_ids[data.item[data.user == 0]].tolist() == ["i1", "i2", "i3"]
+
+
+def test_scattered_rows_without_times_are_refused_unless_asked_for(path):
+    message = refused(path, "csv", text("csv", [row[:2] for row in ROWS], "user_id,item_id"))
+    assert "the rows of 2 of 2 users are scattered" in message
+    assert message.endswith("--set dataset.time_column=none takes the rows in their order")
 
 
 def test_blank_lines_windows_line_ends_and_a_byte_order_mark_change_nothing(path):
@@ -101,7 +108,10 @@ def test_times_may_be_written_as_floats_when_they_are_whole(path):
 
 def test_what_it_offers_is_known_from_the_header_alone(path):
     path.write_text("user_id,item_id,rating\n")
-    assert dataset(path, "csv").offers == {"ratings"}
+    assert dataset(path, "csv").offers == frozenset()  # ratings nobody asks for may be left out
+    assert (
+        dataset(path, "csv", min_rating=3).offers == dataset(path, "csv", rating_column="rating").offers == {"ratings"}
+    )
     assert dataset(path, "csv", time_column="rating", items_path="x.csv").offers == {"times", "item_titles"}
     assert dataset(path.with_name("absent"), "csv").offers == frozenset()
 
@@ -110,15 +120,18 @@ def test_its_constructor_opens_no_file(path):
     path.write_text("user_id,item_id\n")
     made, files = opened_by(lambda: dataset(path, "csv", items_path=str(path)))
     assert str(path) not in files
-    path.write_text("user_id,item_id,rating\n")
-    assert "ratings" in made.offers
+    path.write_text("user_id,item_id,time\n")
+    assert "times" in made.offers
 
 
 BAD_TEXT = {
     "empty": (b"", ": is empty"),
     "header only": (b"user_id,item_id\n", ": has a header but no rows"),
     "blank header": (b"\nuser_id,item_id\n", ", line 1: the first line is blank"),
-    "no such column": (b"user,item_id\na,b\n", ": there is no column 'user_id'; its columns: user, item_id"),
+    "no such column": (
+        b"whose,item_id\na,b\n",
+        ": no column is known to be the user; its columns: whose, item_id. Name it: --set ",
+    ),
     "column twice": (b"user_id,user_id,item_id\na,b,c\n", ": there is more than one column 'user_id'"),
     "cut row": (b"user_id,item_id,timestamp\na,b,1\n\na,c\n", ", line 4: has 2 columns instead of 3"),
     "wide row": (b"user_id,item_id\na,b,1\n", ", line 2: has 3 columns instead of 2"),
@@ -126,8 +139,8 @@ BAD_TEXT = {
     "word as time": (b"user_id,item_id,timestamp\na,b,1\na,c,noon\n", ", line 3: the timestamp 'noon' is not a number"),
     "no time": (b"user_id,item_id,timestamp\na,b,1\n\na,c,\n", ", line 4: the timestamp is empty"),
     "date as time": (
-        b"user_id,item_id,timestamp\na,b,2024-01-01\n",
-        ", line 2: the timestamp '2024-01-01' is not a number; give times as whole numbers, such as seconds since 1970",
+        b"user_id,item_id,timestamp\na,b,2024-01-01\na,c,1.2.2024\n",
+        ", line 3: the timestamp '1.2.2024' is not an ISO time, as '2024-01-01' in the first row is",
     ),
     "giant time": (
         b"user_id,item_id,timestamp\na,b,99999999999999999999\n",
@@ -135,16 +148,16 @@ BAD_TEXT = {
     ),
     "semicolons": (
         b"user_id;item_id\na;b\n",
-        ": there is no column 'user_id'; its columns: user_id;item_id. Is it sep",
+        ": is separated by ';', not by ',': its first line is user_id;item_id. Leave",
     ),
     "tabs": (
         b"user_id\titem_id\na\tb\n",
-        ": there is no column 'user_id'; its columns: 'user_id\\titem_id'. Is it sep",
+        ": is separated by tabs, not by ',': its first line is user_id item_id. Leave",
     ),
     "split second": (b"user_id,item_id,timestamp\na,b,0.5\n", ", line 2: the timestamp '0.5' is not a whole number"),
     "endless time": (b"user_id,item_id,timestamp\na,b,1\na,c,inf\n", ", line 3: the timestamp 'inf' is not a finite"),
     "word as rating": (b"user_id,item_id,rating\na,b,good\n", ", line 2: the rating 'good' is not a number"),
-    "no rating": (b"user_id,item_id,rating\na,b,nan\n", ", line 2: the rating 'nan' is not a finite number"),
+    "endless rating": (b"user_id,item_id,rating\na,b,inf\n", ", line 2: the rating 'inf' is not a finite number"),
     "no user": (b"user_id,item_id\na,b\n ,c\n", ", line 3: the user_id is empty"),
     "no item": (b"user_id,item_id\na,b\na,\n", ", line 3: the item_id is empty"),
     "not UTF-8": (b"user_id,item_id\na,b\na,\xff\xfe\n", ", line 3: byte 0xff is not UTF-8 text"),
@@ -165,9 +178,10 @@ def test_a_bad_text_file_is_refused_in_one_line_with_its_place(path, case):
 @pytest.mark.parametrize(
     ("format", "content", "advice"),
     [
-        ("csv", "user_id\titem_id\na\tb\n", "dataset.format=tsv"),
-        ("csv", "user_id;item_id\na;b\n", "with commas"),
-        ("tsv", "user_id,item_id\na,b\n", "dataset.format=csv"),
+        ("csv", "user_id\titem_id\na\tb\n", "Leave --set dataset.format=csv out, and it is recognised"),
+        ("csv", "user_id;item_id\na;b\n", "Leave --set dataset.format=csv out, and it is recognised"),
+        ("tsv", "user_id,item_id\na,b\n", "Leave --set dataset.format=tsv out, and it is recognised"),
+        ("sequence", '{"a": ["b", "c"]}', "leave --set dataset.format out, and it is recognised"),
         ("sequence", "user_id,item_id\na,b\n", "dataset.format=csv"),
         ("sequence", "user_id\titem_id\na\tb\na\tc\n", "dataset.format=tsv"),
     ],
@@ -185,8 +199,8 @@ def test_a_wrong_column_is_all_that_is_said(path):
         def note(self, message):
             raise AssertionError(message)
 
-    path.write_bytes(b"visitor,item_id\na,b\n")
-    with pytest.raises(DataError, match="no column 'user_id'; its columns: visitor, item_id"):
+    path.write_bytes(b"whose,item_id\na,b\n")
+    with pytest.raises(DataError, match="no column is known to be the user; its columns: whose, item_id"):
         dataset(path, "csv").load(DatasetContext(cache_dir=path.parent, progress=Notes()))
 
 
@@ -227,7 +241,7 @@ def test_an_event_that_stands_twice_is_refused_with_both_lines(path):
 
 def test_duplicate_events_are_dropped_and_counted_or_kept_by_option(path):
     dropped, kept = (load(path, "csv", TWICE, duplicates=option) for option in ("drop", "keep"))
-    assert events(dropped) == ROWS and dropped.dropped == {"duplicate_interactions": 2}
+    assert events(dropped) == ROWS and dropped.dropped == {"duplicate_interactions": 2, "interactions": 2}
     assert len(kept) == len(ROWS) + 2 and kept.dropped == {}
 
 
@@ -266,10 +280,14 @@ def test_options_that_contradict_each_other_are_refused(path):
     with pytest.raises(ConfigError, match="a sequence file has no columns"):
         dataset(path, "sequence", time_column="when")
     with pytest.raises(ConfigError, match="one column is named for two purposes"):
-        dataset(path, "csv", user_column="item_id")
+        dataset(path, "csv", user_column="item_id", item_column="item_id")
+    path.write_text("user_id,item_id\n")
+    with pytest.raises(DataError, match="no column is known to be the item"):
+        load(path, "csv", user_column="item_id")
 
 
-IDS = st.text(st.characters(codec="utf-8", exclude_categories=("Z", "C")), min_size=1, max_size=5)
+PLAIN = st.characters(codec="utf-8", exclude_categories=("Z", "C"), exclude_characters=".,[{")
+IDS = st.text(PLAIN, min_size=1, max_size=5).filter(lambda text: text.lower() not in ("nan", "none", "null", "<na>"))
 
 
 @given(st.dictionaries(IDS, st.lists(IDS, min_size=1, max_size=6), min_size=1, max_size=8))
@@ -285,7 +303,7 @@ def test_a_sequence_file_gives_back_what_was_written(tmp_path_factory, sequences
 def test_a_sequence_file_is_a_format_of_file(path):
     data = load(path, "sequence", "a x y z x\nb z\n")
     assert data.item_ids[data.item].tolist() == ["x", "y", "z", "x"]
-    assert data.dropped == {"users_below_3": 1, "interactions_of_users_below_3": 1}
+    assert data.dropped == {"users_below_3": 1, "interactions_of_users_below_3": 1, "users": 1, "interactions": 1}
 
 
 BAD_SEQUENCES = {
@@ -294,6 +312,8 @@ BAD_SEQUENCES = {
     "blank": (b"\n\n", ": holds blank lines only"),
     "not UTF-8": (b"a x\nb \xff\n", ", line 2: byte 0xff is not UTF-8 text"),
     "giant id": (b"a x\nb " + b"x" * 2000, ", line 2: an id is longer than 1000 bytes"),
+    "lists": (b"a [1, 2, 3]\n", ", line 1: the item '[1,' is a part of a list; write the items with blanks only"),
+    "lost": (b"a x y\n\nb x nan\n", ", line 3: the id 'nan' stands for a lost value"),
 }
 
 

@@ -69,7 +69,13 @@ def test_a_short_user_is_dropped_counted_and_its_own_items_leave_the_catalogue()
     data = prepare(interactions([(0, 0), (0, 1), (0, 2), (1, 0), (1, 3)]), PrepareConfig())
     assert data.user_ids.tolist() == ["u0"]
     assert data.item_ids.tolist() == ["i0", "i1", "i2"]
-    assert data.dropped == {"users_below_3": 1, "interactions_of_users_below_3": 2}
+    assert data.dropped == {
+        "users_below_3": 1,
+        "interactions_of_users_below_3": 2,
+        "users": 1,
+        "items": 1,
+        "interactions": 2,
+    }
 
 
 def test_a_short_user_is_refused_by_option():
@@ -82,7 +88,7 @@ def test_the_rating_threshold_keeps_ratings_at_the_threshold():
     rated = interactions([(0, 0), (0, 1), (0, 2), (0, 3), (0, 4)], rating=ratings)
     data = prepare(rated, PrepareConfig(min_rating=4))
     assert data.rating.tolist() == [4, 5, 4]
-    assert data.dropped == {"interactions_below_min_rating": 2}
+    assert data.dropped == {"interactions_below_min_rating": 2, "items": 2, "interactions": 2}
 
 
 def test_a_rating_threshold_without_ratings_is_a_usage_error():

@@ -183,7 +183,7 @@ def synth(out: Path, truth: Path | None, **sizes: Any) -> None:
 
     \b
     genrec data synth --users 100000 --items 20000 --clusters 50 --out synth.parquet
-    genrec data info file --set dataset.path=synth.parquet --set dataset.format=parquet
+    genrec data info synth.parquet
     """
     from genrec_bench.cli.progress import RichProgress
     from genrec_speed.synth import Plan, write_synthetic

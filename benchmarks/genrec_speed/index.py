@@ -242,7 +242,7 @@ def _index(plan: Plan, how: str) -> dict[str, Any]:
 
 def _read(path: str) -> dict[str, Any]:
     """Read one file and split it; the memory that this added to the peak."""
-    from genrec_bench.data.file import SUFFIXES, FileConfig, FileDataset
+    from genrec_bench.data.file import FileConfig, FileDataset
     from genrec_bench.protocol.split import split_data
 
     before, file = _peak(), Path(path)
@@ -250,7 +250,7 @@ def _read(path: str) -> dict[str, Any]:
         ctx = DatasetContext(
             cache_dir=file.with_suffix(".cache")
         )  # every command has a cache; it is empty the first time
-        split_data(FileDataset(FileConfig(path=path, format=SUFFIXES[file.suffix])).load(ctx))
+        split_data(FileDataset(FileConfig(path=path)).load(ctx))
     return {"more GB": _peak() - before}
 
 

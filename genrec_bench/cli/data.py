@@ -1,4 +1,4 @@
-"""`genrec data`: lists the data sets, or describes one."""
+"""`genrec data`: lists the data sets, describes one, adds one, or exports one."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def data(ctx: click.Context, as_json: bool) -> None:
 
 
 @data.command()
-@click.argument("name")
+@click.argument("name", metavar="NAME|FILE")
 @click.option("--set", "settings", multiple=True, metavar="dataset.KEY=VALUE", help="An option of the data set.")
 @click.option("--data-dir", type=FilePath(), metavar="DIR", help="Folder of data files.")
 @json_option("Print JSON.")
@@ -61,6 +61,70 @@ def info(name: str, settings: tuple[str, ...], data_dir: Path | None, as_json: b
     for key, value in flatten(facts):
         rows.add_row(key, value)
     print_table(rows, title=name)
+
+
+@data.command()
+@click.argument("name")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--user", "user_column", metavar="COLUMN", help="Column of the user ids.")
+@click.option("--item", "item_column", metavar="COLUMN", help="Column of the item ids.")
+@click.option("--time", "time_column", metavar="COLUMN", help="Column of the times; none: rows are in order.")
+@click.option("--rating", "rating_column", metavar="COLUMN", help="Column of the ratings; none: there are none.")
+@click.option("--columns", metavar="A,B,...", help="Names of the columns, in order, of a text without a header.")
+@click.option("--set", "settings", multiple=True, metavar="dataset.KEY=VALUE", help="Another option of `file`.")
+@click.option("--force", is_flag=True, help="Replace a data set of this name.")
+def add(name: str, file: Path, settings: tuple[str, ...], force: bool, **named: str | None) -> None:
+    """Keep FILE as the data set NAME, with its own boards and tables. The file stays where it is.
+
+    \b
+    genrec data add shop clicks.csv.gz --user visitor
+    genrec run --dataset shop --baseline popularity
+    """
+    from genrec_bench.cli.run import parse_settings
+    from genrec_bench.runs.spec import dataset_options
+
+    options = dataset_options(parse_settings(settings, "dataset.duplicates=drop"))
+    options |= {key: value for key, value in named.items() if value is not None}
+
+    from genrec_bench.data.added import add as keep
+
+    click.echo(keep(name, file, options, replace=force))
+
+
+@data.command()
+@click.argument("name", metavar="NAME|FILE")
+@click.option(
+    "--to", "folder", required=True, type=click.Path(path_type=Path), metavar="FOLDER", help="Where to write."
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["parquet", "recbole"]),
+    default="parquet",
+    show_default=True,
+    help="Parquet, or RecBole's atomic files.",
+)
+@click.option("--split", is_flag=True, help="Write training, validation and test, as the protocol splits them.")
+@click.option("--set", "settings", multiple=True, metavar="dataset.KEY=VALUE", help="An option of the data set.")
+@click.option("--data-dir", type=click.Path(path_type=Path), metavar="DIR", help="Folder of data files.")
+def export(name: str, folder: Path, form: Any, split: bool, settings: tuple[str, ...], data_dir: Path | None) -> None:
+    """Write a data set for other tools, in its own ids, and print the paths.
+
+    \b
+    genrec data export beauty --split --to beauty
+    """
+    from genrec_bench.cli.run import parse_settings
+    from genrec_bench.runs.spec import dataset_options
+
+    options = dataset_options(parse_settings(settings, "dataset.min_interactions=5"))
+
+    from genrec_bench.cli.progress import RichProgress
+    from genrec_bench.data.export import export as write
+    from genrec_bench.data.loading import load_dataset
+
+    data = load_dataset(name, data_dir=data_dir, progress=RichProgress(), **options)
+    for path in write(data, Path(name).name.partition(".")[0], folder, form, split=split):
+        click.echo(path)
 
 
 def flatten(facts: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from genrec_bench.cli.options import FilePath
+from genrec_bench.core.printable import printable
 
 if TYPE_CHECKING:
     from genrec_bench.errors import RecordError
@@ -70,7 +71,7 @@ def tables(runs: tuple[Path, ...], form: str, policy: str) -> None:
     refused: list[RecordError] = []
     records = collect(list(runs), refused.append)
     for error in refused if records else refused[:-1]:
-        click.echo(f"not shown: {error}", err=True)
+        click.echo(printable(f"not shown: {error}"), err=True)
     if refused and not records:
         raise refused[-1]
     screen = sys.stdout.isatty()
@@ -153,6 +154,6 @@ def _report(what: str, work: Callable[[Callable[[RecordError], None]], list[Path
     for path in work(refused.append):
         click.echo(path)
     for error in refused:
-        click.echo(f"{what}: {error}", err=True)
+        click.echo(printable(f"{what}: {error}"), err=True)
     if refused:
         sys.exit(1)

@@ -23,13 +23,14 @@ import click
 
 from genrec_bench import __version__
 from genrec_bench.cli.commands import Group, installed, spoken
+from genrec_bench.core.printable import printable
 from genrec_bench.errors import GenrecError
 
 COMMANDS = {  # in the order of --help; a command's module is imported when it is called
     "run": "Train, decode and score one system.",
     "suite": "Run a file of specs.",
     "plugins": "List every installed component, or show one.",
-    "data": "List data sets, or describe one.",
+    "data": "List, describe, add or export data sets.",
     "recommend": "Show what a run recommends to one user.",
     "leaderboard": "Tables from run records; boards in a folder.",
     "verify": "Score a run's stored lists again and compare.",
@@ -128,7 +129,7 @@ def explain(error: Exception) -> tuple[str, int]:
         if disk is not None:
             line, code = f"OutputError: {disk}", disk.exit_code
 
-    return re.sub(r"\s*\n\s*", " ", line), code
+    return printable(re.sub(r"\s*\n\s*", " ", line)), code
 
 
 class Terminated(KeyboardInterrupt):

@@ -15,6 +15,8 @@ from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn
 from rich.table import Column
 from rich.text import Text
 
+from genrec_bench.core.printable import printable
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -60,7 +62,7 @@ class RichProgress:
 
     def note(self, message: str) -> None:
         """See `core.progress.Progress.note`."""
-        self.console.print(message, markup=False, highlight=False, emoji=False, soft_wrap=True)
+        self.console.print(printable(message), markup=False, highlight=False, emoji=False, soft_wrap=True)
 
 
 def _silent(steps: int = 1, note: str = "") -> None:

@@ -30,7 +30,8 @@ LAST = 10  # items of the history to show
 def recommend(run: Path, user: str, count: int, data_dir: Path | None, as_json: bool) -> None:
     """Show the latest items of a user, and what the finished run in folder RUN recommends, best first."""
     from genrec_bench.cli.terminal import print_json, print_table, table
-    from genrec_bench.errors import RecordError
+    from genrec_bench.core.ids import normal_id
+    from genrec_bench.errors import DataError, RecordError
     from genrec_bench.runs.folders import damaged_files
     from genrec_bench.runs.lists import LISTS_FILE, read_lists
     from genrec_bench.runs.record import RunRecord
@@ -39,6 +40,7 @@ def recommend(run: Path, user: str, count: int, data_dir: Path | None, as_json: 
     record = RunRecord.read(run)
     if record.status != "finished":
         raise RecordError(f"{run}: this run is {record.status} and has no lists; run it again", path=run)
+    user = normal_id(user)
     folder = run if run.is_dir() else run.parent
     lists = read_lists(folder / LISTS_FILE)["mask"]
     if damages := damaged_files(record, folder, only=LISTS_FILE):
@@ -53,6 +55,14 @@ def recommend(run: Path, user: str, count: int, data_dir: Path | None, as_json: 
 
     spec = ResolvedSpec.from_dict(record.spec)
     data, split = load_data(spec, data_dir=data_dir, progress=RichProgress())
+    if record.fingerprints.get("data") != data.fingerprint():
+        raise DataError(
+            f"{run}: the data set is not the one of this run (fingerprint {data.fingerprint()[:8]}, the run has "
+            f"{str(record.fingerprints.get('data'))[:8]}): its histories do not belong to these lists. Run again, or give "
+            "the folder with the run's file: --data-dir",
+            path=run,
+        )
+
     titles = titles_of(data)
     columns = ("item", "title") if titles else ("item",)
     past, total = history(data, split, user)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genrec_bench.cli.curves import training_lines
-from genrec_bench.cli.terminal import console, print_table, table
+from genrec_bench.cli.terminal import print_table, say, table
 from genrec_bench.leaderboard.columns import (
     ACCURACY,
     COLUMNS,
@@ -48,10 +48,10 @@ def print_records(records: Sequence[RunRecord], folder: Path) -> None:
         caption="\n".join(filter(None, map(conditions, records))),
     )
     if lines := [line for record in records for line in training_lines(record)]:
-        console().print("\n".join(["", *lines]), soft_wrap=True)
+        say("\n".join(["", *lines]))
     for line in alarms(records):
-        console().print(line, style="bold red", soft_wrap=True)
-    console().print(f"\nrun folder: {folder}", soft_wrap=True)
+        say(line, style="bold red")
+    say(f"\nrun folder: {folder}")
 
 
 def accuracy(rows: Sequence[Sequence[Row]]) -> Table:

@@ -19,7 +19,7 @@ PROFILE = "Named options of the backbone; `genrec plugins show BACKBONE` lists t
 
 
 @click.command()
-@click.option("--dataset", metavar="NAME", help="Data set.  [default: ml-100k]")
+@click.option("--dataset", metavar="NAME|FILE", help="Data set, or a file of interactions.  [default: ml-100k]")
 @click.option(
     "--task", metavar="TASK", help="direct (from the user alone) or sequential (from the history).  [default: direct]"
 )
@@ -52,6 +52,7 @@ def run(
     \b
     genrec run --indexer sci --backbone lightlm
     genrec run --baseline popularity --dataset beauty
+    genrec run --baseline popularity --dataset clicks.csv
     """
     spec = build_spec(named, settings, spec_file)
 

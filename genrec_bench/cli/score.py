@@ -12,7 +12,7 @@ from genrec_bench.cli.options import FilePath, json_option
 
 @click.command()
 @click.argument("lists", type=FilePath(), metavar="LISTS")
-@click.option("--dataset", required=True, metavar="NAME", help="The data set with the test users.")
+@click.option("--dataset", required=True, metavar="NAME|FILE", help="The data set with the test users.")
 @click.option("--task", required=True, metavar="TASK", help="The task that the lists answer: direct or sequential.")
 @click.option("--name", required=True, metavar="NAME", help="What made the lists, for tables: 'SASRec (RecTools)'.")
 @click.option(
@@ -22,6 +22,7 @@ from genrec_bench.cli.options import FilePath, json_option
     show_default=True,
     help="mask: the lists leave out seen items. keep: they may hold them, and are scored both ways.",
 )
+@click.option("--columns", metavar="A,B,...", help="Names of the columns, in order, of a text without a header.")
 @click.option("--allow-missing", is_flag=True, help="Give users without a list an empty one.")
 @click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="The seed the lists were made with.")
 @click.option("--set", "settings", multiple=True, metavar="dataset.KEY=VALUE", help="An option of the data set.")
@@ -31,6 +32,7 @@ from genrec_bench.cli.options import FilePath, json_option
 @json_option("Print the record as JSON, and nothing else.")
 def score(
     lists: Path,
+    columns: str | None,
     out: Path,
     data_dir: Path | None,
     force: bool,
@@ -38,10 +40,10 @@ def score(
     settings: tuple[str, ...],
     **about: Any,
 ) -> None:
-    """Score the ranked lists in LISTS (.parquet, .csv or .tsv) into a record of the tier re-scored.
+    """Score the ranked lists in LISTS (text, Parquet, JSON or a TREC run) into a record of the tier re-scored.
 
     One row per listed item, in the data's own ids: the columns user, item, and rank (1 is best) or score (larger is
-    better). At least 20 items per user; more with --policy keep, because mask is then scored without seen items.
+    better); or a row per user with a list of items, best first; or JSON, {user: [item, ...]}. At least 20 items per user; more with --policy keep, because mask is then scored without seen items.
 
     \b
     genrec score lists.csv --dataset ml-100k --task sequential --name "SASRec (RecTools)"
@@ -53,7 +55,8 @@ def score(
     from genrec_bench.runs.folders import run_folder
 
     plan = plan_of(settings=parse_settings(settings, "dataset.path=my.csv"), **about)
-    record = rescore(lists, plan, out=out, data_dir=data_dir, force=force, progress=RichProgress())
+    named = columns.split(",") if columns else None
+    record = rescore(lists, plan, columns=named, out=out, data_dir=data_dir, force=force, progress=RichProgress())
     if as_json:
         terminal.print_json(record.to_dict())
     else:

@@ -12,6 +12,8 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TextIO
 
+from genrec_bench.core.printable import printable, printable_cell
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
@@ -36,7 +38,14 @@ def table(*columns: str) -> Table:
     from rich import box
     from rich.table import Table
 
-    empty = Table(box=box.SIMPLE, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    class PrintableTable(Table):
+        """A table whose cells cannot steer the terminal."""
+
+        def add_row(self, *cells: Any, **looks: Any) -> None:
+            safe = (printable_cell(cell) if isinstance(cell, str) else cell for cell in cells)
+            super().add_row(*safe, **looks)
+
+    empty = PrintableTable(box=box.SIMPLE, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     for column in columns:
         empty.add_column(column.lstrip(">"), justify="right" if column.startswith(">") else "left", overflow="fold")
     return empty
@@ -44,12 +53,16 @@ def table(*columns: str) -> Table:
 
 def print_table(rows: Table, title: str = "", caption: str = "") -> None:
     """Print a table between its title and caption, which are not folded to the table's width."""
-    screen = console()
     if title:
-        screen.print(title, style="bold", soft_wrap=True)
-    screen.print(rows)
+        say(title, style="bold")
+    console().print(rows)
     if caption:
-        screen.print(caption, style="dim", soft_wrap=True)
+        say(caption, style="dim")
+
+
+def say(text: str, style: str | None = None) -> None:
+    """Print text that nothing folds, and that cannot steer the terminal."""
+    console().print(printable(text), style=style, soft_wrap=True)
 
 
 def show(value: Any, form: str | Callable[[Any], str] = "") -> str:
@@ -90,5 +103,5 @@ def stdout_for_json() -> Iterator[None]:
 def print_json(value: Any) -> None:
     """One JSON document on stdout, and nothing else."""
     stream = _results or sys.stdout
-    stream.write(json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+    stream.write(printable(json.dumps(value, indent=1, ensure_ascii=False)) + "\n")
     stream.flush()

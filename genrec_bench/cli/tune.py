@@ -21,7 +21,7 @@ SPACE_HELP = (
 
 @click.command()
 @click.argument("system", metavar="SYSTEM")
-@click.option("--dataset", metavar="NAME", help="Data set.  [default: ml-100k]")
+@click.option("--dataset", metavar="NAME|FILE", help="Data set, or a file of interactions.  [default: ml-100k]")
 @click.option("--task", metavar="TASK", help="direct or sequential.  [default: direct]")
 @click.option(
     "--trials", type=int, required=True, metavar="N", help="The budget: how many settings to try, failures included."
@@ -114,7 +114,9 @@ def tune(
 
 def run_command(spec: Any, profile: str | None, settings: Mapping[str, Any]) -> str:
     """The `genrec run` command for a system with these options."""
-    words = ["genrec", "run", "--dataset", spec.dataset, "--task", spec.task]
+    path = spec.options.get("dataset", {}).get("path")
+    dataset = path if path is not None and "dataset.path" not in settings else spec.dataset
+    words = ["genrec", "run", "--dataset", dataset, "--task", spec.task]
     words += (
         ["--baseline", spec.baseline] if spec.baseline else ["--indexer", spec.indexer, "--backbone", spec.backbone]
     )

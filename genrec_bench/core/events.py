@@ -20,7 +20,8 @@ class Interactions:
 
     `user` and `item` number the external ids in `user_ids` and `item_ids`. `time` (whole numbers, any unit) may be
     missing: then a user's rows are in order. `item_titles` and `item_features` (each item's attribute numbers) are
-    optional; `dropped` counts what preparation left out. DataError if the columns contradict each other.
+    optional; `dropped` counts what preparation left out, and `read_as` says in words what a person's file was taken for.
+    DataError if the columns contradict each other.
     """
 
     user: Int32
@@ -32,6 +33,7 @@ class Interactions:
     item_titles: Text | None = None
     item_features: Ragged | None = None
     dropped: Mapping[str, int] = field(default_factory=dict)
+    read_as: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name, ids, column in (("user", self.user_ids, self.user), ("item", self.item_ids, self.item)):

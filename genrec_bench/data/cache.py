@@ -23,8 +23,8 @@ from genrec_bench.data.prepare import PrepareConfig, prepare
 from genrec_bench.host.config import config_dict
 from genrec_bench.host.contracts import DatasetContext
 
-FORMAT = 1  # of the folder's layout
-PARSER = 1  # increase it when parsing or preparation changes what the same file gives
+FORMAT = 2  # of the folder's layout
+PARSER = 2  # increase it when parsing or preparation changes what the same file gives
 MANIFEST = "manifest.json"
 
 
@@ -83,7 +83,7 @@ def _read(folder: Path, facts: Mapping[str, Any]) -> Interactions:
 
     if "feature_offsets" in arrays:
         arrays["item_features"] = Ragged(arrays.pop("feature_values"), arrays.pop("feature_offsets"))
-    return Interactions(**{"time": None, **arrays}, dropped=manifest["dropped"])
+    return Interactions(**{"time": None, **arrays}, dropped=manifest["dropped"], read_as=manifest["read_as"])
 
 
 def _write(folder: Path, facts: Mapping[str, Any], data: Interactions) -> None:
@@ -103,6 +103,7 @@ def _write(folder: Path, facts: Mapping[str, Any], data: Interactions) -> None:
             "facts": facts,
             "arrays": {name: file_digest(fresh / f"{name}.npy") for name in arrays},
             "dropped": dict(data.dropped),
+            "read_as": dict(data.read_as),
             "fingerprint": data.fingerprint(),
         }
 

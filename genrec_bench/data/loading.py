@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from genrec_bench.core.cache import cache_dir
+from genrec_bench.core.data_files import as_file
 from genrec_bench.core.events import Interactions
+from genrec_bench.core.losses import heavy_loss, loss
 from genrec_bench.core.progress import Progress, Quiet
 from genrec_bench.errors import UsageError
 from genrec_bench.host import registry
@@ -22,11 +24,11 @@ from genrec_bench.host.sealing import opened_by
 def load_dataset(
     name: str, *, data_dir: Path | str | None = None, progress: Progress | None = None, **options: Any
 ) -> Interactions:
-    """The interactions of an installed data set, with its `options`. Users and items keep the numbers it gave them.
+    """The interactions of an installed data set, or of a file, with its `options`. Users and items keep the numbers it gave them.
 
     UnknownComponent or ConfigError for a name or an option that does not exist; DataError for data that cannot be read.
 
-    >>> load_dataset("file", path="clicks.csv")  # doctest: +SKIP
+    >>> load_dataset("clicks.csv")  # doctest: +SKIP
     """
     info, dataset = make_dataset(name, options)
     folder = data_folder(None if data_dir is None else Path(data_dir))
@@ -34,7 +36,8 @@ def load_dataset(
 
 
 def make_dataset(name: str, options: Mapping[str, Any]) -> tuple[ComponentInfo, Dataset]:
-    """An installed data set with its `options`, ready to load, and who supplied it."""
+    """An installed data set with its `options`, ready to load, and who supplied it. The path of a file names it too."""
+    name, options = as_file(name, options)
     info = registry.find("dataset", name)
     cls = registry.load("dataset", name)
     config = make_config(cls.Config, options, "dataset")
@@ -48,12 +51,16 @@ def make_dataset(name: str, options: Mapping[str, Any]) -> tuple[ComponentInfo, 
 def load_interactions(
     info: ComponentInfo, dataset: Dataset, *, data_dir: Path | None, progress: Progress
 ) -> Interactions:
-    """What a data set loads, checked."""
+    """What a data set loads, checked. Notes what it left out."""
     ctx = DatasetContext(data_dir=data_dir, cache_dir=cache_dir(), progress=progress)
     with held_to(info, "load"):
         data, _ = opened_by(lambda: dataset.load(ctx))
     if not isinstance(data, Interactions):
         raise fault(info, "interactions", f"load gave a {type(data).__name__}; expected genrec_bench.api.Interactions")
+
+    counts = {"users": data.n_users, "items": data.n_items, "interactions": len(data), "dropped": data.dropped}
+    if lost := loss(counts):
+        progress.note(f"{'warning: ' if heavy_loss(counts) else ''}{lost}")
     return data
 
 

@@ -18,11 +18,12 @@ import numpy as np
 
 from genrec_bench.core.arrays import Ragged, Text
 from genrec_bench.core.events import Interactions
+from genrec_bench.core.raw_files import check_file, check_text, fail
+from genrec_bench.core.tables.files import open_table
+from genrec_bench.core.tables.table import Table
 from genrec_bench.data.cache import load_prepared
 from genrec_bench.data.download import download
 from genrec_bench.data.prepare import PrepareConfig
-from genrec_bench.data.raw_files import check_file, check_text, fail
-from genrec_bench.data.tables import Table, read_table
 from genrec_bench.host.contracts import Dataset, DatasetContext
 
 URL = "https://files.grouplens.org/datasets/movielens/ml-100k.zip"
@@ -93,10 +94,10 @@ def _parse(ratings: Path, items: Path | None = None) -> Interactions:
     """The published interactions, with titles and genres where there is a file of items; else DataError."""
     columns = ["user_id", "item_id", "rating", "timestamp"]
     if ratings.name == "u.data":
-        table = read_table(ratings, "tsv", columns, names=tuple(columns))
+        file = open_table(ratings, "tsv", columns)
     else:
-        table = read_table(ratings, "inter", columns)
-    data = _interactions(table)
+        file = open_table(ratings, "inter")
+    data = _interactions(file.read(columns))
 
     counts = (data.n_users, data.n_items, len(data))
     if counts != COUNTS:

@@ -33,6 +33,7 @@ class PrepareConfig:
 def prepare(data: Interactions, config: PrepareConfig) -> Interactions:
     """The interactions that pass the filters of `config`, renumbered without gaps.
 
+    `dropped` counts what was left out by reason, and in all as `users`, `items` and `interactions`.
     Applies the rating threshold, then the k-core and the rule of three interactions in turn until both hold.
     ConfigError for a rating threshold on data without ratings; DataError if nothing is left, or for short users under
     `short_users=error`.
@@ -72,6 +73,11 @@ def prepare(data: Interactions, config: PrepareConfig) -> Interactions:
             "give more data",
             path=None,
         )
+    if lost := len(data) + dropped["duplicate_interactions"] - int(core.sum()):
+        everything = np.ones(len(data), np.bool_)
+        dropped["users"] = _present(data.user, everything) - _present(data.user, core)
+        dropped["items"] = _present(data.item, everything) - _present(data.item, core)
+        dropped["interactions"] = lost
     nonzero = {name: count for name, count in dropped.items() if count}
     return select(replace(data, dropped=nonzero), core)
 
@@ -106,6 +112,7 @@ def select(data: Interactions, keep: Bool) -> Interactions:
         item_titles=None if data.item_titles is None else data.item_titles[items],
         item_features=None if data.item_features is None else data.item_features.take(items),
         dropped=data.dropped,
+        read_as=data.read_as,
     )
 
 

@@ -16,10 +16,10 @@ import numpy as np
 from genrec_bench.core.arrays import Ragged
 from genrec_bench.core.events import Interactions
 from genrec_bench.core.files import file_digest
+from genrec_bench.core.raw_files import check_file, fail
 from genrec_bench.data.cache import load_prepared
 from genrec_bench.data.download import download
 from genrec_bench.data.prepare import PrepareConfig
-from genrec_bench.data.raw_files import check_file, fail
 from genrec_bench.data.sequences import read_sequences
 from genrec_bench.host.contracts import Dataset, DatasetContext
 

@@ -50,6 +50,7 @@ def describe(data: Interactions, split: Split) -> dict[str, Any]:
             "test_targets": int((~trained[split.test.target]).sum()),
         },
         "dropped": dict(data.dropped),
+        **({"read_as": dict(data.read_as)} if data.read_as else {}),
         "protocol": split.protocol,
         "fingerprints": {"data": data.fingerprint(), "split": split.fingerprint},
     }

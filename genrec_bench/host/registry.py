@@ -27,7 +27,7 @@ from genrec_bench.errors import (
     UnknownComponent,
     did_you_mean,
 )
-from genrec_bench.host import docstrings, modules
+from genrec_bench.host import added, docstrings, modules
 from genrec_bench.host.sealing import same_folder
 
 BUILT_IN = "genrec-bench"
@@ -100,7 +100,15 @@ def list_components(kind: str | None = None) -> list[ComponentInfo]:
     """Everything installed, or all of one kind, sorted by kind, name and distribution. Imports none of it."""
     installed = tuple((folder, _changed(folder)) for folder in sys.path)
     kinds = KINDS if kind is None else (kind,)
-    return [info for kind in kinds for info in _registered(kind, installed)]
+    return [
+        info for kind in kinds for info in [*_registered(kind, installed), *(_added() if kind == "dataset" else ())]
+    ]
+
+
+def _added() -> list[ComponentInfo]:
+    """The data sets that a person added under a name."""
+    target = "genrec_bench.data.added:AddedDataset"
+    return [ComponentInfo("dataset", name, added.OWNER, "-", target, (added.OWNER,)) for name in added.names()]
 
 
 def _changed(folder: str) -> int:
@@ -229,6 +237,8 @@ def load(kind: str, name: str) -> type[Any]:
     """
     info = find(kind, name)
     component: type[Any] = import_target(info)
+    if info.distribution == added.OWNER:
+        component = component.of(info.name)
     _check_class(info, component)
     return component
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from genrec_bench.core.losses import loss
 from genrec_bench.leaderboard.columns import dagger
 from genrec_bench.leaderboard.facts import NO, NOT_CONVERGED, code_of
 from genrec_bench.leaderboard.rows import RANKED_SEEDS, REFERENCE, Board
@@ -31,6 +32,8 @@ def of_table(board: Board) -> list[str]:
         )
     if facts:
         sentences.append(f"Data: {', '.join(facts)}.")
+    if (lost := loss(data)) and lost not in board.warnings:
+        sentences.append(f"{lost}.")
 
     beams = sorted({row.beams for row in board.rows if row.beams})
     if beams:

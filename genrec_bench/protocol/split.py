@@ -47,6 +47,7 @@ def shuffle_numbers(data: Interactions, seed: int = SHUFFLE_SEED) -> Interaction
         item_titles=None if data.item_titles is None else data.item_titles[items],
         item_features=None if data.item_features is None else data.item_features.take(items),
         dropped=data.dropped,
+        read_as=data.read_as,
     )
 
 

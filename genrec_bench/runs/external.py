@@ -7,14 +7,14 @@ names what made them, and claims no training, speed or parameters.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from genrec_bench.core.files import check_writable
 from genrec_bench.core.hashing import digest
 from genrec_bench.core.progress import Progress, Quiet
-from genrec_bench.errors import OutputError, UsageError
+from genrec_bench.errors import DataError, OutputError, UsageError
 from genrec_bench.host import registry
 from genrec_bench.protocol import validity
 from genrec_bench.protocol.constants import KS, POLICIES, Policy
@@ -63,6 +63,7 @@ def rescore(
     path: Path,
     plan: Plan,
     *,
+    columns: Sequence[str] | None = None,
     out: Path | str = "runs",
     data_dir: Path | None = None,
     force: bool = False,
@@ -70,18 +71,21 @@ def rescore(
 ) -> RunRecord:
     """Score the lists in `path` for `plan` (see `plan_of`) and return the record in `out/<spec_id>`.
 
-    A file that was scored before is not scored again. DataError if the lists do not fit the data; nothing is written
+    `columns` names the columns of a text file without a header. A file that was scored before is not scored again. DataError if the lists do not fit the data; nothing is written
     then. OutputError if `out` holds other lists of that name, unless `force`.
     """
     progress = progress or Quiet()
+    if not path.exists():  # before the data is read, which may take long
+        raise DataError(f"{path}: there is no such file; paths count from {Path.cwd()}", path=path)
     spec = plan.spec
     folder, options = run_folder(Path(out).expanduser(), spec), spec.options["baseline"]
     check_writable(folder, "choose another --out")
 
     inputs = load_inputs(plan, data_dir=data_dir, fresh=force, progress=progress)
     queries = inputs.split.queries(inputs.split.test)
-    given = read_given(path, inputs.data, queries, options["policy"], options["allow_missing"])
-    source = digest(path.read_bytes())
+    given = read_given(path, inputs.data, queries, options["policy"], options["allow_missing"], columns)
+    source = digest(path.read_bytes(), *(columns or ()))
+    progress.note(f"{path}: {given.read_as}")
 
     with locked(folder):
         earlier = open_run_folder(folder, spec, force=force, progress=progress)

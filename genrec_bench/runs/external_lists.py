@@ -1,16 +1,17 @@
-"""Reads ranked lists made elsewhere from a CSV, TSV or Parquet file, and checks them against the data they rank.
+"""Reads ranked lists made elsewhere from a file, and checks them against the data they rank.
 
-One row per listed item: `user`, `item`, and `rank` (1 is best) or `score` (larger is better), in the data's own ids. An
-error counts the faulty rows and shows the first few. Nothing is repaired, and nothing is filled in.
+One row per listed item: `user`, `item`, and `rank` (1 is best) or `score` (larger is better), in the data's own ids; or a
+row per user with a list of items, best first (also JSON, `{user: [item, ...]}`); or a TREC run. An error counts the faulty rows and shows the first few. Nothing is repaired, and nothing is filled in.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
 from genrec_bench.core.arrays import (
     PAD,
@@ -24,45 +25,57 @@ from genrec_bench.core.arrays import (
 from genrec_bench.core.events import Interactions
 from genrec_bench.core.rankings import Ranking
 from genrec_bench.core.sequences import Queries
-from genrec_bench.data.tables import (
-    Float64,
-    Format,
-    Table,
-    column_names,
-    read_table,
-)
+from genrec_bench.core.tables.files import open_table, recognised, shown
+from genrec_bench.core.tables.roles import Role, take
+from genrec_bench.core.tables.table import Float64, Table
+from genrec_bench.core.tables.text_file import only_blanks_part
 from genrec_bench.errors import DataError
 from genrec_bench.protocol.constants import KS, LIST_DEPTH, Policy
 from genrec_bench.protocol.validity import contained
 
-SUFFIXES: dict[str, Format] = {".csv": "csv", ".parquet": "parquet", ".pq": "parquet", ".tsv": "tsv"}
-NAMES = {"user": ("user", "user_id"), "item": ("item", "item_id"), "rank": ("rank",), "score": ("score",)}
+USER = Role("user", ("user userid uid", "key"), "", required=True)
+ITEM = Role("item", ("item itemid iid",), "")
+ITEMS = Role("items", ("items itemids itemlist", "value"), "")
+RANK = Role("rank", ("rank",), "")
+SCORE = Role("score", ("score",), "")
+TREC = (
+    "user",
+    "trec_q0",
+    "item",
+    "trec_rank",
+    "score",
+    "trec_tag",
+)  # as trec_eval does, the score counts and the rank does not
 SHOWN = 3  # examples of a fault
 
 
 @dataclass(frozen=True)
 class GivenLists:
-    """A file's lists by history policy, one per test case, and how many items the file lists for each case."""
+    """A file's lists by history policy, one per test case, how many items the file lists for each case, and as what it was read."""
 
     rankings: dict[str, Ranking]
     lengths: Int64
+    read_as: str
 
 
-def read_given(path: Path, data: Interactions, queries: Queries, policy: Policy, allow_missing: bool) -> GivenLists:
+def read_given(
+    path: Path,
+    data: Interactions,
+    queries: Queries,
+    policy: Policy,
+    allow_missing: bool,
+    columns: Sequence[str] | None = None,
+) -> GivenLists:
     """Read and check the lists in `path` for the cases `queries`, and cut them to the protocol's depth.
 
     Lists of policy `mask` hold none of the user's seen items (training and validation). Lists of policy `keep` may hold
     them, and give the lists of `mask` as well: those without seen items, which are shorter and never filled up. With
-    `allow_missing`, a user without a list gets an empty one. DataError if anything does not fit.
+    `allow_missing`, a user without a list gets an empty one. `columns` names those of a text without a header. DataError if anything does not fit.
     """
-    if not path.exists():
-        raise DataError(f"{path}: there is no such file; paths count from {Path.cwd()}", path=path)
-
     # External ids become the data's numbers, and users their test cases.
-    table = read_table(path, _format(path), _columns(path))
-    columns = dict(zip(_roles(path), table.columns, strict=True))
-    users = _numbers(table, columns["user"], data.user_ids, "user")
-    items = _numbers(table, columns["item"], data.item_ids, "item")
+    table, roles, read_as = _listed(path, columns)
+    users = _numbers(table, roles["user"], data.user_ids, "user")
+    items = _numbers(table, roles["item"], data.item_ids, "item")
     case_of = np.full(data.n_users, -1, np.int64)
     case_of[queries.user] = np.arange(len(queries))
     cases = case_of[users]
@@ -72,7 +85,7 @@ def read_given(path: Path, data: Interactions, queries: Queries, policy: Policy,
     )
 
     # From here on, rows are sorted by case, best item first.
-    order, values = _ordered(table, columns, cases, lambda row: names(row)[0])
+    order, values = _ordered(table, roles, cases, lambda row: names(row)[0])
     cases, items = cases[order], items[order]
     names = _namer(data, users[order], items)
 
@@ -87,7 +100,7 @@ def read_given(path: Path, data: Interactions, queries: Queries, policy: Policy,
     full = _ranking(cases, items, _order_scores(cases, values[order]), lengths)
     seen = contained(full.items, queries.history)
     if policy == "keep":
-        return GivenLists({"mask": _cut(_without(full, seen)), "keep": _cut(full)}, lengths)
+        return GivenLists({"mask": _cut(_without(full, seen)), "keep": _cut(full)}, lengths, read_as)
 
     _refuse(
         path,
@@ -97,7 +110,7 @@ def read_given(path: Path, data: Interactions, queries: Queries, policy: Policy,
         "drop such rows, or give longer lists with --policy keep",
         "row",
     )
-    return GivenLists({"mask": _cut(full)}, lengths)
+    return GivenLists({"mask": _cut(full)}, lengths, read_as)
 
 
 def warnings(lengths: Int64, name: str) -> list[str]:
@@ -118,29 +131,43 @@ def warnings(lengths: Int64, name: str) -> list[str]:
     return sentences
 
 
-def _format(path: Path) -> Format:
-    try:
-        return SUFFIXES[path.suffix.lower()]
-    except KeyError:
-        known = ", ".join(SUFFIXES)
-        raise DataError(f"{path}: lists come in files that end in {known}; rename or convert it", path=path) from None
+def _listed(path: Path, columns: Sequence[str] | None) -> tuple[Table, dict[str, str], str]:
+    """The table with a row per listed item, the column of each role, and as what the file was read."""
+    trec = columns is None and recognised(path) == "auto" and _is_trec(path)
+    file = open_table(path, columns=TREC if trec else columns, part="")
+    taken = take(file, (USER, ITEM, RANK, SCORE))
+    if taken.get("item") is None:
+        taken = take(file, (USER, ITEMS))
 
-
-def _roles(path: Path) -> dict[str, str]:
-    """The columns to read, by role. DataError if one is missing."""
-    known = column_names(path, _format(path))
-    roles = {role: name for role, names in NAMES.items() for name in reversed(names) if name in known}
-    if "user" not in roles or "item" not in roles or not {"rank", "score"} & set(roles):
+    if taken.get("items") is not None:
+        table = _unrolled(file.read(list(taken.columns.values())), taken.columns["user"], taken.columns["items"])
+        return table, {"user": "user", "item": "item", "rank": "rank"}, str(taken)
+    if taken.get("item") is None or not {"rank", "score"} & set(taken.columns):
         raise DataError(
             f"{path}: lists need the columns user, item, and rank (1 is best) or score (larger is better); its columns: "
-            f"{', '.join(known)}",
+            f"{shown(file.names)}{file.hint}",
             path=path,
         )
-    return roles
+    return file.read(list(taken.columns.values())), dict(taken.columns), f"a TREC run: {taken}" if trec else str(taken)
 
 
-def _columns(path: Path) -> list[str]:
-    return list(_roles(path).values())
+def _is_trec(path: Path) -> bool:
+    """Whether a text is a TREC run: `user Q0 item rank score tag` in every line."""
+    rows = only_blanks_part(path)
+    return bool(rows) and all(len(row) == len(TREC) and row[1].upper() in ("Q0", "0") for row in rows)
+
+
+def _unrolled(table: Table, user: str, items: str) -> Table:
+    """A row per user and list as a row per listed item, with its rank."""
+    lengths, flat = table.lists(items)
+    rows = np.repeat(np.arange(len(table)), lengths)
+    starts = np.repeat(np.cumsum(lengths) - lengths, lengths)
+    columns = {
+        "user": table.columns[user].take(pa.array(rows)),
+        "item": flat.columns[items],
+        "rank": pa.array(np.arange(len(rows)) - starts + 1),
+    }
+    return Table(table.path, columns, flat.line_of, table.unit)
 
 
 def _numbers(table: Table, column: str, known: Text, what: str) -> Int32:

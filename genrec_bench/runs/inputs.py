@@ -13,6 +13,7 @@ import numpy as np
 from genrec_bench.core.cache import cache_dir
 from genrec_bench.core.events import Interactions
 from genrec_bench.core.hashing import digest
+from genrec_bench.core.losses import heavy_loss, loss
 from genrec_bench.core.progress import Progress, Quiet
 from genrec_bench.core.sequences import Split
 from genrec_bench.data.loading import data_folder, load_dataset, load_interactions
@@ -102,10 +103,16 @@ def load_data(
     return protocol.split_data(data, spec.protocol)
 
 
+def loss_warnings(data: Interactions) -> list[str]:
+    """What readers of the numbers must know if preparation left out more than a tenth of the data."""
+    facts = {"users": data.n_users, "items": data.n_items, "interactions": len(data), "dropped": data.dropped}
+    return [loss(facts)] if heavy_loss(facts) else []
+
+
 def describe_data(name: str, data: Interactions, split: Split) -> dict[str, Any]:
     """The record's section on the data.
 
-    It holds counts, the users whose split falls between equal timestamps, and the highest hit rate within reach of lists
+    It holds counts, what a file was taken for, the users whose split falls between equal timestamps, and the highest hit rate within reach of lists
     without seen items.
     """
     return {
@@ -118,4 +125,5 @@ def describe_data(name: str, data: Interactions, split: Split) -> dict[str, Any]
         "test_cases": len(split.test),
         "validation_cases": len(split.validation),
         "dropped": dict(data.dropped),
+        **({"read_as": dict(data.read_as)} if data.read_as else {}),
     }

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from genrec_bench.core.data_files import as_file
 from genrec_bench.core.files import read_text
 from genrec_bench.errors import ConfigError, UsageError, did_you_mean
 
@@ -32,7 +33,7 @@ Options = Mapping[str, Mapping[str, Any]]
 class RunSpec:
     """What was asked: a run of `indexer` and `backbone` (and perhaps `decoder`), or of `baseline`.
 
-    `options` holds options by part; `set` gives them in one level: `{"backbone.epochs": 3}`. Resolving the spec fills in
+    `dataset` is a name or the path of a file. `options` holds options by part; `set` gives them in one level: `{"backbone.epochs": 3}`. Resolving the spec fills in
     defaults for None. Neither the spec nor its options can be changed; `with_` makes another spec. ConfigError or
     UsageError if the spec makes no sense.
 
@@ -64,6 +65,11 @@ class RunSpec:
                     f"{key!r} does not name an option: write part.key=value, e.g. backbone.epochs=3", part=part, key=key
                 )
             options.setdefault(part, {})[name] = value
+
+        dataset, of_dataset = as_file(self.dataset, options.get("dataset", {}))
+        object.__setattr__(self, "dataset", dataset)
+        if of_dataset:
+            options["dataset"] = of_dataset
 
         object.__setattr__(self, "options", _frozen(options))
         _check_parts(options)

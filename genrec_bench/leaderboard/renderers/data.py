@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from genrec_bench.core.printable import printable_cell
 from genrec_bench.leaderboard.columns import BOARD_DATA, DATA, data_of
 from genrec_bench.leaderboard.rows import Board
 
@@ -55,10 +56,14 @@ def _csv(keys: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
     out = io.StringIO()
     writer = csv.DictWriter(out, keys, lineterminator="\n")
     writer.writeheader()
-    writer.writerows({key: _no_formula(value) for key, value in row.items()} for row in rows)
+    for row in rows:
+        writer.writerow({key: _cell(value) for key, value in row.items()})
     return out.getvalue()
 
 
-def _no_formula(value: Any) -> Any:
+def _cell(value: Any) -> Any:
     """A text that a spreadsheet shows and does not compute: an apostrophe comes before what begins like a formula."""
-    return f"'{value}" if isinstance(value, str) and value.lstrip(" ").startswith(FORMULA) else value
+    if not isinstance(value, str):
+        return value
+    text = printable_cell(value)
+    return f"'{text}" if text.lstrip(" ").startswith(FORMULA) else text

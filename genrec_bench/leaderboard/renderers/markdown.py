@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from genrec_bench.core.printable import printable_cell
 from genrec_bench.errors import UsageError
 from genrec_bench.leaderboard import conditions, tie_orders
 from genrec_bench.leaderboard.columns import (
@@ -44,7 +45,7 @@ class Markup(str):
 
 def _literal(text: str) -> str:
     """A cell that Markdown shows as it is: a name from elsewhere can end no cell."""
-    return text if isinstance(text, Markup) else _without_links(text).replace("|", "\\|")
+    return text if isinstance(text, Markup) else _without_links(printable_cell(text)).replace("|", "\\|")
 
 
 def _without_markup(text: str) -> str:

@@ -11,6 +11,8 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from genrec_bench.core.printable import printable
+
 PACKAGE = "genrec_bench.leaderboard.renderers"
 
 
@@ -41,10 +43,10 @@ def _environment() -> Environment:
 
 def _escaped(value: Any) -> Markup:
     """A value as markup. Quotes are spelled as Python's own `html.escape` spells them, `&quot;` and `&#x27;`."""
-    return value if isinstance(value, Markup) else Markup(html.escape(str(value)))
+    return value if isinstance(value, Markup) else Markup(html.escape(printable(str(value))))
 
 
 def _emphasised(sentence: str) -> Markup:
     """A sentence with its Markdown for emphasis and code as HTML."""
-    text = re.sub(r"\*([\w-]+)\*", r"<em>\1</em>", html.escape(sentence))
+    text = re.sub(r"\*([\w-]+)\*", r"<em>\1</em>", html.escape(printable(sentence)))
     return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", text))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 
+from genrec_bench.core.printable import printable, printable_cell
 from genrec_bench.leaderboard import conditions
 from genrec_bench.leaderboard.columns import NARROW, TABLE, Column, shown
 from genrec_bench.leaderboard.rows import Board, Row
@@ -27,19 +28,19 @@ def runs(board: Board, colour: bool, width: int | None) -> str:
         show_edge=False,
         pad_edge=False,
         padding=(0, 1, 0, 0),
-        title=Text(board.title),
+        title=Text(printable_cell(board.title)),
         title_justify="left",
     )
     for column in columns:
         table.add_column(column.title, no_wrap=True, justify="left" if column.words else "right")
     for row in board.rows:
-        table.add_row(*(Text(column.show(row)) for column in columns))
+        table.add_row(*(Text(printable_cell(column.show(row))) for column in columns))
 
     out = io.StringIO()
     Console(file=out, force_terminal=colour, no_color=not colour, width=1000).print(table)
     text = "\n".join(line.rstrip() for line in out.getvalue().splitlines()).strip("\n")
 
-    lines = [text, *conditions.of_table(board)]
+    lines = [text, *map(printable, conditions.of_table(board))]
     if hidden := [column.title for column in every if column not in columns]:
         lines.append(f"No room for {', '.join(hidden)}: --format md shows all.")
     return "\n".join([*lines, ""])

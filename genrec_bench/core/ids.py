@@ -1,0 +1,93 @@
+"""The one normal form of an external id, so that equal ids are equal texts in every file, list, title and option.
+
+Blanks around an id fall away, whole floats become whole numbers (`7.0` is `7`), and a lost value is none.
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+EXACT = 2**53  # up to here a float holds whole numbers exactly
+LOST = ("NaN", "nan", "<NA>", "None", "null", "NULL")  # what other tools write for a value they do not have
+SPACED_QUOTE = r'^\s+".*"\s*$'
+LIST = r"^\[.*\]$"
+FLOAT = r"^-?\d+\.\d*([eE][-+]?\d+)?$"
+
+
+class NotAnId(ValueError):
+    """A value that cannot be an id. `row` is its place in the column, from 0."""
+
+    def __init__(self, why: str, row: int) -> None:
+        super().__init__(why)
+        self.row = row
+
+
+def normal_ids(column: pa.Array) -> pa.Array:
+    """A column of texts or numbers, `(n,)`, as ids: texts of the same length.
+
+    NotAnId, with the row, for an empty or lost value, for a float that is not whole or too large to be exact, and for any
+    other type. A column of texts that are all floats (`7.0`) counts as floats if all are whole.
+    """
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    if pa.types.is_floating(column.type):
+        return _whole(column)
+    if not _is_text(column.type) and not pa.types.is_integer(column.type):
+        column = _whole_decimals(column)
+
+    texts = pc.utf8_trim_whitespace(column.cast(pa.large_string()).fill_null(""))
+    _refuse(pc.equal(texts, ""), "is empty")
+    _refuse(pc.is_in(texts, pa.array(LOST, pa.large_string())), "{!r} stands for a lost value", texts)
+    if not _is_text(column.type):
+        return texts
+
+    spaced = pc.match_substring_regex(column, SPACED_QUOTE).fill_null(False)
+    _refuse(spaced, "{!r} has a blank before its quote; remove the blank", column)
+    _refuse(pc.match_substring_regex(texts, LIST), "{!r} is a list, not one id", texts)
+    if len(texts) and pc.all(pc.match_substring_regex(texts, FLOAT)).as_py():
+        return _whole_texts(texts)
+    return texts
+
+
+def normal_id(text: str) -> str:
+    """One id as a person types it, in the form of `normal_ids`."""
+    return text.strip()
+
+
+def _whole(column: pa.Array) -> pa.Array:
+    """Whole floats as texts of whole numbers."""
+    column = column.cast(pa.float64())
+    lost = pc.or_kleene(pc.is_null(column), pc.is_nan(column)).fill_null(True)
+    _refuse(lost, "is empty (null or NaN)")
+    _refuse(pc.greater(pc.abs(column), EXACT), "{:.0f} is a float above 2**53, so its last digits are lost", column)
+    _refuse(pc.not_equal(column, pc.floor(column)), "{!r} is not a whole number", column)
+    return column.cast(pa.int64()).cast(pa.large_string())
+
+
+def _whole_texts(texts: pa.Array) -> pa.Array:
+    """Texts of whole floats as texts of whole numbers; texts as they are if one is not whole (`1.5` may be a version)."""
+    numbers = texts.cast(pa.float64())
+    whole = pc.all(pc.equal(numbers, pc.floor(numbers))).as_py()
+    return _whole(numbers) if whole else texts
+
+
+def _whole_decimals(column: pa.Array) -> pa.Array:
+    """Decimals as whole numbers, if they are. NotAnId for any other type."""
+    if pa.types.is_decimal(column.type):
+        try:
+            return column.cast(pa.int64())
+        except pa.ArrowInvalid:
+            pass
+    raise NotAnId(f"holds {column.type}, not texts or numbers", -1)
+
+
+def _refuse(wrong: pa.Array, why: str, values: pa.Array | None = None) -> None:
+    """NotAnId for the first `wrong` value."""
+    row = pc.index(wrong, True).as_py()
+    if row >= 0:
+        raise NotAnId(why if values is None else why.format(values[row].as_py()), row)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))

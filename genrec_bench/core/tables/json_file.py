@@ -1,0 +1,150 @@
+"""Tables in JSON: a list of objects, one object a line, or one object whose keys are ids.
+
+An object from key to value gives the columns `key` and `value`; one from key to objects gives `key` and their fields.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from genrec_bench.core.raw_files import check_text, fail, open_binary
+from genrec_bench.core.tables.files import SAMPLE, TableFile
+from genrec_bench.core.tables.table import Table
+
+KEY, VALUE = "key", "value"
+Row = Mapping[str, Any]
+
+
+class JsonFile(TableFile):
+    """Columns of a JSON file: the fields of its objects, in order of appearance."""
+
+    def __init__(self, path: Path) -> None:
+        check_text(path)
+        names: dict[str, None] = {}
+        self.places: list[int] = []  # the line or the number of each row
+        self.rows: list[Row] = []
+        self.unit = "line"
+
+        for place, row in self._parsed(path):
+            self.places.append(place)
+            self.rows.append(row)
+            names.update(dict.fromkeys(row))
+        super().__init__(path, [name for name in names if isinstance(name, str)])
+
+    def sample(self) -> dict[str, list[Any]]:
+        return {name: [row.get(name) for row in self.rows[:SAMPLE]] for name in self.names}
+
+    def _read(self, wanted: tuple[str, ...]) -> Table:
+        columns = {name: self._column(name) for name in wanted}
+        return Table(self.path, columns, lambda row: self.places[row], self.unit)  # type: ignore[arg-type]
+
+    def _column(self, name: str) -> pa.Array:
+        """A field of all rows: numbers, if all are, or else texts; lists of those. DataError for objects and truth values."""
+        values = [row.get(name) for row in self.rows]
+        for row, value in enumerate(values):
+            if isinstance(value, Mapping | bool):
+                fail(
+                    self.path,
+                    f"the {name} is {json.dumps(value):.60}, not a text or number",
+                    self.places[row],
+                    self.unit,
+                )
+
+        if any(isinstance(value, list) for value in values):
+            return self._lists(name, values)
+        return _plain(values)
+
+    def _lists(self, name: str, values: list[Any]) -> pa.Array:
+        flat, ends = [], [0]
+        for row, value in enumerate(values):
+            members = [] if value is None else value
+            if not isinstance(members, list) or any(isinstance(member, Mapping | list | bool) for member in members):
+                fail(
+                    self.path, f"the {name} is {json.dumps(value):.60}, not a list of ids", self.places[row], self.unit
+                )
+            if None in members:
+                fail(self.path, f"the {name} holds null", self.places[row], self.unit)
+            flat += members
+            ends.append(len(flat))
+        return pa.LargeListArray.from_arrays(pa.array(ends, pa.int64()), _plain(flat))
+
+    def _parsed(self, path: Path) -> Iterator[tuple[int, Row]]:
+        """Every row with its line, or with its number if the file is one value."""
+        with open_binary(path) as file:
+            lines = file.read().removeprefix(b"\xef\xbb\xbf").splitlines()
+        filled = [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
+        if not filled:
+            fail(path, "holds blank lines only")
+
+        if len(filled) > 1 and _is_object(filled[0][1]) and _is_object(filled[1][1]):
+            for number, line in filled:
+                row = _decode(path, line, number)
+                if not isinstance(row, dict):
+                    fail(path, "is not a JSON object, as the first line is", number)
+                yield number, row
+            return
+
+        self.unit = "row"
+        whole = _decode(path, b"\n".join(lines), None)
+        for number, row in enumerate(_rows_of(path, whole), 1):
+            if not isinstance(row, dict):
+                fail(path, f"is {json.dumps(row):.60}, not an object with named fields", number, "row")
+            yield number, row
+
+
+def _rows_of(path: Path, whole: Any) -> list[Any]:
+    """The rows of one JSON value."""
+    if isinstance(whole, list):
+        return whole
+    if not isinstance(whole, dict) or not whole:
+        fail(path, "is not a JSON object or a list of objects")
+
+    values = list(whole.values())
+    if all(isinstance(value, dict) for value in values):
+        return [{KEY: key, **value} for key, value in whole.items()]
+    if (
+        len(whole) > 1
+        and all(isinstance(value, list) and len(value) == len(values[0]) for value in values)
+        and any(key.lower().startswith(("user", "item")) for key in whole)
+    ):
+        return [dict(zip(whole, row, strict=True)) for row in zip(*values, strict=True)]  # a column each
+    return [{KEY: key, VALUE: value} for key, value in whole.items()]
+
+
+def _is_object(line: bytes) -> bool:
+    return line.strip().startswith(b"{") and line.strip().endswith(b"}")
+
+
+def _decode(path: Path, text: bytes, line: int | None) -> Any:
+    try:
+        return json.loads(text, object_pairs_hook=lambda pairs: _unique(path, pairs, line))
+    except json.JSONDecodeError as error:
+        python = " (a quote ' is Python's, not JSON's: write it with json.dump)" if b"{'" in text[:50] else ""
+        fail(path, f"is not valid JSON: {error.msg}{python}", line or error.lineno)
+    except RecursionError:
+        fail(path, "is nested too deeply to be a table", line)
+
+
+def _unique(path: Path, pairs: list[tuple[str, Any]], line: int | None) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        keys = [key for key, _ in pairs]
+        fail(path, f"the key {next(key for key in keys if keys.count(key) > 1)!r} stands twice in one object", line)
+    return values
+
+
+def _plain(values: list[Any]) -> pa.Array:
+    """Numbers if all are numbers, else texts."""
+    kinds = {type(value) for value in values if value is not None}
+    if kinds <= {int, float}:
+        try:
+            return pa.array(values, pa.float64() if float in kinds else pa.int64())
+        except (OverflowError, pa.ArrowInvalid):
+            pass  # whole numbers beyond 64 bits stay texts
+    texts = [value if value is None or isinstance(value, str) else json.dumps(value) for value in values]
+    return pa.array(texts, pa.large_string())

@@ -1,0 +1,143 @@
+"""Which column of a table plays which role: named by an option, or found by its usual name. Never by position.
+
+Every role has one column, and what no role takes is told, so that nobody has to guess what was read.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from genrec_bench.core.arrays import Text
+from genrec_bench.core.raw_files import fail
+from genrec_bench.core.tables.files import Format, TableFile, open_table, shown
+
+AUTO = "auto"
+
+
+@dataclass(frozen=True)
+class Role:
+    """What a column may be for, and what people call it.
+
+    `names` are groups of usual names, the likeliest group first, without capitals, `_`, `-` and blanks: `userid` stands
+    for `User-ID`. `option` says how a person names the column; empty if no option does.
+    """
+
+    name: str
+    names: tuple[str, ...]  # each a group, its names parted by blanks
+    option: str
+    required: bool = False
+
+
+@dataclass(frozen=True)
+class Taken:
+    """The column of each role that has one, and the columns that no role has."""
+
+    path: Path
+    columns: Mapping[str, str]
+    left: tuple[str, ...]
+
+    def get(self, role: str) -> str | None:
+        """The column of a role; None if it has none."""
+        return self.columns.get(role)
+
+    def __str__(self) -> str:
+        """`user = visitor_id, item = product; not used: price`."""
+        taken = ", ".join(f"{role} = {shown([name])}" for role, name in self.columns.items())
+        return f"{taken}; not used: {shown(self.left)}" if self.left else taken
+
+
+def take(file: TableFile, roles: Sequence[Role], named: Mapping[str, str | None] | None = None) -> Taken:
+    """The columns that play `roles` in a file.
+
+    `named` says which column a role has: a name, None for no column, or `auto` (the default) for the column with a usual
+    name. DataError if a required role has no column, if a name is missing or repeated, if two columns could play one
+    role, or if one column is to play two.
+    """
+    named = named or {}
+    columns: dict[str, str] = {}
+    for role in roles:
+        wish = named.get(role.name, AUTO)
+        if wish is None:
+            continue
+        if wish != AUTO:
+            file.check([wish])
+            columns[role.name] = wish
+
+    for role in roles:
+        if named.get(role.name, AUTO) == AUTO and (found := _usual(file, role, set(columns.values()))):
+            columns[role.name] = found
+    file.check(list(columns.values()))
+
+    _check_taken(file, roles, columns)
+    left = tuple(name for name in file.names if name not in columns.values())
+    return Taken(file.path, {role.name: columns[role.name] for role in roles if role.name in columns}, left)
+
+
+def read_ids(
+    path: Path,
+    roles: Sequence[Role],
+    *,
+    format: Format = "auto",
+    columns: Sequence[str] | None = None,
+    named: Mapping[str, str | None] | None = None,
+    part: str = "dataset",
+) -> tuple[Taken, dict[str, Text]]:
+    """The columns of any table that play `roles`, each an array `(n,)` of ids in their normal form.
+
+    `columns` names those of a text file without a header; the other arguments are those of `open_table` and `take`.
+    DataError for anything that cannot be read.
+
+    >>> read_ids(Path("codes.csv"), [Role("item", ("item itemid",), "indexer.key")])  # doctest: +SKIP
+    """
+    file = open_table(path, format, columns, part)
+    taken = take(file, roles, named)
+    table = file.read(list(taken.columns.values()))
+
+    arrays = {}
+    for role, name in taken.columns.items():
+        numbers, ids = table.ids(name)
+        arrays[role] = ids[numbers]
+    return taken, arrays
+
+
+def is_usual(name: str, role: Role) -> bool:
+    """Whether people call a column of that role so; RecBole's `name:type` counts."""
+    return any(_squeezed(name.partition(":")[0]) in group.split() for group in role.names)
+
+
+def _usual(file: TableFile, role: Role, taken: set[str]) -> str | None:
+    """The column with a usual name, from the likeliest group that has one. DataError if two have."""
+    for group in role.names:
+        usual = group.split()
+        found = [name for name in file.names if name not in taken and _squeezed(name) in usual]
+        if len(set(found)) > 1:
+            advice = f"Say which: {role.option}={found[0]}" if role.option else "Keep one, or rename the other"
+            fail(
+                file.path,
+                f"{len(found)} columns may be the {role.name}: {shown(found)}. {advice}",
+            )
+        if found:
+            return found[0]
+    return None
+
+
+def _check_taken(file: TableFile, roles: Sequence[Role], columns: Mapping[str, str]) -> None:
+    """DataError if a required role has no column, or one column two roles."""
+    for role in roles:
+        if role.required and role.name not in columns:
+            advice = f"Name it: {role.option}=..." if role.option else f"Call it {role.names[0].split()[0]}"
+            fail(
+                file.path,
+                f"no column is known to be the {role.name}; its columns: {shown(file.names)}. {advice}{file.hint}",
+            )
+    for name in columns.values():
+        doubled = [role for role, column in columns.items() if column == name]
+        if len(doubled) > 1:
+            fail(file.path, f"one column is named for two purposes ({' and '.join(doubled)}): {shown([name])}")
+
+
+def _squeezed(name: str) -> str:
+    return re.sub(r"[\W_]", "", name).lower()

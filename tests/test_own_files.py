@@ -1,0 +1,313 @@
+"""Files as people have them: read right, and aloud, or refused in one line that says what to do."""
+
+import gzip
+import json
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from genrec_bench.core.ids import NotAnId, normal_ids
+from genrec_bench.core.progress import Quiet
+from genrec_bench.core.tables.roles import Role, read_ids
+from genrec_bench.data.file import FileConfig, FileDataset
+from genrec_bench.errors import DataError
+from genrec_bench.host.config import make_config
+from genrec_bench.host.contracts import DatasetContext
+
+USERS, STEPS = np.divmod(np.arange(16), 4)
+ROWS = [
+    (f"u{user}", f"i{(user + 2 * step) % 7}", 1_600_000_000 + 60 * int(step))
+    for user, step in zip(USERS, STEPS, strict=True)
+]
+HEADER = ("user_id", "item_id", "timestamp")
+
+
+class Notes(Quiet):
+    """Progress that remembers what it was told."""
+
+    def __init__(self):
+        self.notes = []
+
+    def note(self, message):
+        self.notes.append(message)
+
+
+def read(path, progress=None, **options):
+    config = make_config(FileConfig, {"path": str(path), **options}, "dataset")
+    return FileDataset(config).load(DatasetContext(progress=progress or Quiet()))
+
+
+def write(path, rows=ROWS, header=HEADER, between=","):
+    lines = [between.join(map(str, row)) for row in ((header, *rows) if header else rows)]
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def refused(path, **options):
+    with pytest.raises(DataError) as caught:
+        read(path, **options)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.fixture
+def plain(tmp_path):
+    return read(write(tmp_path / "plain.csv")).fingerprint()
+
+
+@pytest.mark.parametrize("between", [",", "\t", ";", "|", " ", "::"])
+@pytest.mark.parametrize("typed", [False, True])
+def test_the_header_shows_the_separator(tmp_path, plain, between, typed):
+    if typed and between == "::":
+        return  # a type stands behind one colon
+    header = [f"{name}:token" for name in HEADER] if typed else HEADER
+    assert read(write(tmp_path / "any.inter", header=header, between=between)).fingerprint() == plain
+
+
+@pytest.mark.parametrize(("format", "between"), [("inter", " "), ("inter", ","), ("csv", ";")])
+def test_a_format_that_is_asked_for_and_wrong_is_told_with_the_whole_header(tmp_path, format, between):
+    message = refused(write(tmp_path / "any", between=between), format=format)
+    assert "is separated by" in message and between.join(HEADER) in message
+
+
+def test_quotes_may_stand_around_every_cell(tmp_path, plain):
+    rows = [[f'"{cell}"' for cell in row] for row in (HEADER, *ROWS)]
+    for between in (";", "\t"):
+        path = write(tmp_path / "quoted.csv", rows, None, between)
+        assert read(path).fingerprint() == plain
+    assert "is separated by ';', not by ','" in refused(write(tmp_path / "q.csv", rows, None, ";"), format="csv")
+
+
+def test_blanks_around_ids_fall_away(tmp_path, plain):
+    assert read(write(tmp_path / "blanks.csv", between=", ")).fingerprint() == plain
+    spaced = write(tmp_path / "quoted.csv", [(f' "{user}"', item, time) for user, item, time in ROWS])
+    assert "has a blank before its quote" in refused(spaced)
+
+
+@pytest.mark.parametrize("pack", ["gz", "zst"])
+def test_compressed_files_are_read_by_their_content(tmp_path, plain, pack):
+    text = write(tmp_path / "plain.csv").read_bytes()
+    path = tmp_path / f"clicks.csv.{pack}"
+    path.write_bytes(gzip.compress(text) if pack == "gz" else pa.compress(text, "zstd", asbytes=True))
+    assert read(path).fingerprint() == plain
+    path.write_bytes(path.read_bytes()[:-9])
+    assert "cannot be unpacked" in refused(path)
+
+
+def test_a_zip_archive_is_named(tmp_path):
+    (tmp_path / "a.csv").write_bytes(b"PK\x03\x04....")
+    assert "is a zip archive; unpack it" in refused(tmp_path / "a.csv")
+
+
+def test_usual_names_are_recognised_and_said_aloud(tmp_path, plain):
+    progress = Notes()
+    path = write(tmp_path / "shop.csv", [(*row, "x") for row in ROWS], ("visitor_id", "Product", "at", "page"))
+    data = read(path, progress)
+    assert data.fingerprint() == plain
+    assert f"{path}: user = visitor_id, item = Product, time = at; not used: page" in progress.notes
+    assert data.read_as["columns"].startswith("user = visitor_id") and data.read_as["times"] == "at, whole numbers"
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        (("user", "user_id", "item_id", "time"), "2 columns may be the user: user, user_id. Say which"),
+        (("", "user_id", "item_id", "time"), "column 1 has no name"),
+        (("user_id", "item_id", "item_id", "time"), "more than one column 'item_id'"),
+        (
+            ("who", "item_id", "what", "time"),
+            "no column is known to be the user; its columns: who, item_id, what, time",
+        ),
+    ],
+)
+def test_no_column_is_taken_by_its_place(tmp_path, header, message):
+    rows = [(user, user, item, time) for user, item, time in ROWS]
+    assert message in refused(write(tmp_path / "clicks.csv", rows, header))
+
+
+def test_times_are_found_by_name_and_times_that_nobody_reads_are_named(tmp_path, plain):
+    shuffled = [ROWS[row] for row in np.random.default_rng(0).permutation(len(ROWS))]
+    assert read(write(tmp_path / "a.csv", shuffled, ("user_id", "item_id", "time"))).fingerprint() == plain
+    path = write(tmp_path / "b.csv", shuffled, ("user_id", "item_id", "moment"))
+    assert "moment looks like one: --set dataset.time_column=moment uses it" in refused(path)
+    assert read(path, time_column="moment").fingerprint() == plain
+    progress = Notes()
+    assert read(path, progress, time_column="none").time is None
+    assert any("moment looks like a time and is not used" in note for note in progress.notes)
+
+
+def test_an_empty_time_column_is_none(tmp_path):
+    data = read(write(tmp_path / "a.csv", [(user, item, "") for user, item, _ in ROWS]))
+    assert data.time is None and "empty" in data.read_as["times"]
+
+
+def test_iso_times_dates_and_timestamps_give_one_split(tmp_path):
+    stamps = np.array([time for *_, time in ROWS], "datetime64[s]")
+    texts = [f"{stamp}.000Z" for stamp in stamps]
+    iso = read(write(tmp_path / "a.csv", [(*row[:2], text) for row, text in zip(ROWS, texts, strict=True)]))
+    users, items, _ = zip(*ROWS, strict=True)
+    for times in (pa.array(stamps), pa.array(texts)):
+        pq.write_table(pa.table({"user_id": users, "item_id": items, "timestamp": times}), tmp_path / "a.parquet")
+        assert read(tmp_path / "a.parquet").fingerprint() == iso.fingerprint()
+
+    days = pa.array(np.array([f"2020-09-{day + 1:02}" for day in STEPS], "datetime64[D]"))
+    pq.write_table(pa.table({"user_id": users, "item_id": items, "date": days}), tmp_path / "d.parquet")
+    dated = write(
+        tmp_path / "d.csv", [(*row[:2], day) for row, day in zip(ROWS, days, strict=True)], ("user", "item", "date")
+    )
+    assert read(tmp_path / "d.parquet").fingerprint() == read(dated).fingerprint()
+
+
+def test_times_with_and_without_a_zone_are_not_compared(tmp_path):
+    rows = [(*row[:2], f"2020-01-0{n % 9 + 1}T10:00:00{'Z' * (n == 3)}") for n, row in enumerate(ROWS)]
+    assert ", line 5: " in refused(write(tmp_path / "a.csv", rows))
+
+
+def parquet_of(path, users):
+    pq.write_table(
+        pa.table(
+            {"user_id": users, "item_id": [f"i{n % 5}" for n in range(len(users))], "timestamp": range(len(users))}
+        ),
+        path,
+    )
+    return path
+
+
+def test_whole_floats_are_the_ids_they_were(tmp_path):
+    ids = [int(user) + 108_775_015_000 for user in USERS]
+    whole, floats = parquet_of(tmp_path / "a.parquet", ids), parquet_of(tmp_path / "b.parquet", [float(n) for n in ids])
+    assert read(whole).fingerprint() == read(floats).fingerprint()
+    rows = [(f"{n}.0", f"i{k % 5}", k) for k, n in enumerate(ids)]
+    assert read(write(tmp_path / "c.csv", rows)).fingerprint() == read(whole).fingerprint()
+
+
+@pytest.mark.parametrize(
+    ("ids", "message"),
+    [
+        ([1.0, float("nan"), 1.0], "row 2: the user_id is empty"),
+        ([1.0, None, 1.0], "row 2: the user_id is empty"),
+        ([1.0, 2.0**60, 1.0], "row 2: the user_id 1152921504606846976 is a float above 2\\*\\*53"),
+        ([1.0, 1.5, 1.0], "row 2: the user_id 1.5 is not a whole number"),
+        (["a", "nan", "a"], "row 2: the user_id 'nan' stands for a lost value"),
+        (["a", "[1, 2]", "a"], "row 2: the user_id '\\[1, 2\\]' is a list, not one id"),
+        ([True, True, True], "the column user_id holds bool"),
+    ],
+)
+def test_what_is_no_id_is_refused(tmp_path, ids, message):
+    with pytest.raises(DataError, match=message):
+        read(parquet_of(tmp_path / "a.parquet", ids))
+
+
+def test_ids_have_one_form():
+    assert normal_ids(pa.array([" a ", "b"])).to_pylist() == ["a", "b"]
+    assert normal_ids(pa.array(["1.0", "2.0"])).to_pylist() == ["1", "2"]
+    assert normal_ids(pa.array(["1.0", "1.5"])).to_pylist() == ["1.0", "1.5"]  # versions, not numbers
+    assert normal_ids(pa.array(["007", "7"])).to_pylist() == ["007", "7"]
+    with pytest.raises(NotAnId) as caught:
+        normal_ids(pa.array(["a", " "]))
+    assert caught.value.row == 1
+
+
+@pytest.mark.parametrize("between", ["::", "\t", ","])
+def test_a_file_without_a_header_says_so_and_takes_names_by_option(tmp_path, plain, between):
+    path = write(tmp_path / "ratings.dat", header=None, between=between)
+    message = refused(path)
+    assert "line 1: the first line is a row, not a header" in message
+    assert "--set dataset.columns=user_id,item_id,rating" in message
+    assert read(path, columns="user_id,item_id,timestamp").fingerprint() == plain
+    assert "has 3 cells, and" in refused(path, columns="user_id,item_id")
+    assert "is a header" in refused(write(path, between=between), columns="user_id,item_id,timestamp")
+
+
+def test_words_without_a_header_are_told_of_the_option(tmp_path):
+    path = write(tmp_path / "a.csv", [("ann", "tea"), ("ann", "milk")], None)
+    assert "If its first line is a row, name the columns in their order: --set dataset.columns=" in refused(path)
+
+
+def test_json_lines_json_lists_and_json_objects_are_read(tmp_path, plain):
+    rows = [
+        dict(zip(("reviewerID", "asin", "unixReviewTime"), row, strict=True), text='good, "really"\n') for row in ROWS
+    ]
+    path = tmp_path / "reviews.json"
+    for text in ("\n".join(map(json.dumps, rows)), json.dumps(rows), json.dumps(rows, indent=1)):
+        path.write_text(text)
+        assert read(path).fingerprint() == plain
+
+    ordered = {f"u{user}": [item for name, item, _ in ROWS if name == f"u{user}"] for user in range(4)}
+    sequences = tmp_path / "plain.txt"
+    sequences.write_text("".join(f"{user} {' '.join(items)}\n" for user, items in ordered.items()))
+    path.write_text(json.dumps(ordered))
+    assert read(path).fingerprint() == read(sequences, format="sequence").fingerprint()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"a": [1, 2], "a": [3]}', "the key 'a' stands twice"),
+        ("{'a': [1]}", "not valid JSON"),
+        ('{"user": 1, "item": 2}\n{"user": 1, "item": ', "line 2"),
+        (
+            '{"user": 1, "item": {"id": 2}}\n{"user": 1, "item": 2}',
+            'line 1: the item is {"id": 2}, not a text or number',
+        ),
+        ("[[1, 2], [3]]", "not an object with named fields"),
+    ],
+)
+def test_json_that_is_no_table_is_refused(tmp_path, text, message):
+    (tmp_path / "a.json").write_text(text)
+    assert message in refused(tmp_path / "a.json")
+
+
+def test_lists_of_items_become_histories_with_the_item_that_followed(tmp_path):
+    header = ("user_id:token", "item_id_list:token_seq", "item_id:token")
+    rows = [("a", "1 2", "3"), ("a", "1 2 3", "4"), ("b", "2 3", "1")]
+    data = read(write(tmp_path / "seq.train.inter", rows, header, "\t"))
+    assert data.item_ids[data.item[data.user == 0]].tolist() == ["1", "2", "3", "4"]
+    assert len(data) == 7
+    message = refused(write(tmp_path / "seq.train.inter", [*rows, ("b", "9 9 9", "1")], header, "\t"))
+    assert ", line 4: the items of user 'b' are not a part" in message
+
+
+def test_the_parts_of_a_split_data_set_are_one_data_set(tmp_path, plain):
+    for part, steps in (("train", (0, 1)), ("valid", (2,)), ("test", (3,))):
+        rows = [row for row, step in zip(ROWS, STEPS, strict=True) if step in steps]
+        write(tmp_path / f"shop.{part}.inter", rows, HEADER, "\t")
+    progress = Notes()
+    assert read(tmp_path / "shop.train.inter", progress).fingerprint() == plain
+    assert any("read as one data set; the protocol splits it anew" in note for note in progress.notes)
+
+
+def test_long_titles_are_cut_and_gaps_in_unused_ratings_are_told(tmp_path):
+    items = write(tmp_path / "a.item", [("i1", "x" * 1500), ("i2", "Two")], ("item_id:token", "title:token_seq"), "\t")
+    rows = [(*row, "" if n == 2 else 3) for n, row in enumerate(ROWS)]
+    path = write(tmp_path / "a.csv", rows, (*HEADER, "rating"))
+    progress = Notes()
+    data = read(path, progress, items_path=str(items))
+    titles = dict(zip(data.item_ids.tolist(), data.item_titles.tolist(), strict=True))
+    assert titles["i1"] == "x" * 997 + "..." and titles["i2"] == "Two"
+    assert data.rating is None and "1 of 16 cells of the column rating are empty" in " ".join(progress.notes)
+    assert ", line 4: the rating is empty" in refused(path, min_rating=1)
+    assert ", line 4: the rating is empty" in refused(path, rating_column="rating")
+    assert read(path, rating_column="none").rating is None
+
+
+def test_titles_of_other_items_are_refused(tmp_path):
+    items = write(tmp_path / "a.csv", [("x1", "One")], ("item_id", "title"))
+    assert "has a title for none of the 7 items" in refused(write(tmp_path / "b.csv"), items_path=str(items))
+
+
+def test_words_that_only_blanks_part_may_be_sequences(tmp_path):
+    path = tmp_path / "shop.txt"
+    path.write_text("a x y z\nb z y x w\n")
+    assert read(path).n_users == 2
+    path.write_text("a x y z\nb z y x\n")
+    assert "it may be a table or sequences" in refused(path)
+    assert read(path, format="sequence").n_users == 2
+
+
+def test_any_table_gives_ids_by_role(tmp_path):
+    path = write(tmp_path / "a.csv", [("7", " x "), ("8", "y")], ("code", "item_id"))
+    taken, arrays = read_ids(path, [Role("item", ("item itemid",), "indexer.key", required=True)])
+    assert arrays["item"].tolist() == ["x", "y"] and str(taken) == "item = item_id; not used: code"
