@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from small_runs import spec_for
@@ -94,6 +97,25 @@ def test_every_format_gives_the_codes_of_the_file(name, tmp_path):
     found, index = build(tmp_path / name)
     assert same_pattern(found)
     assert index.items.width == 2 and index.collision_rate == 0
+
+
+def test_a_table_may_be_parquet_compressed_or_without_a_header(tmp_path):
+    frame = pa.table({"item_id": [float(one) for one in IDS], "codes": [list(CODES[one]) for one in IDS], "x": IDS})
+    pq.write_table(frame, tmp_path / "codes.parquet")
+    rows = "".join(f"{one};{a};{b}\n" for one, (a, b) in CODES.items())
+    (tmp_path / "codes.csv.gz").write_bytes(gzip.compress(("item_id,c0,c1\n" + rows.replace(";", ",")).encode()))
+    (tmp_path / "rows.csv").write_text(rows.replace(";", ","))
+    assert same_pattern(build(tmp_path / "codes.parquet")[0])
+    assert same_pattern(build(tmp_path / "codes.csv.gz")[0])
+    assert same_pattern(build(tmp_path / "rows.csv", columns=["item", "c0", "c1"])[0])
+
+
+def test_keys_have_the_form_of_ids_everywhere(tmp_path):
+    assert same_pattern(
+        build(as_json(tmp_path / "floats.json", {f" {one}.0 ": code for one, code in CODES.items()}))[0]
+    )
+    with pytest.raises(DataError, match="key 'nan': the key 'nan' stands for a lost value"):
+        build(as_json(tmp_path / "lost.json", {**CODES, "nan": [1, 1]}))
 
 
 @pytest.mark.parametrize("transposed", [False, True])
@@ -277,15 +299,18 @@ GARBLED = {
     "no_tokens.json": ('{"1": []}', "key '1': '1' has an empty code"),
     "nothing.json": ("", "is empty"),
     "marks.json": ('{"1": "5-7", "2": "5|8"}', "key '2': '5|8' is joined by '|', and '5-7' by '-'"),
-    "unnamed.csv": (",item_id,c0\n0,1,5\n", "line 1: column 1 has no name: drop it"),
-    "no_header.csv": ("1,5,7\n2,5,8\n", "line 1: has no header"),
-    "no_key.csv": ("name,code\n1,5\n", "line 1: no column names the item: call it item_id; its columns: name, code"),
-    "no_code.csv": ("item,first\n1,5\n", "line 1: no column holds the code: call it code, or code_0"),
-    "two_keys.csv": ("item,item_id,code\n1,1,5\n", "item and item_id both name the item"),
+    "unnamed.csv": (",item_id,c0\n0,1,5\n", "line 1: column 1 has no name .*index=False"),
+    "no_header.csv": ("1,5,7\n2,5,8\n", "line 1: the first line is a row, not a header: .*--set indexer.columns="),
+    "no_key.csv": ("name,code\n1,5\n", "no column is known to be the key; its columns: name, code. Call it item_id"),
+    "no_code.csv": (
+        "item,first\n1,5\n",
+        "no column holds the code: call it code, or code_0, code_1, ...; its columns: item, first",
+    ),
+    "two_keys.csv": ("item,item_id,code\n1,1,5\n", "2 columns may be the key: item, item_id. Keep one"),
     "two_levels.csv": ("item,a_0,b_0\n1,1,5\n", "'a' and 'b' both number their columns"),
     "joined.csv": ("item,c0,c1\n1,5-7,1\n", "line 2: '5-7' is several numbers in the column of one level"),
     "differ.csv": ("item,code,c0,c1\n1,5-7,5,8\n", "line 2: code and the columns of its levels give two codes"),
-    "twin.csv": ("item,c0,c0\n1,5,8\n", "line 1: two columns are called c0"),
+    "twin.csv": ("item,c0,c0\n1,5,8\n", "there is more than one column 'c0'"),
     "alone.txt": ("B00 <a><b>\nB01\n", "line 2: 'B01' has no code behind its key"),
     "fields.jsonl": (
         '{"item_id": 1, "vector": [1]}\n',
@@ -294,10 +319,10 @@ GARBLED = {
     "cut.jsonl": ('{"item_id": 1, "codes": [1]}\n{"item_id"', "line 2: is not JSON"),
     "deep.json": ("[" * 100_000, "nested too deeply"),
     "long.json": ('{"1": [' + "9" * 5_000 + "]}", "cannot be read"),
-    "short.csv": ("item,c0,c1\n1,5,7\n2,5\n", "line 3: 2 columns where the header has 3"),
+    "short.csv": ("item,c0,c1\n1,5,7\n2,5\n", "line 3: has 2 columns instead of 3"),
     "hole.csv": ("item,c0,c1\n1,,7\n", "line 2: a column is empty before the end"),
-    "quote.csv": ('item,code\n1,"5\n', "line 2: is not CSV"),
-    "header.csv": ("1 5 7\n2 5 8\n", "line 1: the header needs two columns"),
+    "quote.csv": ('item,code\n1,"5\n', "line 2: a quote that is opened here is never closed"),
+    "header.csv": ("1 5 7\n2 5 8\n", "line 1: the first line is a row, not a header"),
     "twice.csv": ("item,code\n1,5\n2,6\n1,7\n", r"line 4: '1' has a code already \(line 2\)"),
     "missing.json": ('{"1": [1], "2": [2], "4": [4]}', r"no code for item '3' \(1 of 4 have none\); add them"),
     "others.json": ('{"a": [1]}', r"no code for item '.' \(4 of 4 have none\); check indexer.keys"),
@@ -369,7 +394,7 @@ def test_a_key_that_does_not_count_is_refused_where_keys_count(tmp_path):
 
 def test_bytes_that_are_no_text_are_named_with_their_line(tmp_path):
     (tmp_path / "codes.csv").write_bytes(b"item,code\n1,\xff\n")
-    with pytest.raises(DataError, match="line 2: is not UTF-8 text"):
+    with pytest.raises(DataError, match="line 2: byte 0xff is not UTF-8 text"):
         build(tmp_path / "codes.csv")
 
 

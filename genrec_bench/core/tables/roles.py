@@ -29,6 +29,7 @@ class Role:
     names: tuple[str, ...]  # each a group, its names parted by blanks
     option: str
     required: bool = False
+    called: str = ""  # a usual name as people write it, for advice where no option names the column
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ def _check_taken(file: TableFile, roles: Sequence[Role], columns: Mapping[str, s
     """DataError if a required role has no column, or one column two roles."""
     for role in roles:
         if role.required and role.name not in columns:
-            advice = f"Name it: {role.option}=..." if role.option else f"Call it {role.names[0].split()[0]}"
+            advice = f"Name it: {role.option}=..." if role.option else f"Call it {role.called or role.name}"
             fail(
                 file.path,
                 f"no column is known to be the {role.name}; its columns: {shown(file.names)}. {advice}{file.hint}",

@@ -9,13 +9,13 @@ from typing import Literal, NoReturn
 
 from genrec_bench.errors import DataError
 
-Format = Literal["auto", "json", "jsonl", "csv", "tsv", "txt", "npy", "npz", "pt"]
+Format = Literal["auto", "json", "jsonl", "csv", "tsv", "parquet", "txt", "npy", "npz", "pt"]
 Code = tuple[str, ...]
 
 KEYS = frozenset(
     {"item_id", "item", "itemid", "item_ids", "items", "iid", "asin", "parent_asin", "id", "ids", "key", "keys"}
     | {"user_id", "user", "userid", "user_ids", "users", "uid"}
-)  # columns and fields that name an item or a user, in lower case
+)  # fields that name an item or a user, in lower case
 CODES = frozenset(
     {
         "code",

@@ -38,8 +38,11 @@ SHIFT: dict[Keys, int] = {"external": 0, "zero-based": 1, "one-based": -1}  # fr
 class CodesConfig:
     """Where the codes are and how to read them."""
 
-    path: Annotated[str, Field(min_length=1)]  # the items' codes: .json, .jsonl, .csv, .tsv, .txt, .npy, .npz or .pt
+    path: Annotated[
+        str, Field(min_length=1)
+    ]  # the items' codes: .json, .jsonl, .csv, .tsv, .parquet, .txt, .npy, .npz, .pt
     format: Format = "auto"  # auto: by the suffix
+    columns: tuple[str, ...] | None = None  # the names of the columns of a table without a header, in their order
     keys: Keys = "external"  # keys and row numbers are: the ids | the ids less one (LETTER) | the ids plus one; of the same numbering
     duplicates: Duplicates = "refuse"  # items that share a code: an error | told apart by a suffix level
     unknown: Unknown = "refuse"  # keys that the data set does not know: an error | ignored
@@ -83,7 +86,7 @@ class CodesIndexer(Indexer):
         matched = []
         for path, ids, noun in zip(self._paths(), (train.item_ids, train.user_ids), ("item", "user"), strict=False):
             assert ids is not None, "this indexer needs external ids: train_view(data, split, indexer.needs)"
-            file = read_codes(path, config.format)
+            file = read_codes(path, config.format, config.columns)
             for note in file.notes:
                 ctx.progress.note(f"{path}: {note}")
             matched.append(_Matched(file, noun, _rows_of(file, ids, noun, config, ctx)))

@@ -7,25 +7,34 @@ place in it.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
+
+from genrec_bench.core.ids import NotAnId, normal_ids
+from genrec_bench.core.raw_files import is_packed, open_binary, suffix_of
 from genrec_bench.errors import DataError
 from genrec_bench.indexers.codes_from_file.code_file import CodeFile, Format, fail
 from genrec_bench.indexers.codes_from_file.matrices import read_matrix
-from genrec_bench.indexers.codes_from_file.texts import read_json, read_json_lines, read_lines, read_table
+from genrec_bench.indexers.codes_from_file.tables import read_table
+from genrec_bench.indexers.codes_from_file.texts import read_json, read_json_lines, read_lines
 
 SUFFIXES: dict[str, Format] = {
     ".json": "json",
     ".jsonl": "jsonl",
     ".csv": "csv",
     ".tsv": "tsv",
+    ".parquet": "parquet",
+    ".pq": "parquet",
     ".txt": "txt",
     ".npy": "npy",
     ".npz": "npz",
     ".pt": "pt",
     ".pth": "pt",
 }
-TEXTS = {"json": read_json, "jsonl": read_json_lines, "csv": read_table, "tsv": read_table, "txt": read_lines}
+TEXTS = {"json": read_json, "jsonl": read_json_lines, "txt": read_lines}
 
 
 def sha256(path: Path) -> str:
@@ -47,13 +56,13 @@ def read_bytes(path: Path) -> bytes:
     return content
 
 
-def read_codes(path: Path, format: Format = "auto") -> CodeFile:
-    """The codes in a file; `auto` goes by its suffix. DataError for anything missing, repeated, garbled or not understood.
+def read_codes(path: Path, format: Format = "auto", columns: Sequence[str] | None = None) -> CodeFile:
+    """The codes in a file; `auto` goes by its suffix, `columns` names those of a table without a header. DataError for anything missing, repeated, garbled or not understood.
 
     `json`: an object from key to code, or from code to key; a list of objects with the fields `item_id` and `codes`; or a
-    list whose first element is the object (LightLM, P5). `jsonl`: such objects, one a line. `csv`, `tsv`: a table whose
-    header names the key (`item_id`) and the code, in one column (`code`) or one per level (`code_0`, `code_1`, ...).
-    `txt`: a key, a blank and its code in each line (OpenP5).
+    list whose first element is the object (LightLM, P5). `jsonl`: such objects, one a line. `csv`, `tsv`, `parquet`: a table
+    whose header names the key (`item_id`) and the code, in one column (`code`) or one per level (`code_0`, `code_1`, ...).
+    `txt`: a key, a blank and its code in each line (OpenP5). Texts may be compressed.
 
     A code is a list of tokens (LETTER) or a text: tokens separated by blanks, written `<a_1><b_2>` (LightLM, P5), or numbers
     joined by one mark (`0-0-1`).
@@ -63,14 +72,23 @@ def read_codes(path: Path, format: Format = "auto") -> CodeFile:
     column per key (GRID).
     """
     content = read_bytes(path)  # before the suffix: a missing file is reported as missing
+    asked = format
     if format == "auto":
-        if path.suffix.lower() not in SUFFIXES:
+        if suffix_of(path) not in SUFFIXES:
             fail(path, f"has no suffix that names its format ({', '.join(SUFFIXES)}): --set indexer.format=json, say")
-        format = SUFFIXES[path.suffix.lower()]
+        format = SUFFIXES[suffix_of(path)]
 
-    file = TEXTS[format](path, _decoded(path, content), format) if format in TEXTS else read_matrix(path, format)
+    if format in ("csv", "tsv", "parquet"):
+        file = read_table(path, asked, columns)  # the first line shows the separator, unless the format is given
+    elif columns:
+        fail(path, "has no columns: leave indexer.columns out")
+    elif format in TEXTS:
+        file = TEXTS[format](path, _decoded(path, content))
+    else:
+        file = read_matrix(path, format)
     if not file.keys:
         fail(path, "holds no codes")
+    file = replace(file, keys=_normal(file))
 
     first: dict[str, int] = {}
     for row, (key, code) in enumerate(zip(file.keys, file.codes, strict=True)):
@@ -84,7 +102,18 @@ def read_codes(path: Path, format: Format = "auto") -> CodeFile:
     return file
 
 
+def _normal(file: CodeFile) -> list[str]:
+    """The keys in the form that ids have everywhere."""
+    try:
+        return [str(key) for key in normal_ids(pa.array(file.keys, pa.large_string())).to_pylist()]
+    except NotAnId as error:
+        file.fail(f"the key {error}", error.row)
+
+
 def _decoded(path: Path, content: bytes) -> str:
+    if is_packed(path):
+        with open_binary(path) as unpacked:
+            content = unpacked.read()
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -1,0 +1,94 @@
+"""Codes in tables: columns by the names in the header, one for the key, and one for the code or for each of its levels."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from genrec_bench.core.ids import LOST
+from genrec_bench.core.raw_files import fail
+from genrec_bench.core.tables.files import Format, open_table, shown
+from genrec_bench.core.tables.roles import Role, take
+from genrec_bench.core.tables.table import Table
+from genrec_bench.indexers.codes_from_file.code_file import Code, CodeFile
+from genrec_bench.indexers.codes_from_file.texts import JOINED, CodeTexts
+
+KEY = Role("key", ("itemid item iid asin parentasin", "userid user uid", "id key"), "", required=True, called="item_id")
+CODE = Role("code", ("code codes semanticid semanticids sid sids tokens token index indices",), "")
+LEVEL = re.compile(r"(.*?)[_ ]?(\d+)")  # "code_0"
+
+
+def read_table(path: Path, format: Format, columns: Sequence[str] | None) -> CodeFile:
+    """A table with a column for the key (`item_id`) and one for the code, or one per level (`code_0`, `code_1`, ...).
+
+    Other columns are left, with a note. DataError if these cannot be told, or if code and levels contradict each other.
+    """
+    file = open_table(path, format, columns, part="indexer")
+    taken = take(file, [KEY, CODE])
+    whole, levels = taken.get("code"), _levels(path, taken.left)
+    if whole is None and not levels:
+        fail(path, f"no column holds the code: call it code, or code_0, code_1, ...; its columns: {shown(file.names)}")
+
+    table = file.read([*taken.columns.values(), *levels])
+    numbers, ids = table.ids(taken.columns["key"])
+
+    def place(row: int) -> str:
+        return f"{table.unit} {table.line_of(row)}"
+
+    texts = CodeTexts(path, place)
+    of_whole = _whole_codes(table, whole, texts) if whole else []
+    codes = _codes_of_levels(table, levels) if levels else of_whole
+    if levels and whole and codes != of_whole:
+        row = next(row for row, pair in enumerate(zip(codes, of_whole, strict=True)) if pair[0] != pair[1])
+        table.fail(row, f"{whole} and the columns of its levels give two codes; keep one of them")
+
+    left = [name for name in taken.left if name not in levels] + ([whole] if levels and whole else [])
+    notes = [] if levels else texts.notes()
+    if left:
+        notes.append(f"columns beside the code are left out: {shown(left)}")
+    return CodeFile(path, ids[numbers].tolist(), codes, place, notes)
+
+
+def _levels(path: Path, names: Sequence[str]) -> list[str]:
+    """The columns that hold one level each: those that one stem numbers from 0 or 1, in order."""
+    stems: dict[str, dict[int, str]] = {}
+    for name in names:
+        if (match := LEVEL.fullmatch(name)) is not None:
+            stems.setdefault(match[1], {})[int(match[2])] = name
+
+    counting = {
+        stem: of for stem, of in stems.items() if sorted(of) in (list(range(len(of))), list(range(1, len(of) + 1)))
+    }
+    if len(counting) > 1:
+        fail(path, f"{' and '.join(map(repr, counting))} both number their columns: keep the levels of one code")
+    return [name for of in counting.values() for _, name in sorted(of.items())]
+
+
+def _whole_codes(table: Table, name: str, texts: CodeTexts) -> list[Code]:
+    """Codes that stand in one column each, as texts or lists."""
+    column = table.columns[name]
+    if pa.types.is_list(column.type) or pa.types.is_large_list(column.type) or pa.types.is_fixed_size_list(column.type):
+        return [tuple(str(token) for token in value or ()) for value in column.to_pylist()]
+    return [texts.tokens(text, row) for row, text in enumerate(table.texts(name).tolist())]
+
+
+def _codes_of_levels(table: Table, levels: Sequence[str]) -> list[Code]:
+    """Codes with a column per level; only their last cells may be empty."""
+    cells: list[list[Any]] = [table.texts(name).tolist() for name in levels]
+    codes = []
+    for row, tokens in enumerate(map(list, zip(*cells, strict=True))):
+        tokens = ["" if token.strip() in LOST else token.strip() for token in tokens]
+        while tokens and not tokens[-1]:
+            tokens.pop()
+        if "" in tokens:
+            table.fail(row, "a column is empty before the end of the code")
+
+        several = next((token for token in tokens if JOINED.fullmatch(token) and "." not in token), None)
+        if several is not None:
+            table.fail(row, f"{several!r} is several numbers in the column of one level")
+        codes.append(tuple(tokens))
+    return codes
