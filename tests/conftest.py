@@ -11,9 +11,14 @@ from genrec_bench.host.sealing import watch
 
 settings.register_profile("steady", deadline=None)  # no test fails because the machine is busy
 settings.load_profile("steady")
-watch()  # runs in this process are sealed as those of the command line are
 
 DATA = os.environ.get("GENREC_DATA")
+
+
+@pytest.fixture(autouse=True)
+def watched():
+    """Runs in this process are sealed as those of the command line are, and no test answers for what another read."""
+    watch()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -387,7 +387,7 @@ def test_a_readme_holds_no_markup_of_a_record() -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", " =1"])
+@pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@SUM(A1)", " =1"])
 def test_no_cell_of_a_csv_is_a_formula(name) -> None:
     options = {"name": name, "policy": "mask", "allow_missing": False}
     spec = baseline_spec(baseline=LISTS, options={"dataset": {}, "baseline": options})

@@ -54,7 +54,7 @@ CASES = {
     ],
     ("backbone", "lightlm"): [
         {**SMALL, "encoder": "causal", "trains_on": "sequences", "history_tokens": "item", "word_embedding": False},
-        {**TINY, "epochs": 8, "batch_size": 16, "learning_rate": 5e-3},
+        {**TINY, "epochs": 12, "batch_size": 16, "learning_rate": 5e-3},
         {**TINY, "epochs": 4, "batch_size": 16, "learning_rate": 1e-2, "task": "direct"},
     ],
     ("backbone", "p5"): [

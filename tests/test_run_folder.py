@@ -237,7 +237,7 @@ def test_a_stopped_run_says_so_and_starts_clean(tmp_path, planted_file, number):
         time.sleep(0.05)
     child.send_signal(number)
     said = child.communicate(timeout=60)[1]
-    assert child.returncode == 128 + number
+    assert child.returncode == 128 + number, said
     assert "interrupted" in said.lower()
     assert "Traceback" not in said
     (folder,) = (path.parent for path in tmp_path.glob("*/record.json"))

@@ -24,6 +24,7 @@ from genrec_bench.errors import (
 )
 from genrec_bench.host import registry
 from genrec_bench.host.config import make_config
+from genrec_bench.host.sealing import opened_by
 from genrec_bench.runs.plan import resolve
 from genrec_bench.tuning import search as tune
 from genrec_bench.tuning.ledger import (
@@ -103,7 +104,7 @@ def test_the_same_seed_gives_the_same_trials_and_another_seed_others(spec, searc
 def test_other_test_targets_give_the_same_trials(spec, search, planted_file, system):
     space, asked = (KNN, {}) if system == "item-knn" else (("backbone.dropout=0,0.1",), {"profile": "tiny"})
     first = search(spec(system, **asked), 3, space, name="a.jsonl")
-    lines = [line.split() for line in planted_file.read_text().splitlines()]
+    lines = [line.split() for line in opened_by(planted_file.read_text)[0].splitlines()]  # as the host reads
     targets = [line[-1] for line in lines]
     rotated = [[*line[:-1], targets[at - 1]] for at, line in enumerate(lines)]
     planted_file.write_text("\n".join(map(" ".join, rotated)) + "\n")

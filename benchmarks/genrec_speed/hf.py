@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from genrec_bench.api import NeedsMissing, Sources
-from genrec_bench.backbones.hf_t5 import is_query, renamed
-from genrec_bench.backbones.t5 import T5
+from genrec_bench.backbones.hf_t5 import renamed
+from genrec_bench.backbones.t5 import T5, Query
 
 TIED = {"encoder.embed_tokens.weight", "decoder.embed_tokens.weight", "lm_head.weight"}  # to the shared embedding
 
@@ -59,8 +59,11 @@ def twin(net: T5, **options: Any) -> Any:
         **options,
     )
     model, weights = hf.T5ForConditionalGeneration(config), net.state_dict()
+    for module in model.modules():
+        if isinstance(getattr(module, "q", None), torch.nn.Linear):
+            module.q = Query(shape)  # drawn as ours are, or AdamW would train another function from the second step on
     pairs = ((name, renamed(name)) for name in model.state_dict())
-    named = {hf: weights[ours] / (shape.d_kv**0.5 if is_query(ours) else 1) for hf, ours in pairs if ours is not None}
+    named = {hf: weights[ours] for hf, ours in pairs if ours is not None}
 
     missing, _ = model.load_state_dict(named, strict=False)
     assert set(missing) <= TIED and model.lm_head.weight is model.shared.weight

@@ -38,6 +38,7 @@ def _fetch(what: str, name: str, get: Any) -> Any:
         if name.startswith((".", "/", "~")) and not Path(name).exists():
             raise FileNotFoundError("there is no such folder")
         return get(name)
+
     except UsageError:
         raise
     except Exception as error:  # transformers, its hub client and its file formats each raise their own

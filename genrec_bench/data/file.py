@@ -124,7 +124,7 @@ class FileDataset(Dataset):
             return data if items_path is None else _with_titles(config, items_path, data)
 
         data = load_prepared(ctx, "file", config, files, parse)
-        _tell(path, files, data, ctx.progress)
+        _tell(path, files, config.format, data, ctx.progress)
         return data
 
 
@@ -173,13 +173,15 @@ def _is_sequence(path: Path) -> bool:
     return True
 
 
-def _tell(path: Path, files: list[Path], data: Interactions, progress: Progress) -> None:
-    """What a person must know about how the file was read."""
+def _tell(path: Path, files: list[Path], format: str, data: Interactions, progress: Progress) -> None:
+    """What a person must know about how the file was read, in the `format` that was asked for."""
     read_as: Mapping[str, str] = data.read_as
     about = [read_as[key] for key in ("format", "columns") if key in read_as]
-    progress.note(f"{path}: {'; '.join(about)}")
+    if "columns" in read_as or format == "auto":  # a sequence file that was called one has nothing to tell
+        progress.note(f"{path}: {'; '.join(about)}")
     if len(presplit(path)) > 1:
         progress.note(f"{', '.join(file.name for file in files)} are read as one data set; the protocol splits it anew")
+
     if "unused_times" in read_as:
         columns = read_as["unused_times"]
         progress.note(f"{path}: {columns} looks like a time and is not used; --set dataset.time_column=... uses it")

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from genrec_bench.core.files import write_json
 from genrec_bench.errors import DataError, UsageError
 
 OWNER = "added here"  # stands for a distribution in listings and records
@@ -49,6 +48,8 @@ def write(name: str, options: Mapping[str, Any], sha256: str, *, replace: bool) 
         raise UsageError(
             f"a data set {name!r} has been added before ({path}): choose another name, or replace it with --force"
         )
+    from genrec_bench.core.files import write_json  # here: listing the names waits for no NumPy
+
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, {"options": dict(options), "sha256": sha256})
     return path

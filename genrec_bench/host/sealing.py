@@ -43,8 +43,9 @@ class OpenedHeldOut(GenrecError):
 
 
 def watch() -> None:
-    """Watch the files that this process opens, from now until it ends."""
+    """Watch the files that this process opens, from now until it ends. What was read before is forgotten."""
     global _watching
+    _read_earlier.clear()
     if not _watching:
         sys.addaudithook(_see)
         _watching = True

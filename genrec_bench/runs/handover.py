@@ -44,6 +44,7 @@ def check_index(info: ComponentInfo, index: Any, n_users: int, n_items: int) -> 
             raise fault(info, "whole tokens", f"its {what} codes are {table.codes.dtype}, codes are int32")
     if not 0 <= index.collision_rate <= 1:
         raise fault(info, "collision rate", f"{index.collision_rate} is not a share of the items")
+
     check_plain(info, "info", index.info)
     warnings = index.info.get("warnings", [])
     if not isinstance(warnings, list) or not all(isinstance(warning, str) for warning in warnings):

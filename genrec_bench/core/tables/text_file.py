@@ -159,6 +159,7 @@ def _check_header(path: Path, names: Sequence[str], first: str, part: str) -> No
             f"{_option(part)}{named}",
             1,
         )
+
     if len(names) > 1 and "" in names:
         fail(
             path,

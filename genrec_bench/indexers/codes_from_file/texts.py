@@ -89,6 +89,7 @@ def read_json_lines(path: Path, text: str) -> CodeFile:
             fail(path, f"is not JSON: {str(error)[:SHOWN]}; a file of one object has the format json", f"line {number}")
         if not isinstance(value, Pairs):
             fail(path, "is no object with the fields item_id and codes", f"line {number}")
+
         objects.append(value)
         lines.append(number)
     return _of_objects(path, objects, lambda row: f"line {lines[row]}")
@@ -137,6 +138,7 @@ def _of_objects(path: Path, objects: Sequence[Pairs], place: Any) -> CodeFile:
                 f"has no field for {'the item (item_id)' if key is None else 'its code (codes)'}: {names}",
                 place(row),
             )
+
         values = dict(entry)
         keys.append(_key(path, values[key], place(row)))
         codes.append(_code(texts, values[code], row))

@@ -72,6 +72,7 @@ def read_array(path: Path) -> tuple[Text | None, NDArray[Any], list[str]]:
         ".safetensors": _read_safetensors,
         ".parquet": _read_parquet,
     }
+
     try:
         ids, vectors, *left = readers[path.suffix](path)
     except DataError:
