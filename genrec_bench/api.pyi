@@ -58,6 +58,7 @@ from .core.codes import digits as digits
 from .core.codes import digits_needed as digits_needed
 
 # Item vectors from the training part, for indexers that quantise vectors.
+from .core.tables.roles import numbered_columns as numbered_columns
 from .core.item_vectors import cooccurrence_vectors as cooccurrence_vectors
 from .indexers.learned_vectors import SASREC_HEADS as SASREC_HEADS
 from .indexers.learned_vectors import check_sasrec as check_sasrec

@@ -110,6 +110,12 @@ def test_a_table_may_be_parquet_compressed_or_without_a_header(tmp_path):
     assert same_pattern(build(tmp_path / "rows.csv", columns=["item", "c0", "c1"])[0])
 
 
+def test_a_long_code_in_a_table_keeps_all_its_tokens(tmp_path):
+    longs = {one: " ".join(f"token{level}of{one}" for level in range(120)) for one in IDS}
+    (tmp_path / "codes.csv").write_text("item_id,code\n" + "".join(f"{one},{code}\n" for one, code in longs.items()))
+    assert build(tmp_path / "codes.csv")[1].items.width == 120
+
+
 def test_keys_have_the_form_of_ids_everywhere(tmp_path):
     assert same_pattern(
         build(as_json(tmp_path / "floats.json", {f" {one}.0 ": code for one, code in CODES.items()}))[0]
@@ -137,6 +143,7 @@ CONTAINERS = {
     "bf16.pt": torch.tensor(ARRAY).bfloat16(),
     "grad.pt": torch.tensor(ARRAY, dtype=torch.float32, requires_grad=True),
     "sparse.pt": torch.tensor(ARRAY).to_sparse(),
+    "csr.pt": torch.tensor(ARRAY).to_sparse_csr(),
     "roles.pt": {"semantic_ids": torch.tensor(ARRAY[::-1].copy()), "item_ids": torch.arange(4, 0, -1)},
     "mapping.pt": {int(one): list(code) for one, code in CODES.items()},
     "roles.npz": {"codes": ARRAY[::-1], "ids": np.array([4.0, 3.0, 2.0, 1.0])},
@@ -151,7 +158,7 @@ def test_arrays_come_in_many_containers(name, tmp_path):
         torch.save(content, path)
     else:
         np.savez(path, **content) if name.endswith(".npz") else np.save(path, content, allow_pickle=True)
-    alone = name in ("bf16.pt", "grad.pt", "sparse.pt")
+    alone = name in ("bf16.pt", "grad.pt", "sparse.pt", "csr.pt")
     found, index = build(path, keys="zero-based" if alone else "external")
     assert same_pattern(found) and index.items.width == 2
 
@@ -307,7 +314,7 @@ GARBLED = {
         "no column holds the code: call it code, or code_0, code_1, ...; its columns: item, first",
     ),
     "two_keys.csv": ("item,item_id,code\n1,1,5\n", "2 columns may be the key: item, item_id. Keep one"),
-    "two_levels.csv": ("item,a_0,b_0\n1,1,5\n", "'a' and 'b' both number their columns"),
+    "two_levels.csv": ("item,a_0,b_0\n1,1,5\n", "a_0 and b_0 both begin numbered columns"),
     "joined.csv": ("item,c0,c1\n1,5-7,1\n", "line 2: '5-7' is several numbers in the column of one level"),
     "differ.csv": ("item,code,c0,c1\n1,5-7,5,8\n", "line 2: code and the columns of its levels give two codes"),
     "twin.csv": ("item,c0,c0\n1,5,8\n", "there is more than one column 'c0'"),

@@ -10,7 +10,6 @@ import pytest
 
 from genrec_bench.core.ids import NotAnId, normal_ids
 from genrec_bench.core.progress import Quiet
-from genrec_bench.core.tables.roles import Role, read_ids
 from genrec_bench.data.file import FileConfig, FileDataset
 from genrec_bench.errors import DataError
 from genrec_bench.host.config import make_config
@@ -305,9 +304,3 @@ def test_words_that_only_blanks_part_may_be_sequences(tmp_path):
     path.write_text("a x y z\nb z y x\n")
     assert "it may be a table or sequences" in refused(path)
     assert read(path, format="sequence").n_users == 2
-
-
-def test_any_table_gives_ids_by_role(tmp_path):
-    path = write(tmp_path / "a.csv", [("7", " x "), ("8", "y")], ("code", "item_id"))
-    taken, arrays = read_ids(path, [Role("item", ("item itemid",), "indexer.key", required=True)])
-    assert arrays["item"].tolist() == ["x", "y"] and str(taken) == "item = item_id; not used: code"

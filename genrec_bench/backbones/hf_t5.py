@@ -145,7 +145,11 @@ def from_transformers(state: Mapping[str, torch.Tensor], d_kv: int) -> dict[str,
     `d_kv` numbers per head: our queries are divided by its root where they are used, T5's are smaller by it.
     """
     named = ((renamed(name), value) for name, value in state.items())
-    return {name: value * d_kv**0.5 if is_query(name) else value for name, value in named if name is not None}
+    return {
+        name: value * d_kv**0.5 if name.endswith(".attention.q.weight") else value
+        for name, value in named
+        if name is not None
+    }
 
 
 def renamed(name: str) -> str | None:
@@ -166,11 +170,6 @@ def renamed(name: str) -> str | None:
     if kind == "layer_norm":
         return f"{place}.norm.weight"
     return f"{place}.{rest[0]}.weight" if kind == "DenseReluDense" else f"{place}.attention.{rest[0]}.weight"
-
-
-def is_query(name: str) -> bool:
-    """Whether this is our name of a query matrix."""
-    return name.endswith(".attention.q.weight")
 
 
 @lru_cache(maxsize=4)

@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from genrec_bench.core.arrays import Text
 from genrec_bench.core.raw_files import fail
-from genrec_bench.core.tables.files import Format, TableFile, open_table, shown
+from genrec_bench.core.tables.files import TableFile, shown
 
 AUTO = "auto"
+NUMBERED = re.compile(r"(.*?)(\d{1,4})")  # "code_0"
 
 
 @dataclass(frozen=True)
@@ -77,31 +77,18 @@ def take(file: TableFile, roles: Sequence[Role], named: Mapping[str, str | None]
     return Taken(file.path, {role.name: columns[role.name] for role in roles if role.name in columns}, left)
 
 
-def read_ids(
-    path: Path,
-    roles: Sequence[Role],
-    *,
-    format: Format = "auto",
-    columns: Sequence[str] | None = None,
-    named: Mapping[str, str | None] | None = None,
-    part: str = "dataset",
-) -> tuple[Taken, dict[str, Text]]:
-    """The columns of any table that play `roles`, each an array `(n,)` of ids in their normal form.
+def numbered_columns(names: Sequence[str]) -> list[list[str]]:
+    """The columns that one stem numbers from 0 or 1 (`code_0`, `code_1`, ...), in order, for each stem."""
+    stems: dict[str, dict[int, str]] = {}
+    for name in names:
+        if (match := NUMBERED.fullmatch(name)) is not None:
+            stems.setdefault(match[1], {})[int(match[2])] = name
 
-    `columns` names those of a text file without a header; the other arguments are those of `open_table` and `take`.
-    DataError for anything that cannot be read.
-
-    >>> read_ids(Path("codes.csv"), [Role("item", ("item itemid",), "indexer.key")])  # doctest: +SKIP
-    """
-    file = open_table(path, format, columns, part)
-    taken = take(file, roles, named)
-    table = file.read(list(taken.columns.values()))
-
-    arrays = {}
-    for role, name in taken.columns.items():
-        numbers, ids = table.ids(name)
-        arrays[role] = ids[numbers]
-    return taken, arrays
+    return [
+        [of[number] for number in sorted(of)]
+        for of in stems.values()
+        if sorted(of) in (list(range(len(of))), list(range(1, len(of) + 1)))
+    ]
 
 
 def is_usual(name: str, role: Role) -> bool:

@@ -43,7 +43,7 @@ class CodesConfig:
     ]  # the items' codes: .json, .jsonl, .csv, .tsv, .parquet, .txt, .npy, .npz, .pt
     format: Format = "auto"  # auto: by the suffix
     columns: tuple[str, ...] | None = None  # the names of the columns of a table without a header, in their order
-    keys: Keys = "external"  # keys and row numbers are: the ids | the ids less one (LETTER) | the ids plus one; of the same numbering
+    keys: Keys = "external"  # keys and row numbers are: the ids | the ids less one (LETTER) | the ids plus one
     duplicates: Duplicates = "refuse"  # items that share a code: an error | told apart by a suffix level
     unknown: Unknown = "refuse"  # keys that the data set does not know: an error | ignored
     users_path: str | None = None  # the users' codes, in a file of the same make; none: users get random codes

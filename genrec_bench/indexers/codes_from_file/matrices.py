@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
+from genrec_bench.core.ids import NotAnId, normal_ids
 from genrec_bench.indexers.codes_from_file.code_file import CODES, KEYS, CodeFile, fail, one_of
 from genrec_bench.indexers.codes_from_file.texts import Pairs, of_pairs
 
@@ -38,9 +40,7 @@ def _of_mapping(path: Path, content: Mapping[Any, Any]) -> CodeFile:
     values = {name: _array(value) for name, value in content.items()}
     if len(values) == 1 and next(iter(values.values())).ndim == 2:
         return _of_matrix(path, next(iter(values.values())), None)
-    if all(value.ndim <= 1 and value.dtype.kind in "iuU" for value in values.values()) and not (
-        key or set(names) & CODES
-    ):
+    if key is None and all(value.ndim <= 1 and value.dtype.kind in "iuU" for value in values.values()):
         return of_pairs(path, Pairs((str(name), value.tolist()) for name, value in values.items()))
     shown = ", ".join(map(str, list(values)[:6]))
     fail(
@@ -73,16 +73,10 @@ def _names(path: Path, keys: Any, rows: int) -> list[str]:
     """The keys beside a matrix, as texts."""
     if keys.shape != (rows,):
         fail(path, f"holds keys of shape {keys.shape} for {rows} codes: expected one key per code")
-    if (
-        keys.dtype.kind == "f"
-        and np.isfinite(keys).all()
-        and (keys == np.floor(keys)).all()
-        and (abs(keys) < 2**53).all()
-    ):
-        keys = keys.astype(np.int64)
-    if keys.dtype.kind not in "iuU" and not all(isinstance(key, str) for key in keys.tolist()):
-        fail(path, f"holds keys of type {keys.dtype}: expected texts or whole numbers")
-    return [str(key).strip() for key in keys.tolist()]
+    try:
+        return [str(key) for key in normal_ids(pa.array(keys.tolist())).to_pylist()]
+    except (NotAnId, pa.ArrowException) as error:
+        fail(path, f"its keys are no ids: {error}")
 
 
 def _padded(path: Path, array: Any) -> Any:
@@ -99,8 +93,7 @@ def _padded(path: Path, array: Any) -> Any:
 def _array(value: Any) -> Any:
     """A tensor or list as an array; torch's special kinds lose what makes them special."""
     if hasattr(value, "detach"):
-        value = value.detach()
-        value = value.to_dense() if value.is_sparse else value
+        value = value.detach().to_dense()
         return (value.double() if value.is_floating_point() else value).numpy()
     return np.asarray(value)
 

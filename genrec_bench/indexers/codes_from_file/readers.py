@@ -57,7 +57,9 @@ def read_bytes(path: Path) -> bytes:
 
 
 def read_codes(path: Path, format: Format = "auto", columns: Sequence[str] | None = None) -> CodeFile:
-    """The codes in a file; `auto` goes by its suffix, `columns` names those of a table without a header. DataError for anything missing, repeated, garbled or not understood.
+    """The codes in a file; `auto` goes by its suffix, `columns` names those of a table without a header.
+
+    DataError for anything missing, repeated, garbled or not understood.
 
     `json`: an object from key to code, or from code to key; a list of objects with the fields `item_id` and `codes`; or a
     list whose first element is the object (LightLM, P5). `jsonl`: such objects, one a line. `csv`, `tsv`, `parquet`: a table

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 
 from genrec_bench.core.ids import LOST
 from genrec_bench.core.raw_files import fail
 from genrec_bench.core.tables.files import Format, open_table, shown
-from genrec_bench.core.tables.roles import Role, take
+from genrec_bench.core.tables.roles import Role, numbered_columns, take
 from genrec_bench.core.tables.table import Table
 from genrec_bench.indexers.codes_from_file.code_file import Code, CodeFile
 from genrec_bench.indexers.codes_from_file.texts import JOINED, CodeTexts
 
 KEY = Role("key", ("itemid item iid asin parentasin", "userid user uid", "id key"), "", required=True, called="item_id")
 CODE = Role("code", ("code codes semanticid semanticids sid sids tokens token index indices",), "")
-LEVEL = re.compile(r"(.*?)[_ ]?(\d+)")  # "code_0"
 
 
 def read_table(path: Path, format: Format, columns: Sequence[str] | None) -> CodeFile:
@@ -54,18 +51,11 @@ def read_table(path: Path, format: Format, columns: Sequence[str] | None) -> Cod
 
 
 def _levels(path: Path, names: Sequence[str]) -> list[str]:
-    """The columns that hold one level each: those that one stem numbers from 0 or 1, in order."""
-    stems: dict[str, dict[int, str]] = {}
-    for name in names:
-        if (match := LEVEL.fullmatch(name)) is not None:
-            stems.setdefault(match[1], {})[int(match[2])] = name
-
-    counting = {
-        stem: of for stem, of in stems.items() if sorted(of) in (list(range(len(of))), list(range(1, len(of) + 1)))
-    }
-    if len(counting) > 1:
-        fail(path, f"{' and '.join(map(repr, counting))} both number their columns: keep the levels of one code")
-    return [name for of in counting.values() for _, name in sorted(of.items())]
+    """The columns that hold one level each, in order; none if no columns are numbered."""
+    found = numbered_columns(names)
+    if len(found) > 1:
+        fail(path, f"{' and '.join(of[0] for of in found)} both begin numbered columns: keep the levels of one code")
+    return found[0] if found else []
 
 
 def _whole_codes(table: Table, name: str, texts: CodeTexts) -> list[Code]:
@@ -73,12 +63,21 @@ def _whole_codes(table: Table, name: str, texts: CodeTexts) -> list[Code]:
     column = table.columns[name]
     if pa.types.is_list(column.type) or pa.types.is_large_list(column.type) or pa.types.is_fixed_size_list(column.type):
         return [tuple(str(token) for token in value or ()) for value in column.to_pylist()]
-    return [texts.tokens(text, row) for row, text in enumerate(table.texts(name).tolist())]
+    return [texts.tokens(text, row) for row, text in enumerate(_cells(table, name))]
+
+
+def _cells(table: Table, name: str) -> list[str]:
+    """A column as texts, whole however long they are; missing ones are empty."""
+    column = table.columns[name]
+    try:
+        return [text or "" for text in column.cast(pa.large_string()).to_pylist()]
+    except pa.ArrowException:
+        fail(table.path, f"the column {name} holds {column.type}, not texts or numbers")
 
 
 def _codes_of_levels(table: Table, levels: Sequence[str]) -> list[Code]:
     """Codes with a column per level; only their last cells may be empty."""
-    cells: list[list[Any]] = [table.texts(name).tolist() for name in levels]
+    cells = [_cells(table, name) for name in levels]
     codes = []
     for row, tokens in enumerate(map(list, zip(*cells, strict=True))):
         tokens = ["" if token.strip() in LOST else token.strip() for token in tokens]

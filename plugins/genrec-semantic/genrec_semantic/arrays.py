@@ -10,7 +10,6 @@ A .safetensors file without `ids` is read like .npy. Knows file formats, not wha
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
@@ -18,7 +17,7 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from genrec_bench.api import DataError, Float32, NeedsMissing, Text, TrainView
+from genrec_bench.api import DataError, Float32, NeedsMissing, Text, TrainView, numbered_columns
 from genrec_semantic.content import versions
 from genrec_semantic.options import ContentConfig
 
@@ -164,7 +163,7 @@ def _read_parquet(path: Path) -> tuple[Any, Any, list[str]]:
     lists = [
         field.name for field in table.schema if pa.types.is_list(field.type) or pa.types.is_fixed_size_list(field.type)
     ]
-    numbered = _numbered([column for column in table.column_names if column != name])
+    numbered = numbered_columns([column for column in table.column_names if column != name])
     if len(lists) > 1 or (not lists and len(numbered) != 1):
         found = ", ".join(lists or [column for column in table.column_names if column != name]) or "none"
         fail(path, f"holds vectors in no one place: expected one list column, or columns x0, x1, ...; found {found}")
@@ -178,16 +177,3 @@ def _read_parquet(path: Path) -> tuple[Any, Any, list[str]]:
             fail(path, f"has vectors of {min(lengths)} to {max(lengths)} numbers: expected one length")
         return ids, np.array(rows, np.float64), left
     return ids, np.stack([table[column].to_numpy().astype(np.float64) for column in used], axis=1), left
-
-
-def _numbered(names: list[str]) -> list[list[str]]:
-    """The columns that one stem numbers from 0 or 1 (`x0`, `x1`, ...), in order, for each stem."""
-    stems: dict[str, dict[int, str]] = {}
-    for name in names:
-        if (match := re.fullmatch(r"(.*?)(\d+)", name)) is not None:
-            stems.setdefault(match[1], {})[int(match[2])] = name
-    return [
-        [of[number] for number in sorted(of)]
-        for of in stems.values()
-        if sorted(of) in (list(range(len(of))), list(range(1, len(of) + 1)))
-    ]
