@@ -43,11 +43,11 @@ def broken_metadata(site):
             (folder / "METADATA").write_bytes(metadata)
 
 
-def genrec(tmp_path, *words):
+def genrec(tmp_path, *words, minutes=5):
     """The command as a person runs it, with what lies in `site` installed."""
     environment = {**os.environ, "PYTHONPATH": str(tmp_path / "site"), "GENREC_CACHE": "cache"}
     command = [sys.executable, "-m", "genrec_bench", *map(str, words)]
-    return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+    return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60 * minutes)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="threads and folders as on POSIX")

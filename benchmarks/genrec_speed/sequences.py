@@ -54,11 +54,13 @@ TOLERANCE = 1e-4  # of a gradient, relative to its length, in fp32
 CHECKED = 32  # users
 HISTORY = 50  # items shown, in every form
 ITEMS, TREE, LEAF = 12_000, (32, 32), 64  # the planted catalogue: as `kmeans-tree` would divide Beauty's
-USERS: Mapping[Grid, tuple[int, int]] = {"small": (2048, 256), "full": (8192, 1024)}  # a pass on sequences, on rows
+USERS: Mapping[Grid, tuple[int, int]] = {"small": (1024, 128), "full": (8192, 1024)}  # a pass on sequences, on rows
 TIGER_ROUNDS = 3
 
 LIGHTLM = {"layers": 4, "d_model": 128, "heads": 4, "d_ff": 32, "dropout": 0.0}  # the sizes of `quick`
+ROWS_A_STEP = 32  # of LightLM's earlier form
 SEQUENCES = {
+    "batch_size": LightLM.profiles["quick/sequential"]["batch_size"],
     "encoder": "causal",
     "history_tokens": "item",
     "word_embedding": False,
@@ -165,7 +167,7 @@ def backbone_of(name: str, **options: Any) -> EncoderDecoder:
     """`lightlm` or `depth` in the sizes of its profile `quick`, without dropout, showing `HISTORY` items."""
     if name == "depth":
         return Depth(DepthConfig(**{**DEPTH, "dropout": 0.0, "history": HISTORY, **options}))
-    return LightLM(LightLMConfig(**{**LIGHTLM, "batch_size": 32, "history": HISTORY, **options}))
+    return LightLM(LightLMConfig(**{**LIGHTLM, "batch_size": ROWS_A_STEP, "history": HISTORY, **options}))
 
 
 def examples_of(name: str, backbone: EncoderDecoder, index: Index, train: Ragged) -> Examples:

@@ -16,6 +16,9 @@ from genrec_bench.core.printable import printable
 
 if TYPE_CHECKING:
     from genrec_bench.errors import RecordError
+    from genrec_bench.runs.record import RunRecord
+
+POLICY = "Whether seen items are hidden from the lists (mask) or kept (keep)."
 
 
 class TablesOrBoards(click.Group):
@@ -33,6 +36,7 @@ def leaderboard() -> None:
 
     \b
     genrec leaderboard RUNS...                      # print tables
+    genrec leaderboard effects RUNS...              # what each setting of a study carries
     genrec leaderboard add RUNS... --to FOLDER      # copy records into boards
     genrec leaderboard build FOLDER                 # write the boards' pages
     genrec leaderboard ties FOLDER                  # baselines under other orders of equal timestamps
@@ -57,7 +61,7 @@ def leaderboard() -> None:
     type=click.Choice(["mask", "keep"]),
     default="mask",
     show_default=True,
-    help="Whether seen items are hidden from the lists (mask) or kept (keep).",
+    help=POLICY,
 )
 def tables(runs: tuple[Path, ...], form: str, policy: str) -> None:
     """One table per data set, task and protocol, from run folders (or folders of run folders).
@@ -65,8 +69,55 @@ def tables(runs: tuple[Path, ...], form: str, policy: str) -> None:
     Records that cannot be read, or that no honest run can have written, are left out and named on stderr; exit code 1 if
     none is left.
     """
-    from genrec_bench.leaderboard.records import collect
     from genrec_bench.leaderboard.renderers import render
+
+    records = _collected(runs)
+    screen = sys.stdout.isatty()
+    width = shutil.get_terminal_size().columns if screen else None
+    click.echo(render(records, form, policy, colour=screen, width=width), nl=False)
+
+
+@leaderboard.command(short_help="Tell what each setting of a study carries.")
+@click.argument("runs", nargs=-1, required=True, type=FilePath(), metavar="RUNS...")
+@click.option("--metric", default="ndcg@10", show_default=True, help="hit@K or ndcg@K, for K of 5, 10 and 20.")
+@click.option("--policy", type=click.Choice(["mask", "keep"]), default="mask", show_default=True, help=POLICY)
+@click.option("--format", "form", type=click.Choice(["table", "md", "json"]), default="table", show_default=True)
+def effects(runs: tuple[Path, ...], metric: str, policy: str, form: str) -> None:
+    """How a metric changes with one setting while all others stay, from the runs of a grid.
+
+    Two runs are compared if they have the same seed and differ in one component or one option. Intervals of 95 % come from a
+    two-level bootstrap over seeds and users.
+
+    \b
+    genrec suite suites/what-carries-the-gain.toml --out runs-gain
+    genrec leaderboard effects runs-gain
+    """
+    from genrec_bench.cli.terminal import print_json, print_table, table
+    from genrec_bench.errors import UsageError, did_you_mean
+    from genrec_bench.leaderboard import effects as study
+    from genrec_bench.leaderboard.renderers import markdown
+
+    if metric not in study.METRICS:
+        raise UsageError(
+            f"no metric {metric!r}.{did_you_mean(metric, study.METRICS)} Metrics: {', '.join(study.METRICS)}."
+        )
+    found = study.effects(_collected(runs), metric, policy)
+    rows = [study.cells(effect) for effect in found]
+
+    if form == "json":
+        print_json([vars(effect) for effect in found])
+    elif form == "md":
+        click.echo("\n".join(markdown.table(study.HEADER, rows, [True] * 3 + [False] * 4)))
+    else:
+        screen = table(*study.HEADER[:3], *(f">{name}" for name in study.HEADER[3:]))
+        for row in rows:
+            screen.add_row(*row)
+        print_table(screen, f"{metric}, {policy}")
+
+
+def _collected(runs: tuple[Path, ...]) -> list[RunRecord]:
+    """The records under `runs`. Those that are left out are named on stderr; RecordError if none is left."""
+    from genrec_bench.leaderboard.records import collect
 
     refused: list[RecordError] = []
     records = collect(list(runs), refused.append)
@@ -74,9 +125,7 @@ def tables(runs: tuple[Path, ...], form: str, policy: str) -> None:
         click.echo(printable(f"not shown: {error}"), err=True)
     if refused and not records:
         raise refused[-1]
-    screen = sys.stdout.isatty()
-    width = shutil.get_terminal_size().columns if screen else None
-    click.echo(render(records, form, policy, colour=screen, width=width), nl=False)
+    return records
 
 
 @leaderboard.command(short_help="Copy the records of runs into boards.")

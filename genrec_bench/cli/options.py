@@ -45,4 +45,5 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
         metavar="NAME",
         help="cpu, cuda, or auto: a GPU if there is one and the system can use it.",
     )
-    return out(data_dir(device(command)))
+    isolate = click.option("--isolate", is_flag=True, help="Hide the data's files from components (Linux).")
+    return out(data_dir(device(isolate(command))))

@@ -41,6 +41,7 @@ def run(
     out: Path,
     data_dir: Path | None,
     device: str,
+    isolate: bool,
     force: bool,
     as_json: bool,
     **named: Any,
@@ -68,7 +69,10 @@ def run(
     watch()
     progress = RichProgress()
     where: dict[str, Any] = {"out": out, "device": device, "data_dir": data_dir, "progress": progress}
-    record = runner.run(spec, force=force, **where)
+    if isolate:
+        record = run_apart(spec, force=force, isolate=True, **where)
+    else:
+        record = runner.run(spec, force=force, **where)
     if as_json:
         terminal.print_json(record.to_dict())
         return

@@ -22,7 +22,16 @@ if TYPE_CHECKING:
 @click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Runs side by side.")
 @click.option("--dry-run", is_flag=True, help="List the runs and stop.")
 @json_option("Print the outcome of every run as JSON, and nothing else.")
-def suite(file: Path, out: Path, data_dir: Path | None, device: str, jobs: int, dry_run: bool, as_json: bool) -> None:
+def suite(
+    file: Path,
+    out: Path,
+    data_dir: Path | None,
+    device: str,
+    isolate: bool,
+    jobs: int,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
     """Run everything that FILE.toml asks for. Skips finished runs; failures are reported, and the suite continues.
 
     Each run has a process of its own. Runs side by side share the processor's threads evenly. Ctrl-C stops all of them.
@@ -60,7 +69,7 @@ def suite(file: Path, out: Path, data_dir: Path | None, device: str, jobs: int, 
         return
 
     outcomes: list[SuiteOutcome] = []
-    where: dict[str, Any] = {"out": out, "device": device, "data_dir": data_dir}
+    where: dict[str, Any] = {"out": out, "device": device, "data_dir": data_dir, "isolate": isolate}
     try:
         with closing(run_suite(runs, jobs=jobs, **where, progress=RichProgress())) as results:
             for outcome in results:

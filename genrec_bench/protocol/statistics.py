@@ -92,6 +92,18 @@ def _spread(counts: Ints, cases: int) -> dict[str, tuple[float, float]]:
     return spread
 
 
+def interval_of_differences(differences: npt.NDArray[np.float64]) -> tuple[float, float]:
+    """The 95 % interval of the mean of `differences` (seeds, users), drawn as `intervals` draws."""
+    n_seeds, n_users = differences.shape
+    rng, means = np.random.default_rng(SEED), []
+    for start in range(0, DRAWS, DRAWS_AT_ONCE):
+        seeds, users = _draw(rng, n_seeds, n_users, min(DRAWS_AT_ONCE, DRAWS - start))
+        means.append(((differences @ users).T * seeds).sum(axis=1) / (n_seeds * n_users))
+
+    ordered, cut = np.sort(np.concatenate(means)), int(DRAWS * LEVEL / 2)
+    return float(ordered[cut]), float(ordered[-1 - cut])
+
+
 def gains(ranks: Ranks) -> Ints:
     """What each user's list contributes to ndcg@10, summed over seeds, in millionths: `(users,)`."""
     by_rank = [round(UNIT / math.log2(rank + 1)) if 0 < rank <= 10 else 0 for rank in range(TOP + 1)]

@@ -1,7 +1,8 @@
 """Runs and resolves specs in processes of their own.
 
 What a component does to its process (replaced functions, default types, threads, an exit) ends with it and reaches no other
-run. Notes and progress come back as messages. Knows nothing of suites.
+run. An isolated process gets the data set from this one, and cannot open its files. Notes and progress come back as messages.
+Knows nothing of suites.
 """
 
 from __future__ import annotations
@@ -10,18 +11,23 @@ import contextlib
 import json
 import math
 import os
+import pickle
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any
 
 from genrec_bench import errors
 from genrec_bench.core.progress import Progress, Tick
+from genrec_bench.data.loading import make_dataset
 from genrec_bench.errors import BrokenComponent, ComponentFault, GenrecError
+from genrec_bench.host.isolation import hiding, require_isolation
+from genrec_bench.host.sealing import watch
 from genrec_bench.host.workers import Host, Worker, WorkerFailed, python
+from genrec_bench.runs.inputs import Loaded, load
 from genrec_bench.runs.record import RunRecord
 from genrec_bench.runs.spec import ResolvedSpec, RunSpec
 
@@ -70,33 +76,38 @@ def run_apart(
     device: str,
     data_dir: Path | None,
     progress: Progress,
+    force: bool = False,
+    isolate: bool = False,
     threads: int | None = None,
     stop: Callable[[], bool] = lambda: False,
 ) -> RunRecord:
     """What `run` returns or raises, from a process of its own with so many `threads` (None: as many as this one).
 
-    While it runs, `stop` is asked several times a second. Once it says yes, the run gets `GRACE` seconds to record that it
-    was interrupted, and Stopped is raised. WorkerFailed if the process ends without an answer.
+    `isolate` loads the data set here, and hides its files from the process and all that it starts; NeedsMissing if this
+    machine cannot. While it runs, `stop` is asked several times a second. Once it says yes, or at Ctrl-C, the run gets
+    `GRACE` seconds to record that it was interrupted, and Stopped or KeyboardInterrupt is raised. WorkerFailed if the process
+    ends without an answer.
     """
 
-    def watch() -> None:
+    def look() -> None:
         if stop():
             raise Stopped
 
-    worker = _start({name: str(threads) for name in LIBRARIES} if threads else {})
-    where = {"out": str(out), "device": device, "data_dir": None if data_dir is None else str(data_dir)}
+    loaded = _load(spec, data_dir, progress) if isolate else None
+    worker = _start({name: str(threads) for name in LIBRARIES} if threads else {}, loaded.held_out if loaded else ())
+    where = {"out": str(out), "device": device, "data_dir": None if data_dir is None else str(data_dir), "force": force}
     try:
-        worker.send({"run": spec.to_dict(), "where": where})
+        worker.send({"run": spec.to_dict(), "where": where, "loaded": _handed_over(loaded, worker.folder)})
         with ExitStack() as phases:
             follower = Follower(progress, phases)
             while True:
-                message = worker.receive(math.inf, watch=watch)
+                message = worker.receive(math.inf, watch=look)
                 if FAILURE in message:
                     raise _error(message)
                 if "record" in message:
                     return RunRecord.from_dict(message["record"])
                 follower.show(message)
-    except Stopped:
+    except (Stopped, KeyboardInterrupt):
         worker.stop(GRACE)
         raise
     except WorkerFailed as error:
@@ -106,8 +117,26 @@ def run_apart(
         worker.close()
 
 
-def _start(environment: Mapping[str, str] | None = None) -> Worker:
-    return Worker(python("from genrec_bench.runs.apart import serve; serve()"), environment=environment)
+def _start(environment: Mapping[str, str] | None = None, hidden: Collection[str] = ()) -> Worker:
+    command = python("from genrec_bench.runs.apart import serve; serve()")
+    return Worker(hiding(hidden, command) if hidden else command, environment=environment)
+
+
+def _load(spec: RunSpec, data_dir: Path | None, progress: Progress) -> Loaded:
+    """The data set of a spec, for a process that cannot read it."""
+    require_isolation()
+    watch()  # or nobody would know which files to hide
+    info, dataset = make_dataset(spec.dataset, spec.options.get("dataset", {}))
+    return load(info, dataset, data_dir, progress)
+
+
+def _handed_over(loaded: Loaded | None, folder: Path) -> str | None:
+    """The file in which the process finds its data set. It removes the file before it imports any component."""
+    if loaded is None:
+        return None
+    file = folder / "loaded"
+    file.write_bytes(pickle.dumps(loaded))
+    return str(file)
 
 
 def _error(message: Mapping[str, Any]) -> GenrecError:
@@ -190,7 +219,7 @@ def serve() -> None:
         if "resolve" in request:
             _resolve_all(host, request["resolve"])
         else:
-            _run(host, request["run"], request["where"])
+            _run(host, request["run"], request["where"], request["loaded"])
     except KeyboardInterrupt:
         host.send(**{FAILURE: "Interrupted", "why": "stopped before the end", "facts": {}})
     except (Exception, SystemExit) as error:
@@ -215,9 +244,13 @@ def _resolve_all(host: Host, specs: Sequence[Mapping[str, Any]]) -> None:
             host.send(spec=None)
 
 
-def _run(host: Host, spec: Mapping[str, Any], where: Mapping[str, Any]) -> None:
-    from genrec_bench.host.sealing import watch
+def _run(host: Host, spec: Mapping[str, Any], where: Mapping[str, Any], file: str | None) -> None:
     from genrec_bench.runs.run import run
+
+    loaded = None
+    if file is not None:
+        loaded = pickle.loads(Path(file).read_bytes())
+        Path(file).unlink()  # before any component is there to read it
 
     watch()
     data_dir = None if where["data_dir"] is None else Path(where["data_dir"])
@@ -226,7 +259,9 @@ def _run(host: Host, spec: Mapping[str, Any], where: Mapping[str, Any]) -> None:
         out=Path(where["out"]),
         device=where["device"],
         data_dir=data_dir,
+        force=where["force"],
         progress=Forwarded(host),
+        loaded=loaded,
     )
     host.send(record=record.to_dict())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from genrec_bench.core.progress import Progress, Quiet
 from genrec_bench.core.sequences import Split
 from genrec_bench.data.loading import data_folder, load_dataset, load_interactions
 from genrec_bench.host import registry
+from genrec_bench.host.contracts import Dataset
+from genrec_bench.host.registry import ComponentInfo
 from genrec_bench.host.sealing import opened_by
 from genrec_bench.protocol import split as protocol
 from genrec_bench.protocol.scores import ceiling
@@ -28,12 +31,13 @@ from genrec_bench.runs.spec import ResolvedSpec
 
 @dataclass(frozen=True)
 class Inputs:
-    """The inputs of one run. `fresh` bars the cache; `held_out` are the files to seal."""
+    """The inputs of one run. `fresh` bars the cache; `held_out` are the files to seal; loading took so many seconds."""
 
     plan: Plan
     data: Interactions
     split: Split
     held_out: frozenset[str]
+    loading: float
     device: str = "cpu"
     fresh: bool = False
     progress: Progress = field(default_factory=Quiet)
@@ -71,28 +75,45 @@ class Inputs:
         return f"{info.distribution}:{info.name} {info.version} {code} {options} {part.fingerprint}".rstrip()
 
 
+@dataclass(frozen=True)
+class Loaded:
+    """A data set in memory, what it offers, and the files to seal: those that it was read from, and all parsed copies.
+
+    A path that ends with a separator stands for all below that folder. Loading took so many `seconds`.
+    """
+
+    data: Interactions
+    offers: frozenset[str]
+    held_out: frozenset[str]
+    seconds: float
+
+
+def load(info: ComponentInfo, dataset: Dataset, data_dir: Path | None, progress: Progress) -> Loaded:
+    """Load a data set, and note the files that hold its test interactions."""
+    began, folder = time.perf_counter(), data_folder(data_dir)
+    offers, of_header = opened_by(lambda: dataset.offers)
+    data, files = opened_by(lambda: load_interactions(info, dataset, data_dir=folder, progress=progress))
+    parsed_copies = f"{(cache_dir() / 'data').resolve()}{os.sep}"
+    return Loaded(data, offers, files | of_header | {parsed_copies}, time.perf_counter() - began)
+
+
 def load_inputs(
     plan: Plan,
     *,
+    loaded: Loaded | None = None,
     data_dir: Path | None = None,
     device: str = "cpu",
     fresh: bool = False,
     progress: Progress | None = None,
 ) -> Inputs:
-    """Load and split the data of a plan.
-
-    `held_out` gets the files that were read, and all parsed copies: they hold test interactions.
-    """
+    """Load the data of a plan, unless they are `loaded` already, and split them."""
     progress = progress or Quiet()
-    dataset, folder = plan.dataset, data_folder(data_dir)
-
-    def load() -> Interactions:
-        return load_interactions(dataset.info, dataset.component, data_dir=folder, progress=progress)
-
-    data, files = opened_by(load)
-    data, split = protocol.split_data(data, plan.spec.protocol)
-    parsed_copies = f"{(cache_dir() / 'data').resolve()}{os.sep}"
-    return Inputs(plan, data, split, files | {parsed_copies}, device, fresh, progress)
+    if loaded is None:
+        loaded = load(plan.dataset.info, plan.dataset.component, data_dir, progress)
+    began = time.perf_counter()
+    data, split = protocol.split_data(loaded.data, plan.spec.protocol)
+    loading = loaded.seconds + time.perf_counter() - began
+    return Inputs(plan, data, split, loaded.held_out, loading, device, fresh, progress)
 
 
 def load_data(

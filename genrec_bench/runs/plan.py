@@ -90,8 +90,10 @@ class Plan:
         }
 
 
-def resolve(spec: RunSpec | ResolvedSpec) -> Plan:
+def resolve(spec: RunSpec | ResolvedSpec, *, offers: frozenset[str] | None = None) -> Plan:
     """The plan of a spec, with every default and every option filled in.
+
+    `offers`: what the data set offers, if it is loaded already and its files may be out of reach.
 
     UnknownComponent, ConfigError, NeedsMissing and others for wrong names, wrong options and missing libraries.
     """
@@ -107,12 +109,18 @@ def resolve(spec: RunSpec | ResolvedSpec) -> Plan:
     configs = _configs(asked, classes, settled)
     parts = {part: _built(infos[part], classes[part], configs[part]) for part in infos}
 
-    _check_needs(asked.dataset, parts)
+    unread = offers is None
+    if offers is None:
+        offers = opened_by(lambda: parts["dataset"].component.offers)[0]  # it may read the file's header
+    _check_needs(asked.dataset, parts, offers | EXTERNAL_IDS)
     if "decoder" in parts:
         _check_normalisation(parts["backbone"], parts["decoder"])
     for name, part in parts.items():
         with part.held_to("ready"):
-            opened_by(part.component.ready) if name == "dataset" else part.component.ready()
+            if name != "dataset":
+                part.component.ready()
+            elif unread:
+                opened_by(part.component.ready)
 
     resolved = ResolvedSpec(
         dataset=_resolved_name(infos["dataset"], names["dataset"]),
@@ -225,10 +233,8 @@ def _check_normalisation(backbone: Part[Backbone], decoder: Part[Decoder]) -> No
         )
 
 
-def _check_needs(dataset: str, parts: Mapping[str, Part[Any]]) -> None:
+def _check_needs(dataset: str, parts: Mapping[str, Part[Any]], offers: frozenset[str]) -> None:
     """NeedsMissing if a component needs what the data set does not offer."""
-    dataset_component = parts["dataset"].component
-    offers = opened_by(lambda: dataset_component.offers)[0] | EXTERNAL_IDS  # it may read the file's header
     for name, part in parts.items():
         if missing := frozenset(part.component.needs) - offers:
             raise NeedsMissing(

@@ -27,7 +27,7 @@ from genrec_bench.runs import lists
 from genrec_bench.runs.baseline import run_baseline, validate_baseline
 from genrec_bench.runs.environment import cpu_instead_of, environment, peak_memory, pick_device, reset_peak_memory
 from genrec_bench.runs.folders import attempt, digests, keeps, locked, open_run_folder, run_folder, this_process, tidy
-from genrec_bench.runs.inputs import Inputs, describe_data, load_inputs, loss_warnings
+from genrec_bench.runs.inputs import Inputs, Loaded, describe_data, load_inputs, loss_warnings
 from genrec_bench.runs.outcome import Outcome
 from genrec_bench.runs.plan import BaselineParts, GeneratorParts, Plan, resolve
 from genrec_bench.runs.record import RunRecord
@@ -45,18 +45,20 @@ def run(
     force: bool = False,
     data_dir: Path | None = None,
     progress: Progress | None = None,
+    loaded: Loaded | None = None,
 ) -> RunRecord:
     """Train, decode and score one system, and return its record; the folder `out/<spec_id>` keeps everything.
 
     A finished run of the same resolved spec is returned unchanged, unless `force`, which makes everything anew (index
     and weights too). An interrupted training resumes. Raises a GenrecError of one line; a run that fails, or is interrupted
-    (KeyboardInterrupt), after its folder was opened leaves a `failed` record there.
+    (KeyboardInterrupt), after its folder was opened leaves a `failed` record there. `loaded` is the data set where its files
+    are hidden from this process.
 
     >>> record = run(RunSpec(baseline="popularity"))  # doctest: +SKIP
     >>> record.metrics["mask"]["ndcg@10"]  # doctest: +SKIP
     """
     progress = progress or Quiet()
-    plan = resolve(spec)
+    plan = resolve(spec, offers=loaded.offers if loaded else None)
     device = device_of(plan, device, progress)
 
     # Fail before data is read if the results could not be written.
@@ -67,9 +69,7 @@ def run(
         if plan.spec.baseline is None:
             check_writable(cache_dir(), "set GENREC_CACHE to another folder")
 
-    began = time.perf_counter()
-    inputs = load_inputs(plan, data_dir=data_dir, device=device, fresh=force, progress=progress)
-    loading = time.perf_counter() - began
+    inputs = load_inputs(plan, loaded=loaded, data_dir=data_dir, device=device, fresh=force, progress=progress)
 
     if not force and earlier is not None and still_holds(earlier, inputs, folder, progress):
         tidy(folder)
@@ -85,7 +85,7 @@ def run(
         with attempt(folder, plan.spec, keep=keeps(folder, earlier)) as workspace:
             reset_peak_memory(device)
             with sealed(inputs.held_out):
-                return _attempt(inputs, workspace, loading)
+                return _attempt(inputs, workspace)
 
 
 def device_of(plan: Plan, asked: str, progress: Progress) -> str:
@@ -129,9 +129,9 @@ def check_examples(spec: ResolvedSpec, inputs: Inputs) -> None:
         )
 
 
-def _attempt(inputs: Inputs, folder: Path, loading: float) -> RunRecord:
+def _attempt(inputs: Inputs, folder: Path) -> RunRecord:
     """Run the system and write its record, finished or failed."""
-    phases = {"data": loading}
+    phases = {"data": inputs.loading}
     try:
         outcome = _run_system(inputs, folder)
         return finish(inputs, outcome, folder, phases)
