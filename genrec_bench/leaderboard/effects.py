@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, product
 from typing import Any
 
 import numpy as np
@@ -141,17 +141,16 @@ def _pairs(
         for value in (before, after)
     ]
     part = names[0] if names[0] in GENERATOR_PARTS else None
-    for one, mine in sides[0]:
-        for other, theirs in sides[1]:
-            if one.spec["seed"] != other.spec["seed"]:
-                continue
-            keys = [name for name in {**mine, **theirs} if name not in names]
-            loose = {
-                name for name in keys if part and name.startswith(f"{part}.") and (name in mine) != (name in theirs)
-            }
-            if all(mine.get(name) == theirs.get(name) for name in keys if name not in loose):
-                beside = ", ".join(f"{name}={mine.get(name, theirs.get(name))}" for name in keys)
-                yield beside, one.spec["seed"], one, other
+
+    for (one, mine), (other, theirs) in product(*sides):
+        if one.spec["seed"] != other.spec["seed"]:
+            continue
+
+        keys = [name for name in {**mine, **theirs} if name not in names]
+        loose = {name for name in keys if part and name.startswith(f"{part}.") and (name in mine) != (name in theirs)}
+        if all(mine.get(name) == theirs.get(name) for name in keys if name not in loose):
+            beside = ", ".join(f"{name}={mine.get(name, theirs.get(name))}" for name in keys)
+            yield beside, one.spec["seed"], one, other
 
 
 def _value(names: tuple[str, ...], settings: Settings) -> str:
