@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import click
 
 from genrec_bench.cli.options import FilePath
-from genrec_bench.core.printable import printable
+from genrec_bench.cli.terminal import echo
+from genrec_bench.core.printable import one_line
 
 if TYPE_CHECKING:
     from genrec_bench.errors import RecordError
@@ -74,7 +75,7 @@ def tables(runs: tuple[Path, ...], form: str, policy: str) -> None:
     records = _collected(runs)
     screen = sys.stdout.isatty()
     width = shutil.get_terminal_size().columns if screen else None
-    click.echo(render(records, form, policy, colour=screen, width=width), nl=False)
+    click.echo(render(records, form, policy, colour=screen, width=width), nl=False)  # clean, and coloured on purpose
 
 
 @leaderboard.command(short_help="Tell what each setting of a study carries.")
@@ -107,7 +108,7 @@ def effects(runs: tuple[Path, ...], metric: str, policy: str, form: str) -> None
     if form == "json":
         print_json([vars(effect) for effect in found])
     elif form == "md":
-        click.echo("\n".join(markdown.table(study.HEADER, rows, [True] * 3 + [False] * 4)))
+        echo("\n".join(markdown.table(study.HEADER, rows, [True] * 3 + [False] * 4)))
     else:
         screen = table(*study.HEADER[:3], *(f">{name}" for name in study.HEADER[3:]))
         for row in rows:
@@ -122,7 +123,7 @@ def _collected(runs: tuple[Path, ...]) -> list[RunRecord]:
     refused: list[RecordError] = []
     records = collect(list(runs), refused.append)
     for error in refused if records else refused[:-1]:
-        click.echo(printable(f"not shown: {error}"), err=True)
+        echo(one_line(f"not shown: {error}"), err=True)
     if refused and not records:
         raise refused[-1]
     return records
@@ -201,8 +202,8 @@ def _report(what: str, work: Callable[[Callable[[RecordError], None]], list[Path
     """Print the paths that `work` gives, and on stderr what it refuses; then the exit code is 1."""
     refused: list[RecordError] = []
     for path in work(refused.append):
-        click.echo(path)
+        echo(path)
     for error in refused:
-        click.echo(printable(f"{what}: {error}"), err=True)
+        echo(one_line(f"{what}: {error}"), err=True)
     if refused:
         sys.exit(1)

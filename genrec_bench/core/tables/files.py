@@ -13,6 +13,7 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.parquet
 
+from genrec_bench.core.printable import printable_cell
 from genrec_bench.core.raw_files import check_file, fail, open_binary, suffix_of
 from genrec_bench.core.tables.table import Table
 
@@ -100,7 +101,7 @@ def open_table(
 
 def shown(names: Sequence[str]) -> str:
     """Names for a message: on one line, not too many."""
-    text = ", ".join((name if name.isprintable() else ascii(name)) if name else "(no name)" for name in names)
+    text = ", ".join(printable_cell(name) or "(no name)" for name in names)
     return text if len(text) <= 300 else f"{text[:300]} ..."
 
 
