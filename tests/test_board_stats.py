@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from genrec_bench.protocol.scores import from_ranks
 from genrec_bench.protocol.statistics import (
     DRAWS,
-    FLIPS,
     SEED,
     detectable,
-    differences,
+    difference,
     gains,
     holm,
-    p_value,
 )
 from genrec_bench.protocol.statistics import intervals as intervals_of
 
@@ -49,27 +48,6 @@ def test_intervals_do_not_depend_on_what_stands_beside() -> None:
     assert intervals_of(systems[::-1])[::-1] == intervals_of(systems)
 
 
-def p_of_every_sign(a: np.ndarray, b: np.ndarray) -> float:
-    """The p-value by drawing one sign per user that differs, all flips at once."""
-    nonzero = differences(a, b)[differences(a, b) != 0]
-    flipped = np.random.default_rng(SEED).random((FLIPS, len(nonzero))) < 0.5
-    sums = nonzero.sum() - 2 * (flipped * nonzero).sum(axis=1)
-    extreme = (np.abs(sums) >= abs(nonzero.sum())).sum()
-    return (1 + extreme) / (1 + FLIPS)
-
-
-@pytest.mark.parametrize("users", [3, 60, 700])
-def test_p_values_are_those_of_drawing_every_sign(users: int) -> None:
-    a, b = some_ranks(2, users), some_ranks(1, users, 1)
-    assert p_value(a, b) == p_of_every_sign(a, b)
-
-
-def test_p_values_of_more_users_than_are_drawn_for_at_least() -> None:
-    a, b = np.ones((1, 1025), np.int64), np.full((1, 1025), 2)
-    a[0, ::2], b[0, ::2] = 2, 1  # every user differs, one more in favour of b
-    assert p_value(a, b) == p_of_every_sign(a, b)
-
-
 def test_users_without_a_hit_have_an_interval_of_zero() -> None:
     assert set(intervals(np.zeros((2, 9), np.int64)).values()) == {(0.0, 0.0)}
 
@@ -91,6 +69,15 @@ def test_seeds_that_disagree_widen_an_interval() -> None:
     assert high == pytest.approx(intervals(GOOD)["ndcg@10"][1], abs=0.05)
 
 
+FIXED, SEEDED = (False, False), (True, True)
+
+
+def p_value(a: np.ndarray, b: np.ndarray, seeded: tuple[bool, bool] = FIXED) -> float:
+    found = difference(a, b, seeded=seeded)
+    assert found is not None
+    return found.p
+
+
 def test_equal_systems_are_never_told_apart() -> None:
     assert p_value(GOOD, GOOD) == 1.0
     assert p_value(GOOD, np.concatenate([GOOD, GOOD])) == 1.0
@@ -100,19 +87,43 @@ def test_a_plain_difference_is_found_from_either_side() -> None:
     assert p_value(GOOD, WORSE) == p_value(WORSE, GOOD) < 0.001
 
 
-def test_chance_is_found_as_often_as_the_level_says() -> None:
+def test_of_two_fixed_systems_it_is_the_paired_t_test_over_users() -> None:
+    a, b = some_ranks(1, 80), some_ranks(1, 80, 1)
+    assert p_value(a, b) == pytest.approx(stats.ttest_rel(gains(a)[0], gains(b)[0]).pvalue)
+
+
+def test_without_a_spread_over_users_it_is_welchs_test_over_seeds() -> None:
+    a, b = (np.repeat([[rank] for rank in ranks], 40, axis=1) for ranks in ((1, 2, 2, 3), (3, 4, 6)))
+    of_seeds = stats.ttest_ind(gains(a)[:, 0], gains(b)[:, 0], equal_var=False).pvalue
+    assert p_value(a, b, SEEDED) == pytest.approx(of_seeds)
+
+
+def test_one_seed_of_what_a_seed_moves_shows_nothing() -> None:
+    assert difference(GOOD, WORSE, seeded=(True, False)) is None
+    assert difference(np.concatenate([GOOD, GOOD]), WORSE, seeded=(True, True)) is None
+    assert difference(np.concatenate([GOOD, GOOD]), WORSE, seeded=(True, False)) is not None
+
+
+def planted(rng: np.random.Generator, seeds: int, users: int, apart: float) -> np.ndarray:
+    """Ranks of a system whose seeds differ by more than its users do; `apart` moves all of them."""
+    chance = np.clip(0.3 + apart + rng.normal(0, 0.1, (seeds, 1)) + rng.normal(0, 0.05, (1, users)), 0, 1)
+    return (rng.random((seeds, users)) < chance).astype(np.int64)
+
+
+def test_chance_is_found_as_often_as_the_level_says_and_not_where_users_alone_are_counted() -> None:
     rng = np.random.default_rng(3)
-    significant = [p_value(*rng.integers(0, 30, (2, 1, 60))) <= 0.05 for _ in range(200)]
-    assert 0.01 <= np.mean(significant) <= 0.1
+    pairs = [(planted(rng, 5, 300, 0), planted(rng, 5, 300, 0)) for _ in range(300)]
+    assert np.mean([p_value(a, b, SEEDED) <= 0.05 for a, b in pairs]) <= 0.08
+    assert np.mean([p_value(a, b, FIXED) <= 0.05 for a, b in pairs]) > 0.3
 
 
-def test_the_test_agrees_with_all_sign_flips_where_they_can_be_counted() -> None:
-    a, b = np.array([[1, 2, 3, 4, 5, 6, 0, 1]]), np.array([[2, 4, 9, 0, 3, 7, 5, 0]])
-    worth = [(0 if r == 0 else 1 / np.log2(r + 1)) for r in a[0]], [(0 if r == 0 else 1 / np.log2(r + 1)) for r in b[0]]
-    apart = np.subtract(*worth)
-    signs = np.array(np.meshgrid(*[[-1, 1]] * 8)).reshape(8, -1)
-    exact = np.mean(np.abs(apart @ signs) >= abs(apart.sum()) - 1e-9)
-    assert p_value(a, b) == pytest.approx(exact, abs=0.02)
+def test_a_difference_as_large_as_the_detectable_one_is_found_four_times_in_five() -> None:
+    rng = np.random.default_rng(4)
+    found = [difference(planted(rng, 5, 300, 0), planted(rng, 5, 300, 0.2), seeded=SEEDED) for _ in range(300)]
+    (first, last) = detectable(1.0, found)
+    assert first > last
+    assert last == pytest.approx(0.2, rel=0.15)
+    assert np.mean([one.p <= 0.05 for one in found]) == pytest.approx(0.8, abs=0.12)
 
 
 def test_holm_never_lowers_a_p_value_and_keeps_their_order() -> None:
@@ -122,16 +133,17 @@ def test_holm_never_lowers_a_p_value_and_keeps_their_order() -> None:
 
 
 def test_what_can_be_detected_shrinks_with_more_users() -> None:
-    few, many = (detectable(np.tile(GOOD, (1, n)), [np.tile(WORSE, (1, n))]) for n in (1, 4))
+    pairs = ((np.tile(GOOD, (1, n)), np.tile(WORSE, (1, n))) for n in (1, 4))
+    few, many = (detectable(0.5, [difference(a, b, seeded=FIXED)])[1] for a, b in pairs)
     assert few / many == pytest.approx(2, rel=0.02)
-    assert detectable(GOOD, []) is None
+    assert detectable(0.5, []) is None and detectable(0.0, [difference(GOOD, WORSE, seeded=FIXED)]) is None
 
 
-def test_a_gain_is_ndcg_at_ten_in_millionths_summed_over_seeds() -> None:
+def test_a_gain_is_ndcg_at_ten_of_one_list() -> None:
     ranks = np.arange(25)[None]
-    expected = [round(1e6 / np.log2(rank + 1)) if 1 <= rank <= 10 else 0 for rank in range(25)]
-    assert gains(ranks).tolist() == expected
-    assert gains(np.concatenate([ranks, ranks])).tolist() == [2 * gain for gain in expected]
+    expected = [1 / np.log2(rank + 1) if 1 <= rank <= 10 else 0 for rank in range(25)]
+    assert gains(ranks)[0] == pytest.approx(expected)
+    assert gains(np.full((1, 3), 10**6)).tolist() == [[0, 0, 0]]
 
 
 @pytest.mark.parametrize("k", [5, 10, 20])
@@ -143,22 +155,15 @@ def test_every_interval_is_that_of_its_own_depth(k: int) -> None:
     assert drawn["last"][f"ndcg@{k}"] == pytest.approx((low / np.log2(k + 1), high / np.log2(k + 1)))
 
 
-def test_the_draws_of_intervals_and_tests_are_pinned() -> None:
-    a, b = some_ranks(3, 100), some_ranks(2, 100, 1)
-    assert intervals(a)["ndcg@10"] == pytest.approx((0.0263277966413694, 0.0723123863333568), abs=1e-12)
-    assert p_value(a, b) == 0.0811918808119188
+def test_the_draws_of_intervals_are_pinned() -> None:
+    assert intervals(some_ranks(3, 100))["ndcg@10"] == pytest.approx(
+        (0.0263277966413694, 0.0723123863333568), abs=1e-12
+    )
 
 
-def test_what_can_be_detected_is_the_formula_of_a_paired_comparison() -> None:
-    def ndcg(ranks: np.ndarray) -> np.ndarray:
-        inside = (ranks > 0) & (ranks <= 10)
-        return np.where(inside, 1 / np.log2(np.where(inside, ranks, 1) + 1), 0).mean(axis=0)
-
-    reference, others = some_ranks(2, 90), [some_ranks(3, 90, seed) for seed in range(1, 6)]
-    smallest = []
-    for other in others:
-        apart = ndcg(reference) - ndcg(other)
-        error = apart.std(ddof=1) / np.sqrt(90)
-        smallest.append((1.959964 + 0.841621) * error / ndcg(reference).mean())
-    assert detectable(reference, others) == pytest.approx(np.median(smallest), rel=1e-5)
-    assert detectable(np.zeros((1, 9), np.int64), [reference[:, :9]]) is None
+def test_what_can_be_detected_is_the_formula_of_power_and_level() -> None:
+    found = [difference(some_ranks(1, 90), some_ranks(1, 90, seed), seeded=FIXED) for seed in range(1, 4)]
+    first, last = detectable(0.25, found)
+    errors = sorted(one.error for one in found)
+    steps = [(stats.t.ppf(1 - level / 2, 89) + stats.t.ppf(0.8, 89)) * errors[1] / 0.25 for level in (0.05 / 3, 0.05)]
+    assert (first, last) == pytest.approx(steps)

@@ -73,7 +73,7 @@ def test_a_board_has_a_readme_a_table_and_a_page_beside_its_records(board) -> No
     assert {row["policy"] for row in rows} == {"mask", "keep"}
     (row,) = (row for row in rows if row["system"] == "sci / lightlm / trie" and row["policy"] == "mask")
     assert float(row["ndcg@10_low"]) < float(row["ndcg@10"]) < float(row["ndcg@10_high"])
-    assert row["tier"] == "reproduced"
+    assert row["tier"] == "run"
 
 
 def test_the_same_records_give_the_same_bytes_in_any_order(board, tmp_path) -> None:
@@ -302,9 +302,9 @@ def standing(*records: RunRecord) -> dict[str, str]:
     return {row.system: row.standing for row in standings(records, "mask").rows}
 
 
-def test_a_row_has_the_lowest_tier_of_its_records_and_a_run_of_ours_is_reproduced() -> None:
+def test_a_row_has_the_lowest_tier_of_its_records_and_what_we_ran_is_a_run() -> None:
     scored = SimpleNamespace(tier="re-scored")
-    assert tier_of([baseline()]) == "reproduced"
+    assert tier_of([baseline()]) == "run"
     assert tier_of([baseline(), scored]) == "re-scored"
     assert tier_of([SimpleNamespace(tier="reported"), scored]) == "reported"
 
@@ -326,17 +326,46 @@ def test_rows_that_cannot_be_told_from_the_first_are_tied() -> None:
     assert outcomes == {"ease": "tied", "item-counts": "tied", "popularity": "ranked"}
 
 
-def test_the_distance_to_counting_is_relative_and_says_whether_it_may_be_chance() -> None:
+def counted(record: RunRecord) -> RunRecord:
+    """The record as a baseline of this package leaves it, which no seed moves."""
+    return replace(record, components={"baseline": {"name": record.system, "distribution": "genrec-bench"}})
+
+
+def test_rows_are_compared_with_the_best_of_each_kind_and_say_whether_it_may_be_chance() -> None:
     records = [
-        baseline(ranks=RANKS * MANY),
-        baseline("ease", BETTER * MANY),
-        baseline("popularity", (*RANKS[1:], 1) * MANY),
+        counted(baseline(ranks=RANKS * MANY)),
+        counted(baseline("ease", BETTER * MANY)),
+        counted(baseline("popularity", (*RANKS[1:], 1) * MANY)),
     ]
-    rows = {row.system: row for row in standings(records, "mask").rows}
+    board = standings(records, "mask")
+    rows = {row.system: row for row in board.rows}
+    assert {kind: row.system for kind, row in board.comparators.items()} == {"floor": "item-counts", "baseline": "ease"}
     level = records[0].metrics["mask"]["ndcg@10"]
-    assert rows["ease"].distance == pytest.approx(records[1].metrics["mask"]["ndcg@10"] / level - 1)
-    assert rows["ease"].separable and not rows["popularity"].separable
-    assert rows["item-counts"].distance is None
+    against = rows["ease"].against["floor"]
+    assert against.distance == pytest.approx(records[1].metrics["mask"]["ndcg@10"] / level - 1)
+    assert against.separable and rows["popularity"].against["floor"].separable is False
+    assert "floor" not in rows["item-counts"].against and "baseline" not in rows["ease"].against
+    assert rows["popularity"].against["baseline"].separable
+
+
+def test_one_seed_of_what_a_seed_moves_is_never_better_than_chance() -> None:
+    floor, trained = counted(baseline(ranks=RANKS * MANY)), baseline("sasrec", BETTER * MANY)
+    rows = {row.system: row for row in standings([floor, trained], "mask").rows}
+    assert rows["sasrec"].against["floor"].separable is None
+    assert "| ~+" in readme([standings([floor, trained], "mask")])
+    several = [floor, *five("sasrec", BETTER)]
+    assert {row.system: row for row in standings(several, "mask").rows}["sasrec"].against["floor"].separable
+
+
+def test_the_decoders_of_one_model_are_one_hypothesis_and_not_compared_with_each_other() -> None:
+    def decoded(decoder, ranks) -> list[RunRecord]:
+        return [finished(generator_spec(seed, decoder=decoder), ranks * MANY) for seed in range(5)]
+
+    records = [*decoded("trie", BETTER), *decoded("exact", BETTER), counted(baseline(ranks=RANKS * MANY))]
+    trie, exact, _ = sorted(standings(records, "mask").rows, key=lambda row: row.system == "item-counts")
+    assert trie.against.keys() == exact.against.keys() == {"floor"}
+    alone = standings([*decoded("trie", BETTER), records[-1]], "mask").rows
+    assert trie.against["floor"].p == next(row for row in alone if row.kind == "generator").against["floor"].p
 
 
 OWN = {"after": 1.0, "before": 0.5, "skip": 0.5, "recency": [1.0, 0.5, 0.25]}
@@ -347,15 +376,9 @@ def counts(ranks, **options) -> RunRecord:
     return finished(spec, ranks, parameters={})
 
 
-@pytest.mark.parametrize("tuned", [BETTER, (0,) * 9 + (20,)])
-def test_distances_are_measured_from_item_counts_as_it_comes_not_from_a_tuned_one(tuned) -> None:
-    own, other = counts(RANKS), counts(tuned, before=0.123456, recency=[1.0, 1.0])
-    rows = standings([other, own, baseline("popularity", BETTER)], "mask").rows
-    level = own.metrics["mask"]["ndcg@10"]
-    assert {row.system_id for row in rows if row.distance is None} == {own.system_id}
-    for row in rows:
-        if row.distance is not None:
-            assert row.distance == pytest.approx(row.metrics["ndcg@10"] / level - 1)
+def test_tuned_counting_is_a_floor_too() -> None:
+    own, other = counted(counts(RANKS)), counted(counts(BETTER, before=0.123456, recency=[1.0, 1.0]))
+    assert standings([other, own], "mask").comparators["floor"].system_id == other.system_id
     top = excerpt(standings([other, own], "mask"), 3)
     assert "| item-counts (before=0.1235, recency=[1,1]) |" in top
     assert "| item-counts (before=0.5, recency=[1,0.5,0.25]) |" in top
@@ -486,13 +509,18 @@ def test_a_document_that_shows_an_unknown_board_says_which_there_are(board, tmp_
     assert done.exit_code == 2 and DIRECT.as_posix() in done.stderr
 
 
-def test_a_document_quotes_the_difference_that_a_board_prints(board, tmp_path) -> None:
-    add(put(tmp_path / "more", baseline("ease", BETTER)), board, pytest.fail, check=False)
+def test_a_document_quotes_the_difference_that_a_board_prints(tmp_path) -> None:
+    board = tmp_path / "boards"
+    compared = (counted(baseline()), counted(baseline("ease", BETTER)), counted(baseline("popularity", BETTER[::-1])))
+    add(put(tmp_path / "runs", *compared), board, pytest.fail, check=False)
     page = tmp_path / "README.md"
     page.write_text(f"about <!-- difference {DIRECT.as_posix()} -->old<!-- end of difference --> here\n")
     assert genrec("build", board, "--into", page).exit_code == 0
-    printed = re.search(r"differences below about ±(\d+)%", (board / DIRECT / "README.md").read_text())[1]
-    assert f"-->±{printed} %<!-- end of difference --> here\n" in page.read_text()
+    said = (board / DIRECT / "README.md").read_text()
+    first, last = re.search(
+        r"best floor .* from ±(\d+)% of its ndcg@10 at Holm's first step, ±(\d+)% at the last", said
+    ).groups()
+    assert f"-->±{last} to {first} %<!-- end of difference --> here\n" in page.read_text()
 
 
 def test_a_difference_that_no_board_prints_is_a_dash(tmp_path) -> None:

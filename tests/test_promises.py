@@ -348,14 +348,14 @@ def test_best_and_tied_are_corrected_for_having_looked_at_every_row() -> None:
     assert {row.standing for row in many.rows} == {"tied"}
 
 
-def test_the_distance_from_the_reference_is_corrected_for_having_looked_at_every_row() -> None:
+def test_the_distance_from_the_best_floor_is_corrected_for_having_looked_at_every_row() -> None:
     reference = seeded("item-counts", OTHER)
     (ease, _) = standings([*seeded("ease", FIRST), *reference], "mask").rows
-    assert ease.separable
+    assert ease.against["floor"].separable
 
-    names = ("ease", "item-knn", "popularity")
+    names = ("ease", "item-knn", "bpr")
     many = standings([*reference, *(record for name in names for record in seeded(name, FIRST))], "mask")
-    assert [row.separable for row in many.rows] == [False, False, False, None]
+    assert [row.against["floor"].separable for row in many.rows if row.kind == "baseline"] == [False] * 3
 
 
 # Speed and memory.

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from genrec_bench.leaderboard.facts import NO, NOT_CONVERGED
-from genrec_bench.leaderboard.rows import METRICS, RANKED_SEEDS, REFERENCE, Row
+from genrec_bench.leaderboard.rows import KINDS, METRICS, RANKED_SEEDS, Row
 from genrec_bench.protocol.constants import SELECTION
 
 NOT_MEASURED = "\N{EN DASH}"
@@ -73,13 +73,31 @@ def _name(row: Row) -> str:
 
 
 def _seeds(row: Row) -> str:
-    return str(row.seeds) if row.seeds >= RANKED_SEEDS else f"{row.seeds}*"
+    return f"{row.seeds}*" if row.seeded and row.seeds < RANKED_SEEDS else str(row.seeds)
 
 
-def _distance(row: Row) -> str:
-    if row.distance is None:
-        return NOT_MEASURED
-    return f"{'' if row.separable else '~'}{row.distance:+.0%}"
+def _against(kind: str) -> tuple[Column, Column]:
+    """The columns of a comparison with the best row of a kind: how far apart, and whether by more than chance."""
+
+    def text(row: Row) -> str:
+        if kind not in row.against:
+            return NOT_MEASURED
+        found = row.against[kind]
+        return f"{'' if found.separable else '~'}{found.distance:+.0%}"
+
+    distance = Column(
+        f"vs_{kind}",
+        heading=f"vs {kind}",
+        meaning=f"{SELECTION} relative to the best {kind}; ~ marks a difference that may be chance",
+        value=lambda row: row.against[kind].distance if kind in row.against else None,
+        text=text,
+    )
+    separable = Column(
+        f"vs_{kind}_separable",
+        meaning="whether that difference is more than chance; empty where one seed cannot tell",
+        value=lambda row: row.against[kind].separable if kind in row.against else None,
+    )
+    return distance, separable
 
 
 def _standing(row: Row) -> str:
@@ -187,18 +205,7 @@ _DEFINED = (
         value=lambda row: row.beams,
     ),
     *(column for metric in METRICS for column in _score(metric)),
-    Column(
-        f"vs_{REFERENCE}",
-        heading=f"vs {REFERENCE}",
-        meaning=f"{SELECTION} relative to {REFERENCE}; ~ marks a difference that may be chance",
-        value=lambda row: row.distance,
-        text=_distance,
-    ),
-    Column(
-        f"vs_{REFERENCE}_separable",
-        meaning="whether that difference is more than chance",
-        value=lambda row: row.separable,
-    ),
+    *(column for kind in KINDS for column in _against(kind)),
     Column(
         "standing",
         meaning="best, tied, ranked or unranked; and whether a training did not converge",
@@ -249,6 +256,22 @@ _DEFINED = (
         text=lambda row: seconds(row.train_seconds),
     ),
     Column(
+        "passes",
+        meaning="passes over the training targets, mean over seeds",
+        value=lambda row: row.passes,
+        form="{:,.1f}",
+    ),
+    Column(
+        "patience",
+        meaning="validations without a better one that end training",
+        value=lambda row: row.patience,
+    ),
+    Column(
+        "trials",
+        meaning="settings of this system that were tried on validation, in the board's ledger",
+        value=lambda row: row.trials,
+    ),
+    Column(
         "converged",
         meaning="whether every training converged: yes, no, or empty where nobody can say",
         value=lambda row: row.converged,
@@ -262,7 +285,7 @@ _DEFINED = (
     ),
     Column(
         "tier",
-        meaning="reproduced, re-scored or reported",
+        meaning="run, re-scored or reported",
         value=lambda row: row.tier,
         words=True,
     ),
@@ -276,7 +299,8 @@ COLUMNS = {column.key: column for column in _DEFINED}
 
 SCORES = tuple(metric for metric in METRICS if not metric.startswith("mrr"))
 VALIDITY = ("hallucination_rate", "fill@10")
-COST = ("normalisation", "users_per_second", "parameters", "train_seconds", "hardware")
+COST = ("normalisation", "users_per_second", "parameters", "passes", "train_seconds", "hardware")
+BUDGET = ("trials", "patience")
 
 # `genrec leaderboard RUNS`; on a narrow terminal, columns go from the end of NARROW
 TABLE = ("system", "options", "size", "seeds", *SCORES, *VALIDITY, *COST)
@@ -296,20 +320,31 @@ NARROW += tuple(key for key in TABLE if key not in NARROW)
 
 # published boards: README.md folds FOLDED away; documents show EXCERPT
 FIRST = (SELECTION, "hit@10")
+VERSUS = tuple(f"vs_{kind}" for kind in KINDS)
 FOLDED = tuple(key for key in SCORES if key not in FIRST)
-BOARD = ("system", "options", *FIRST, f"vs_{REFERENCE}", "seeds", "standing", *FOLDED, *VALIDITY, *COST, "size", "tier")
-EXCERPT = ("name", *FIRST, f"vs_{REFERENCE}", "seeds", *VALIDITY, "users_per_second", "parameters")
+BOARD = ("system", "options", *FIRST, *VERSUS, "seeds", "standing", *FOLDED, *VALIDITY, *COST, *BUDGET, "size", "tier")
+EXCERPT = ("name", *FIRST, *VERSUS, "seeds", *VALIDITY, "users_per_second", "parameters")
 
 # CSV and JSON of runs, and table.csv of a published board
 DATA = (
     *("system", "options", "system_id", "size", "seeds", "beams"),
     *(key for metric in METRICS for key in (metric, f"{metric}_sd")),
-    *(*VALIDITY, "normalisation", "users_per_second", "parameters", "train_seconds", "converged", "hardware"),
+    *(
+        *VALIDITY,
+        "normalisation",
+        "users_per_second",
+        "parameters",
+        "passes",
+        "train_seconds",
+        "patience",
+        "converged",
+        "hardware",
+    ),
 )
 BOARD_DATA = (
     *DATA,
     *(key for metric in SCORES for key in (f"{metric}_low", f"{metric}_high")),
-    *("standing", "tier", f"vs_{REFERENCE}", f"vs_{REFERENCE}_separable", "issues"),
+    *("trials", "standing", "tier", *(key for versus in VERSUS for key in (versus, f"{versus}_separable")), "issues"),
 )
 
 # `genrec run`

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from genrec_bench.core.losses import loss
 from genrec_bench.leaderboard.columns import dagger
 from genrec_bench.leaderboard.facts import NO, NOT_CONVERGED, code_of
-from genrec_bench.leaderboard.rows import RANKED_SEEDS, REFERENCE, Board
+from genrec_bench.leaderboard.rows import RANKED_SEEDS, Board
 
 if TYPE_CHECKING:
     from genrec_bench.leaderboard.standings import Standings  # it needs SciPy, which tables do without
@@ -40,7 +40,7 @@ def of_table(board: Board) -> list[str]:
         sentences.append(f"Beams: {', '.join(map(str, beams))}.")
     sentences += [f"[{number}] {hardware}" for number, hardware in enumerate(board.hardware_classes, 1)]
 
-    if any(row.seeds < RANKED_SEEDS for row in board.rows):
+    if any(row.seeded and row.seeds < RANKED_SEEDS for row in board.rows):
         sentences.append(f"A * marks a row with fewer than {RANKED_SEEDS} seeds: it is shown, not ranked.")
     if unconverged := [row.full_name for row in board.rows if row.converged == NO]:
         sentences.append(
@@ -64,21 +64,28 @@ def of_rows(board: Standings) -> list[str]:
         *of_table(board.board),
         "± is the standard deviation over seeds; table.csv and index.html give 95 % intervals from a bootstrap over seeds "
         "and users (over users alone where there is one seed).",
-        f"vs {REFERENCE}: ndcg@10 relative to untrained item-to-item counting. A ~ marks a difference that may be chance "
-        "(paired randomization test over users, Holm-corrected over the rows, 5 %).",
     ]
-    if board.detectable is not None:
-        users = len(board.rows[0].runs[0].ranks[board.board.policy])
+    if board.comparators:
+        best = ", ".join(f"{row.short_name} (best {kind})" for kind, row in board.comparators.items())
         sentences.append(
-            f"With {users:,} users, differences below about ±{board.detectable:.0%} of the ndcg@10 of {REFERENCE} cannot be "
-            "told from chance reliably (power 80 %, median over the rows)."
+            f"vs floor, baseline, generator: ndcg@10 relative to {best}; generators alone are compared with the best of them. A ~ "
+            "marks a difference that may be chance: a test with the users and the training seeds in its error, 5 %, "
+            "Holm-corrected over all models (decoders of one model count once). One seed of what a seed moves can show nothing."
         )
 
+    users = len(board.rows[0].runs[0].ranks[board.board.policy])
+    for kind, (first, last) in board.detectable.items():
+        sentences.append(
+            f"With {users:,} users and these seeds, a difference from the best {kind} is found reliably (power 80 %, median over "
+            f"the rows) from ±{first:.0%} of its ndcg@10 at Holm's first step, ±{last:.0%} at the last."
+        )
+
+    sentences += _of_budgets(board)
     sentences += _of_trainings(board)
     if any(row.standing == "tied" for row in board.rows):
         sentences.append("*Tied* rows cannot be told from the first ranked row, so none of them is the best.")
     sentences.append(
-        "Tiers: *reproduced*: made by `genrec run` from the spec in its record; *re-scored*: lists made elsewhere and "
+        "Tiers: *run*: made by `genrec run`, once, from the spec in its record; *re-scored*: lists made elsewhere and "
         "scored here; *reported*: a paper's numbers."
     )
 
@@ -100,6 +107,25 @@ def of_people(board: Standings) -> list[str]:
         for number, issue in enumerate(board.issues, 1)
     ]
     return [*issues, *board.remarks]
+
+
+def _of_budgets(board: Standings) -> list[str]:
+    """Whether the rows that a seed moves had equal budgets, and how far these lie apart."""
+    rows = [row for row in board.rows if row.seeded]
+    facts: dict[str, list[float | int | None]] = {
+        "passes": [row.passes for row in rows],
+        "training seconds": [row.train_seconds for row in rows],
+        "trials": [row.trials for row in rows],
+        "patience": [row.patience for row in rows],
+    }
+
+    told = {name: sorted({value for value in values if value is not None}) for name, values in facts.items()}
+    apart = [f"{name} {values[0]:,.4g} to {values[-1]:,.4g}" for name, values in told.items() if len(values) > 1]
+    if len(rows) < 2 or not apart:
+        return []
+    return [
+        f"Budgets of the trained rows are not equal ({', '.join(apart)}), so no comparison here is one of equal budgets."
+    ]
 
 
 def _of_trainings(board: Standings) -> list[str]:

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from genrec_bench.core.hashing import digest
+from genrec_bench.host.registry import BUILT_IN
 from genrec_bench.leaderboard.curves import curve
 from genrec_bench.runs.record import RunRecord
 
@@ -113,6 +114,22 @@ def all_converged(records: Iterable[RunRecord]) -> str | None:
     """The same for all runs of a row: `no` if one did not, else None if one is unknown."""
     outcomes = {converged(record) for record in records}
     return next((outcome for outcome in (NO, None) if outcome in outcomes), YES)
+
+
+def patience(record: RunRecord) -> int | None:
+    """How many validations in a row without a better one end its training; None where none do, or nobody can say."""
+    if record.spec.get("baseline") is None:
+        return _declared(record)[1] or None
+    stated = record.training.get("recbole", {}).get("settings", {}).get("stopping_step")
+    return stated if isinstance(stated, int) and record.training.get("ended_by") != CLOSED_FORM else None
+
+
+def is_deterministic(record: RunRecord) -> bool:
+    """Whether the seed moves nothing: a baseline of this package, all of which count or solve, or a closed form."""
+    if record.spec.get("baseline") is None:
+        return False
+    ours = record.components.get("baseline", {}).get("distribution") == BUILT_IN
+    return ours or record.training.get("ended_by") == CLOSED_FORM
 
 
 def ending(record: RunRecord) -> str | None:

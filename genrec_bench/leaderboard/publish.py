@@ -263,7 +263,12 @@ def _with_tuning(policies: list[Standings], folder: Path, records: list[RunRecor
     """The board with what its ledger says of tuning."""
     budget = tuning_budget.read(folder, records[0])
     sentences = tuple(tuning_budget.sentences(budget, records))
-    return [replace(standing, tuning=sentences) for standing in policies]
+
+    def with_trials(standing: Standings) -> Standings:
+        rows = tuple(replace(row, trials=tuning_budget.trials_of(row.runs[0], budget)) for row in standing.rows)
+        return replace(standing, board=replace(standing.board, rows=rows), tuning=sentences)
+
+    return [with_trials(standing) for standing in policies]
 
 
 def _with_refused(standing: Standings, refused: list[str]) -> Standings:

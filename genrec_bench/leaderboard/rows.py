@@ -10,26 +10,48 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from genrec_bench.errors import RecordError
+from genrec_bench.leaderboard.curves import passes
 from genrec_bench.leaderboard.facts import (
     all_converged,
     hardware_of,
+    is_deterministic,
     name_of,
     normalisation,
     parameters,
+    patience,
     train_seconds,
 )
 from genrec_bench.leaderboard.known_issues import Issue
 from genrec_bench.leaderboard.records import check_possible
-from genrec_bench.protocol.constants import KS, SELECTION
+from genrec_bench.protocol.constants import KS, LEVEL, SELECTION
 from genrec_bench.runs.record import RESCORED, RunRecord
 from genrec_bench.runs.spec import distinguishing_options
 
 METRICS = tuple(f"{name}@{k}" for name in ("hit", "ndcg", "mrr") for k in KS)
 BOARD_BEAMS = 2 * max(KS)  # narrower beams are not the ranking (protocol P13)
-REFERENCE = "item-counts"  # the baseline that rows are compared with (protocol P14)
+REFERENCE = "item-counts"  # untrained counting, which every board must have (protocol P14)
+FLOORS = ("popularity", REFERENCE)  # what counts and trains nothing
+CANARY = "id-canary"  # a probe for leaks, which nothing is compared with
+KINDS = ("floor", "baseline", "generator")  # rows are compared with the best of each (protocol P18)
 RANKED_SEEDS = 5  # rows with fewer are shown, but not ranked (protocol P17)
-REPRODUCED = "reproduced"  # the tier of what `genrec run` made, from a spec that anybody can run again
+RUN = "run"  # the tier of what `genrec run` made once, from a spec that anybody can run again
 REPORTED = "reported"  # the tier of a paper's numbers
+
+
+@dataclass(frozen=True)
+class Against:
+    """A row's ndcg@10 relative to a comparator's, and whether the difference is more than chance.
+
+    `p` is the p-value after Holm's correction; None where a seeded system of the two has one seed, so that nobody can tell.
+    """
+
+    distance: float
+    p: float | None
+
+    @property
+    def separable(self) -> bool | None:
+        """Whether the difference is more than chance, at the 5 % level."""
+        return None if self.p is None else self.p <= LEVEL
 
 
 @dataclass(frozen=True)
@@ -55,17 +77,41 @@ class Row:
     parameters: float | None
     run_seconds: tuple[float | None, ...]  # of each run's training
     train_seconds: float | None
+    passes: float | None  # over the training targets
+    patience: int | None  # validations without a better one that end training
     converged: str | None  # yes | no; None: nobody can say
     hardware: str | None
     tier: str
     normalisation: str | None = None  # alphabet | children; None for baselines
     hardware_class: int | None = None  # the number of `hardware` on its board, from 1
 
+    trials: int | None = None  # of tuning, in the board's ledger
     standing: str | None = None  # best | tied | ranked | unranked
     intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-    distance: float | None = None  # of ndcg@10 from the reference baseline's, relative to it
-    separable: bool | None = None  # whether that difference is more than chance; None for the reference baseline
+    against: Mapping[str, Against] = field(default_factory=dict)  # by kind: the best floor, baseline and generator
     issues: Mapping[int, Issue] = field(default_factory=dict)  # known ones of some run, by their number on the board
+
+    @property
+    def kind(self) -> str | None:
+        """floor, baseline or generator; None for lists made elsewhere, whose maker nobody here knows, and for the canary."""
+        if self.tier == RESCORED or self.system == CANARY:
+            return None
+        if self.runs[0].spec.get("baseline") is None:
+            return "generator"
+        return "floor" if self.system in FLOORS else "baseline"
+
+    @property
+    def seeded(self) -> bool:
+        """Whether the seed moves it: not what counts, or is solved in closed form, and not lists made elsewhere."""
+        return self.tier != RESCORED and not all(map(is_deterministic, self.runs))
+
+    @property
+    def model(self) -> str:
+        """What decoders of one model share."""
+        spec = self.runs[0].spec
+        options = {part: values for part, values in spec.get("options", {}).items() if part != "decoder"}
+        parts = {key: value for key, value in spec.items() if key not in ("decoder", "beams", "seed", "options")}
+        return json.dumps([parts, options], sort_keys=True)
 
     @property
     def full_name(self) -> str:
@@ -218,6 +264,8 @@ def row_of(runs: Sequence[RunRecord], policy: str, seconds: Mapping[str, float |
         parameters=_mean(parameters(run) for run in runs),
         run_seconds=tuple(seconds[run.spec_id] for run in by_seed),
         train_seconds=_mean(seconds[run.spec_id] for run in runs) if one_class else None,
+        passes=_mean(passes(run) for run in runs),
+        patience=patience(first),
         converged=all_converged(runs),
         hardware="; ".join(hardware) or None,
         tier=tier_of(runs),
@@ -226,9 +274,9 @@ def row_of(runs: Sequence[RunRecord], policy: str, seconds: Mapping[str, float |
 
 
 def tier_of(runs: Iterable[RunRecord]) -> str:
-    """A row's tier: the lowest that its records name. A record that names none was made by `genrec run`: *reproduced*."""
+    """A row's tier: the lowest that its records name. A record that names none was made by `genrec run`."""
     tiers = {run.tier for run in runs}
-    return next((tier for tier in (REPORTED, RESCORED) if tier in tiers), REPRODUCED)
+    return next((tier for tier in (REPORTED, RESCORED) if tier in tiers), RUN)
 
 
 def _mean(values: Iterable[float | None]) -> float | None:

@@ -5,38 +5,38 @@ Every metric is computed anew from the ranks in the records. Knows nothing of fi
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from genrec_bench.baselines.item_counts import ItemCounts
 from genrec_bench.errors import RecordError
-from genrec_bench.host.config import config_dict
 from genrec_bench.leaderboard.known_issues import Issue, affecting
 from genrec_bench.leaderboard.records import check_possible
 from genrec_bench.leaderboard.rows import (
+    CANARY,
+    FLOORS,
+    KINDS,
     RANKED_SEEDS,
-    REFERENCE,
+    Against,
     Board,
     Row,
     boards,
 )
 from genrec_bench.leaderboard.tie_orders import TieOrders
-from genrec_bench.protocol.constants import SELECTION
+from genrec_bench.protocol.constants import LEVEL, SELECTION
 from genrec_bench.protocol.scores import from_ranks
 from genrec_bench.protocol.statistics import (
-    LEVEL,
+    Difference,
     Ranks,
     detectable,
+    difference,
     holm,
     intervals,
-    p_value,
 )
 from genrec_bench.runs.record import RESCORED, RunRecord
 
-UNTRAINED = ("popularity", REFERENCE, "id-canary")
+UNTRAINED = (*FLOORS, CANARY)
 MANDATORY = {  # rows that every board must have (protocol P14)
     "direct": (*UNTRAINED, "bpr", "lightgcn", "simplex"),
     "sequential": (*UNTRAINED, "sasrec", "sasrec-bpr", "gru4rec", "bert4rec"),
@@ -49,7 +49,10 @@ class Standings:
 
     board: Board
     missing: tuple[str, ...]  # mandatory systems without a run here
-    detectable: float | None  # the smallest relative difference that can be told from chance
+    comparators: Mapping[str, Row]  # by kind: the best floor, baseline and generator
+    detectable: Mapping[
+        str, tuple[float, float]
+    ]  # from each: the smallest relative difference, first and last Holm step
     remarks: tuple[str, ...] = ()  # what people noted of the whole board, a sentence each
     issues: tuple[Issue, ...] = ()  # known ones that affect some row
     tuning: tuple[str, ...] = ()  # how much tuning went into the rows, a sentence each
@@ -69,31 +72,34 @@ def standings(records: Sequence[RunRecord], policy: str) -> Standings:
     board = _one_board(records, policy)
     rows = board.rows
     ranks = {row.system_id: np.array([run.ranks[policy] for run in row.runs], np.int64) for row in rows}
-
-    # against the reference baseline
-    reference = _reference(rows)
-    separable = _separable(reference, rows, ranks) if reference else {}
-    level = (reference.metrics[SELECTION] if reference else None) or 0.0
-    others = [ranks[row.system_id] for row in rows if row is not reference]
-    smallest = detectable(ranks[reference.system_id], others) if reference else None
-
-    # against chance, and against the first row
     spread = dict(zip(ranks, intervals(list(ranks.values())), strict=True))
     standing = _standing(rows, ranks)
+
+    comparators = {kind: row for kind in KINDS if (row := next((row for row in rows if row.kind == kind), None))}
+    against: dict[str, dict[str, Against]] = {row.system_id: {} for row in rows}
+    smallest = {}
+    for kind, comparator in comparators.items():
+        level = comparator.metrics[SELECTION] or 0.0
+        others = [row for row in rows if row.model != comparator.model and (kind != "generator" or row.kind == kind)]
+        apart = {row.system_id: _difference(row, comparator, ranks) for row in others}
+        p_values = _p_values(others, apart)
+        for row in others if level else ():
+            against[row.system_id][kind] = Against(row.metrics[SELECTION] / level - 1, p_values[row.system_id])
+        if steps := detectable(level, [found for found in apart.values() if found]):
+            smallest[kind] = steps
 
     compared = tuple(
         replace(
             row,
             standing=standing[row.system_id],
             intervals=spread[row.system_id],
-            distance=row.metrics[SELECTION] / level - 1 if level and row is not reference else None,
-            separable=separable.get(row.system_id),
+            against=against[row.system_id],
         )
         for row in rows
     )
     run_here = {row.system for row in rows if row.tier != RESCORED}
     missing = tuple(system for system in MANDATORY.get(board.task, UNTRAINED) if system not in run_here)
-    return Standings(replace(board, rows=compared), missing, smallest)
+    return Standings(replace(board, rows=compared), missing, comparators, smallest)
 
 
 def _one_board(records: Sequence[RunRecord], policy: str) -> Board:
@@ -124,36 +130,32 @@ def marked(board: Standings, known: Sequence[Issue]) -> Standings:
     return replace(board, board=replace(board.board, rows=rows), issues=issues)
 
 
-def _reference(rows: Sequence[Row]) -> Row | None:
-    """The row that others are compared with: item-counts with its default options, which the protocol fixes; else the
-    first row of item-counts, if there is one. A tuned item-counts is a row like any other."""
-    candidates = [row for row in rows if row.system == REFERENCE]
-    defaults = json.loads(json.dumps(config_dict(ItemCounts.Config())))
-    for row in candidates:
-        if row.runs[0].spec.get("options", {}).get("baseline") == defaults:
-            return row
-    return candidates[0] if candidates else None
+def _difference(row: Row, other: Row, ranks: Mapping[str, Ranks]) -> Difference | None:
+    return difference(ranks[row.system_id], ranks[other.system_id], seeded=(row.seeded, other.seeded))
 
 
-def _separable(reference: Row, rows: Sequence[Row], ranks: Mapping[str, Ranks]) -> dict[str, bool]:
-    """Which rows differ from the reference by more than chance, Holm-corrected over all rows."""
-    others = [row.system_id for row in rows if row is not reference]
-    p_values = holm([p_value(ranks[reference.system_id], ranks[other]) for other in others])
-    return {other: p <= LEVEL for other, p in zip(others, p_values, strict=True)}
+def _p_values(rows: Sequence[Row], apart: Mapping[str, Difference | None]) -> dict[str, float | None]:
+    """Holm's p-value of each row, by its `system_id`. The decoders of one model are one hypothesis: their largest p counts."""
+    by_model: dict[str, float] = {}
+    for row in rows:
+        if found := apart[row.system_id]:
+            by_model[row.model] = max(found.p, by_model.get(row.model, 0.0))
+    adjusted = dict(zip(by_model, holm(list(by_model.values())), strict=True))
+    return {row.system_id: adjusted[row.model] if apart[row.system_id] else None for row in rows}
 
 
 def _standing(rows: Sequence[Row], ranks: Mapping[str, Ranks]) -> dict[str, str]:
     """`best` for a ranked row that is separable from every other, `tied` for those that are not separable from the
-    first, `ranked` for the rest; `unranked` with too few seeds (protocol P17, P18)."""
+    first, `ranked` for the rest; `unranked` for a seeded row with too few seeds (protocol P17, P18)."""
     standing = {row.system_id: "unranked" for row in rows}
-    ranked = [row.system_id for row in rows if row.seeds >= RANKED_SEEDS]
+    ranked = [row for row in rows if row.seeds >= RANKED_SEEDS or not row.seeded]
     if not ranked:
         return standing
 
     first, *others = ranked
-    p_values = holm([p_value(ranks[first], ranks[other]) for other in others])
-    close = {other for other, p in zip(others, p_values, strict=True) if p > LEVEL}
+    p_values = _p_values(others, {row.system_id: _difference(row, first, ranks) for row in others})
+    close = {row.system_id for row in others if not (p_values[row.system_id] or 0.0) <= LEVEL}
 
-    standing |= {other: "tied" if other in close else "ranked" for other in others}
-    standing[first] = "tied" if close else "best"
+    standing |= {row.system_id: "tied" if row.system_id in close else "ranked" for row in others}
+    standing[first.system_id] = "tied" if close else "best"
     return standing

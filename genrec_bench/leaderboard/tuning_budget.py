@@ -157,6 +157,13 @@ def sentences(budget: Budget | None, runs: Sequence[RunRecord]) -> list[str]:
     return sentences + unknown
 
 
+def trials_of(run: RunRecord, budget: Budget | None) -> int | None:
+    """How many trials the system of a run had; None for lists made elsewhere."""
+    if run.tier == RESCORED:
+        return None
+    return budget.trials.get(_tuned_system(run), 0) if budget else 0
+
+
 def _tuned_system(run: RunRecord) -> str:
     """What `genrec tune` calls the system of a run: decoders are not tuned."""
     spec = run.spec

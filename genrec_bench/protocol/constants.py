@@ -22,6 +22,7 @@ SAMPLE_ABOVE, SAMPLE_SIZE = 5_000, 2_000
 EXTERNAL_IDS = frozenset({"item_ids", "user_ids"})  # every data set has them; only components that need them see them
 MIN_EVENTS = 3  # interactions per user: one each for training, validation and test
 LIST_DEPTH = 50  # positions in the lists that a baseline is asked for
+LEVEL = 0.05  # of tests and intervals
 SELECTION_BEAMS = 20  # of the trie search that scores an epoch on validation
 
 

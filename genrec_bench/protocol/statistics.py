@@ -1,31 +1,27 @@
 """Intervals, tests and detectable differences, from ranks. Knows no records and no tables.
 
-Draws have fixed seeds, and sums run over whole numbers or in a fixed order, so a board built twice, on any machine, has
-the same bytes.
+Draws have fixed seeds, and tests are closed forms without any, so a board built twice has the same bytes.
 """
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import stdtr, stdtrit
 
-from genrec_bench.protocol.constants import KS
+from genrec_bench.protocol.constants import KS, LEVEL
 
 Ranks = npt.NDArray[np.int64]  # (seeds, users), from 1; 0 = absent
 Ints = npt.NDArray[np.int64]
 TOP = max(KS)
 DRAWS = 1_000  # of the bootstrap
 DRAWS_AT_ONCE = 100  # held in memory
-FLIPS = 10_000  # of the randomization test
-FLIPS_AT_ONCE = 400  # a multiple of eight, so that each batch begins at a whole byte
-LEVEL = 0.05
 SEED = 0
-POWER = 1.959964 + 0.841621  # two-sided 5 %, power 80 %, in standard errors
-UNIT = 1_000_000  # a gain of 1 in whole numbers
+POWER = 0.8
 
 
 def intervals(systems: Sequence[Ranks]) -> list[dict[str, tuple[float, float]]]:
@@ -104,62 +100,48 @@ def interval_of_differences(differences: npt.NDArray[np.float64]) -> tuple[float
     return float(ordered[cut]), float(ordered[-1 - cut])
 
 
-def gains(ranks: Ranks) -> Ints:
-    """What each user's list contributes to ndcg@10, summed over seeds, in millionths: `(users,)`."""
-    by_rank = [round(UNIT / math.log2(rank + 1)) if 0 < rank <= 10 else 0 for rank in range(TOP + 1)]
-    total: Ints = np.array(by_rank, np.int64)[np.where(ranks <= TOP, ranks, 0)].sum(axis=0)
-    return total
+@dataclass(frozen=True)
+class Difference:
+    """How far two systems are apart in ndcg@10 on one set of users: `value`, its standard error and degrees of freedom."""
+
+    value: float
+    error: float
+    freedom: float
+
+    @property
+    def p(self) -> float:
+        """The two-sided p-value of no difference."""
+        if self.error == 0:
+            return float(self.value == 0)
+        return float(2 * stdtr(self.freedom, -abs(self.value) / self.error))
 
 
-def differences(a: Ranks, b: Ranks) -> Ints:
-    """Per user, the difference of two systems' mean gains times a common factor: whole numbers, exact."""
-    return gains(a) * len(b) - gains(b) * len(a)
+def difference(a: Ranks, b: Ranks, *, seeded: tuple[bool, bool]) -> Difference | None:
+    """The difference of two systems, users paired, with what users and what training seeds contribute to its error (P18).
 
-
-def p_value(a: Ranks, b: Ranks) -> float:
-    """The p-value of the paired randomization test over users on ndcg@10, which flips signs of the differences."""
-    per_user = differences(a, b)
-    nonzero = per_user[per_user != 0]
-    if not len(nonzero):
-        return 1.0
-
-    total = nonzero.sum()  # of whole numbers, so exact
-    extreme = 0
-    for start in range(0, FLIPS, FLIPS_AT_ONCE):
-        flipped = total - 2 * _flipped_sums(nonzero, start)
-        extreme += int((np.abs(flipped) >= abs(total)).sum())
-    return (1 + extreme) / (1 + FLIPS)
-
-
-def _flipped_sums(differences: Ints, start: int) -> Ints:
-    """The sum of the differences that each flip from number `start` on reverses, `(FLIPS_AT_ONCE,)`.
-
-    Eight differences at a time: a table holds the sums of their 256 subsets, and a byte of random bits picks one.
+    `seeded` says of each system whether the seed moves it; one that it does not has the error of users alone. None if a
+    seeded system has one seed: nobody can tell what its seed contributes. The degrees of freedom are those of Welch and
+    Satterthwaite for the sum of the variances.
     """
-    n = len(differences)
-    packed = _sign_bits(n)[start * n // 8 : (start + FLIPS_AT_ONCE) * n // 8]
-    bits = np.unpackbits(packed).reshape(FLIPS_AT_ONCE, n)
-    subsets = np.packbits(bits, axis=1)  # (FLIPS_AT_ONCE, eights)
+    if any(random and len(ranks) < 2 for ranks, random in zip((a, b), seeded, strict=True)):
+        return None
 
-    eights = np.pad(differences, (0, -n % 8)).reshape(-1, 8)
-    members = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1)  # (256, 8)
-    tables = eights @ members.T.astype(np.int64)  # (eights, 256)
+    first, second = gains(a), gains(b)
+    per_user = first.mean(axis=0) - second.mean(axis=0)
+    parts = [(per_user.var(ddof=1) / len(per_user), len(per_user) - 1)]
+    for gain, random in zip((first, second), seeded, strict=True):
+        if random:
+            parts.append((gain.mean(axis=1).var(ddof=1) / len(gain), len(gain) - 1))
 
-    positions = subsets + 256 * np.arange(len(eights))
-    sums: Ints = tables.ravel()[positions].sum(axis=1)
-    return sums
-
-
-def _sign_bits(n: int) -> npt.NDArray[np.uint8]:
-    """Random signs of `n` differences, a bit each, packed: all tests read one stream of draws from its start."""
-    return _stream(max(1024, 1 << (n - 1).bit_length()))
+    variance = sum(part for part, _ in parts)
+    spread = sum(part**2 / freedom for part, freedom in parts)
+    return Difference(float(per_user.mean()), math.sqrt(variance), variance**2 / spread if spread else math.inf)
 
 
-@functools.cache  # one per power of two: together at most twice the largest
-def _stream(n: int) -> npt.NDArray[np.uint8]:
-    rng = np.random.default_rng(SEED)
-    batches = range(FLIPS // FLIPS_AT_ONCE)
-    return np.concatenate([np.packbits(rng.random(FLIPS_AT_ONCE * n) < 0.5) for _ in batches])
+def gains(ranks: Ranks) -> npt.NDArray[np.float64]:
+    """What each user's list contributes to ndcg@10, `(seeds, users)`."""
+    by_rank = np.array([1 / math.log2(rank + 1) if 0 < rank <= 10 else 0.0 for rank in range(TOP + 1)])
+    return by_rank[np.where(ranks <= TOP, ranks, 0)]
 
 
 def holm(values: Sequence[float]) -> list[float]:
@@ -176,18 +158,20 @@ def holm(values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def detectable(reference: Ranks, others: Sequence[Ranks]) -> float | None:
-    """The smallest difference in ndcg@10 that a paired comparison on these users detects with a power of 80 %.
+def detectable(level: float, differences: Sequence[Difference]) -> tuple[float, float] | None:
+    """The smallest differences in ndcg@10 that are detected with a power of 80 %, for the first and the last Holm step.
 
-    A share of the reference's ndcg@10, and the median over the `others` (protocol P19). None without others, or if the
-    reference scores zero.
+    Shares of the `level` of the comparator, and the median over the `differences` from it (protocol P19). None without any,
+    or if the comparator scores zero.
     """
-    level = int(gains(reference).sum())
-    if not others or not level:
+    if not differences or not level:
         return None
-    shares = []
-    for other in others:
-        per_user = differences(reference, other) / len(other)
-        error = float(per_user.std(ddof=1)) * math.sqrt(len(per_user))
-        shares.append(POWER * error / level)
-    return sorted(shares)[len(shares) // 2]
+
+    def smallest(tests: int) -> float:
+        shares = [
+            (stdtrit(one.freedom, 1 - LEVEL / tests / 2) + stdtrit(one.freedom, POWER)) * one.error / level
+            for one in differences
+        ]
+        return float(sorted(shares)[len(shares) // 2])
+
+    return smallest(len(differences)), smallest(1)

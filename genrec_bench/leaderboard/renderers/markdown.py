@@ -138,9 +138,10 @@ def renew(document: str, boards: Mapping[str, Standings]) -> str:
 
         <!-- board loo-full-1/direct/ml-100k 10 -->
         <!-- end of board -->
-        about <!-- difference loo-full-1/direct/ml-100k -->±36 %<!-- end of difference --> of the ndcg@10
+        about <!-- difference loo-full-1/direct/ml-100k -->±36 to 51 %<!-- end of difference --> of the ndcg@10
 
-    The difference is the one that rows need to be told from chance (protocol P19). UsageError for an unknown board.
+    The difference is the one from the best floor that rows need to be told from chance, at Holm's last and first step
+    (protocol P19). UsageError for an unknown board.
     """
 
     def board(name: str) -> Standings:
@@ -154,8 +155,8 @@ def renew(document: str, boards: Mapping[str, Standings]) -> str:
 
     def difference(match: re.Match[str]) -> str:
         start, name, end = match.groups()
-        smallest = board(name).detectable
-        return f"{start}{NOT_MEASURED if smallest is None else _percent(smallest)}{end}"
+        steps = board(name).detectable.get("floor")
+        return f"{start}{_percents(*steps) if steps else NOT_MEASURED}{end}"
 
     return DIFFERENCE_PLACE.sub(difference, EXCERPT_PLACE.sub(top, document))
 
@@ -178,8 +179,8 @@ def excerpt(board: Standings, rows: int) -> str:
     return "\n".join([*lines, *notes])
 
 
-def _percent(difference: float) -> str:
-    return f"±{difference:.0%}".replace("%", " %")
+def _percents(first: float, last: float) -> str:
+    return f"±{100 * last:.0f} to {100 * first:.0f} %"
 
 
 def is_generator(row: Row) -> bool:
