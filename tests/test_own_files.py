@@ -307,6 +307,13 @@ def test_titles_of_other_items_are_refused(tmp_path):
     assert "has a title for none of the 7 items" in refused(write(tmp_path / "b.csv"), items_path=str(items))
 
 
+def test_titles_that_are_the_ids_again_are_said_aloud(tmp_path):
+    rows = [(f"i{item}", f"i{item}") for item in range(7)]
+    items = write(tmp_path / "items.csv", rows, ("item_id", "title"))
+    data = read(write(tmp_path / "a.csv"), items_path=str(items))
+    assert data.read_as["titles"].endswith("; the titles repeat the items' ids")
+
+
 def test_words_that_only_blanks_part_may_be_sequences(tmp_path):
     path = tmp_path / "shop.txt"
     path.write_text("a x y z\nb z y x w\n")

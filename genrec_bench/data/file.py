@@ -19,7 +19,7 @@ from genrec_bench.core.events import Interactions
 from genrec_bench.core.progress import Progress
 from genrec_bench.core.raw_files import check_file, fail, suffix_of
 from genrec_bench.core.tables.files import open_table, recognised
-from genrec_bench.core.tables.roles import AUTO, Role, is_usual, take
+from genrec_bench.core.tables.roles import AUTO, Role, is_usual, repeated_column, take
 from genrec_bench.core.tables.text_file import only_blanks_part
 from genrec_bench.data.cache import load_prepared
 from genrec_bench.data.event_tables import USER, EventTable, presplit, read_events
@@ -262,7 +262,8 @@ def _with_titles(config: FileConfig, path: Path, data: Interactions) -> Interact
             f"({data.item_ids[0]!s})?",
         )
     lacking = f"; {without} of {data.n_items} items have none" if without else ""
-    return replace(data, item_titles=found, read_as={**data.read_as, "titles": f"{taken}{lacking}"})
+    repeats = "; the titles repeat the items' ids" if repeated_column(file, taken) else ""
+    return replace(data, item_titles=found, read_as={**data.read_as, "titles": f"{taken}{lacking}{repeats}"})
 
 
 def _repeats(user: Int32, item: Int32, time: Int64) -> Int64:
