@@ -251,6 +251,14 @@ def test_json_lines_json_lists_and_json_objects_are_read(tmp_path, plain):
     assert read(path).fingerprint() == read(sequences, format="sequence").fingerprint()
 
 
+def test_json_on_one_line_is_never_one_users_sequence(tmp_path):
+    histories = {f"u{user}": [item for name, item, _ in ROWS if name == f"u{user}"] for user in range(4)}
+    (tmp_path / "toy.inter.json").write_text(json.dumps(histories))
+    assert "is JSON, not a user and its items a line" in refused(tmp_path / "toy.inter.json", format="sequence")
+    data = read(tmp_path / "toy.inter.json")
+    assert (data.n_users, data.n_items, len(data)) == (4, 7, 16)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
