@@ -372,7 +372,12 @@ def test_ids_that_join_numbers_are_ids_and_said_aloud(tmp_path):
     progress = Notes()
     data = read(path, progress)
     assert data.n_items == 7
-    assert data.read_as["items"].startswith("7 of 7 ids in the column item_id are several numbers in one cell")
+    assert data.read_as["items"].startswith("7 of 7 ids are several numbers in one text, such as '0-")
     assert any(data.read_as["items"] in note for note in progress.notes)
+
+    (tmp_path / "baskets.txt").write_text("a 1,2 3 4\nb 3 4,5 6 1\n")
+    baskets = read(tmp_path / "baskets.txt", progress, format="sequence")
+    assert baskets.read_as["items"].startswith("2 of 6 ids") and "users" not in baskets.read_as
+    assert any("of its items, 2 of 6 ids" in note for note in progress.notes)
     times = write(path, [(user, item, "0-0-1") for user, item, _ in ROWS])
     assert ", line 2: the timestamp '0-0-1' is not a number" in refused(times)

@@ -59,6 +59,16 @@ def test_the_home_folder_is_meant_by_a_tilde(home):
     ]
 
 
+def test_the_home_folder_of_nobody_is_one_line():
+    for words in (["data", "info", "~nobody-here/a.csv"], ["verify", "~nobody-here/run"]):
+        done = genrec(*words)
+        assert (
+            done.exit_code == 1
+            and "~nobody-here" in done.stderr
+            and done.stderr.startswith(("DataError", "RecordError"))
+        )
+
+
 def test_data_in_the_home_folder_is_found_added_and_exported(home, tmp_path):
     write(home / "clicks.csv")
     (home / "titles.csv").write_text("item_id,title\ni0,One\n")
