@@ -76,6 +76,20 @@ def test_truth_values_times_and_lists_are_no_numbers(tmp_path, column):
             read("n")
 
 
+@pytest.mark.parametrize(("kind", "exact"), [(pa.float32(), 2**24), (pa.float64(), 2**53)], ids=str)
+def test_floats_that_may_have_lost_digits_are_neither_times_nor_ids(tmp_path, kind, exact):
+    for value, refused in ((exact, False), (2 * exact, True)):
+        pq.write_table(pa.table({"n": pa.array([1.0, float(value)], kind)}), tmp_path / "a.parquet")
+        rows = open_table(tmp_path / "a.parquet").read(["n"])
+        if not refused:
+            assert rows.times("n")[0].tolist() == [1, value] and rows.ids("n")[1].tolist() == ["1", str(value)]
+            continue
+        with pytest.raises(DataError, match=r"row 2: the n .* is too large to be exact"):
+            rows.times("n")
+        with pytest.raises(DataError, match=r"row 2: the n .* so its last digits are lost"):
+            rows.ids("n")
+
+
 def test_json_with_a_number_of_thousands_of_digits_is_one_line(tmp_path):
     for text in ('[{{"user": 1, "n": {}}}]', '{{"user": 1, "n": 1}}\n{{"user": 1, "n": {}}}\n'):
         (tmp_path / "a.json").write_text(text.format("9" * DIGITS))
