@@ -10,6 +10,7 @@ import pytest
 
 from genrec_bench.core.ids import NotAnId, normal_ids
 from genrec_bench.core.progress import Quiet
+from genrec_bench.core.tables.files import open_table
 from genrec_bench.data.file import FileConfig, FileDataset
 from genrec_bench.errors import DataError
 from genrec_bench.host.config import make_config
@@ -214,10 +215,19 @@ def test_a_file_without_a_header_says_so_and_takes_names_by_option(tmp_path, pla
     path = write(tmp_path / "ratings.dat", header=None, between=between)
     message = refused(path)
     assert "line 1: the first line is a row, not a header" in message
-    assert "--set dataset.columns=user_id,item_id,rating" in message
+    assert message.endswith("--set dataset.columns=user_id,item_id,timestamp")
     assert read(path, columns="user_id,item_id,timestamp").fingerprint() == plain
     assert "has 3 cells, and" in refused(path, columns="user_id,item_id")
     assert "is a header" in refused(write(path, between=between), columns="user_id,item_id,timestamp")
+
+
+def test_the_names_that_a_row_may_have_are_in_the_order_of_its_cells(tmp_path):
+    clicks = write(tmp_path / "clicks.dat", [("1", "2020-09-13T12:26:40.277Z", "21452", "0")] * 2, None)
+    assert refused(clicks).endswith("--set dataset.columns=user_id,timestamp,item_id,rating")
+    assert refused(write(clicks, [("1", "2", "5")] * 2, None)).endswith("dataset.columns=user_id,item_id,rating")
+    for part in ("indexer", "codes"):
+        with pytest.raises(DataError, match=f"--set {part}.columns=item_id,code_0,code_1$"):
+            open_table(write(tmp_path / "codes.csv", [("1", "0", "4")] * 2, None), part=part)
 
 
 def test_words_without_a_header_are_told_of_the_option(tmp_path):
@@ -239,6 +249,14 @@ def test_json_lines_json_lists_and_json_objects_are_read(tmp_path, plain):
     sequences.write_text("".join(f"{user} {' '.join(items)}\n" for user, items in ordered.items()))
     path.write_text(json.dumps(ordered))
     assert read(path).fingerprint() == read(sequences, format="sequence").fingerprint()
+
+
+def test_json_on_one_line_is_never_one_users_sequence(tmp_path):
+    histories = {f"u{user}": [item for name, item, _ in ROWS if name == f"u{user}"] for user in range(4)}
+    (tmp_path / "toy.inter.json").write_text(json.dumps(histories))
+    assert "is JSON, not a user and its items a line" in refused(tmp_path / "toy.inter.json", format="sequence")
+    data = read(tmp_path / "toy.inter.json")
+    assert (data.n_users, data.n_items, len(data)) == (4, 7, 16)
 
 
 @pytest.mark.parametrize(
@@ -297,6 +315,13 @@ def test_titles_of_other_items_are_refused(tmp_path):
     assert "has a title for none of the 7 items" in refused(write(tmp_path / "b.csv"), items_path=str(items))
 
 
+def test_titles_that_are_the_ids_again_are_said_aloud(tmp_path):
+    rows = [(f"i{item}", f"i{item}") for item in range(7)]
+    items = write(tmp_path / "items.csv", rows, ("item_id", "title"))
+    data = read(write(tmp_path / "a.csv"), items_path=str(items))
+    assert data.read_as["titles"].endswith("; the titles repeat the items' ids")
+
+
 def test_words_that_only_blanks_part_may_be_sequences(tmp_path):
     path = tmp_path / "shop.txt"
     path.write_text("a x y z\nb z y x w\n")
@@ -304,3 +329,55 @@ def test_words_that_only_blanks_part_may_be_sequences(tmp_path):
     path.write_text("a x y z\nb z y x\n")
     assert "it may be a table or sequences" in refused(path)
     assert read(path, format="sequence").n_users == 2
+
+
+def repeating(tmp_path, header, cell):
+    """A file with a column more, made of user and item."""
+    return write(tmp_path / "a.csv", [(user, item, time, cell(user, item)) for user, item, time in ROWS], header)
+
+
+@pytest.mark.parametrize("mark", ["_", "-", "|", ":", " "])
+def test_a_column_that_repeats_another_joined_with_more_is_refused_until_it_is_named(tmp_path, plain, mark):
+    path = repeating(tmp_path, ("user_id", "movie", "timestamp", "item_id"), lambda user, item: f"{user}{mark}{item}")
+    message = refused(path)
+    assert "the column item_id, known to be the item, repeats the user (user_id) in every row" in message
+    assert f"'u0{mark}i0'" in message and "--set dataset.item_column=..." in message
+    assert read(path, item_column="movie").fingerprint() == plain
+    assert read(path, item_column="item_id").n_items == len({(user, item) for user, item, _ in ROWS})
+
+    behind = repeating(tmp_path, ("user", "item", "at", "user_item"), lambda user, item: f"{user}{mark}{item}")
+    progress = Notes()
+    assert read(behind, progress).fingerprint() == plain
+    assert any("not used: user_item" in note for note in progress.notes)
+
+
+def test_two_columns_that_spell_the_same_are_not_user_and_item(tmp_path):
+    path = repeating(tmp_path, ("user_id", "film", "timestamp", "item_id"), lambda user, item: user)
+    assert "repeats the user (user_id)" in refused(path) or "repeats the item (item_id)" in refused(path)
+    assert read(path, item_column="film").n_items == 7
+
+
+@pytest.mark.parametrize("mark", [",", "|", ";", " "])
+def test_several_items_in_one_cell_are_refused_until_the_column_is_named(tmp_path, mark):
+    rows = [{"user_id": user, "item_id": f"1{mark}{item[1:]}", "timestamp": time} for user, item, time in ROWS]
+    (tmp_path / "a.json").write_text(json.dumps(rows))
+    message = refused(tmp_path / "a.json")
+    assert f"row 1: the item_id '1{mark}0' is several numbers in one cell" in message
+    assert "--set dataset.item_column=item_id takes each cell as one id" in message
+    assert read(tmp_path / "a.json", item_column="item_id").n_items == 7
+
+
+def test_ids_that_join_numbers_are_ids_and_said_aloud(tmp_path):
+    path = write(tmp_path / "a.csv", [(user, f"0-{item[1:]}-1", time) for user, item, time in ROWS])
+    progress = Notes()
+    data = read(path, progress)
+    assert data.n_items == 7
+    assert data.read_as["items"].startswith("7 of 7 ids are several numbers in one text, such as '0-")
+    assert any(data.read_as["items"] in note for note in progress.notes)
+
+    (tmp_path / "baskets.txt").write_text("a 1,2 3 4\nb 3 4,5 6 1\n")
+    baskets = read(tmp_path / "baskets.txt", progress, format="sequence")
+    assert baskets.read_as["items"].startswith("2 of 6 ids") and "users" not in baskets.read_as
+    assert any("of its items, 2 of 6 ids" in note for note in progress.notes)
+    times = write(path, [(user, item, "0-0-1") for user, item, _ in ROWS])
+    assert ", line 2: the timestamp '0-0-1' is not a number" in refused(times)

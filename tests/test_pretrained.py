@@ -240,6 +240,13 @@ def test_a_checkpoint_that_is_not_there_says_how_to_go_on(tmp_path):
     assert "\n" not in str(caught.value)
 
 
+def test_a_checkpoint_in_the_home_folder_is_found(folder, monkeypatch):
+    monkeypatch.setenv("HOME", str(folder.parent))
+    here, there = started(folder), started(f"~/{folder.name}", tokenizer=f"~/{folder.name}")
+    assert there.fingerprint() and there.variant() == here.variant()
+    assert all(map(torch.equal, there.net.state_dict().values(), here.net.state_dict().values()))
+
+
 def test_a_missing_checkpoint_stops_a_run_before_its_data_is_read(tmp_path):
     wrong = {"backbone.init": "pretrained", "backbone.model": str(tmp_path / "nothing"), "backbone.d_model": 32}
     spec = spec_for(tmp_path / "no-data.txt", backbone="t5-small", set=wrong)

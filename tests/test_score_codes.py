@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from genrec_bench.cli.main import cli
 from genrec_bench.core.arrays import Ragged
+from genrec_bench.core.events import Interactions
 from genrec_bench.core.rankings import Generations
 from genrec_bench.data.loading import load_dataset
+from genrec_bench.errors import DataError
+from genrec_bench.protocol.ranks import target_ranks
 from genrec_bench.protocol.split import split_data
 from genrec_bench.protocol.validity import validity
+from genrec_bench.runs.external_codes import ItemCodes, ItemCodesConfig, read_given_codes
 from genrec_bench.runs.lists import read_generations, read_lists
 from genrec_bench.runs.record import RunRecord
 from genrec_bench.runs.verify import verify
@@ -316,3 +323,82 @@ def test_codes_that_seem_to_be_of_other_items_are_told(genrec, tmp_path):
         (tmp_path / "lists.json").write_text(json.dumps(lists))
         done, _ = genrec(tmp_path / "lists.json", codes=codes)
         assert ("were they made for another numbering (codes.keys)?" in done.stderr) == warned
+
+
+@st.composite
+def beams(draw):
+    """Codes of nine items, of which some share one, and a list of codes for each user, some of no item."""
+    kinds = draw(st.integers(2, ITEMS))
+    codes = {f"i{item}": [str(draw(st.integers(0, kinds - 1)))] for item in range(ITEMS)}
+    code = st.integers(0, kinds + 1).map(lambda token: [str(token)])
+    lists = {f"u{user}": draw(st.lists(code, min_size=1, max_size=12)) for user in range(USERS)}
+    return codes, lists
+
+
+def by_hand(codes, lists, seen, target):
+    """Ranks and counts of lists, without seen items, as P10 and P11 have them."""
+    counts = {"non_items": 0, "duplicates": 0, "seen": 0}
+    places, length = {}, 1
+    for user, beam in lists.items():
+        groups = []
+        for position, code in enumerate(beam):
+            holders = [item for item in codes if codes[item] == code]
+            if not holders:
+                counts["non_items"] += 1
+            elif code in beam[:position]:
+                counts["duplicates"] += 1
+            else:
+                counts["seen"] += all(item in seen[user] for item in holders)
+                groups.append([item for item in holders if item not in seen[user]])
+        places[user] = groups
+        length = max(length, sum(len([item for item in codes if codes[item] == code]) or 1 for code in unique(beam)))
+
+    ranks = []
+    for user, item in target.items():
+        ends = np.cumsum([len(group) for group in places[user]]).tolist()
+        behind = next((end for group, end in zip(places[user], ends, strict=True) if item in group), 0)
+        full = bool(ends) and ends[-1] >= length and behind >= length  # unreachable unless nothing is dropped
+        ranks.append(0 if full and len(next(group for group in places[user] if item in group)) > 1 else behind)
+    return ranks, counts
+
+
+def unique(beam):
+    """What takes a place of its own: repeats do."""
+    return [code if code not in beam[:position] else ["repeat"] for position, code in enumerate(beam)]
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(beams())
+def test_lists_and_counts_are_those_that_one_makes_by_hand(tmp_path, beams):
+    codes, lists = beams
+    rows = [(user, (user + 2 * step) % ITEMS) for user in range(USERS) for step in range(5)]
+    users, items = np.array(rows, np.int32).T
+    names = [np.array([f"{letter}{number}" for number in range(n)]) for letter, n in (("u", USERS), ("i", ITEMS))]
+    data, split = split_data(Interactions(users, items, np.tile(np.arange(5), USERS), *names))
+    queries = split.queries(split.test)
+    seen = {
+        str(data.user_ids[user]): set(data.item_ids[history].tolist())
+        for user, history in zip(queries.user, queries.history, strict=True)
+    }
+    target = {
+        str(data.user_ids[user]): str(data.item_ids[item])
+        for user, item in zip(split.test.user, split.test.target, strict=True)
+    }
+
+    (tmp_path / "codes.json").write_text(json.dumps(codes))
+    (tmp_path / "lists.json").write_text(json.dumps(lists))
+    item_codes = ItemCodes(tmp_path / "codes.json", ItemCodesConfig())
+    known = {tuple(code) for code in codes.values()}
+    read = partial(
+        read_given_codes, tmp_path / "lists.json", item_codes, data, split, "keep", False, None, lambda note: None
+    )
+    if not any(tuple(code) in known for beam in lists.values() for code in beam):
+        with pytest.raises(DataError, match="none of its"):
+            read()
+        return
+
+    given_lists = read()
+    ranks, counts = by_hand(codes, lists, seen, target)
+    assert target_ranks(given_lists.rankings["mask"], split.test.target).tolist() == ranks
+    counted = validity(given_lists.generations, queries.history)
+    assert counted["dropped"] == counts and counted["emitted"] == sum(map(len, lists.values()))

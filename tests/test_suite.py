@@ -96,6 +96,11 @@ def test_a_grid_varies_options_and_names_them(suite_file, tmp_path):
             "Did you mean 'backbone'",
         ),
         ('[[runs]]\nbaseline = "popularity"\nset."backbone.epochs" = 1\n', ConfigError, "backbone"),
+        (
+            '[[runs]]\nbaseline = "item-knn"\nset."baselin.neighbours" = 1\n',
+            ConfigError,
+            "no part named 'baselin'. Did you mean 'baseline'",
+        ),
         ('[[runs]]\nbaseline = "popularity"\nsed = 1\n', ConfigError, "Did you mean 'seed'"),
         ("[grid\n", UsageError, "TOML"),
     ],

@@ -3,6 +3,7 @@
 import re
 import sys
 from importlib.metadata import distribution
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -112,6 +113,13 @@ def test_ray_is_not_asked_for(monkeypatch, make):
 def test_what_is_not_an_interpreter_is_refused(make):
     with pytest.raises(UsageError, match="not a Python interpreter"):
         make(models.BPR, python="/no/such/python").ready()
+
+
+def test_an_interpreter_may_be_in_the_home_folder(make, monkeypatch):
+    monkeypatch.setenv("HOME", str(Path(sys.executable).parent))
+    baseline = make(models.BPR, python=f"~/{Path(sys.executable).name}")
+    assert baseline.python == sys.executable
+    baseline.ready()
 
 
 def test_another_interpreter_is_asked_for_its_recbole():

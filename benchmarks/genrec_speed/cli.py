@@ -182,9 +182,10 @@ def synth(out: Path, truth: Path | None, **sizes: Any) -> None:
     genrec data info synth.parquet
     """
     from genrec_bench.cli.progress import RichProgress
+    from genrec_bench.cli.terminal import echo
     from genrec_speed.synth import Plan, write_synthetic
 
     plan = Plan(**sizes)
     with RichProgress().phase("writing", plan.users, "users") as tick:
         counts = write_synthetic(plan, out, truth, tick)
-    print(f"{out}: " + ", ".join(f"{count:,} {name}" for name, count in counts.items()))
+    echo(f"{out}: " + ", ".join(f"{count:,} {name}" for name, count in counts.items()))

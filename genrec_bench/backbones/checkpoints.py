@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from genrec_bench.core.files import expand_home
 from genrec_bench.errors import UsageError
 
 WRAPPERS = (
@@ -71,7 +72,7 @@ def _load(architecture: Any, name: str, options: Mapping[str, Any]) -> tuple[Any
 
 def check_no_pointers(name: str) -> None:
     """UsageError if a file of the local folder `name` is only Git LFS's pointer to its content."""
-    folder = Path(name).expanduser()
+    folder = Path(expand_home(name))
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         if path.is_file() and path.open("rb").read(len(POINTER)) == POINTER:
             raise UsageError(

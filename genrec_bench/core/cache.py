@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from filelock import FileLock, Timeout
 
-from genrec_bench.core.files import folder_digest, remove, write_text
+from genrec_bench.core.files import expand_home, folder_digest, remove, write_text
 from genrec_bench.core.progress import Progress
 from genrec_bench.errors import OutputError
 
@@ -92,7 +92,7 @@ def _cache_lock(folder: Path, progress: Progress) -> Iterator[None]:
 def cache_dir() -> Path:
     """Where parsed data, indexes and weights are kept: `GENREC_CACHE`, or the user's cache folder."""
     if given := os.environ.get("GENREC_CACHE"):
-        return Path(given).expanduser()
+        return Path(expand_home(given))
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("genrec_bench"))

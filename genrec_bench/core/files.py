@@ -103,9 +103,9 @@ def fullest(folders: Sequence[Path]) -> Path | None:
     return min(room, key=lambda folder: room[folder]) if room else None
 
 
-def expand_home(name: str) -> str:
+def expand_home(path: Path | str) -> str:
     """A path with a leading `~` spelled out; any other text, such as the name of a checkpoint on a hub, as it is."""
-    return str(Path(name).expanduser()) if name.startswith("~") else name
+    return os.path.expanduser(path)  # unlike Path.expanduser, it leaves `~` of an unknown person alone
 
 
 def read_text(path: Path) -> str:

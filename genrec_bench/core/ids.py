@@ -10,7 +10,7 @@ import re
 import pyarrow as pa
 import pyarrow.compute as pc
 
-EXACT = 2**53  # up to here a float holds whole numbers exactly
+EXACT = {64: 53, 32: 24, 16: 11}  # up to which power of 2 a float of so many bits holds whole numbers exactly
 LOST = ("NaN", "nan", "<NA>", "None", "null", "NULL")  # what other tools write for a value they do not have
 SPACED_QUOTE = r'^\s+".*"\s*$'
 LIST = r"^\[.*\]$"
@@ -67,12 +67,22 @@ def normal_id(text: str) -> str:
 
 def _whole(column: pa.Array) -> pa.Array:
     """Whole floats as texts of whole numbers."""
+    power = exact_power(column.type)
     column = column.cast(pa.float64())
     lost = pc.or_kleene(pc.is_null(column), pc.is_nan(column)).fill_null(True)
     _refuse(lost, "is empty (null or NaN)")
-    _refuse(pc.greater(pc.abs(column), EXACT), "{:.0f} is a float above 2**53, so its last digits are lost", column)
+    _refuse(
+        pc.greater(pc.abs(column), 2**power),
+        f"{{:.0f}} is a float above 2**{power}, so its last digits are lost",
+        column,
+    )
     _refuse(pc.not_equal(column, pc.floor(column)), "{!r} is not a whole number", column)
     return column.cast(pa.int64()).cast(pa.large_string())
+
+
+def exact_power(kind: pa.DataType) -> int:
+    """Up to which power of 2 a column of that type holds whole numbers exactly, if they are read as floats."""
+    return EXACT[kind.bit_width] if pa.types.is_floating(kind) else EXACT[64]
 
 
 def _whole_texts(texts: pa.Array) -> pa.Array:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from genrec_bench.core.events import Interactions
-from genrec_bench.core.files import file_digest
+from genrec_bench.core.files import expand_home, file_digest
 from genrec_bench.core.raw_files import check_file, fail
 from genrec_bench.data.file import FileConfig, FileDataset
 from genrec_bench.data.prepare import PrepareConfig
@@ -56,11 +56,11 @@ def add(name: str, path: Path, options: Mapping[str, Any], *, replace: bool) -> 
     """
     if name in {info.name for info in registry.list_components("dataset") if info.distribution != added.OWNER}:
         raise UsageError(f"a data set is named {name!r} already: choose another name")
-    path = check_file(path.expanduser()).resolve()
+    path = check_file(Path(expand_home(path))).resolve()
     config = make_config(FileConfig, {**options, "path": str(path)}, "dataset")
     FileDataset(config).load(DatasetContext())
 
     kept = {key: value for key, value in config_dict(config).items() if key not in config_dict(PrepareConfig())}
     if kept["items_path"]:
-        kept["items_path"] = str(Path(kept["items_path"]).expanduser().resolve())
+        kept["items_path"] = str(Path(expand_home(kept["items_path"])).resolve())
     return added.write(name, kept, file_digest(path), replace=replace)

@@ -51,7 +51,7 @@ TIME = Role(
 RATING = Role("rating", ("rating ratings stars overall bookrating",), "--set dataset.rating_column")
 SHOWN_CELL = 60  # characters of a cell in a message
 SEVERAL = re.compile(r"[0-9]+([-,|;:/_ ])[0-9]+(?:\1[0-9]+)*")  # numbers in one text: "0-0-1"
-LISTED = ",|; "  # marks that part the members of a list; the others also stand in ids
+JOINING = frozenset(",|; ")  # marks that part the members of a list; the others also stand in ids
 PARTS = ("train", "valid", "test")  # what RecBole calls the files of a split data set
 PART = re.compile(r"(?P<name>.+)\.(train|valid|test)(?P<rest>\.inter.*)")
 
@@ -136,9 +136,10 @@ def _from_rows(source: EventTable, needs_rating: bool) -> Interactions:
     user, user_ids = table.ids(columns.columns["user"])
     item, item_ids = table.ids(columns.columns["item"])
 
+    _check_lists(source, table, USER, user_ids)
+    _check_lists(source, table, ITEM, item_ids)
+
     read_as: dict[str, str] = {}
-    for role, ids in (("user", user_ids), ("item", item_ids)):
-        _tell_several(source, table, role, ids, read_as)
     time = _times(source, table, read_as)
     rating = _ratings(source, table, needs_rating, read_as)
     data = Interactions(user, item, time, user_ids, item_ids, rating, read_as=read_as)
@@ -147,30 +148,25 @@ def _from_rows(source: EventTable, needs_rating: bool) -> Interactions:
     return data
 
 
-def _tell_several(source: EventTable, table: Table, role: str, ids: Text, read_as: dict[str, str]) -> None:
-    """Say in `read_as` that ids look like several numbers in one cell. DataError if all look like lists.
+def joined_numbers(ids: Text) -> str:
+    """Which of these ids are several numbers in one text, in words; empty if none is."""
+    several = [name for name in ids.tolist() if SEVERAL.fullmatch(name)]
+    if not several:
+        return ""
+    example = several[0][:SHOWN_CELL]
+    return f"{len(several)} of {len(ids)} ids are several numbers in one text, such as {example!r}; each is one id"
 
-    A column that an option names is taken as it is.
-    """
-    several = np.array([SEVERAL.fullmatch(name) is not None for name in ids.tolist()], np.bool_)
-    if not several.any():
+
+def _check_lists(source: EventTable, table: Table, role: Role, ids: Text) -> None:
+    """DataError if all ids of a column look like lists, unless an option names the column."""
+    lists = all(SEVERAL.fullmatch(name) and not JOINING.isdisjoint(name) for name in ids.tolist())
+    if not lists or source.named[role.name] != AUTO:
         return
-
-    name = source.taken.columns[role]
-    example = str(ids[int(np.argmax(several))])
-    listed = several.all() and any(mark in example for mark in LISTED)
-    if listed and source.named[role] == AUTO:
-        option = USER.option if role == "user" else ITEM.option
-        row = int(np.argmax(table.ids(name)[0] == int(np.argmax(several))))
-        table.fail(
-            row,
-            f"the {name} {example[:SHOWN_CELL]!r} is several numbers in one cell. Give a row for each, or a list (JSON, Parquet); "
-            f"{option}={name} takes each cell as one id",
-        )
-
-    read_as[f"{role}s"] = (
-        f"{int(several.sum())} of {len(ids)} ids in the column {name} are several numbers in one cell, such as "
-        f"{example[:SHOWN_CELL]!r}; each is one id"
+    name = source.taken.columns[role.name]
+    table.fail(
+        0,
+        f"the {name} {str(ids[0])[:SHOWN_CELL]!r} is several numbers in one cell. Give a row for each, or a list (JSON, "
+        f"Parquet); {role.option}={name} takes each cell as one id",
     )
 
 

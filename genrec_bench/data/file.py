@@ -16,13 +16,14 @@ from pydantic.dataclasses import dataclass
 
 from genrec_bench.core.arrays import Int32, Int64, Text
 from genrec_bench.core.events import Interactions
+from genrec_bench.core.files import expand_home
 from genrec_bench.core.progress import Progress
 from genrec_bench.core.raw_files import check_file, fail, suffix_of
 from genrec_bench.core.tables.files import open_table, recognised
-from genrec_bench.core.tables.roles import AUTO, Role, is_usual, take
+from genrec_bench.core.tables.roles import AUTO, Role, is_usual, repeated_column, take
 from genrec_bench.core.tables.text_file import only_blanks_part
 from genrec_bench.data.cache import load_prepared
-from genrec_bench.data.event_tables import USER, EventTable, presplit, read_events
+from genrec_bench.data.event_tables import USER, EventTable, joined_numbers, presplit, read_events
 from genrec_bench.data.prepare import PrepareConfig
 from genrec_bench.data.sequences import read_sequences
 from genrec_bench.errors import DataError
@@ -120,6 +121,8 @@ class FileDataset(Dataset):
                 data = read_events(tables, needs_rating=_needs_rating(config))
             else:
                 data = replace(read_sequences(path), read_as={"format": "sequence, a user and its items a line"})
+            joined = {"users": joined_numbers(data.user_ids), "items": joined_numbers(data.item_ids)}
+            data = replace(data, read_as={**data.read_as, **{what: text for what, text in joined.items() if text}})
             data = _without_duplicates(config, data, path, tables)
             return data if items_path is None else _with_titles(config, items_path, data)
 
@@ -130,7 +133,7 @@ class FileDataset(Dataset):
 
 def located(name: str, data_dir: Path | None) -> Path:
     """Where a file is: a relative path counts from the working folder, or else from `data_dir`."""
-    path = Path(name).expanduser()
+    path = Path(expand_home(name))
     if data_dir is None or path.is_absolute() or path.exists():
         return path
     inside = data_dir / path
@@ -189,7 +192,7 @@ def _tell(path: Path, files: list[Path], format: str, data: Interactions, progre
         progress.note(f"ratings are {read_as['ratings']}")
     for what in ("users", "items"):
         if what in read_as:
-            progress.note(f"{path}: {read_as[what]}")
+            progress.note(f"{path}: of its {what}, {read_as[what]}")
     if "titles" in read_as:
         progress.note(f"titles: {read_as['titles']}")
     if data.time is None and "columns" in read_as:
@@ -262,7 +265,8 @@ def _with_titles(config: FileConfig, path: Path, data: Interactions) -> Interact
             f"({data.item_ids[0]!s})?",
         )
     lacking = f"; {without} of {data.n_items} items have none" if without else ""
-    return replace(data, item_titles=found, read_as={**data.read_as, "titles": f"{taken}{lacking}"})
+    repeats = "; the titles repeat the items' ids" if repeated_column(file, taken) else ""
+    return replace(data, item_titles=found, read_as={**data.read_as, "titles": f"{taken}{lacking}{repeats}"})
 
 
 def _repeats(user: Int32, item: Int32, time: Int64) -> Int64:

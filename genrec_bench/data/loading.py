@@ -10,6 +10,7 @@ from typing import Any
 from genrec_bench.core.cache import cache_dir
 from genrec_bench.core.data_files import as_file
 from genrec_bench.core.events import Interactions
+from genrec_bench.core.files import expand_home
 from genrec_bench.core.losses import heavy_loss, loss
 from genrec_bench.core.progress import Progress, Quiet
 from genrec_bench.errors import UsageError
@@ -68,7 +69,7 @@ def data_folder(data_dir: Path | None) -> Path | None:
     """The data folder: the one given, else `GENREC_DATA`, else none. UsageError if it is not a folder."""
     if data_dir is None and os.environ.get("GENREC_DATA"):
         data_dir = Path(os.environ["GENREC_DATA"])
-    data_dir = None if data_dir is None else data_dir.expanduser()
+    data_dir = None if data_dir is None else Path(expand_home(data_dir))
     if data_dir is not None and not data_dir.is_dir():
         raise UsageError(f"no data folder {data_dir}: check --data-dir or GENREC_DATA")
     return data_dir

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from genrec_bench.core.files import expand_home
 from genrec_bench.errors import RecordError
 from genrec_bench.leaderboard.facts import name_of
 from genrec_bench.protocol.ranks import ranks_digest, read_ranks
@@ -50,7 +51,7 @@ def _record_files(paths: Iterable[Path | str], refuse: Refuse | None) -> list[Pa
     files: dict[Path, None] = {}
     for path in paths:
         with _refusing(refuse):
-            files |= dict.fromkeys(file.resolve() for file in _files(Path(path).expanduser()))
+            files |= dict.fromkeys(file.resolve() for file in _files(Path(expand_home(path))))
     return list(files)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from genrec_bench.core.files import check_writable
+from genrec_bench.core.files import check_writable, expand_home
 from genrec_bench.core.hashing import digest
 from genrec_bench.core.progress import Progress, Quiet
 from genrec_bench.core.sequences import Queries
@@ -85,7 +85,7 @@ def rescore(
         if not file.exists():  # before the data is read, which may take long
             raise DataError(f"{file}: there is no such file; paths count from {Path.cwd()}", path=file)
     spec = plan.spec
-    folder, options = run_folder(Path(out).expanduser(), spec), spec.options["baseline"]
+    folder, options = run_folder(Path(expand_home(out)), spec), spec.options["baseline"]
     check_writable(folder, "choose another --out")
 
     inputs = load_inputs(plan, data_dir=data_dir, fresh=force, progress=progress)

@@ -16,7 +16,7 @@ import numpy as np
 
 from genrec_bench.core.arrays import Int32
 from genrec_bench.core.cache import cache_dir
-from genrec_bench.core.files import check_writable, disk_trouble, write_whole
+from genrec_bench.core.files import check_writable, disk_trouble, expand_home, write_whole
 from genrec_bench.core.progress import Progress, Quiet
 from genrec_bench.errors import DataError, GenrecError, RunFailed, lacks_memory
 from genrec_bench.host.faults import LESS_MEMORY
@@ -62,7 +62,7 @@ def run(
     device = device_of(plan, device, progress)
 
     # Fail before data is read if the results could not be written.
-    folder = run_folder(Path(out).expanduser(), plan.spec)
+    folder = run_folder(Path(expand_home(out)), plan.spec)
     earlier = open_run_folder(folder, plan.spec, force=force, progress=progress)
     if force or earlier is None or earlier.status != "finished":
         check_writable(folder, "choose another --out")

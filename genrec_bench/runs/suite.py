@@ -13,6 +13,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from genrec_bench.core.files import expand_home
 from genrec_bench.core.progress import Progress, Quiet, Tick
 from genrec_bench.errors import ConfigError, GenrecError, UsageError, did_you_mean
 from genrec_bench.runs.apart import Stopped, resolve_apart, run_apart
@@ -107,7 +108,7 @@ def run_suite(
     through the cache. `isolate` hides the data's files from all of them. Closing the iterator, or an exception in it such as
     KeyboardInterrupt, stops all runs.
     """
-    progress, stop, out = progress or Quiet(), threading.Event(), Path(out).expanduser()
+    progress, stop, out = progress or Quiet(), threading.Event(), Path(expand_home(out))
     threads = max(1, _threads() // jobs) if jobs > 1 else None
 
     def outcome(number: int, suite_run: SuiteRun) -> SuiteOutcome:

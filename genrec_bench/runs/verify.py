@@ -18,7 +18,7 @@ import numpy as np
 from genrec_bench.baselines.id_canary import IdCanary
 from genrec_bench.core.codes import Index
 from genrec_bench.core.events import Interactions
-from genrec_bench.core.files import folder_digest, read_text
+from genrec_bench.core.files import expand_home, folder_digest, read_text
 from genrec_bench.core.progress import Progress
 from genrec_bench.core.rankings import NO_HYPOTHESIS, NOT_AN_ITEM, Ranking
 from genrec_bench.core.sequences import Split
@@ -76,7 +76,7 @@ def verify(folder: Path, data_dir: Path | None = None, progress: Progress | None
     RecordError if the record or the lists cannot be read, or if the run is not finished; DataError if the data set cannot
     be loaded. A number that does not hold raises nothing: its comparison has `ok = False`.
     """
-    path = Path(folder).expanduser()
+    path = Path(expand_home(folder))
     record = RunRecord.read(path)
     folder = path if path.is_dir() else path.parent
     if record.status != "finished":

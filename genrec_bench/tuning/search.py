@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genrec_bench.core.cache import cache_dir
-from genrec_bench.core.files import check_writable, disk_trouble, scratch_folder
+from genrec_bench.core.files import check_writable, disk_trouble, expand_home, scratch_folder
 from genrec_bench.core.hashing import digest
 from genrec_bench.core.progress import Progress, Quiet
 from genrec_bench.errors import NeedsMissing, OutputError, RecordError, UsageError
@@ -82,7 +82,7 @@ def tune(
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     if trials < 1:
         raise UsageError(f"--trials {trials}: a search needs at least one trial")
-    progress, ledger = progress or Quiet(), Path(ledger).expanduser()
+    progress, ledger = progress or Quiet(), Path(expand_home(ledger))
     device = device_of(plan, device, progress)
     varied = space_of(plan, space, fixed)
     check_writable(ledger.parent, "choose another --ledger")

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from genrec_bench.core.files import expand_home
 from genrec_bench.errors import ConfigError, UsageError, did_you_mean
 from genrec_bench.host.config import convert
 from genrec_bench.host.contracts import Component
@@ -58,7 +59,7 @@ def space_of(plan: Plan, lines: Iterable[str] = (), fixed: Collection[str] = ())
     chosen: dict[str, Any] = {}
     for line in lines:
         is_file = "=" not in line and line.endswith(".toml")
-        chosen |= _from_file(Path(line).expanduser()) if is_file else _from_line(line)
+        chosen |= _from_file(Path(expand_home(line))) if is_file else _from_line(line)
     for key in chosen:
         if key in fixed:
             raise ConfigError(f"space {key!r}: --set fixes it: drop one of the two", part="space", key=key)

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from genrec_bench.core.arrays import Int32, Int64, Text
-from genrec_bench.core.ids import EXACT, LOST, NotAnId, normal_ids
+from genrec_bench.core.ids import LOST, NotAnId, exact_power, normal_ids
 from genrec_bench.core.raw_files import fail
 
 Float64 = NDArray[np.float64]
@@ -116,11 +116,10 @@ class Table:
         DataError ends in `advice`, or in advice on times.
         """
         column = self._numbers(name)
-        hexadecimal = _is_text(column.type) and _has_x(
-            column
-        )  # which pyarrow reads as whole numbers, but not as floats
+        # pyarrow would read 0x10 as 16, and a large float without a word on the digits that it has lost.
+        doubtful = pa.types.is_floating(column.type) or (_is_text(column.type) and _has_x(column))
         try:
-            if column.null_count == 0 and not hexadecimal:
+            if column.null_count == 0 and not doubtful:
                 return cast(Int64, column.cast(pa.int64()).to_numpy())
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
             pass  # floats or a fault; reading floats shows which
@@ -131,7 +130,7 @@ class Table:
             row = int(np.argmax(fractional))
             self._refuse(name, row, f"not a whole number; {advice or 'use a finer unit, such as milliseconds'}")
 
-        large = np.abs(values) > EXACT
+        large = np.abs(values) > 2 ** exact_power(column.type)
         if large.any():
             row = int(np.argmax(large))
             why = "too large to be exact in this notation" if abs(values[row]) < 2**63 else "too large for 64 bits"

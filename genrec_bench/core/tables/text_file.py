@@ -24,6 +24,7 @@ from genrec_bench.core.tables.table import Table, looks_like_times
 SEPARATORS = {"::": "'::'", "\t": "tabs", ";": "';'", ",": "','", "|": "'|'", " ": "blanks"}  # likeliest first
 OF_FORMAT = {"csv": ",", "tsv": "\t", "inter": "\t"}
 TYPED = re.compile(r".+:(token|token_seq|float|float_seq)")  # how RecBole writes a column
+CODES = ("indexer", "codes")  # parts of a run whose tables hold codes
 ONE = "\x1f"  # stands for a separator of several characters, which pyarrow and csv do not take
 
 
@@ -151,12 +152,10 @@ def _check_columns(path: Path, columns: Sequence[str], cells: Sequence[str], par
 def _check_header(path: Path, names: Sequence[str], first: str, part: str) -> None:
     """DataError for a first line that is a row, or that leaves a column without a name."""
     if any(_is_value(name) for name in names):
-        usual = ("user_id", "item_id", "rating" if part else "score", "timestamp")
-        named = ",".join((*usual, *(f"c{n}" for n in range(5, 99)))[: len(names)])
         fail(
             path,
             f"the first line is a row, not a header: {_cut(first)}. Name the columns in their order, such as "
-            f"{_option(part)}{named}",
+            f"{_option(part)}{','.join(_usual_names(names, part))}",
             1,
         )
 
@@ -167,6 +166,17 @@ def _check_header(path: Path, names: Sequence[str], first: str, part: str) -> No
             f"name it; its columns: {shown(names)}",
             1,
         )
+
+
+def _usual_names(cells: Sequence[str], part: str) -> list[str]:
+    """Names that the cells of a row may have, in their order: of interactions, of codes, or of lists (no `part`)."""
+    if part in CODES:
+        return ["item_id", *(f"code_{level}" for level in range(len(cells) - 1))]
+
+    timed = [looks_like_times([cell]) for cell in cells] if part else [False] * len(cells)
+    last = len(cells) - 1 - timed[::-1].index(True) if True in timed else -1
+    others = iter(("user_id", "item_id", "rating" if part else "score"))
+    return ["timestamp" if at == last else next(others, f"c{at + 1}") for at in range(len(cells))]
 
 
 def _option(part: str) -> str:

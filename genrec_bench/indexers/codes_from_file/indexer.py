@@ -20,6 +20,7 @@ from genrec_bench.core.codes import (
     TokenScope,
     add_suffix,
 )
+from genrec_bench.core.files import expand_home
 from genrec_bench.core.sequences import TrainView
 from genrec_bench.errors import CodeClash
 from genrec_bench.host.config import make_config
@@ -76,7 +77,7 @@ class CodesIndexer(Indexer):
         return " ".join(sha256(path) for path in self._paths())
 
     def _paths(self) -> list[Path]:
-        return [Path(path).expanduser() for path in (self.config.path, self.config.users_path) if path is not None]
+        return [Path(expand_home(path)) for path in (self.config.path, self.config.users_path) if path is not None]
 
     def build(self, train: TrainView, ctx: IndexerContext) -> Index:
         """The codes in the files. DataError, with the line or key, for an item without a code or with another's."""

@@ -1,14 +1,18 @@
 """Training: it learns, an interruption changes nothing, LoRA moves what it should, and files give the same logits back."""
 
 import json
+import shutil
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from causal_fakes import cycle_examples, small_index
 from genrec_causal_lm.backbone import CausalConfig, CausalLM
+from genrec_causal_lm.network import from_checkpoint
+from safetensors.torch import load_file, save_file
 
 from genrec_bench.api import START, BackboneContext, ConfigError, NeedsMissing
 
@@ -213,3 +217,23 @@ def test_bf16_training_runs_and_is_named():
     _, report = fitted(epochs=1, precision="bf16")
     assert report.precision == "bf16"
     assert np.isfinite(report.history[0]["loss"])
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod."])
+def test_the_weights_of_a_wrapped_model_are_read_with_a_note(tmp_path, checkpoint, prefix):
+    folder = shutil.copytree(checkpoint("llama"), tmp_path / "wrapped")
+    kept = load_file(folder / "model.safetensors")
+    save_file({prefix + name: value for name, value in kept.items()}, folder / "model.safetensors", {"format": "pt"})
+
+    notes = []
+    ours, theirs = (from_checkpoint(str(name), notes.append) for name in (folder, checkpoint("llama")))
+    assert all(map(torch.equal, ours.state_dict().values(), theirs.state_dict().values()))
+    assert len(notes) == 1 and "saved from a wrapped model" in notes[0]
+
+
+def test_a_checkpoint_in_the_home_folder_is_found(checkpoint, monkeypatch):
+    folder = Path(checkpoint("llama"))
+    monkeypatch.setenv("HOME", str(folder.parent))
+    here, there = (CausalLM(CausalConfig(model=name)) for name in (str(folder), f"~/{folder.name}"))
+    assert there.fingerprint() == here.fingerprint()
+    there.ready()

@@ -174,3 +174,11 @@ def test_a_file_that_changed_under_its_name_changes_the_fingerprint(tmp_path):
     assert before == indexer.fingerprint() != ""
     npz(tmp_path / "a.npz", vectors=VECTORS + 1)
     assert indexer.fingerprint() != before and ResidualKmeans().fingerprint() == ""
+
+
+def test_a_file_in_the_home_folder_is_found(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    path = npz(tmp_path / "vectors.npz")
+    here, there = (ContentConfig(array=str(name)) for name in (path, "~/vectors.npz"))
+    assert there.fingerprint() == here.fingerprint()
+    assert np.array_equal(array_vectors(catalogue(), there, print)[0], array_vectors(catalogue(), here, print)[0])

@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -78,6 +79,14 @@ def test_codes_come_from_a_local_model_and_change_with_its_weights(model):
     assert first.fingerprint == again.fingerprint
     assert first.info["content"]["versions"]["sentence-transformers"]
     assert len(indexer.fingerprint()) == 64
+
+
+def test_a_model_in_the_home_folder_is_found(model, monkeypatch):
+    monkeypatch.setenv("HOME", str(Path(model).parent))
+    view, there = films(per_topic=5)[0], ContentConfig(model="~/whole")
+    assert there.fingerprint() == ContentConfig(model=model).fingerprint()
+    ours, theirs = (encode(view, config, IndexerContext()) for config in (there, ContentConfig(model=model)))
+    assert np.array_equal(ours.vectors, theirs.vectors)
 
 
 def test_a_set_without_titles_is_told_so():
