@@ -5,9 +5,13 @@ How each training went follows in a few lines (`cli/curves.py`).
 
 from __future__ import annotations
 
+import shutil
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import click
 
 from genrec_bench.cli.curves import training_lines
 from genrec_bench.cli.terminal import print_table, say, table
@@ -23,6 +27,7 @@ from genrec_bench.leaderboard.facts import (
     ending,
     train_seconds,
 )
+from genrec_bench.leaderboard.renderers import render
 from genrec_bench.leaderboard.rows import Row, row_of
 from genrec_bench.protocol.constants import POLICIES
 
@@ -52,6 +57,17 @@ def print_records(records: Sequence[RunRecord], folder: Path) -> None:
     for line in alarms(records):
         say(line, style="bold red")
     say(f"\nrun folder: {folder}")
+
+
+def print_seeds(records: Sequence[RunRecord], out: Path) -> None:
+    """Print one row for all seeds of a system, with their spread, and how each training ended."""
+    screen = sys.stdout.isatty()
+    width = shutil.get_terminal_size().columns if screen else None
+    click.echo(render(records, "table", colour=screen, width=width), nl=False)  # clean, and coloured on purpose
+    for record in records:
+        if ended := ending(record):
+            say(f"{record.system}, seed {record.spec['seed']}: training ended by {ended}")
+    say(f"\nrun folders in {out}: {', '.join(record.spec_id for record in records)}")
 
 
 def accuracy(rows: Sequence[Sequence[Row]]) -> Table:

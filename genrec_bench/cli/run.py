@@ -29,13 +29,17 @@ PROFILE = "Named options of the backbone; `genrec plugins show BACKBONE` lists t
 @click.option("--baseline", metavar="NAME", help="Runs instead of indexer, backbone and decoder.")
 @click.option("--profile", metavar="NAME", help=PROFILE)
 @click.option("--seed", type=int, metavar="N", help="Seed of the indexer and the training.  [default: 0]")
+@click.option(
+    "--seeds", type=click.IntRange(min=2), metavar="N", help="Run N seeds from --seed on, each in a process of its own."
+)
 @click.option("--beams", type=int, metavar="N", help="Hypotheses kept per user.  [default: 50]")
 @click.option("--set", "settings", multiple=True, metavar="PART.KEY=VALUE", help="Any option of any part; repeatable.")
 @click.option("--spec", "spec_file", type=FilePath(), metavar="FILE", help="A spec in TOML.")
 @run_options
 @click.option("--force", is_flag=True, help="Run again even if this spec has finished.")
-@json_option("Print the record as JSON, and nothing else.")
+@json_option("Print the record as JSON, of several seeds a list of them, and nothing else.")
 def run(
+    seeds: int | None,
     settings: tuple[str, ...],
     spec_file: Path | None,
     out: Path,
@@ -52,6 +56,7 @@ def run(
 
     \b
     genrec run --indexer sci --backbone lightlm
+    genrec run --indexer sci --backbone lightlm --seeds 5
     genrec run --baseline popularity --dataset beauty
     genrec run --baseline popularity --dataset clicks.csv
     """
@@ -69,24 +74,33 @@ def run(
     watch()
     progress = RichProgress()
     where: dict[str, Any] = {"out": out, "device": device, "data_dir": data_dir, "progress": progress}
-    if isolate:
-        record = run_apart(spec, force=force, isolate=True, **where)
+    if seeds:
+        specs = [spec.with_(seed=spec.seed + number) for number in range(seeds)]
+        records = [run_apart(one, force=force, isolate=isolate, **where) for one in specs]
+    elif isolate:
+        records = [run_apart(spec, force=force, isolate=True, **where)]
     else:
-        record = runner.run(spec, force=force, **where)
+        records = [runner.run(spec, force=force, **where)]
+
     if as_json:
-        terminal.print_json(record.to_dict())
+        plain = [record.to_dict() for record in records]
+        terminal.print_json(plain if seeds else plain[0])
         return
 
-    records = [record]
-    if "baseline" not in record.spec:
+    first, beside = records[0], []
+    if "baseline" not in first.spec:
         try:
             # Foreign code has run in this process, and may have changed it: it must not touch another system's record.
-            foreign = any(part.get("distribution") != BUILT_IN for part in record.components.values())
+            foreign = any(part.get("distribution") != BUILT_IN for part in first.components.values())
             run_beside = run_apart if foreign else runner.run
-            records.append(run_beside(untrained_beside(record), **where))
+            beside = [run_beside(untrained_beside(first), **where)]
         except GenrecError as error:
             progress.note(f"no popularity row: {type(error).__name__}: {error}")
-    results.print_records(records, run_folder(out, ResolvedSpec.from_dict(record.spec)))
+
+    if seeds:
+        results.print_seeds([*records, *beside], out)
+    else:
+        results.print_records([*records, *beside], run_folder(out, ResolvedSpec.from_dict(first.spec)))
 
 
 def build_spec(

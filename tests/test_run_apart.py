@@ -1,4 +1,4 @@
-"""With `--isolate`, no component can open the data's files, whatever the way; its numbers are those of any other run."""
+"""Runs in processes of their own: several seeds, and with `--isolate` components that can open no data in any way."""
 
 import json
 import subprocess
@@ -128,3 +128,15 @@ def test_the_components_of_every_distribution_here_work_without_the_data(tmp_pat
     outcomes = json.loads(done.stdout)
     assert [(outcome["name"], outcome["error"]) for outcome in outcomes if outcome["error"]] == []
     assert done.returncode == 0 and len(outcomes) == 8
+
+
+def test_several_seeds_run_apart_and_make_one_row(tmp_path, planted_file):
+    where = ["--dataset", planted_file, "--set", "dataset.format=sequence", "--baseline", "popularity"]
+    done = genrec(tmp_path, "run", *where, "--seeds", "3", "--seed", "4", "--json")
+    records = json.loads(done.stdout)
+    assert [record["spec"]["seed"] for record in records] == [4, 5, 6]
+    assert len({record["process"]["pid"] for record in records}) == 3
+    told = genrec(tmp_path, "run", *where, "--seeds", "3", "--seed", "4").stdout
+    (row,) = (line for line in told.splitlines() if line.startswith("popularity"))
+    assert row.split()[2] == "3"
+    assert all(record["spec_id"] in told for record in records)
