@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from genrec_bench.errors import RecordError
     from genrec_bench.runs.record import RunRecord
 
+FORM = "How to print it."
 POLICY = "Whether seen items are hidden from the lists (mask) or kept (keep)."
 
 
@@ -55,7 +56,7 @@ def leaderboard() -> None:
     type=click.Choice(["table", "md", "csv", "json"]),
     default="table",
     show_default=True,
-    help="How to print it.",
+    help=FORM,
 )
 @click.option(
     "--policy",
@@ -82,7 +83,9 @@ def tables(runs: tuple[Path, ...], form: str, policy: str) -> None:
 @click.argument("runs", nargs=-1, required=True, type=FilePath(), metavar="RUNS...")
 @click.option("--metric", default="ndcg@10", show_default=True, help="hit@K or ndcg@K, for K of 5, 10 and 20.")
 @click.option("--policy", type=click.Choice(["mask", "keep"]), default="mask", show_default=True, help=POLICY)
-@click.option("--format", "form", type=click.Choice(["table", "md", "json"]), default="table", show_default=True)
+@click.option(
+    "--format", "form", type=click.Choice(["table", "md", "json"]), default="table", show_default=True, help=FORM
+)
 def effects(runs: tuple[Path, ...], metric: str, policy: str, form: str) -> None:
     """How a metric changes with one setting while all others stay, from the runs of a grid.
 
