@@ -16,7 +16,7 @@ from pathlib import Path
 from genrec_bench.core.files import write_json, write_text
 from genrec_bench.core.progress import Progress
 from genrec_bench.errors import RecordError, UsageError
-from genrec_bench.leaderboard import known_issues, tie_orders, tuning_budget
+from genrec_bench.leaderboard import known_issues, reported, tie_orders, tuning_budget
 from genrec_bench.leaderboard.facts import name_of
 from genrec_bench.leaderboard.records import (
     Refuse,
@@ -240,9 +240,10 @@ def read_board(folder: Path, refuse: Refuse) -> list[Standings]:
     if not records:
         return []
 
-    issues = known_issues.read(folder.resolve().parents[2])  # beside the protocols
-    remarks = _remarks(folder)
+    root = folder.resolve().parents[2]  # beside the protocols
+    issues, papers, remarks = known_issues.read(root), reported.read(root), _remarks(folder)
     policies = [replace(marked(standings(records, policy), issues), remarks=remarks) for policy in POLICIES]
+    policies = [replace(standing, reported=reported.of_board(papers, standing.board)) for standing in policies]
     try:
         policies = _with_ties(policies, folder)
     except RecordError as error:

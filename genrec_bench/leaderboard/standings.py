@@ -13,6 +13,7 @@ import numpy as np
 from genrec_bench.errors import RecordError
 from genrec_bench.leaderboard.known_issues import Issue, affecting
 from genrec_bench.leaderboard.records import check_possible
+from genrec_bench.leaderboard.reported import Reported
 from genrec_bench.leaderboard.rows import (
     CANARY,
     FLOORS,
@@ -56,6 +57,7 @@ class Standings:
     remarks: tuple[str, ...] = ()  # what people noted of the whole board, a sentence each
     issues: tuple[Issue, ...] = ()  # known ones that affect some row
     tuning: tuple[str, ...] = ()  # how much tuning went into the rows, a sentence each
+    reported: tuple[Reported, ...] = ()  # rows of papers, for context
     ties: TieOrders | None = None  # baselines under other orders of equal timestamps
 
     @property

@@ -25,27 +25,31 @@ def contradictions(
     if missing:
         return [f"no {', '.join(missing)}"]
 
-    sentences = []
+    sentences = impossible(metrics)
     for k in KS:
-        hit, ndcg, mrr = (metrics[f"{name}@{k}"] for name in ("hit", "ndcg", "mrr"))
-        if not 0 <= hit <= 1:
-            sentences.append(f"hit@{k} {hit:.4f} is not a share")
-        if ndcg > hit + EPS:
-            sentences.append(f"ndcg@{k} {ndcg:.4f} is above hit@{k} {hit:.4f}")
-        if mrr > ndcg + EPS:
-            sentences.append(f"mrr@{k} {mrr:.4f} is above ndcg@{k} {ndcg:.4f}")
-        if ceiling is not None and hit > ceiling + EPS:
-            sentences.append(f"hit@{k} {hit:.4f} is above the reachable ceiling {ceiling:.4f}")
-
-    # A longer list can only gain.
-    for low, high in itertools.pairwise(KS):
-        for name in ("hit", "ndcg", "mrr"):
-            shorter, longer = metrics[f"{name}@{low}"], metrics[f"{name}@{high}"]
-            if shorter > longer + EPS:
-                sentences.append(f"{name}@{low} {shorter:.4f} is above {name}@{high} {longer:.4f}")
-
+        if ceiling is not None and metrics[f"hit@{k}"] > ceiling + EPS:
+            sentences.append(f"hit@{k} {metrics[f'hit@{k}']:.4f} is above the reachable ceiling {ceiling:.4f}")
     if ranks is not None:
         sentences += _against_ranks(metrics, ranks, cases)
+    return sentences
+
+
+def impossible(metrics: Mapping[str, Any]) -> list[str]:
+    """One sentence per contradiction among those metrics that are there, whatever the data."""
+    sentences = [
+        f"hit@{k} {metrics[f'hit@{k}']:.4f} is not a share"
+        for k in KS
+        if f"hit@{k}" in metrics and not 0 <= metrics[f"hit@{k}"] <= 1
+    ]
+
+    # What is found early counts less than what is found at all, and a longer list can only gain.
+    never_above = [(f"{less}@{k}", f"{more}@{k}") for k in KS for less, more in (("ndcg", "hit"), ("mrr", "ndcg"))]
+    never_above += [
+        (f"{name}@{low}", f"{name}@{high}") for low, high in itertools.pairwise(KS) for name in ("hit", "ndcg", "mrr")
+    ]
+    for less, more in never_above:
+        if less in metrics and more in metrics and metrics[less] > metrics[more] + EPS:
+            sentences.append(f"{less} {metrics[less]:.4f} is above {more} {metrics[more]:.4f}")
     return sentences
 
 

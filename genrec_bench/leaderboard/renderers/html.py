@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from genrec_bench.leaderboard import conditions, tie_orders
+from genrec_bench.leaderboard import conditions, reported, tie_orders
 from genrec_bench.leaderboard.columns import (
     BOARD,
     NOT_MEASURED,
@@ -48,6 +48,8 @@ def page(policies: Sequence[Standings]) -> str:
 def _section(standings: Standings) -> dict[str, Any]:
     """One policy: its table, its scatter plot and its conditions."""
     ties = standings.ties
+    papers = [reported.cells(row) for row in standings.reported]
+
     return {
         "board": standings.board,
         "missing": standings.missing,
@@ -55,6 +57,9 @@ def _section(standings: Standings) -> dict[str, Any]:
         "plot": scatter(standings),
         "legend": "; ".join(legend(standings)),
         "conditions": conditions.of_board(standings),
+        "reported_title": reported.TITLE,
+        "reported": reported.EXPLANATION,
+        "reported_table": (reported.HEADS, papers) if papers else None,
         "ties_title": conditions.TIES,
         "ties": tie_orders.explanation(ties, standings.board) if ties else "",
         "ties_table": _split(tie_orders.table(ties, standings.board)) if ties else None,

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from genrec_bench.core.printable import printable_cell
 from genrec_bench.errors import UsageError
-from genrec_bench.leaderboard import conditions, tie_orders
+from genrec_bench.leaderboard import conditions, reported, tie_orders
 from genrec_bench.leaderboard.columns import (
     BOARD,
     COLUMNS,
@@ -108,6 +108,14 @@ def readme(policies: Sequence[Standings]) -> str:
         left = [at == 0 for at in range(len(heads))]
         text = tie_orders.explanation(board.ties, board.board)
         lines += ["", f"## {conditions.TIES}", "", text, "", *table(heads, scores, left)]
+
+    if board.reported:
+        cells = [reported.cells(row) for row in board.reported]
+        for row, line in zip(board.reported, cells, strict=True):
+            link = quote(row.link, safe=":/?=&#")
+            line[reported.HEADS.index("source")] = Markup(f"[{_literal(row.source)}]({link})")
+        left = [head not in reported.METRICS for head in reported.HEADS]
+        lines += ["", f"## {reported.TITLE}", "", reported.EXPLANATION, "", *table(reported.HEADS, cells, left)]
 
     return "\n".join([*lines, ""])
 
