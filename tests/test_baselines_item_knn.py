@@ -29,8 +29,7 @@ def plain(rows: list[list[int]], histories: list[list[int]], n_items: int, neigh
         for j in range(n_items):
             if i != j and common[i, j]:
                 cosine[i, j] = common[i, j] / (np.sqrt(size[i] * size[j]) + shrink)
-        weakest = sorted(range(n_items), key=lambda j: (-np.float32(cosine[i, j]), j))[neighbours:]
-        cosine[i, weakest] = 0
+        cosine[i, cosine[i] < sorted(cosine[i])[-min(neighbours, n_items)]] = 0
     return binary(histories, n_items) @ cosine.T
 
 
@@ -44,6 +43,23 @@ def test_scores_equal_those_of_a_dense_formula(neighbours, shrink, monkeypatch) 
     for row, items in enumerate(as_lists(lists)):
         assert set(items) == set(np.flatnonzero(expected[row] > 0))
         assert lists.scores[row, : len(items)] == pytest.approx(expected[row, items], rel=1e-6)
+
+
+def test_scores_do_not_depend_on_how_items_are_numbered() -> None:
+    rows, histories = random_rows(), random_rows(users=9, seed=1)
+    number = np.random.default_rng(5).permutation(25)
+    renumbered = [[[int(number[item]) for item in row] for row in lists] for lists in (rows, histories)]
+
+    scores = []
+    for train, asked in ((rows, histories), renumbered):
+        lists = fitted(ItemKNN(Config(2, 0.0)), train, 25).rank(queries(asked), k=25)
+        scores.append(
+            [dict(zip(items, lists.scores[row].tolist(), strict=False)) for row, items in enumerate(as_lists(lists))]
+        )
+    moved = [{int(number[item]): score for item, score in row.items()} for row in scores[0]]
+    assert [row.keys() for row in moved] == [row.keys() for row in scores[1]]
+    for mine, theirs in zip(moved, scores[1], strict=True):
+        assert mine == pytest.approx(theirs, rel=1e-6)
 
 
 def test_the_best_come_first() -> None:

@@ -7,6 +7,7 @@ time: no items x items array is ever held.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,7 +16,7 @@ from pydantic import NonNegativeFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 from scipy import sparse
 
-from genrec_bench.baselines.lists import known_items, rank_in_blocks, rank_sparse, user_item
+from genrec_bench.baselines.lists import known_items, rank_in_blocks, user_item
 from genrec_bench.core.arrays import Ragged
 from genrec_bench.core.rankings import Ranking
 from genrec_bench.core.sequences import Queries, TrainView
@@ -28,7 +29,7 @@ ITEMS_AT_ONCE = 512  # whose similarities to all items are held together
 class Config:
     """Options of the neighbourhoods; the defaults did well on validation of ml-100k and beauty, sequential."""
 
-    neighbours: PositiveInt = 200  # most similar items kept of each item
+    neighbours: PositiveInt = 200  # most similar items kept of each item, and those equal to the last
     shrink: NonNegativeFloat = 50.0  # added to the cosine's denominator: few common users are little evidence
 
 
@@ -36,7 +37,7 @@ class ItemKNN(Baseline):
     """Item-based nearest neighbours by shrunk cosine: common(i, j) / (sqrt(users(i) users(j)) + shrink).
 
     The score of item i is the sum of its similarities to those of its `neighbours` nearest items that the user has
-    seen; neighbours of equal similarity are ordered by item number. In the task `direct` only training items count; the
+    seen; neighbours as near as the last of these count too. In the task `direct` only training items count; the
     validation item is ignored, since generators do not see it either.
     """
 
@@ -48,24 +49,27 @@ class ItemKNN(Baseline):
         """Find every item's neighbours; chooses nothing on validation."""
         self.train, self.task = train, ctx.task
         interactions = user_item(train.sequences, train.n_items)
-        by_item, size = interactions.T.tocsr(), np.sqrt(interactions.sum(axis=0))
+        by_item, users = interactions.T.tocsr(), np.asarray(interactions.sum(axis=0), np.float64)
 
         parts = []
         for first in range(0, train.n_items, ITEMS_AT_ONCE):
             common_users = by_item[first : first + ITEMS_AT_ONCE] @ interactions
             similarity = sparse.csr_array(common_users)  # (block, n_items)
             items = np.repeat(np.arange(similarity.shape[0]), np.diff(similarity.indptr))
-            similarity.data /= size[first + items] * size[similarity.indices] + self.config.shrink
+            similarity.data /= np.sqrt(users[first + items] * users[similarity.indices]) + self.config.shrink
             similarity.data[similarity.indices == first + items] = 0  # an item is not its own neighbour
             parts.append(self._nearest(similarity))
         self.similarity = sparse.vstack(parts).T.tocsr()  # (neighbour, item): a user's row times this gives scores
 
     def _nearest(self, similarity: sparse.csr_array) -> sparse.csr_array:
-        """The `neighbours` largest values of each row."""
-        nearest = rank_sparse(similarity, self.config.neighbours, None)
-        rows, positions = np.nonzero(nearest.items >= 0)
-        entries = nearest.scores[rows, positions].astype(np.float64), (rows, nearest.items[rows, positions])
-        return sparse.csr_array(entries, shape=similarity.shape)
+        """The `neighbours` largest values of each row, and those equal to the last: a choice among them would go by number."""
+        most = self.config.neighbours
+        for start, end in itertools.pairwise(similarity.indptr):
+            row = similarity.data[start:end]
+            if len(row) > most:
+                row[row < np.partition(row, -most)[-most]] = 0
+        similarity.eliminate_zeros()
+        return similarity
 
     def rank(self, queries: Queries, *, k: int, exclude: Ragged | None = None) -> Ranking:
         """The `k` best items per query among those with a neighbour among the user's items."""
