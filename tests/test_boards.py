@@ -306,7 +306,6 @@ def test_a_row_has_the_lowest_tier_of_its_records_and_what_we_ran_is_a_run() -> 
     scored = SimpleNamespace(tier="re-scored")
     assert tier_of([baseline()]) == "run"
     assert tier_of([baseline(), scored]) == "re-scored"
-    assert tier_of([SimpleNamespace(tier="reported"), scored]) == "reported"
 
 
 def test_fewer_than_five_seeds_are_never_ranked() -> None:

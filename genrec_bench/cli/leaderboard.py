@@ -135,6 +135,7 @@ def _collected(runs: tuple[Path, ...]) -> list[RunRecord]:
 @leaderboard.command(short_help="Copy the records of runs into boards.")
 @click.argument("runs", nargs=-1, type=FilePath(), metavar="RUNS...")
 @click.option("--to", "root", required=True, type=FilePath(), metavar="FOLDER", help="Folder of the boards.")
+@click.option("--again", is_flag=True, help="They are second runs of what is on the boards: is a row reproduced?")
 @click.option("--verify/--no-verify", default=True, help="Score each run again from its stored lists first.")
 @click.option(
     "--ledger",
@@ -142,7 +143,7 @@ def _collected(runs: tuple[Path, ...]) -> list[RunRecord]:
     metavar="FILE",
     help="A ledger of `genrec tune`: each trial goes to the board that it belongs to.",
 )
-def add(runs: tuple[Path, ...], root: Path, verify: bool, ledger: Path | None) -> None:
+def add(runs: tuple[Path, ...], root: Path, again: bool, verify: bool, ledger: Path | None) -> None:
     """Copy the records of RUNS (run folders, or folders of them) to FOLDER/<protocol>/<task>/<dataset>/records.
 
     A run that failed, ran under another protocol, was edited (its digest does not match), or differs when scored again
@@ -155,7 +156,7 @@ def add(runs: tuple[Path, ...], root: Path, verify: bool, ledger: Path | None) -
         raise click.UsageError("nothing to add: give RUNS, a --ledger, or both")
 
     def add_all(refuse: Callable[[RecordError], None]) -> list[Path]:
-        files = publish.add(runs, root, refuse, check=verify)
+        files = publish.add(runs, root, refuse, check=verify, again=again)
         if ledger is not None:
             files += publish.add_ledger(ledger, root)
         return files

@@ -285,7 +285,7 @@ _DEFINED = (
     ),
     Column(
         "tier",
-        meaning="run, re-scored or reported",
+        meaning="run, reproduced or re-scored",
         value=lambda row: row.tier,
         words=True,
     ),

@@ -85,9 +85,11 @@ def of_rows(board: Standings) -> list[str]:
     if any(row.standing == "tied" for row in board.rows):
         sentences.append("*Tied* rows cannot be told from the first ranked row, so none of them is the best.")
     sentences.append(
-        "Tiers: *run*: made by `genrec run`, once, from the spec in its record; *re-scored*: lists made elsewhere and "
-        "scored here; *reported*: a paper's numbers."
+        "Tiers: *run*: made by `genrec run`, once, from the spec in its record; *reproduced*: run a second time, in reruns/, inside "
+        "the 95 % interval for one more run by the spread of its seeds; *re-scored*: lists made elsewhere and scored here."
     )
+    if board.outside:
+        sentences.append(f"Run a second time, outside that interval: {'; '.join(board.outside)}.")
 
     data = board.board.data
     if "tie_users" in data and not data["tie_users"]:

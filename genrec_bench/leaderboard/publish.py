@@ -27,12 +27,13 @@ from genrec_bench.leaderboard.records import (
     with_ranks,
 )
 from genrec_bench.leaderboard.rows import BOARD_BEAMS, dataset_key
-from genrec_bench.leaderboard.standings import Standings, marked, standings
+from genrec_bench.leaderboard.standings import Standings, marked, standings, with_reruns
 from genrec_bench.protocol.constants import POLICIES, PROTOCOLS
 from genrec_bench.runs.record import RECORD_FILE, RunRecord
 from genrec_bench.runs.spec import ResolvedSpec
 
 RECORDS = "records"
+RERUNS = "reruns"  # second runs of what is on the board
 FOLDER_NAME = re.compile(r"\w[\w.@:+ -]{0,99}")  # no separator, and no dot at its beginning
 NOTES = "notes.txt"
 
@@ -61,10 +62,10 @@ def board_folders(root: Path) -> list[Path]:
 # --- records in -------------------------------------------------------------------------------------------------------
 
 
-def add(runs: Iterable[Path], root: Path, refuse: Refuse, check: bool = True) -> list[Path]:
+def add(runs: Iterable[Path], root: Path, refuse: Refuse, check: bool = True, again: bool = False) -> list[Path]:
     """Copy the records of `runs` (run folders, or folders of them) into the boards under `root`, ranks inside.
 
-    Unless `check` is off, each run is first scored again from its stored lists. What no board can show is handed to
+    `again`: they are second runs of what is on the boards, which tell whether a row is *reproduced*. Unless `check` is off, each run is first scored again from its stored lists. What no board can show is handed to
     `refuse`. The host and process that wrote a record are left out,
     and the digests of files that stay in the run folder. Returns the files written, or already there.
     """
@@ -72,7 +73,7 @@ def add(runs: Iterable[Path], root: Path, refuse: Refuse, check: bool = True) ->
     for path in runs:
         for folder in _run_folders(path):
             try:
-                added.append(_add(folder, root, check))
+                added.append(_add(folder, root, check, again))
             except RecordError as error:
                 refuse(error)
             except Exception as error:  # one run that cannot be read must not cost the others
@@ -88,7 +89,7 @@ def _run_folders(path: Path) -> list[Path]:
     return sorted(file.parent for file in path.glob(f"*/{RECORD_FILE}")) or [path]
 
 
-def _add(path: Path, root: Path, check: bool) -> Path:
+def _add(path: Path, root: Path, check: bool, again: bool) -> Path:
     (record,) = collect([path])
     check_publishable(record)
     if check:
@@ -101,8 +102,13 @@ def _add(path: Path, root: Path, check: bool) -> Path:
     folder = board_folder(root, record) / RECORDS
     file = folder / f"{record.spec_id}.json"
     for present in sorted(folder.glob("*.json")):
-        _check_fits(record, path, present, replaces=present == file)
-    if not file.exists():
+        _check_fits(record, path, present, replaces=present == file and not again)
+
+    if again:
+        _check_second(record, file)
+        file = folder.with_name(RERUNS) / file.name
+        write_json(file, record.sealed().to_dict())
+    elif not file.exists():
         write_json(file, record.sealed().to_dict())
     return file
 
@@ -115,7 +121,9 @@ def _check_fits(record: RunRecord, path: Path, file: Path, replaces: bool) -> No
         check_intact(present, file)
         if (present.metrics, present.ranks) != (record.metrics, record.ranks):
             raise RecordError(
-                f"{name_of(record)} is on the board with other numbers: remove {file} first, and say why", path=path
+                f"{name_of(record)} is on the board with other numbers: if it is a second run, add it with --again; else remove "
+                f"{file} first, and say why",
+                path=path,
             )
 
     for key in ("data", "split"):
@@ -129,6 +137,14 @@ def _check_fits(record: RunRecord, path: Path, file: Path, replaces: bool) -> No
             f"{name_of(record)} has other options of the data set than the board in {board}: it cannot join it",
             path=path,
         )
+
+
+def _check_second(record: RunRecord, file: Path) -> None:
+    """RecordError unless the run in `file` is on its board and another one than `record`."""
+    if not file.exists():
+        raise RecordError(f"{name_of(record)} is not on a board: add its first run without --again", path=file)
+    if RunRecord.read(file).environment.get("time") == record.environment.get("time"):
+        raise RecordError(f"{name_of(record)} is the very run that is on the board, not a second one", path=file)
 
 
 def check_publishable(record: RunRecord) -> None:
@@ -244,6 +260,7 @@ def read_board(folder: Path, refuse: Refuse) -> list[Standings]:
     issues, papers, remarks = known_issues.read(root), reported.read(root), _remarks(folder)
     policies = [replace(marked(standings(records, policy), issues), remarks=remarks) for policy in POLICIES]
     policies = [replace(standing, reported=reported.of_board(papers, standing.board)) for standing in policies]
+    policies = [with_reruns(standing, read_records(folder, leave_out, RERUNS)) for standing in policies]
     try:
         policies = _with_ties(policies, folder)
     except RecordError as error:
@@ -278,10 +295,10 @@ def _with_refused(standing: Standings, refused: list[str]) -> Standings:
     return replace(standing, board=replace(board, refused=(*board.refused, *refused)))
 
 
-def read_records(folder: Path, refuse: Refuse) -> list[RunRecord]:
+def read_records(folder: Path, refuse: Refuse, where: str = RECORDS) -> list[RunRecord]:
     """The records of the board in `folder`, ranks inside; what it cannot show is handed to `refuse`."""
     records = []
-    for file in sorted((folder / RECORDS).glob("*.json")):
+    for file in sorted((folder / where).glob("*.json")):
         try:
             records.append(_read(file, folder))
         except RecordError as error:

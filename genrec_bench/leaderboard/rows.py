@@ -35,7 +35,7 @@ CANARY = "id-canary"  # a probe for leaks, which nothing is compared with
 KINDS = ("floor", "baseline", "generator")  # rows are compared with the best of each (protocol P18)
 RANKED_SEEDS = 5  # rows with fewer are shown, but not ranked (protocol P17)
 RUN = "run"  # the tier of what `genrec run` made once, from a spec that anybody can run again
-REPORTED = "reported"  # the tier of a paper's numbers
+REPRODUCED = "reproduced"  # the tier of what was run twice, the second time inside the interval of its seeds
 
 
 @dataclass(frozen=True)
@@ -274,9 +274,8 @@ def row_of(runs: Sequence[RunRecord], policy: str, seconds: Mapping[str, float |
 
 
 def tier_of(runs: Iterable[RunRecord]) -> str:
-    """A row's tier: the lowest that its records name. A record that names none was made by `genrec run`."""
-    tiers = {run.tier for run in runs}
-    return next((tier for tier in (REPORTED, RESCORED) if tier in tiers), RUN)
+    """A row's tier before anybody runs it again: *re-scored* if one of its lists was made elsewhere, else *run*."""
+    return RESCORED if any(run.tier == RESCORED for run in runs) else RUN
 
 
 def _mean(values: Iterable[float | None]) -> float | None:

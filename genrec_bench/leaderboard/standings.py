@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.special import stdtrit
 
 from genrec_bench.errors import RecordError
 from genrec_bench.leaderboard.known_issues import Issue, affecting
@@ -19,6 +20,7 @@ from genrec_bench.leaderboard.rows import (
     FLOORS,
     KINDS,
     RANKED_SEEDS,
+    REPRODUCED,
     Against,
     Board,
     Row,
@@ -58,6 +60,7 @@ class Standings:
     issues: tuple[Issue, ...] = ()  # known ones that affect some row
     tuning: tuple[str, ...] = ()  # how much tuning went into the rows, a sentence each
     reported: tuple[Reported, ...] = ()  # rows of papers, for context
+    outside: tuple[str, ...] = ()  # second runs that the seeds of their row do not let expect
     ties: TieOrders | None = None  # baselines under other orders of equal timestamps
 
     @property
@@ -130,6 +133,37 @@ def marked(board: Standings, known: Sequence[Issue]) -> Standings:
         for row in board.rows
     )
     return replace(board, board=replace(board.board, rows=rows), issues=issues)
+
+
+def with_reruns(board: Standings, again: Sequence[RunRecord]) -> Standings:
+    """The board with second runs: a row whose second runs all gave what its seeds let expect is *reproduced*."""
+    by_system: dict[str, list[RunRecord]] = {}
+    for run in again:
+        by_system.setdefault(run.system_id, []).append(recomputed(run))
+
+    rows, outside = [], []
+    for row in board.rows:
+        runs = by_system.get(row.system_id, [])
+        failed = [run for run in runs if not _agrees(row, run, board.board.policy)]
+        outside += [f"{row.short_name}, seed {run.spec['seed']}" for run in failed]
+        rows.append(replace(row, tier=REPRODUCED) if runs and not failed else row)
+    return replace(board, board=replace(board.board, rows=tuple(rows)), outside=tuple(outside))
+
+
+def _agrees(row: Row, again: RunRecord, policy: str) -> bool:
+    """Whether a second run of a seed lies in the 95 % interval for one more run, by the spread of the row's seeds.
+
+    The same ranks always agree; where no seed moves the row, or it has one seed, nothing else does.
+    """
+    first = next((run for run in row.runs if run.spec_id == again.spec_id), None)
+    if first is not None and list(first.ranks[policy]) == list(again.ranks[policy]):
+        return True
+    scores = [run.metrics[policy][SELECTION] for run in row.runs]
+    if not row.seeded or len(scores) < 2:
+        return False
+
+    width = stdtrit(len(scores) - 1, 1 - LEVEL / 2) * np.std(scores, ddof=1) * np.sqrt(1 + 1 / len(scores))
+    return bool(abs(again.metrics[policy][SELECTION] - np.mean(scores)) <= width)
 
 
 def _difference(row: Row, other: Row, ranks: Mapping[str, Ranks]) -> Difference | None:
