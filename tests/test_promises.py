@@ -317,6 +317,14 @@ def test_the_seed_of_a_run_reaches_the_indexer(go, tmp_path, monkeypatch) -> Non
     assert first.items.codes.tolist() != second.items.codes.tolist()
 
 
+def test_a_record_counts_how_often_the_test_part_was_scored_for_its_spec(go) -> None:
+    assert go().test_scored == 1
+    assert go().test_scored == 1  # finished earlier: nothing ran
+    assert go(force=True).test_scored == 2
+    assert go(force=True).test_scored == 3
+    assert go(seed=1).test_scored == 1
+
+
 def test_the_seed_of_a_run_moves_the_labels_of_users_whom_the_indexer_gives_none(go, tmp_path, monkeypatch) -> None:
     def build(self, train, ctx, honest=RandomIndexer.build):
         return replace(honest(self, train, ctx), users=None)

@@ -28,7 +28,7 @@ from genrec_bench.runs.outcome import Outcome
 from genrec_bench.runs.plan import Plan, resolve_lists
 from genrec_bench.runs.record import RESCORED, RunRecord
 from genrec_bench.runs.reuse import still_holds
-from genrec_bench.runs.run import finish
+from genrec_bench.runs.run import finish, times_scored
 from genrec_bench.runs.spec import dataset_options
 
 
@@ -124,7 +124,7 @@ def rescore(
         with attempt(folder, spec, keep=keeps(folder, earlier)) as workspace:
             if given.generations is not None:
                 write_generations(workspace / GENERATIONS_FILE, {"mask": given.generations})
-            return finish(inputs, outcome, workspace, phases={})
+            return finish(inputs, outcome, workspace, phases={}, test_scored=1 + times_scored(earlier))
 
 
 def _validity(given: GivenLists, queries: Queries) -> dict[str, Any]:

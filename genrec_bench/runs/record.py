@@ -59,6 +59,7 @@ class RunRecord:
     process: Mapping[str, Any] = field(default_factory=dict)
     stored: Mapping[str, str] = field(default_factory=dict)  # SHA-256 by file of the run folder
     warnings: list[str] = field(default_factory=list)
+    test_scored: int | None = None  # how many times the test part was scored for this spec in its folder
     tier: str | None = None  # `re-scored`, or None if the system ran here
     digest: str | None = None  # of everything else: reveals numbers edited by hand
     schema: int = SCHEMA
@@ -115,7 +116,7 @@ class RunRecord:
         if wrong:
             raise RecordError(f"{path or 'record'}: unknown or missing keys: {', '.join(wrong)}", path=path)
 
-        plain = {"schema", "spec_id", "system_id", "status", "reason", "warnings", "tier", "digest"}
+        plain = {"schema", "spec_id", "system_id", "status", "reason", "warnings", "test_scored", "tier", "digest"}
         flat = sorted(key for key, value in values.items() if key not in plain and not isinstance(value, Mapping))
         if flat:
             raise RecordError(f"{path or 'record'}: not an object: {', '.join(flat)}", path=path)

@@ -85,7 +85,7 @@ def run(
         with attempt(folder, plan.spec, keep=keeps(folder, earlier)) as workspace:
             reset_peak_memory(device)
             with sealed(inputs.held_out):
-                return _attempt(inputs, workspace)
+                return _attempt(inputs, workspace, test_scored=1 + times_scored(earlier))
 
 
 def device_of(plan: Plan, asked: str, progress: Progress) -> str:
@@ -129,12 +129,19 @@ def check_examples(spec: ResolvedSpec, inputs: Inputs) -> None:
         )
 
 
-def _attempt(inputs: Inputs, folder: Path) -> RunRecord:
+def times_scored(earlier: RunRecord | None) -> int:
+    """How many times the test part was scored for the spec of an earlier record, if there is one that finished."""
+    if earlier is None or earlier.status != "finished":
+        return 0
+    return earlier.test_scored or 1
+
+
+def _attempt(inputs: Inputs, folder: Path, test_scored: int) -> RunRecord:
     """Run the system and write its record, finished or failed."""
     phases = {"data": inputs.loading}
     try:
         outcome = _run_system(inputs, folder)
-        return finish(inputs, outcome, folder, phases)
+        return finish(inputs, outcome, folder, phases, test_scored)
     except BaseException as error:
         interrupted = isinstance(error, KeyboardInterrupt)
         reason = "interrupted" if interrupted else f"{type(error).__name__}: {error}"
@@ -160,8 +167,11 @@ def _run_system(inputs: Inputs, folder: Path) -> Outcome:
     return run_generator(inputs, system, folder)
 
 
-def finish(inputs: Inputs, outcome: Outcome, folder: Path, phases: Mapping[str, float]) -> RunRecord:
-    """Score the ranked lists of a run, write them beside the record, and write the record."""
+def finish(inputs: Inputs, outcome: Outcome, folder: Path, phases: Mapping[str, float], test_scored: int) -> RunRecord:
+    """Score the ranked lists of a run, write them beside the record, and write the record.
+
+    With this, the test part was scored `test_scored` times for this spec.
+    """
     cases = inputs.split.test
     began = time.perf_counter()
     scored = {policy: scores.score(ranking, cases.target) for policy, ranking in outcome.rankings.items()}
@@ -189,6 +199,7 @@ def finish(inputs: Inputs, outcome: Outcome, folder: Path, phases: Mapping[str, 
         training=outcome.training,
         parameters=outcome.parameters,
         warnings=[*loss_warnings(inputs.data), *outcome.warnings],
+        test_scored=test_scored,
         tier=outcome.tier,
     ).sealed()
     record.write(folder)
