@@ -1,12 +1,15 @@
 """The distributions in plugins/ go together: an indexer, a backbone and a decoder of three of them in one run."""
 
 from importlib.metadata import PackageNotFoundError, distribution, entry_points
+from pathlib import Path
 
 import pytest
 
 from genrec_bench import RunSpec, run
 from genrec_bench.host import registry
+from genrec_bench.runs.suite import read_suite
 
+SUITES = Path(__file__).resolve().parents[1] / "suites"
 PLUGINS = ("genrec-semantic", "genrec-causal-lm", "genrec-decoders")
 
 
@@ -46,3 +49,12 @@ def test_the_core_names_genrec_baselines_for_all_its_models():
         pytest.skip("genrec-baselines is not installed: pip install ./baselines")
     known = {name for (_, name), where in registry.KNOWN_ELSEWHERE.items() if where == "genrec-baselines"}
     assert known == theirs
+
+
+@pytest.mark.usefixtures("plugins")
+@pytest.mark.parametrize("file", sorted(SUITES.rglob("*.toml")), ids=lambda file: str(file.relative_to(SUITES)))
+def test_every_suite_here_can_run(file):
+    """Its components and options are there. Nothing runs."""
+    runs = read_suite(file)
+    assert all(run.resolved for run in runs)
+    assert f"genrec suite suites/{file.relative_to(SUITES).as_posix()}" in file.read_text(encoding="utf-8")
