@@ -125,8 +125,8 @@ def _parquet(path: Path) -> pyarrow.parquet.ParquetFile:
 
 
 def _joined(column: pa.ChunkedArray) -> pa.Array:
-    """One array. Texts get 64-bit offsets first: their bytes may exceed 2 GiB."""
-    if pa.types.is_string(column.type):
+    """One array. Texts get 64-bit offsets first: their bytes may exceed 2 GiB, and views of texts lack most functions."""
+    if pa.types.is_string(column.type) or pa.types.is_string_view(column.type):
         column = column.cast(pa.large_string())
     joined = column.combine_chunks()
     return joined.combine_chunks() if isinstance(joined, pa.ChunkedArray) else joined
