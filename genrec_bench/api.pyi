@@ -58,6 +58,7 @@ from .core.codes import digits as digits
 from .core.codes import digits_needed as digits_needed
 
 # Item vectors from the training part, for indexers that quantise vectors.
+from .core.ids import whole_number as whole_number
 from .core.tables.roles import numbered_columns as numbered_columns
 from .core.item_vectors import cooccurrence_vectors as cooccurrence_vectors
 from .indexers.learned_vectors import SASREC_HEADS as SASREC_HEADS
@@ -103,6 +104,7 @@ from .decoders.trie import TrieConfig as TrieConfig
 from .decoders.trie import TrieDecoder as TrieDecoder
 
 # Progress, digests and worker processes.
+from .core.files import expand_home as expand_home
 from .core.files import file_digest as file_digest
 from .core.files import folder_digest as folder_digest
 from .core.hashing import digest as digest

@@ -32,6 +32,7 @@ from genrec_bench.api import (
     Ranking,
     TrainView,
     did_you_mean,
+    expand_home,
 )
 
 GRACE = 120.0  # seconds beyond `time_limit` for start-up, files and one last epoch; then the worker counts as hung
@@ -102,9 +103,14 @@ class RecBoleBaseline(Baseline):
     samples_unseen: ClassVar[bool] = False
     item_table: ClassVar[str] = ""
 
+    @property
+    def python(self) -> str | None:
+        """The interpreter that has RecBole; None for the one that runs this."""
+        return None if self.config.python is None else expand_home(self.config.python)
+
     def ready(self) -> None:
         """NeedsMissing unless RecBole is installed; ConfigError for an option that the model does not have."""
-        known = parameters_of(self.model, locate(self.config.python)) - SET_BY_BRIDGE
+        known = parameters_of(self.model, locate(self.python)) - SET_BY_BRIDGE
         for key in parse_extra(self.config.extra):
             if key in SET_BY_BRIDGE or key in self.fixed:
                 raise ConfigError(f"baseline.extra: {key!r} is set by the bridge", part="baseline", key="extra")
@@ -136,7 +142,7 @@ class RecBoleBaseline(Baseline):
         parameters, source = self.parameters(train)
         gpu = visible_gpu(ctx.device)
 
-        interpreter = self.config.python or sys.executable
+        interpreter = self.python or sys.executable
         self._worker = RecBoleWorker(interpreter, self.model, self.config.memory_limit_mb, ctx.folder)
         self._requests = 0
         try:

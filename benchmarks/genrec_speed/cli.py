@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from genrec_bench.cli.options import FilePath
+
 if TYPE_CHECKING:
     from genrec_speed.results import Grid, Result
 
@@ -23,24 +25,22 @@ NAMES = ("decode", "train", "index", "trie", "score", "startup")
     "--grid", type=click.Choice(["small", "full"]), default="small", show_default=True, help="How many cases to run."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, and nothing else.")
-@click.option(
-    "--out", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Also write the JSON to a file."
-)
+@click.option("--out", type=FilePath(dir_okay=False), metavar="FILE", help="Also write the JSON to a file.")
 @click.option(
     "--data-dir",
-    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    type=FilePath(file_okay=False, exists=True),
     metavar="DIR",
     help="train: the folder with Amazon Beauty, whose histories are then used; without it they are planted.",
 )
 @click.option(
     "--results",
-    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    type=FilePath(file_okay=False, exists=True),
     metavar="DIR",
     help="report: the folder with the JSON files to report.",
 )
 @click.option(
     "--into",
-    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    type=FilePath(dir_okay=False, exists=True),
     metavar="DOCUMENT",
     help="report: the document to update; without it the report is printed.",
 )
@@ -170,12 +170,8 @@ def show(result: Result) -> None:
     help="Share of a user's interactions with items of the user's own cluster.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="Equal seeds give equal data.")
-@click.option(
-    "--out", type=click.Path(path_type=Path), required=True, metavar="FILE", help="The Parquet file to write."
-)
-@click.option(
-    "--truth", type=click.Path(path_type=Path), metavar="FILE", help="Also write each item's cluster to a Parquet file."
-)
+@click.option("--out", type=FilePath(), required=True, metavar="FILE", help="The Parquet file to write.")
+@click.option("--truth", type=FilePath(), metavar="FILE", help="Also write each item's cluster to a Parquet file.")
 def synth(out: Path, truth: Path | None, **sizes: Any) -> None:
     """Write synthetic interactions with planted clusters.
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter
 from importlib.util import find_spec
@@ -27,6 +26,7 @@ from threadpoolctl import threadpool_limits
 
 from genrec_bench.api import PAD, DatasetContext, GenrecError, IndexerContext, Int64, Progress, Ragged
 from genrec_bench.core.codes import row_groups
+from genrec_bench.core.files import scratch
 from genrec_bench.indexers.sci.cooccurrence import Graph, interaction_counts, item_graph
 from genrec_bench.indexers.sci.implicit_graph import implicit_item_graph
 from genrec_bench.indexers.sci.large_graphs import large_clusters
@@ -175,8 +175,8 @@ def methods(plan: Plan) -> list[Row]:
 
 def readings(plan: Plan) -> list[Row]:
     """Goals 8e and 8f: peak memory of reading a file and splitting it, per interaction, beyond the process's own."""
-    with tempfile.TemporaryDirectory() as folder:
-        parquet, text = Path(folder, "events.parquet"), Path(folder, "events.csv")
+    with scratch("bench") as folder:
+        parquet, text = folder / "events.parquet", folder / "events.csv"
         interactions = write_synthetic(plan, parquet)["interactions"]
         _as_csv(parquet, text)
         return [_reading(plan, path, interactions, goal) for path, goal in ((parquet, "8e"), (text, "8f"))]

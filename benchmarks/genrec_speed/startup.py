@@ -5,10 +5,10 @@ from __future__ import annotations
 import statistics
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 from genrec_bench.api import Progress
+from genrec_bench.core.files import scratch
 from genrec_speed.results import Grid, Result, Row, conditions
 from genrec_speed.timing import ROUNDS, WARMUPS
 
@@ -26,8 +26,7 @@ COUNT = (  # a fresh interpreter runs this, so that its children's time is that 
 def run(grid: Grid, progress: Progress) -> Result:
     """CPU seconds (user and system) of each command: the median over rounds, after a warm-up."""
     rows = []
-    with progress.phase("startup", len(COMMANDS), "commands") as tick, tempfile.TemporaryDirectory() as path:
-        folder = Path(path)
+    with progress.phase("startup", len(COMMANDS), "commands") as tick, scratch("bench") as folder:
         one_run(folder)
         for name, words in COMMANDS.items():
             seconds = [cpu_seconds(words, folder) for _ in range(WARMUPS + ROUNDS)][WARMUPS:]

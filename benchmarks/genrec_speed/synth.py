@@ -8,8 +8,6 @@ does here says how it scales, not how well it recommends.
 from __future__ import annotations
 
 import contextlib
-import os
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from genrec_bench.api import Int32, Int64, OutputError, Ragged, TrainView, UsageError
+from genrec_bench.core.files import beside, sweep
 
 MIN_LENGTH = 3  # interactions per user: the split needs as many
 BLOCK = 200_000  # users drawn at a time: some 50 MB at ten interactions each
@@ -148,12 +147,10 @@ def _whole(path: Path, names: tuple[str, ...], types: tuple[str, ...]) -> Iterat
     part: Path | None = None
     try:
         path.absolute().parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.absolute().parent, prefix=f".{path.name}.")
-        os.close(handle)
-        part = Path(name)
+        sweep(path.absolute())
+        part = beside(path.absolute())
         with pa.parquet.ParquetWriter(part, schema, compression="zstd") as writer:
             yield lambda columns: writer.write_table(pa.table(columns, schema=schema))
-        part.chmod(0o644)
         part.replace(path)
     except OSError as error:
         raise OutputError(

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +17,7 @@ import torch
 from torch import Tensor
 
 from genrec_bench.api import CodeTable, Index, Progress, Trie, TrieDecoder
+from genrec_bench.core.files import scratch
 from genrec_bench.runs.environment import pick_device
 from genrec_bench.testing import synthetic
 from genrec_speed import hf, peers
@@ -127,9 +126,9 @@ def large(grid: Grid, device: str) -> list[Row]:
 
 def reading(codes: CodeTable, trie: Trie, rounds: int) -> Row:
     """A saved trie, read beside its index and gone through once, against building it."""
-    with tempfile.TemporaryDirectory() as folder:
-        index = Index(codes, None, int(codes.codes.max()) + 1, folder=Path(folder))
-        trie.save(Path(folder), index)
+    with scratch("bench") as folder:
+        index = Index(codes, None, int(codes.codes.max()) + 1, folder=folder)
+        trie.save(folder, index)
         sides = {
             "peer": lambda: Trie.build(codes),
             "ours": lambda: [array.sum() for array in vars(Trie.of(index)).values() if isinstance(array, Tensor)],

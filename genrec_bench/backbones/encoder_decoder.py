@@ -26,6 +26,7 @@ from genrec_bench.backbones.target_trees import TargetTrees
 from genrec_bench.backbones.templates import Vocabulary, WordList
 from genrec_bench.backbones.trainer import TrainingConfig, fit
 from genrec_bench.core.arrays import PAD, Int32, Int64, Ragged
+from genrec_bench.core.files import expand_home
 from genrec_bench.core.item_vectors import cooccurrence_vectors, leading_dimensions, token_vectors
 from genrec_bench.core.sequences import Examples, Sources, TrainView
 from genrec_bench.errors import ConfigError
@@ -129,14 +130,19 @@ class EncoderDecoder(TorchBackbone):
         return bool(self.config.init != "scratch")
 
     @property
+    def checkpoint(self) -> str:
+        """The checkpoint's folder, or its name on a hub."""
+        return expand_home(self.config.model)
+
+    @property
     def tokenizer(self) -> Any:
         """The checkpoint's tokenizer."""
-        return hf_t5.read_tokenizer(self.config.tokenizer or self.config.model)
+        return hf_t5.read_tokenizer(expand_home(self.config.tokenizer) or self.checkpoint)
 
     def ready(self) -> None:
         if not self.pretrained:
             return
-        checkpoint = hf_t5.read_config(self.config.model)
+        checkpoint = hf_t5.read_config(self.checkpoint)
 
         sizes = hf_t5.sizes(checkpoint)
         if "wi" in self.new_in_checkpoint:
@@ -162,12 +168,12 @@ class EncoderDecoder(TorchBackbone):
     def fingerprint(self) -> str:
         if not self.pretrained:
             return ""
-        return hf_t5.local_files(self.config.model, self.config.tokenizer) + hf_t5.revision(self.config.model)
+        return hf_t5.local_files(self.checkpoint, expand_home(self.config.tokenizer)) + hf_t5.revision(self.checkpoint)
 
     def vocabulary(self) -> Vocabulary:
         """The words of prompts: the checkpoint's pieces, or the words of `prompts`."""
         if self.pretrained:
-            return hf_t5.Pieces(self.tokenizer, int(hf_t5.read_config(self.config.model).vocab_size))
+            return hf_t5.Pieces(self.tokenizer, int(hf_t5.read_config(self.checkpoint).vocab_size))
         return WordList(self.prompts)
 
     def fit(self, examples: Examples, ctx: BackboneContext) -> FitReport:
@@ -233,13 +239,13 @@ class EncoderDecoder(TorchBackbone):
             embedding_std=c.embedding_std,
         )
         if self.pretrained:
-            shape = hf_t5.fit_shape(shape, hf_t5.read_config(c.model))
+            shape = hf_t5.fit_shape(shape, hf_t5.read_config(self.checkpoint))
 
         with forked(device):
             torch.manual_seed(seed)
             network = T5(shape)
             if self.pretrained:
-                hf_t5.fill(network, hf_t5.read_weights(c.model, note), self.new_in_checkpoint)
+                hf_t5.fill(network, hf_t5.read_weights(self.checkpoint, note), self.new_in_checkpoint)
             if vectors is not None:
                 network.begin_with(vectors)
         self.place(network, device)
@@ -293,7 +299,7 @@ class EncoderDecoder(TorchBackbone):
         return f"{c.layers}+{c.decoder_layers or c.layers}x{c.d_model}/{c.d_ff}"
 
     def variant(self) -> str:
-        return hf_t5.short_name(self.config.model) if self.pretrained else "scratch"
+        return hf_t5.short_name(self.checkpoint) if self.pretrained else "scratch"
 
 
 def start_vectors(examples: Examples, dimensions: int, std: float) -> Tensor:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from genrec_bench.core.printable import printable
 from genrec_bench.errors import ComponentClash, UsageError
 
 if TYPE_CHECKING:
@@ -56,6 +57,10 @@ class Group(click.Group):
             group, dot, name = info.name.rpartition(".")
             if group + dot == self.prefix:
                 yield name, info
+
+    def get_help(self, ctx: click.Context) -> str:
+        """The help, in which a plugin's description cannot steer the terminal."""
+        return printable(super().get_help(ctx))
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [*self.built_ins(), *self.added()]

@@ -10,6 +10,7 @@ import click
 
 from genrec_bench.cli.commands import Group
 from genrec_bench.cli.options import FilePath, json_option
+from genrec_bench.cli.terminal import echo
 
 
 @click.group(cls=Group, invoke_without_command=True)
@@ -65,7 +66,7 @@ def info(name: str, settings: tuple[str, ...], data_dir: Path | None, as_json: b
 
 @data.command()
 @click.argument("name")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=FilePath())
 @click.option("--user", "user_column", metavar="COLUMN", help="Column of the user ids.")
 @click.option("--item", "item_column", metavar="COLUMN", help="Column of the item ids.")
 @click.option("--time", "time_column", metavar="COLUMN", help="Column of the times; none: rows are in order.")
@@ -88,14 +89,12 @@ def add(name: str, file: Path, settings: tuple[str, ...], force: bool, **named: 
 
     from genrec_bench.data.added import add as keep
 
-    click.echo(keep(name, file, options, replace=force))
+    echo(keep(name, file, options, replace=force))
 
 
 @data.command()
 @click.argument("name", metavar="NAME|FILE")
-@click.option(
-    "--to", "folder", required=True, type=click.Path(path_type=Path), metavar="FOLDER", help="Where to write."
-)
+@click.option("--to", "folder", required=True, type=FilePath(), metavar="FOLDER", help="Where to write.")
 @click.option(
     "--format",
     "form",
@@ -106,7 +105,7 @@ def add(name: str, file: Path, settings: tuple[str, ...], force: bool, **named: 
 )
 @click.option("--split", is_flag=True, help="Write training, validation and test, as the protocol splits them.")
 @click.option("--set", "settings", multiple=True, metavar="dataset.KEY=VALUE", help="An option of the data set.")
-@click.option("--data-dir", type=click.Path(path_type=Path), metavar="DIR", help="Folder of data files.")
+@click.option("--data-dir", type=FilePath(), metavar="DIR", help="Folder of data files.")
 def export(name: str, folder: Path, form: Any, split: bool, settings: tuple[str, ...], data_dir: Path | None) -> None:
     """Write a data set for other tools, in its own ids, and print the paths.
 
@@ -124,7 +123,7 @@ def export(name: str, folder: Path, form: Any, split: bool, settings: tuple[str,
 
     data = load_dataset(name, data_dir=data_dir, progress=RichProgress(), **options)
     for path in write(data, Path(name).name.partition(".")[0], folder, form, split=split):
-        click.echo(path)
+        echo(path)
 
 
 def flatten(facts: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import click
 
 from genrec_bench.cli.options import FilePath
-from genrec_bench.core.printable import printable
+from genrec_bench.cli.terminal import echo
+from genrec_bench.core.printable import one_line
 
 if TYPE_CHECKING:
     from genrec_bench.errors import RecordError
@@ -71,12 +72,12 @@ def tables(runs: tuple[Path, ...], form: str, policy: str) -> None:
     refused: list[RecordError] = []
     records = collect(list(runs), refused.append)
     for error in refused if records else refused[:-1]:
-        click.echo(printable(f"not shown: {error}"), err=True)
+        echo(one_line(f"not shown: {error}"), err=True)
     if refused and not records:
         raise refused[-1]
     screen = sys.stdout.isatty()
     width = shutil.get_terminal_size().columns if screen else None
-    click.echo(render(records, form, policy, colour=screen, width=width), nl=False)
+    click.echo(render(records, form, policy, colour=screen, width=width), nl=False)  # clean, and coloured on purpose
 
 
 @leaderboard.command(short_help="Copy the records of runs into boards.")
@@ -152,8 +153,8 @@ def _report(what: str, work: Callable[[Callable[[RecordError], None]], list[Path
     """Print the paths that `work` gives, and on stderr what it refuses; then the exit code is 1."""
     refused: list[RecordError] = []
     for path in work(refused.append):
-        click.echo(path)
+        echo(path)
     for error in refused:
-        click.echo(printable(f"{what}: {error}"), err=True)
+        echo(one_line(f"{what}: {error}"), err=True)
     if refused:
         sys.exit(1)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import atexit
 import errno
 import os
-import re
 import signal
 import sys
 import threading
@@ -23,7 +22,7 @@ import click
 
 from genrec_bench import __version__
 from genrec_bench.cli.commands import Group, installed, spoken
-from genrec_bench.core.printable import printable
+from genrec_bench.core.printable import one_line
 from genrec_bench.errors import GenrecError
 
 COMMANDS = {  # in the order of --help; a command's module is imported when it is called
@@ -129,7 +128,7 @@ def explain(error: Exception) -> tuple[str, int]:
         if disk is not None:
             line, code = f"OutputError: {disk}", disk.exit_code
 
-    return printable(re.sub(r"\s*\n\s*", " ", line)), code
+    return one_line(line), code
 
 
 class Terminated(KeyboardInterrupt):

@@ -28,7 +28,8 @@ def plugins(ctx: click.Context, kind: str | None, checked: bool, as_json: bool) 
     """
     if ctx.invoked_subcommand is not None:
         return
-    from genrec_bench.cli.terminal import print_json, print_table, table
+    from genrec_bench.cli.terminal import echo, print_json, print_table, table
+    from genrec_bench.core.printable import one_line
     from genrec_bench.host import registry
 
     rows = []
@@ -39,7 +40,7 @@ def plugins(ctx: click.Context, kind: str | None, checked: bool, as_json: bool) 
             row["status"] = row["status"] if verdict == "ok" else verdict
         rows.append(row)
     for reason in registry.unreadable():
-        click.echo(f"ignored: {reason}", err=True)
+        echo(one_line(f"ignored: {reason}"), err=True)
     if as_json:
         print_json(rows)
         return

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from genrec_bench.cli.options import json_option
-from genrec_bench.cli.terminal import print_json
+from genrec_bench.cli.terminal import echo, print_json
 from genrec_bench.host.registry import KINDS
 
 
@@ -49,7 +49,7 @@ def check(
     for row in check_installed(info.kind, f"{info.distribution}:{info.name}", options, task=task, timeout=timeout):
         rows.append(row)
         if not as_json:
-            click.echo(f"{row['outcome']:<8} {row['check']}{': ' + row['said'] if row['said'] else ''}")
+            echo(f"{row['outcome']:<8} {row['check']}{': ' + row['said'] if row['said'] else ''}")
 
     outcomes = [row["outcome"] for row in rows]
     counts = {outcome: outcomes.count(outcome) for outcome in ("ok", "failed", "skipped")}
@@ -58,5 +58,5 @@ def check(
         print_json({**facts, "options": options, **counts, "checks": rows})
     else:
         summary = ", ".join(f"{count} {outcome}" for outcome, count in counts.items())
-        click.echo(f"{info.kind} {info.name} ({info.distribution} {info.version}): {summary}")
+        echo(f"{info.kind} {info.name} ({info.distribution} {info.version}): {summary}")
     ctx.exit(1 if counts["failed"] else 0)

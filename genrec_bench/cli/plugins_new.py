@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from genrec_bench.cli.options import FilePath
+from genrec_bench.cli.terminal import echo
 from genrec_bench.host.registry import KINDS
 
 
@@ -23,6 +24,6 @@ def new(name: str, kind: str, out: Path | None) -> None:
 
     folder, files = new_package(kind, name, out)
     for file in files:
-        click.echo(folder / file)
-    click.echo(f"next: pip install -e {folder} && genrec plugins check {name} --kind {kind}")
-    click.echo(f"then: {words(kind, name)['run']}")
+        echo(folder / file)
+    echo(f"next: pip install -e {folder} && genrec plugins check {name} --kind {kind}")
+    echo(f"then: {words(kind, name)['run']}")

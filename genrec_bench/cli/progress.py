@@ -15,7 +15,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn
 from rich.table import Column
 from rich.text import Text
 
-from genrec_bench.core.printable import printable
+from genrec_bench.core.printable import printable, printable_cell
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -43,11 +43,13 @@ class RichProgress:
         if not self.console.is_terminal or self.console.is_dumb_terminal:
             yield _silent
             return
-        task = self._bars.add_task(name, total=total, unit=unit, note="", ticked=0.0)
+        task = self._bars.add_task(printable_cell(name), total=total, unit=unit, note="", ticked=0.0)
 
         def tick(steps: int = 1, note: str = "") -> None:
             state = self._bars.task(task)
-            self._bars.update(task, advance=steps, note=note or state.fields["note"], ticked=state.elapsed or 0.0)
+            self._bars.update(
+                task, advance=steps, note=printable_cell(note) or state.fields["note"], ticked=state.elapsed or 0.0
+            )
 
         self._open += 1
         if self._open == 1:

@@ -41,7 +41,8 @@ def suite(file: Path, out: Path, data_dir: Path | None, device: str, jobs: int, 
     baseline = "popularity"
     """
     from genrec_bench.cli.progress import RichProgress
-    from genrec_bench.cli.terminal import print_json
+    from genrec_bench.cli.terminal import echo, print_json
+    from genrec_bench.core.printable import one_line
     from genrec_bench.leaderboard.renderers import render
     from genrec_bench.runs.spec import distinguishing_options
     from genrec_bench.runs.suite import read_suite, run_suite
@@ -56,7 +57,7 @@ def suite(file: Path, out: Path, data_dir: Path | None, device: str, jobs: int, 
             print_json([{"name": name, "spec_id": spec_id} for name, spec_id in zip(names, ids, strict=True)])
             return
         for spec_id, name in zip(ids, names, strict=True):
-            click.echo(f"{spec_id or 'broken':16}  {name}")
+            echo(f"{spec_id or 'broken':16}  {name}")
         return
 
     outcomes: list[SuiteOutcome] = []
@@ -65,17 +66,18 @@ def suite(file: Path, out: Path, data_dir: Path | None, device: str, jobs: int, 
         with closing(run_suite(runs, jobs=jobs, **where, progress=RichProgress())) as results:
             for outcome in results:
                 outcomes.append(outcome)
-                click.echo(f"{outcome.number}/{len(runs)} {names[outcome.number - 1]}: {ending(outcome)}", err=True)
+                name = names[outcome.number - 1]
+                echo(one_line(f"{outcome.number}/{len(runs)} {name}: {ending(outcome)}"), err=True)
     finally:  # after Ctrl-C too
         outcomes.sort(key=lambda outcome: outcome.number)
         if as_json:
             print_json([described(outcome, names, ids) for outcome in outcomes])
         else:
             done = [outcome.record for outcome in outcomes if outcome.record]
-            click.echo(render(done, "table", colour=sys.stdout.isatty()), nl=False)
+            click.echo(render(done, "table", colour=sys.stdout.isatty()), nl=False)  # clean, and coloured on purpose
 
     if failed := sum(outcome.record is None for outcome in outcomes):
-        click.echo(f"{failed} of {len(runs)} runs failed; the same command tries them again", err=True)
+        echo(f"{failed} of {len(runs)} runs failed; the same command tries them again", err=True)
         sys.exit(1)
 
 

@@ -12,6 +12,8 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TextIO
 
+import click
+
 from genrec_bench.core.printable import printable, printable_cell
 
 if TYPE_CHECKING:
@@ -47,7 +49,9 @@ def table(*columns: str) -> Table:
 
     empty = PrintableTable(box=box.SIMPLE, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     for column in columns:
-        empty.add_column(column.lstrip(">"), justify="right" if column.startswith(">") else "left", overflow="fold")
+        empty.add_column(
+            printable_cell(column.lstrip(">")), justify="right" if column.startswith(">") else "left", overflow="fold"
+        )
     return empty
 
 
@@ -63,6 +67,11 @@ def print_table(rows: Table, title: str = "", caption: str = "") -> None:
 def say(text: str, style: str | None = None) -> None:
     """Print text that nothing folds, and that cannot steer the terminal."""
     console().print(printable(text), style=style, soft_wrap=True)
+
+
+def echo(text: Any, *, err: bool = False) -> None:
+    """Print plain text to stdout or stderr, without what would steer the terminal."""
+    click.echo(printable(str(text)), err=err)
 
 
 def show(value: Any, form: str | Callable[[Any], str] = "") -> str:

@@ -64,11 +64,13 @@ def tune(
     from genrec_bench.cli.progress import RichProgress
     from genrec_bench.cli.run import parse_settings
     from genrec_bench.cli.terminal import (
+        echo,
         print_json,
         print_table,
         show,
         table,
     )
+    from genrec_bench.core.printable import one_line
     from genrec_bench.host.sealing import watch
     from genrec_bench.tuning.ledger import LEDGER_FILE, SCORE, best_first
     from genrec_bench.tuning.search import plan_of
@@ -105,11 +107,11 @@ def tune(
         )
 
     if not best:
-        click.echo(f"no trial finished; the last one: {tried[-1]['reason']}", err=True)
+        echo(one_line(f"no trial finished; the last one: {tried[-1]['reason']}"), err=True)
         sys.exit(1)
     if not as_json:
         chosen = {**fixed, **{key: written(value) for key, value in best[0]["params"].items()}}
-        click.echo(f"\nto run the best: {run_command(spec, asked.get('profile'), chosen)}")
+        echo(f"\nto run the best: {run_command(spec, asked.get('profile'), chosen)}")
 
 
 def run_command(spec: Any, profile: str | None, settings: Mapping[str, Any]) -> str:

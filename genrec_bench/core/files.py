@@ -103,6 +103,11 @@ def fullest(folders: Sequence[Path]) -> Path | None:
     return min(room, key=lambda folder: room[folder]) if room else None
 
 
+def expand_home(name: str) -> str:
+    """A path with a leading `~` spelled out; any other text, such as the name of a checkpoint on a hub, as it is."""
+    return str(Path(name).expanduser()) if name.startswith("~") else name
+
+
 def read_text(path: Path) -> str:
     """The text of a UTF-8 file, whatever the locale, without a byte order mark. UnicodeDecodeError for other bytes."""
     return path.read_bytes().decode("utf-8-sig")
@@ -175,6 +180,16 @@ def scratch_folder(what: str) -> Path:
         if _is_left_over(other.name.removeprefix(mark)):
             shutil.rmtree(other, ignore_errors=True)
     return Path(tempfile.mkdtemp(prefix=f"{mark}{os.getpid()}-", dir=folder))
+
+
+@contextlib.contextmanager
+def scratch(what: str) -> Iterator[Path]:
+    """Inside, a new folder for temporary files, which goes at the end. A later call removes what a kill has left."""
+    folder = scratch_folder(what)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _mark(path: Path) -> str:

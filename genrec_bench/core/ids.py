@@ -5,6 +5,8 @@ Blanks around an id fall away, whole floats become whole numbers (`7.0` is `7`),
 
 from __future__ import annotations
 
+import re
+
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -12,6 +14,7 @@ EXACT = 2**53  # up to here a float holds whole numbers exactly
 LOST = ("NaN", "nan", "<NA>", "None", "null", "NULL")  # what other tools write for a value they do not have
 SPACED_QUOTE = r'^\s+".*"\s*$'
 LIST = r"^\[.*\]$"
+WHOLE = re.compile(r"-?[0-9]{1,18}")  # so that it fits into 64 bits
 FLOAT = r"^-?\d+\.\d*([eE][-+]?\d+)?$"
 
 
@@ -38,6 +41,7 @@ def normal_ids(column: pa.Array) -> pa.Array:
 
     texts = pc.utf8_trim_whitespace(column.cast(pa.large_string()).fill_null(""))
     _refuse(pc.equal(texts, ""), "is empty")
+    _refuse(pc.match_substring(texts, "\0"), "{!r} holds a NUL character", texts)  # NumPy would cut it off
     _refuse(pc.is_in(texts, pa.array(LOST, pa.large_string())), "{!r} stands for a lost value", texts)
     if not _is_text(column.type):
         return texts
@@ -48,6 +52,13 @@ def normal_ids(column: pa.Array) -> pa.Array:
     if len(texts) and pc.all(pc.match_substring_regex(texts, FLOAT)).as_py():
         return _whole_texts(texts)
     return texts
+
+
+def whole_number(text: str) -> int:
+    """The whole number that an id is, written in plain digits. ValueError for `0x10`, `1_000`, `1e3`, `+5` and the like."""
+    if not WHOLE.fullmatch(text):
+        raise ValueError(f"{text[:60]!r} is not a whole number in plain digits")
+    return int(text)
 
 
 def normal_id(text: str) -> str:

@@ -15,6 +15,11 @@ def printable(text: str) -> str:
     return HIDDEN.sub(_spelled, text)
 
 
+def one_line(text: str) -> str:
+    """The same for an error, which is one line whatever a plugin or a file put into it."""
+    return printable(re.sub(r"\s*\n\s*", " ", text))
+
+
 def printable_cell(text: str) -> str:
     """The same for a cell of a table, which holds one line: tabs and line feeds are spelled out too."""
     return HIDDEN_IN_CELLS.sub(_spelled, text)

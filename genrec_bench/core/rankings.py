@@ -22,6 +22,9 @@ class Generations:
     `tokens` `(n, beams, width)`: padded with -1. `scores` `(n, beams)`: sums of log-probabilities, best first. `items`
     `(n, beams)`: item number, -1 = not a catalogue item, -2 = no hypothesis. `bound` `(n,)`: the best score among the
     hypotheses that the search discarded (-inf if none; +inf where the search certifies nothing).
+
+    Codes made elsewhere differ in two ways. Several items may share a code: such a hypothesis has one place for each, with
+    one score, and only the first has tokens. And `bound` is NaN, because nobody knows what that search discarded.
     """
 
     tokens: Int32

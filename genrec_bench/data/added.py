@@ -56,11 +56,11 @@ def add(name: str, path: Path, options: Mapping[str, Any], *, replace: bool) -> 
     """
     if name in {info.name for info in registry.list_components("dataset") if info.distribution != added.OWNER}:
         raise UsageError(f"a data set is named {name!r} already: choose another name")
-    path = check_file(path).resolve()
+    path = check_file(path.expanduser()).resolve()
     config = make_config(FileConfig, {**options, "path": str(path)}, "dataset")
     FileDataset(config).load(DatasetContext())
 
     kept = {key: value for key, value in config_dict(config).items() if key not in config_dict(PrepareConfig())}
     if kept["items_path"]:
-        kept["items_path"] = str(Path(kept["items_path"]).resolve())
+        kept["items_path"] = str(Path(kept["items_path"]).expanduser().resolve())
     return added.write(name, kept, file_digest(path), replace=replace)

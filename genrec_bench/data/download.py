@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
+from typing import IO
 
 import pooch
 from platformdirs import user_cache_path
 
+from genrec_bench.core.files import write_whole
 from genrec_bench.core.progress import Tick
 from genrec_bench.errors import DataError
 from genrec_bench.host.contracts import DatasetContext
@@ -49,17 +52,32 @@ def download(ctx: DatasetContext, url: str, known_hash: str, instead: str) -> Pa
     DataError if it cannot be downloaded or is not the expected file; `instead` says what to do then.
     """
     name = url.rsplit("/", 1)[-1]
-    folder = (ctx.cache_dir or user_cache_path("genrec-bench")) / "downloads"
-    pooch.get_logger().setLevel("ERROR")
+    path = (ctx.cache_dir or user_cache_path("genrec-bench")) / "downloads" / name
+    if path.is_file():
+        with path.open("rb") as kept:
+            if _has(kept, known_hash):
+                return path
 
-    try:
+    def fetch(file: IO[bytes]) -> None:
         with ExitStack() as phase:
             bar = _Bar(lambda total: phase.enter_context(ctx.progress.phase(f"downloading {name}", total, "B")))
-            fetch = pooch.HTTPDownloader(progressbar=bar, timeout=PATIENCE)
-            return Path(pooch.retrieve(url, known_hash, fname=name, path=folder, downloader=fetch))
+            pooch.HTTPDownloader(progressbar=bar, timeout=PATIENCE)(url, file, None)
+        file.seek(0)
+        if not _has(file, known_hash):
+            raise ValueError
+
+    try:
+        write_whole(path, fetch)  # and not pooch.retrieve, whose temporary file would stay after a kill
+        return path
     except (OSError, ValueError) as error:  # requests' errors are OSErrors; a wrong checksum is a ValueError
         reason = "its checksum is not the published one" if isinstance(error, ValueError) else _brief(error)
         raise DataError(f"{url} could not be downloaded: {reason}. {instead}", path=url) from error
+
+
+def _has(file: IO[bytes], known_hash: str) -> bool:
+    """Whether the rest of an open file has that hash, `ALGORITHM:HEX`."""
+    algorithm, _, expected = known_hash.partition(":")
+    return hashlib.file_digest(file, algorithm).hexdigest() == expected  # type: ignore[arg-type]
 
 
 def _brief(error: OSError) -> str:

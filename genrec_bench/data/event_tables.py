@@ -15,7 +15,7 @@ import numpy as np
 from genrec_bench.core.arrays import Float32, Int64, Text
 from genrec_bench.core.events import Interactions
 from genrec_bench.core.tables.files import TableFile, shown
-from genrec_bench.core.tables.roles import AUTO, Role, Taken, take
+from genrec_bench.core.tables.roles import AUTO, Role, Taken, repeated_column, take
 from genrec_bench.core.tables.table import Table, looks_like_times
 from genrec_bench.errors import DataError
 
@@ -49,6 +49,9 @@ TIME = Role(
     "--set dataset.time_column",
 )
 RATING = Role("rating", ("rating ratings stars overall bookrating",), "--set dataset.rating_column")
+SHOWN_CELL = 60  # characters of a cell in a message
+SEVERAL = re.compile(r"[0-9]+([-,|;:/_ ])[0-9]+(?:\1[0-9]+)*")  # numbers in one text: "0-0-1"
+LISTED = ",|; "  # marks that part the members of a list; the others also stand in ids
 PARTS = ("train", "valid", "test")  # what RecBole calls the files of a split data set
 PART = re.compile(r"(?P<name>.+)\.(train|valid|test)(?P<rest>\.inter.*)")
 
@@ -69,6 +72,7 @@ class EventTable:
             taken = take(file, (USER, ITEM, ITEMS), named)
         if taken.get("item") is None and taken.get("items") is None:
             take(file, (USER, replace(ITEM, required=True)), named)
+        _check_repeats(file, taken, named)
         return cls(file, taken, named)
 
     @property
@@ -80,6 +84,22 @@ class EventTable:
         """The columns that look like times and are not used."""
         sample = self.file.sample()
         return [name for name in self.taken.left if looks_like_times(sample.get(name, []))]
+
+
+def _check_repeats(file: TableFile, taken: Taken, named: Mapping[str, str | None]) -> None:
+    """DataError if the column of one role repeats that of another, unless an option names it."""
+    repeats = repeated_column(file, taken)
+    if repeats is None or named.get("item" if repeats[0] == "items" else repeats[0], AUTO) != AUTO:
+        return
+    role, other = repeats
+    column = taken.columns[role]
+    option = next(known.option for known in (USER, ITEM, ITEMS, TIME, RATING) if known.name == role)
+    raise DataError(
+        f"{file.path}: the column {shown([column])}, known to be the {role}, repeats the {other} ({shown([taken.columns[other]])}) "
+        f"in every row, such as {shown([str(file.sample()[column][0])[:SHOWN_CELL]])!r}. Name the right one: {option}=..., or "
+        f"{option}={shown([column])} takes it as it is",
+        path=file.path,
+    )
 
 
 def presplit(path: Path) -> list[Path]:
@@ -117,12 +137,41 @@ def _from_rows(source: EventTable, needs_rating: bool) -> Interactions:
     item, item_ids = table.ids(columns.columns["item"])
 
     read_as: dict[str, str] = {}
+    for role, ids in (("user", user_ids), ("item", item_ids)):
+        _tell_several(source, table, role, ids, read_as)
     time = _times(source, table, read_as)
     rating = _ratings(source, table, needs_rating, read_as)
     data = Interactions(user, item, time, user_ids, item_ids, rating, read_as=read_as)
     if time is None:
         _check_order(source, data)
     return data
+
+
+def _tell_several(source: EventTable, table: Table, role: str, ids: Text, read_as: dict[str, str]) -> None:
+    """Say in `read_as` that ids look like several numbers in one cell. DataError if all look like lists.
+
+    A column that an option names is taken as it is.
+    """
+    several = np.array([SEVERAL.fullmatch(name) is not None for name in ids.tolist()], np.bool_)
+    if not several.any():
+        return
+
+    name = source.taken.columns[role]
+    example = str(ids[int(np.argmax(several))])
+    listed = several.all() and any(mark in example for mark in LISTED)
+    if listed and source.named[role] == AUTO:
+        option = USER.option if role == "user" else ITEM.option
+        row = int(np.argmax(table.ids(name)[0] == int(np.argmax(several))))
+        table.fail(
+            row,
+            f"the {name} {example[:SHOWN_CELL]!r} is several numbers in one cell. Give a row for each, or a list (JSON, Parquet); "
+            f"{option}={name} takes each cell as one id",
+        )
+
+    read_as[f"{role}s"] = (
+        f"{int(several.sum())} of {len(ids)} ids in the column {name} are several numbers in one cell, such as "
+        f"{example[:SHOWN_CELL]!r}; each is one id"
+    )
 
 
 def _times(source: EventTable, table: Table, read_as: dict[str, str]) -> Int64 | None:

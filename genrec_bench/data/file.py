@@ -187,6 +187,9 @@ def _tell(path: Path, files: list[Path], format: str, data: Interactions, progre
         progress.note(f"{path}: {columns} looks like a time and is not used; --set dataset.time_column=... uses it")
     if "ratings" in read_as:
         progress.note(f"ratings are {read_as['ratings']}")
+    for what in ("users", "items"):
+        if what in read_as:
+            progress.note(f"{path}: {read_as[what]}")
     if "titles" in read_as:
         progress.note(f"titles: {read_as['titles']}")
     if data.time is None and "columns" in read_as:

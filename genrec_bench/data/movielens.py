@@ -6,11 +6,11 @@ Knows where the files may be and how the two publishers write them.
 
 from __future__ import annotations
 
-import os
-import tempfile
+import shutil
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -18,6 +18,7 @@ import numpy as np
 
 from genrec_bench.core.arrays import Ragged, Text
 from genrec_bench.core.events import Interactions
+from genrec_bench.core.files import write_whole
 from genrec_bench.core.raw_files import check_file, check_text, fail
 from genrec_bench.core.tables.files import open_table
 from genrec_bench.core.tables.table import Table
@@ -83,10 +84,10 @@ def _find(ctx: DatasetContext) -> Path:
 def _unpack(archive: Path) -> Path:
     """`u.data`, with `u.item` beside it, from GroupLens's archive. Each file appears whole or not at all."""
     folder = archive.with_suffix("")
-    with zipfile.ZipFile(archive) as zipped, tempfile.TemporaryDirectory(dir=archive.parent) as fresh:
-        folder.mkdir(exist_ok=True)
+    with zipfile.ZipFile(archive) as zipped:
         for name in ("u.data", "u.item"):
-            os.replace(zipped.extract(f"ml-100k/{name}", fresh), folder / name)
+            with zipped.open(f"ml-100k/{name}") as content:
+                write_whole(folder / name, partial(shutil.copyfileobj, content))
     return folder / "u.data"
 
 

@@ -7,6 +7,7 @@ hold.
 from __future__ import annotations
 
 import json
+import operator
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
@@ -117,7 +118,7 @@ def _features(path: Path, data: Interactions) -> Ragged:
     """Attribute numbers (dense, 0-based) of every item, from `{item: [attribute, ...]}`."""
     try:
         attributes = json.loads(path.read_text(encoding="utf-8"))
-        rows = [[int(number) for number in attributes.get(item, ())] for item in data.item_ids.tolist()]
+        rows = [[operator.index(number) for number in attributes.get(item, ())] for item in data.item_ids.tolist()]
     except json.JSONDecodeError as error:
         fail(path, f"is not valid JSON ({error.msg}); get the file again", error.lineno)
     except (UnicodeDecodeError, AttributeError, TypeError, ValueError):

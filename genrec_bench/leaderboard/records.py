@@ -50,7 +50,7 @@ def _record_files(paths: Iterable[Path | str], refuse: Refuse | None) -> list[Pa
     files: dict[Path, None] = {}
     for path in paths:
         with _refusing(refuse):
-            files |= dict.fromkeys(file.resolve() for file in _files(Path(path)))
+            files |= dict.fromkeys(file.resolve() for file in _files(Path(path).expanduser()))
     return list(files)
 
 

@@ -73,24 +73,30 @@ def validity(generations: Generations, history: Ragged, ks: Sequence[int] = KS) 
     item, else good. `hallucination_rate`, `duplicate_rate` and `seen_rate` are the first three as shares of `emitted`
     (None if nothing was emitted); `dropped` holds them as counts. `fill@k` is the share of positions 1 to k that good
     hypotheses fill. `certified@10` is the share of cases whose ten best good hypotheses are certain to be the ten best
-    items: log-probabilities only fall, so nothing beats the tenth once it scores above the best discarded hypothesis.
+    items: log-probabilities only fall, so nothing beats the tenth once it scores above the best discarded hypothesis. It is
+    None where a `bound` is NaN.
+
+    A code that several items share is one hypothesis: seen if its first item is (a list names unseen ones first), and good
+    for every position that its unseen items fill.
     """
     items = generations.items
-    emitted = int((items != NO_HYPOTHESIS).sum())
+    further = (items >= 0) & (generations.tokens[..., 0] < 0)  # another item of the code to the left
+    emitted = int(((items != NO_HYPOTHESIS) & ~further).sum())
     foreign = (items < 0) & (items != NO_HYPOTHESIS)
     again = repeated(items)
     seen = contained(items, history) & ~again
     good = (items >= 0) & ~again & ~seen
 
-    dropped = {"non_items": int(foreign.sum()), "duplicates": int(again.sum()), "seen": int(seen.sum())}
+    dropped = {"non_items": int(foreign.sum()), "duplicates": int(again.sum()), "seen": int((seen & ~further).sum())}
     shares = {name: count / emitted if emitted else None for name, count in dropped.items()}
+    unknown = bool(np.isnan(generations.bound).any())
     return {
         "hallucination_rate": shares["non_items"],
         "duplicate_rate": shares["duplicates"],
         "seen_rate": shares["seen"],
         "emitted": emitted,
         **_fill(good.sum(axis=1), ks),
-        "certified@10": float(certified(generations, good, 10).mean()) if len(good) else None,
+        "certified@10": float(certified(generations, good, 10).mean()) if len(good) and not unknown else None,
         "dropped": dropped,
     }
 

@@ -14,13 +14,16 @@ from typing import Any
 from genrec_bench.core.files import check_writable
 from genrec_bench.core.hashing import digest
 from genrec_bench.core.progress import Progress, Quiet
+from genrec_bench.core.sequences import Queries
 from genrec_bench.errors import DataError, OutputError, UsageError
 from genrec_bench.host import registry
 from genrec_bench.protocol import validity
 from genrec_bench.protocol.constants import KS, POLICIES, Policy
-from genrec_bench.runs.external_lists import read_given, warnings
+from genrec_bench.runs.external_codes import ItemCodes, read_given_codes
+from genrec_bench.runs.external_lists import GivenLists, read_given, warnings
 from genrec_bench.runs.folders import attempt, keeps, locked, open_run_folder, run_folder
 from genrec_bench.runs.inputs import load_inputs
+from genrec_bench.runs.lists import GENERATIONS_FILE, write_generations
 from genrec_bench.runs.outcome import Outcome
 from genrec_bench.runs.plan import Plan, resolve_lists
 from genrec_bench.runs.record import RESCORED, RunRecord
@@ -64,6 +67,7 @@ def rescore(
     plan: Plan,
     *,
     columns: Sequence[str] | None = None,
+    item_codes: ItemCodes | None = None,
     out: Path | str = "runs",
     data_dir: Path | None = None,
     force: bool = False,
@@ -71,20 +75,29 @@ def rescore(
 ) -> RunRecord:
     """Score the lists in `path` for `plan` (see `plan_of`) and return the record in `out/<spec_id>`.
 
-    `columns` names the columns of a text file without a header. A file that was scored before is not scored again. DataError if the lists do not fit the data; nothing is written
-    then. OutputError if `out` holds other lists of that name, unless `force`.
+    `columns` names the columns of a text file without a header. With `item_codes`, the lists are of codes: the run folder
+    keeps them as hypotheses, and the record counts those that are no item's. A file that was scored before is not scored
+    again. DataError if the lists do not fit the data; nothing is written then. OutputError if `out` holds other lists of
+    that name, unless `force`.
     """
     progress = progress or Quiet()
-    if not path.exists():  # before the data is read, which may take long
-        raise DataError(f"{path}: there is no such file; paths count from {Path.cwd()}", path=path)
+    for file in (path, item_codes.path) if item_codes else (path,):
+        if not file.exists():  # before the data is read, which may take long
+            raise DataError(f"{file}: there is no such file; paths count from {Path.cwd()}", path=file)
     spec = plan.spec
     folder, options = run_folder(Path(out).expanduser(), spec), spec.options["baseline"]
     check_writable(folder, "choose another --out")
 
     inputs = load_inputs(plan, data_dir=data_dir, fresh=force, progress=progress)
     queries = inputs.split.queries(inputs.split.test)
-    given = read_given(path, inputs.data, queries, options["policy"], options["allow_missing"], columns)
+    policy, allow_missing = options["policy"], options["allow_missing"]
     source = digest(path.read_bytes(), *(columns or ()))
+    if item_codes is None:
+        given = read_given(path, inputs.data, queries, policy, allow_missing, columns)
+    else:
+        split = inputs.split
+        given = read_given_codes(path, item_codes, inputs.data, split, policy, allow_missing, columns, progress.note)
+        source = digest(source, item_codes.path.read_bytes(), repr(item_codes.config))
     progress.note(f"{path}: {given.read_as}")
 
     with locked(folder):
@@ -102,11 +115,20 @@ def rescore(
 
         outcome = Outcome(
             rankings=given.rankings,
-            validity=validity.validity_of_ranking(given.rankings["mask"], queries.history, KS),
+            validity=_validity(given, queries),
             throughput={"users_per_second": None},
             fingerprints={"source": source},
             warnings=tuple(warnings(given.lengths, spec.system)),
             tier=RESCORED,
         )
         with attempt(folder, spec, keep=keeps(folder, earlier)) as workspace:
+            if given.generations is not None:
+                write_generations(workspace / GENERATIONS_FILE, {"mask": given.generations})
             return finish(inputs, outcome, workspace, phases={})
+
+
+def _validity(given: GivenLists, queries: Queries) -> dict[str, Any]:
+    """What the hypotheses are worth, where there are codes; else what the lists are worth."""
+    if given.generations is not None:
+        return validity.validity(given.generations, queries.history, KS)
+    return validity.validity_of_ranking(given.rankings["mask"], queries.history, KS)

@@ -105,14 +105,14 @@ def run_suite(
     Failures are reported; the suite continues. Runs side by side share the processor's threads evenly, and index and weights
     through the cache. Closing the iterator, or an exception in it such as KeyboardInterrupt, stops all runs.
     """
-    progress, stop = progress or Quiet(), threading.Event()
+    progress, stop, out = progress or Quiet(), threading.Event(), Path(out).expanduser()
     threads = max(1, _threads() // jobs) if jobs > 1 else None
 
     def outcome(number: int, suite_run: SuiteRun) -> SuiteOutcome:
-        file = run_folder(Path(out), suite_run.resolved) / RECORD_FILE if suite_run.resolved else None
+        file = run_folder(out, suite_run.resolved) / RECORD_FILE if suite_run.resolved else None
         began, written_before = time.perf_counter(), _written(file)
         shown = Numbered(progress, number, len(runs)) if jobs > 1 else progress
-        where: dict[str, Any] = {"out": Path(out), "device": device, "data_dir": data_dir}
+        where: dict[str, Any] = {"out": out, "device": device, "data_dir": data_dir}
         try:
             if stop.is_set():
                 raise Stopped

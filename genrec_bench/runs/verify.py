@@ -76,8 +76,9 @@ def verify(folder: Path, data_dir: Path | None = None, progress: Progress | None
     RecordError if the record or the lists cannot be read, or if the run is not finished; DataError if the data set cannot
     be loaded. A number that does not hold raises nothing: its comparison has `ok = False`.
     """
-    record = RunRecord.read(Path(folder))
-    folder = Path(folder) if Path(folder).is_dir() else Path(folder).parent
+    path = Path(folder).expanduser()
+    record = RunRecord.read(path)
+    folder = path if path.is_dir() else path.parent
     if record.status != "finished":
         why = f" ({record.reason})" if record.reason else ""
         raise RecordError(

@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import numpy as np
 
+from genrec_bench.core.files import scratch
 from genrec_bench.core.hashing import digest
 from genrec_bench.errors import ComponentFault, UsageError
 from genrec_bench.host import registry
@@ -199,8 +199,8 @@ def expect(holds: Any, seen: str, remedy: str) -> None:
 @contextmanager
 def folder() -> Iterator[Path]:
     """A temporary folder."""
-    with TemporaryDirectory(prefix="genrec-check-") as name:
-        yield Path(name)
+    with scratch("check") as path:
+        yield path
 
 
 @contextmanager

@@ -82,7 +82,7 @@ def tune(
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     if trials < 1:
         raise UsageError(f"--trials {trials}: a search needs at least one trial")
-    progress, ledger = progress or Quiet(), Path(ledger)
+    progress, ledger = progress or Quiet(), Path(ledger).expanduser()
     device = device_of(plan, device, progress)
     varied = space_of(plan, space, fixed)
     check_writable(ledger.parent, "choose another --ledger")

@@ -83,11 +83,12 @@ def cells(content: bytes, separator: str, quoted: bool) -> list[list[str]]:
         rows = [row for row in rows if row != [""]]
     else:
         quoting: Any = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
+        rows = [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=separator, quoting=quoting) if row]
         try:
-            reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, quoting=quoting, strict=True)
-            rows = [row for row in reader if row]
+            list(csv.reader(io.StringIO(text, newline=""), delimiter=separator, quoting=quoting, strict=True))
         except csv.Error as error:
-            raise Refused(str(error)) from None
+            if "unexpected end" in str(error):
+                raise Refused("a quote that nobody closes") from None
 
     if not rows or len({len(row) for row in rows}) != 1:
         raise Refused("rows of different widths")

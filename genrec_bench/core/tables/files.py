@@ -13,6 +13,7 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.parquet
 
+from genrec_bench.core.printable import printable_cell
 from genrec_bench.core.raw_files import check_file, fail, open_binary, suffix_of
 from genrec_bench.core.tables.table import Table
 
@@ -60,8 +61,11 @@ class ParquetFile(TableFile):
         super().__init__(path, _parquet(path).schema_arrow.names)
 
     def sample(self) -> dict[str, list[Any]]:
-        batch = next(_parquet(self.path).iter_batches(SAMPLE), None)
-        return {} if batch is None else {name: batch.column(i).to_pylist() for i, name in enumerate(self.names)}
+        try:
+            batch = next(_parquet(self.path).iter_batches(SAMPLE), None)
+        except (pa.ArrowException, OSError) as error:
+            fail(self.path, f"is not a valid Parquet file: {error}")
+        return {} if batch is None else {name: _values(batch.column(i)) for i, name in enumerate(self.names)}
 
     def _read(self, wanted: tuple[str, ...]) -> Table:
         try:
@@ -100,7 +104,7 @@ def open_table(
 
 def shown(names: Sequence[str]) -> str:
     """Names for a message: on one line, not too many."""
-    text = ", ".join((name if name.isprintable() else ascii(name)) if name else "(no name)" for name in names)
+    text = ", ".join(printable_cell(name) or "(no name)" for name in names)
     return text if len(text) <= 300 else f"{text[:300]} ..."
 
 
@@ -122,6 +126,14 @@ def _parquet(path: Path) -> pyarrow.parquet.ParquetFile:
         return pyarrow.parquet.ParquetFile(path)
     except (pa.ArrowException, OSError) as error:
         fail(path, f"is not a valid Parquet file: {error}")
+
+
+def _values(column: pa.Array) -> list[Any]:
+    """The values of a column; none where Python has nothing like one of them, such as a date in the year 20000."""
+    try:
+        return list(column.to_pylist())
+    except (OverflowError, ValueError):
+        return []
 
 
 def _joined(column: pa.ChunkedArray) -> pa.Array:

@@ -6,7 +6,7 @@ An object from key to value gives the columns `key` and `value`; one from key to
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,19 +59,25 @@ class JsonFile(TableFile):
             return self._lists(name, values)
         return _plain(values)
 
-    def _lists(self, name: str, values: list[Any]) -> pa.Array:
-        flat, ends = [], [0]
-        for row, value in enumerate(values):
+    def _lists(self, name: str, values: list[Any], rows: Sequence[int] | None = None) -> pa.Array:
+        """Lists of numbers or texts, or lists of such lists. `rows` says which row each value belongs to."""
+        flat, ends, owners = [], [0], []
+        for number, value in enumerate(values):
+            row = number if rows is None else rows[number]
             members = [] if value is None else value
-            if not isinstance(members, list) or any(isinstance(member, Mapping | list | bool) for member in members):
+            if not isinstance(members, list) or any(isinstance(member, Mapping | bool) for member in members):
                 fail(
                     self.path, f"the {name} is {json.dumps(value):.60}, not a list of ids", self.places[row], self.unit
                 )
             if None in members:
                 fail(self.path, f"the {name} holds null", self.places[row], self.unit)
             flat += members
+            owners += [row] * len(members)
             ends.append(len(flat))
-        return pa.LargeListArray.from_arrays(pa.array(ends, pa.int64()), _plain(flat))
+
+        nested = any(isinstance(member, list) for member in flat)
+        inner = self._lists(name, flat, owners) if nested else _plain(flat)
+        return pa.LargeListArray.from_arrays(pa.array(ends, pa.int64()), inner)
 
     def _parsed(self, path: Path) -> Iterator[tuple[int, Row]]:
         """Every row with its line, or with its number if the file is one value."""

@@ -8,12 +8,15 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import permutations
 from pathlib import Path
 
 from genrec_bench.core.raw_files import fail
 from genrec_bench.core.tables.files import TableFile, shown
 
 AUTO = "auto"
+MARKS = "-,|;:/_ "  # that join the cells of two columns
+FEW = 4  # rows that cannot show whether one column repeats another
 NUMBERED = re.compile(r"(.*?)(\d{1,4})")  # "code_0"
 
 
@@ -75,6 +78,30 @@ def take(file: TableFile, roles: Sequence[Role], named: Mapping[str, str | None]
     _check_taken(file, roles, columns)
     left = tuple(name for name in file.names if name not in columns.values())
     return Taken(file.path, {role.name: columns[role.name] for role in roles if role.name in columns}, left)
+
+
+def repeated_column(file: TableFile, taken: Taken) -> tuple[str, str] | None:
+    """Two roles, of which the first one's column holds the second one's in every cell: alone, or joined with something else.
+
+    `user_item` = `u1_i3` so repeats the user. Looks at the first rows; None if no column repeats another.
+    """
+    sample = file.sample()
+    cells = {role: [str(value).strip() for value in sample.get(name, [])] for role, name in taken.columns.items()}
+    for role, other in permutations(cells, 2):
+        pairs = list(zip(cells[role], cells[other], strict=True))
+        if len(pairs) < FEW or len(set(cells[other])) < 2:
+            continue
+        if all(_holds(cell, part) for cell, part in pairs):
+            return role, other
+    return None
+
+
+def _holds(cell: str, part: str) -> bool:
+    """Whether a cell is `part`, or begins or ends with it and a mark between it and the rest."""
+    if cell == part or not part:
+        return cell == part
+    begins = cell.startswith(part) and cell[len(part)] in MARKS
+    return begins or (cell.endswith(part) and cell[-len(part) - 1] in MARKS)
 
 
 def numbered_columns(names: Sequence[str]) -> list[list[str]]:

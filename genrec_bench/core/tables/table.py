@@ -21,6 +21,7 @@ from genrec_bench.core.ids import EXACT, LOST, NotAnId, normal_ids
 from genrec_bench.core.raw_files import fail
 
 Float64 = NDArray[np.float64]
+SHOWN = 60  # characters of a value in an error
 LONGEST = 1_000  # characters of an id: anything longer comes from a garbled file; longer texts are cut
 ZONED = r"(Z|[+-]\d\d:?\d\d)$"
 ISO = r"^\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d+)?)?" + ZONED[:-1] + "?)?$"
@@ -85,7 +86,7 @@ class Table:
         A text is a list separated by blanks (RecBole's `token_seq`), or with commas in brackets. An empty one is empty.
         """
         column = self.columns[name]
-        if not _is_list(column.type):
+        if not is_list(column.type):
             column = self._split(name)
         lengths = pc.list_value_length(column).fill_null(0).to_numpy().astype(np.int64)
         rows = np.repeat(np.arange(len(self)), lengths)
@@ -99,7 +100,7 @@ class Table:
 
     def floats(self, name: str, advice: str = "") -> Float64:
         """A column of finite numbers, `(n,)`, in double precision; DataError ends in `advice` for anything else."""
-        column = _trimmed(self.columns[name])
+        column = self._numbers(name)
         try:
             values = column.cast(pa.float64()).to_numpy(zero_copy_only=False)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
@@ -114,9 +115,12 @@ class Table:
 
         DataError ends in `advice`, or in advice on times.
         """
-        column = _trimmed(self.columns[name])
+        column = self._numbers(name)
+        hexadecimal = _is_text(column.type) and _has_x(
+            column
+        )  # which pyarrow reads as whole numbers, but not as floats
         try:
-            if column.null_count == 0:
+            if column.null_count == 0 and not hexadecimal:
                 return cast(Int64, column.cast(pa.int64()).to_numpy())
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
             pass  # floats or a fault; reading floats shows which
@@ -133,6 +137,15 @@ class Table:
             why = "too large to be exact in this notation" if abs(values[row]) < 2**63 else "too large for 64 bits"
             self._refuse(name, row, f"{why}; {advice or 'use a coarser unit, such as seconds'}")
         return values.astype(np.int64)
+
+    def _numbers(self, name: str) -> pa.Array:
+        """A column of numbers or of texts that spell them. DataError for truth values, times and the like."""
+        column = _trimmed(self.columns[name])
+        kind = column.type
+        spelled = _is_text(kind) or pa.types.is_null(kind)
+        if not (spelled or pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)):
+            fail(self.path, f"the column {name} holds {kind}, not numbers")
+        return column
 
     def times(self, name: str) -> tuple[Int64, str]:
         """A column of times, `(n,)`, and their unit: dates and ISO times in nanoseconds since 1970, numbers as they are.
@@ -175,7 +188,7 @@ class Table:
     def _refuse(self, name: str, row: int, what: str) -> NoReturn:
         """DataError for one value: it is empty, or it is `what`."""
         value = self.columns[name][row].as_py()
-        shown = repr(value) if isinstance(value, (str, int, float)) else str(value)
+        shown = repr(value[:SHOWN]) if isinstance(value, str) else str(value)
         self.fail(row, f"the {name} is empty" if value in ("", None) else f"the {name} {shown} is {what}")
 
     def _encoded(self, name: str) -> pa.DictionaryArray:
@@ -222,7 +235,14 @@ def _text(column: pa.Array) -> Text:
     return np.asarray(column.to_numpy(zero_copy_only=False), dtype=np.str_)
 
 
+def _has_x(column: pa.Array) -> bool:
+    return any(pc.any(pc.match_substring(column, letter)).as_py() for letter in "xX")
+
+
 def _trimmed(column: pa.Array) -> pa.Array:
+    """A column without blanks around its texts, each text written out."""
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
     return pc.utf8_trim_whitespace(column) if _is_text(column.type) else column
 
 
@@ -230,7 +250,8 @@ def _is_text(kind: pa.DataType) -> bool:
     return bool(pa.types.is_large_string(kind) or pa.types.is_string(kind))
 
 
-def _is_list(kind: pa.DataType) -> bool:
+def is_list(kind: pa.DataType) -> bool:
+    """Whether each cell of a column of that type holds a list."""
     return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from genrec_bench.core.arrays import PAD, Int32, Text
+from genrec_bench.core.arrays import PAD, Int32
 from genrec_bench.core.codes import (
     CodeTable,
     Index,
@@ -25,13 +25,11 @@ from genrec_bench.errors import CodeClash
 from genrec_bench.host.config import make_config
 from genrec_bench.host.contracts import Indexer, IndexerContext
 from genrec_bench.indexers.codes_from_file.code_file import Code, CodeFile, Format
+from genrec_bench.indexers.codes_from_file.keys import Keys, Unknown, rows_of
 from genrec_bench.indexers.codes_from_file.numbering import prefix_warning
 from genrec_bench.indexers.codes_from_file.readers import read_codes, sha256
 
-Keys = Literal["external", "zero-based", "one-based"]
 Duplicates = Literal["refuse", "suffix"]
-Unknown = Literal["refuse", "ignore"]
-SHIFT: dict[Keys, int] = {"external": 0, "zero-based": 1, "one-based": -1}  # from a key to the external id
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +87,8 @@ class CodesIndexer(Indexer):
             file = read_codes(path, config.format, config.columns)
             for note in file.notes:
                 ctx.progress.note(f"{path}: {note}")
-            matched.append(_Matched(file, noun, _rows_of(file, ids, noun, config, ctx)))
+            rows = rows_of(file, ids, noun, config.keys, config.unknown, "indexer", ctx.progress.note)
+            matched.append(_Matched(file, noun, rows))
 
         spellings = sorted({token for part in matched for code in part.codes() for token in code})
         labels_of = {token: label for label, token in enumerate(spellings)}
@@ -112,40 +111,6 @@ class CodesIndexer(Indexer):
                 "seed_moves": "nothing" if len(matched) > 1 else "user codes",
             },
         )
-
-
-def _rows_of(file: CodeFile, ids: Text, noun: str, config: CodesConfig, ctx: IndexerContext) -> list[int]:
-    """The row of the file for each of `ids`. DataError for ids without a code, and for unknown keys unless ignored."""
-    row_of = {_external_id(file, row, config.keys): row for row in range(len(file.keys))}
-    known = ids.tolist()
-
-    missing = [external_id for external_id in known if external_id not in row_of]
-    if missing:
-        hint = "check indexer.keys" if len(missing) == len(known) else "add them, or filter them from the data set"
-        file.fail(f"no code for {noun} {missing[0]!r} ({len(missing)} of {len(known)} have none); {hint}")
-
-    unknown = row_of.keys() - set(known)
-    if unknown and config.unknown == "refuse":
-        row = min(row_of[external_id] for external_id in unknown)
-        file.fail(
-            f"the data set has no {noun} {file.keys[row]!r} ({len(unknown)} unknown keys); "
-            "--set indexer.unknown=ignore ignores them",
-            row,
-        )
-    if unknown:
-        ctx.progress.note(f"{file.path}: {len(unknown)} keys are unknown to the data set ({noun}s) and ignored")
-    return [row_of[external_id] for external_id in known]
-
-
-def _external_id(file: CodeFile, row: int, keys: Keys) -> str:
-    """The external id that the key of a row stands for."""
-    key = file.keys[row]
-    if keys == "external":
-        return key
-    try:
-        return str(int(key) + SHIFT[keys])
-    except ValueError:
-        file.fail(f"{key!r} is not a whole number, so it is not {keys}; check indexer.keys", row)
 
 
 @dataclass(frozen=True)

@@ -107,7 +107,8 @@ def _torch_content(path: Path) -> Any:
     import torch
 
     try:
-        with warnings.catch_warnings():
+        # Without the check, a damaged sparse tensor ends the process.
+        with warnings.catch_warnings(), torch.sparse.check_sparse_tensor_invariants():
             warnings.simplefilter("ignore")  # a garbled file is read as kinds of tensors of which torch warns
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch's parsers raise many kinds of errors

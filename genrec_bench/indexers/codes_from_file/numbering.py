@@ -15,12 +15,12 @@ LEVEL = 0.05
 MOST_PAIRS = 200_000  # neighbours compared; more add time, not certainty
 
 
-def prefix_warning(sequences: Ragged, labels: Int32, rng: np.random.Generator) -> str:
+def prefix_warning(sequences: Ragged, labels: Int32, rng: np.random.Generator, part: str = "indexer") -> str:
     """A sentence if neighbours in training share prefixes no more than under shuffled codes; empty otherwise.
 
     Compares the mean length of the common prefix of two items that follow one another in a training sequence with its
     distribution when the codes (n_items, levels) are dealt to the items at random. Says nothing about codes that share no
-    prefixes at all, nor about data with too few neighbours to tell.
+    prefixes at all, nor about data with too few neighbours to tell. `part` owns the option that the sentence names.
     """
     pairs = neighbours(sequences)
     if len(pairs) > MOST_PAIRS:
@@ -36,7 +36,7 @@ def prefix_warning(sequences: Ragged, labels: Int32, rng: np.random.Generator) -
         return ""
     return (
         f"neighbours in training share {own:.2f} levels of their codes, and with shuffled codes {shuffled.mean():.2f} "
-        f"(p = {p:.2f}): nothing shows that the codes fit these items; were they made for another numbering (indexer.keys)?"
+        f"(p = {p:.2f}): nothing shows that the codes fit these items; were they made for another numbering ({part}.keys)?"
     )
 
 

@@ -56,8 +56,12 @@ def read_bytes(path: Path) -> bytes:
     return content
 
 
-def read_codes(path: Path, format: Format = "auto", columns: Sequence[str] | None = None) -> CodeFile:
+def read_codes(
+    path: Path, format: Format = "auto", columns: Sequence[str] | None = None, part: str = "indexer"
+) -> CodeFile:
     """The codes in a file; `auto` goes by its suffix, `columns` names those of a table without a header.
+
+    `part` owns the options that the advice names.
 
     DataError for anything missing, repeated, garbled or not understood.
 
@@ -77,15 +81,15 @@ def read_codes(path: Path, format: Format = "auto", columns: Sequence[str] | Non
     asked = format
     if format == "auto":
         if suffix_of(path) not in SUFFIXES:
-            fail(path, f"has no suffix that names its format ({', '.join(SUFFIXES)}): --set indexer.format=json, say")
+            fail(path, f"has no suffix that names its format ({', '.join(SUFFIXES)}): --set {part}.format=json, say")
         format = SUFFIXES[suffix_of(path)]
 
     if format in ("csv", "tsv", "parquet"):
-        file = read_table(path, asked, columns)  # the first line shows the separator, unless the format is given
+        file = read_table(path, asked, columns, part)  # the first line shows the separator, unless the format is given
     elif columns:
-        fail(path, "has no columns: leave indexer.columns out")
+        fail(path, f"has no columns: leave {part}.columns out")
     elif format in TEXTS:
-        file = TEXTS[format](path, _decoded(path, content))
+        file = TEXTS[format](path, _decoded(path, content, part))
     else:
         file = read_matrix(path, format)
     if not file.keys:
@@ -112,7 +116,7 @@ def _normal(file: CodeFile) -> list[str]:
         file.fail(f"the key {error}", error.row)
 
 
-def _decoded(path: Path, content: bytes) -> str:
+def _decoded(path: Path, content: bytes, part: str) -> str:
     if is_packed(path):
         with open_binary(path) as unpacked:
             content = unpacked.read()
@@ -127,7 +131,7 @@ def _decoded(path: Path, content: bytes) -> str:
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise DataError(
-            f"{path}, line {line}: is not UTF-8 text; give its format (indexer.format) or convert it",
+            f"{path}, line {line}: is not UTF-8 text; give its format ({part}.format) or convert it",
             path=path,
             line=line,
         ) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
@@ -11,7 +12,7 @@ from genrec_bench.core.ids import LOST
 from genrec_bench.core.raw_files import fail
 from genrec_bench.core.tables.files import Format, open_table, shown
 from genrec_bench.core.tables.roles import Role, numbered_columns, take
-from genrec_bench.core.tables.table import Table
+from genrec_bench.core.tables.table import Table, is_list
 from genrec_bench.indexers.codes_from_file.code_file import Code, CodeFile
 from genrec_bench.indexers.codes_from_file.texts import JOINED, CodeTexts
 
@@ -19,12 +20,12 @@ KEY = Role("key", ("itemid item iid asin parentasin", "userid user uid", "id key
 CODE = Role("code", ("code codes semanticid semanticids sid sids tokens token index indices",), "")
 
 
-def read_table(path: Path, format: Format, columns: Sequence[str] | None) -> CodeFile:
+def read_table(path: Path, format: Format, columns: Sequence[str] | None, part: str) -> CodeFile:
     """A table with a column for the key (`item_id`) and one for the code, or one per level (`code_0`, `code_1`, ...).
 
     Other columns are left, with a note. DataError if these cannot be told, or if code and levels contradict each other.
     """
-    file = open_table(path, format, columns, part="indexer")
+    file = open_table(path, format, columns, part)
     taken = take(file, [KEY, CODE])
     whole, levels = taken.get("code"), _levels(path, taken.left)
     if whole is None and not levels:
@@ -37,7 +38,7 @@ def read_table(path: Path, format: Format, columns: Sequence[str] | None) -> Cod
         return f"{table.unit} {table.line_of(row)}"
 
     texts = CodeTexts(path, place)
-    of_whole = _whole_codes(table, whole, texts) if whole else []
+    of_whole = whole_codes(table, whole, texts) if whole else []
     codes = _codes_of_levels(table, levels) if levels else of_whole
     if levels and whole and codes != of_whole:
         row = next(row for row, pair in enumerate(zip(codes, of_whole, strict=True)) if pair[0] != pair[1])
@@ -58,12 +59,32 @@ def _levels(path: Path, names: Sequence[str]) -> list[str]:
     return found[0] if found else []
 
 
-def _whole_codes(table: Table, name: str, texts: CodeTexts) -> list[Code]:
-    """Codes that stand in one column each, as texts or lists."""
+def whole_codes(table: Table, name: str, texts: CodeTexts) -> list[Code]:
+    """The codes of a column that holds one in each cell, as texts or as lists of tokens.
+
+    DataError for tokens that are neither texts nor whole numbers. Behind a list's end, -1 is padding, as in matrices.
+    """
     column = table.columns[name]
-    if pa.types.is_list(column.type) or pa.types.is_large_list(column.type) or pa.types.is_fixed_size_list(column.type):
-        return [tuple(str(token) for token in value or ()) for value in column.to_pylist()]
-    return [texts.tokens(text, row) for row, text in enumerate(_cells(table, name))]
+    if not is_list(column.type):
+        return [texts.tokens(text, row) for row, text in enumerate(_cells(table, name))]
+    return [_tokens(table, name, row, value or ()) for row, value in enumerate(column.to_pylist())]
+
+
+def _tokens(table: Table, name: str, row: int, tokens: Sequence[Any]) -> Code:
+    """The tokens of one list."""
+    end = len(tokens)
+    while end and tokens[end - 1] == -1:
+        end -= 1
+
+    code = []
+    for token in tokens[:end]:
+        if isinstance(token, float) and token.is_integer():
+            token = int(token)  # 3.0 is 3, as ids are
+        garbled = isinstance(token, bool) or not isinstance(token, int | str) or token == ""
+        if garbled or (isinstance(token, int) and token < 0):
+            table.fail(row, f"the {name} holds {str(token)[:60]!r}, which is not a token: a whole number or a text")
+        code.append(str(token))
+    return tuple(code)
 
 
 def _cells(table: Table, name: str) -> list[str]:

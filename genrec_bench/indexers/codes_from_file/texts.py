@@ -32,8 +32,8 @@ class CodeTexts:
         if IN_BRACKETS.fullmatch(text):
             return tuple(re.findall(r"<[^<>]+>", text))
 
-        if BRACKETED.search(text):
-            self.fail(row, f"{text.strip()[:SHOWN]!r} has tokens in brackets, and something outside them")
+        if BRACKETED.search(text) or text.lstrip().startswith("<"):
+            self.fail(row, f"{text.strip()[:SHOWN]!r} is not whole: all tokens stand in brackets, or none")
 
         joined = JOINED.fullmatch(text.strip())
         if joined is None:

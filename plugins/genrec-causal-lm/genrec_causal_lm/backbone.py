@@ -31,6 +31,7 @@ from genrec_bench.api import (
     Template,
     TorchBackbone,
     TrainingConfig,
+    expand_home,
     forked,
     local_files,
 )
@@ -70,7 +71,7 @@ class CausalConfig(TrainingConfig):
             raise ValueError(f"d_model / heads must be even for llama, not {self.d_model // self.heads}")
         if self.lora_rank and not self.model:
             raise ValueError("lora_rank adapts a pretrained network: give model, or set lora_rank to 0")
-        path = networks.local(self.model)
+        path = expand_home(self.model)
         if path.startswith((".", "/")) and not Path(path).is_dir():
             raise ValueError(
                 f"model {self.model!r} is not a folder; model= (empty) trains a small network from scratch"
@@ -115,7 +116,7 @@ class CausalLM(TorchBackbone):
     layout: Layout = LAYOUTS["tree"]
 
     def fingerprint(self) -> str:
-        return local_files(networks.local(self.config.model)) if self.config.model else ""
+        return local_files(expand_home(self.config.model)) if self.config.model else ""
 
     def template(self, task: Task, index: Index) -> Template:
         c = self.config
@@ -222,7 +223,7 @@ class CausalLM(TorchBackbone):
 
     def variant(self) -> str:
         c = self.config
-        name = Path(networks.local(c.model)).name if c.model else "scratch"
+        name = Path(expand_home(c.model)).name if c.model else "scratch"
         return name + (f"+lora{c.lora_rank}" if c.lora_rank else "")
 
 

@@ -12,7 +12,6 @@ import contextlib
 import inspect
 import warnings
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,7 +19,7 @@ import torch.nn.functional as F
 import transformers
 from torch import Tensor, nn
 
-from genrec_bench.api import ConfigError, NeedsMissing, UsageError, load_whole
+from genrec_bench.api import ConfigError, NeedsMissing, UsageError, expand_home, load_whole
 
 
 class CodeRows(nn.Module):
@@ -181,18 +180,13 @@ def from_checkpoint(name: str, note: Callable[[str], None]) -> Any:
     """A pretrained causal LM, in fp32. ConfigError says what can be done where it cannot be had; UsageError if weights are
     missing or left over. `note` is told what was mended."""
     with quietly(), _told(name, "model"):
-        return load_whole(transformers.AutoModelForCausalLM, local(name), note, dtype=torch.float32)
+        return load_whole(transformers.AutoModelForCausalLM, expand_home(name), note, dtype=torch.float32)
 
 
 def tokenizer_of(name: str) -> Any:
     """The checkpoint's tokenizer."""
     with quietly(), _told(name, "tokenizer"):
-        return transformers.AutoTokenizer.from_pretrained(local(name))
-
-
-def local(name: str) -> str:
-    """`name` with a leading ~ spelled out."""
-    return str(Path(name).expanduser()) if name.startswith("~") else name
+        return transformers.AutoTokenizer.from_pretrained(expand_home(name))
 
 
 @contextlib.contextmanager

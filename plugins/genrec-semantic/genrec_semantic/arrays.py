@@ -17,7 +17,16 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from genrec_bench.api import DataError, Float32, NeedsMissing, Text, TrainView, numbered_columns
+from genrec_bench.api import (
+    DataError,
+    Float32,
+    NeedsMissing,
+    Text,
+    TrainView,
+    expand_home,
+    numbered_columns,
+    whole_number,
+)
 from genrec_semantic.content import versions
 from genrec_semantic.options import ContentConfig
 
@@ -37,7 +46,7 @@ def array_vectors(
             needs=frozenset({"item_ids"}),
         )
 
-    path = Path(config.array)
+    path = Path(expand_home(config.array))
     ids, vectors, left = read_array(path)
     if left:
         note(f"{path}: columns beside id and vector are left out: {', '.join(left)}")
@@ -107,7 +116,7 @@ def ids_in_order(path: Path, item_ids: Text, rows: int) -> Text:
     if rows != len(item_ids):
         fail(path, f"has {rows:,} rows without ids for {len(item_ids):,} items: save ids beside the vectors (.npz)")
     try:
-        return np.array(sorted(item_ids.tolist(), key=int), np.str_)
+        return np.array(sorted(item_ids.tolist(), key=whole_number), np.str_)
     except ValueError:
         fail(path, "has rows without ids, and the data set's ids are not whole numbers: save ids beside them (.npz)")
 

@@ -11,7 +11,7 @@ from typing import Literal, Self
 from pydantic import PositiveInt, model_validator
 from pydantic.dataclasses import dataclass
 
-from genrec_bench.api import SASREC_HEADS, file_digest, folder_digest, sasrec_fingerprint
+from genrec_bench.api import SASREC_HEADS, expand_home, file_digest, folder_digest, sasrec_fingerprint
 
 Encoder = Literal["auto", "tfidf", "sentence-transformers", "array", "cooccurrence", "sasrec"]
 OF_INTERACTIONS = ("cooccurrence", "sasrec")  # encoders that read the training part
@@ -54,7 +54,7 @@ class ContentConfig:
             raise ValueError(f"fields={self.fields}: encoder={encoder} reads neither titles nor features")
 
         if encoder == "array":
-            path = Path(self.array)
+            path = Path(expand_home(self.array))
             if path.suffix not in ENDINGS:
                 raise ValueError(f"array = {self.array!r}: expected a file that ends in {', '.join(ENDINGS)}")
             if not path.is_file():
@@ -75,5 +75,6 @@ class ContentConfig:
         if self.chosen == "sasrec":
             return sasrec_fingerprint()
         if self.chosen == "array":
-            return file_digest(Path(self.array))
-        return folder_digest(Path(self.model)) if self.model and Path(self.model).is_dir() else ""
+            return file_digest(Path(expand_home(self.array)))
+        folder = Path(expand_home(self.model))
+        return folder_digest(folder) if self.model and folder.is_dir() else ""

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from genrec_bench.api import Float32, IndexerContext, NeedsMissing, TrainView, UsageError, load_whole
+from genrec_bench.api import Float32, IndexerContext, NeedsMissing, TrainView, UsageError, expand_home, load_whole
 from genrec_semantic.content import versions
 from genrec_semantic.options import ContentConfig
 
@@ -31,7 +31,7 @@ def sentence_vectors(train: TrainView, config: ContentConfig, ctx: IndexerContex
             needs=frozenset({"item_titles"}),
         )
 
-    model = load_model(config.model, ctx.device, ctx.progress.note)
+    model = load_model(expand_home(config.model), ctx.device, ctx.progress.note)
     texts, which = np.unique(train.item_titles, return_inverse=True)
     parts = []
     with ctx.progress.phase("encoding titles", len(texts), "titles") as tick:
