@@ -200,7 +200,7 @@ def artefacts() -> list[Artefact]:
         name = "popularity" if kind == "data" else "generator"
         found.append(Artefact(f"cache: {kind}", f"cache/{kind}/**/*", ("cache",), (partial(runs, name),)))
     found += [
-        Artefact("checkpoint", "cache/weights/*.partial/**/*", (), (partial(runs, "generator"),), interrupted),
+        Artefact("checkpoint", "cache/weights/*.partial/checkpoint*", (), (partial(runs, "generator"),), interrupted),
         Artefact("ledger", "runs/ledger.jsonl", ("runs/ledger.jsonl",), (tunes,)),
         Artefact("boards", "boards/**/*", ("boards",), (builds,)),
         Artefact("added data set", "home/**/*.json", (), (loads,), adds),

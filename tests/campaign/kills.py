@@ -213,12 +213,12 @@ SCENES = [
 
 
 def cases(count: int, scratch: Path) -> list[Case]:
-    """`count` kills: two thirds before operations on files, spread evenly over all scenes, and the others at moments."""
+    """At least `count` kills: two thirds before operations on files, spread evenly over all scenes, and the others at moments."""
     found: list[Case] = []
-    share = count // (3 * len(SCENES))
+    at_operations, at_moments = -(-2 * count // (3 * len(SCENES))), -(-count // (3 * len(SCENES)))
     for scene in SCENES:
         operations = scene.operations(scratch / scene.name.replace(" ", "-"))
-        wanted = min(operations, count - count // 3)
+        wanted = min(operations, at_operations)
         steps = sorted({round(step * (operations - 1) / max(wanted - 1, 1)) for step in range(wanted)})
         for step in steps:
             found.append(
@@ -227,7 +227,7 @@ def cases(count: int, scratch: Path) -> list[Case]:
                 )
             )
         seconds = 3.0 if "train" in scene.name else 0.6
-        for number in range(share):
+        for number in range(at_moments):
             found.append(
                 Case(
                     PART,

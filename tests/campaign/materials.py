@@ -5,12 +5,15 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from genrec_bench import __main__
 
 from .engine import Done, genrec
 
@@ -31,7 +34,24 @@ SYSTEMS: dict[str, tuple[str, ...]] = {
     "item-counts": ("--baseline", "item-counts"),
     "generator": ("--indexer", "random", "--backbone", "lightlm", *TRAINING),
 }
-SETTING = {"GENREC_CACHE": "cache", "XDG_DATA_HOME": "home", "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+USED = (  # imported once, so that the forked commands need not import them
+    *(
+        "torch",
+        "torch.nn",
+        "pyarrow.parquet",
+        "pyarrow.csv",
+        "pyarrow.compute",
+        "sklearn",
+        "rich.table",
+        "rich.progress",
+    ),
+    *("optuna", "jsonschema_rs", "genrec_bench.runs.generator", "genrec_bench.runs.apart", "genrec_bench.runs.verify"),
+    *("genrec_bench.backbones.lightlm", "genrec_bench.cli.run", "genrec_bench.cli.results", "genrec_bench.cli.score"),
+    *("genrec_bench.cli.data", "genrec_bench.cli.tune", "genrec_bench.cli.verify", "genrec_bench.cli.recommend"),
+    *("genrec_bench.cli.leaderboard", "genrec_bench.leaderboard.publish", "genrec_bench.leaderboard.renderers"),
+    *("genrec_bench.tuning.search", "genrec_bench.runs.external", "genrec_bench.data.file", "genrec_bench.data.stats"),
+    *("genrec_bench.data.export", "genrec_bench.indexers.codes_from_file.readers", "genrec_bench.cli.progress"),
+)
 TUNE = ("tune", "item-knn", *DATASET, "--task", "sequential", "--trials", "4", "--out", "runs")
 SCORE = ("score", "lists.csv", *DATASET, "--task", "sequential", "--name", "Elsewhere", "--out", "runs", "--json")
 SAYS = ("metrics", "ranks", "validity", "data", "fingerprints", "warnings", "spec")  # of a record: what has to stay
@@ -62,9 +82,19 @@ def run_words(system: str, *more: str) -> tuple[str, ...]:
     )
 
 
+def setting(folder: Path) -> dict[str, str]:
+    """The environment of a command: its cache and a person's data in `folder`."""
+    return {
+        "GENREC_CACHE": "cache",
+        "XDG_DATA_HOME": str(folder / "home"),  # a relative one is ignored
+        "OMP_NUM_THREADS": "1",
+        "COLUMNS": "200",
+    }
+
+
 def command(*words: object, folder: Path, **more: Any) -> Done:
     """A command of `genrec` with cache, data and home in `folder`."""
-    return genrec(*words, folder=folder, environment=SETTING, **more)
+    return genrec(*words, folder=folder, environment=setting(folder), **more)
 
 
 def ok(done: Done) -> Done:
@@ -77,6 +107,9 @@ def make(folder: Path) -> None:
     """Fill an empty folder."""
     global _folder
     _folder = folder
+    os.environ.update(__main__.NO_PLUGINS)
+    for module in USED:
+        importlib.import_module(module)
     folder.mkdir(parents=True, exist_ok=True)
     write_inputs(folder)
 

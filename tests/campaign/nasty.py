@@ -256,6 +256,7 @@ CONTRACTS = [
     ranks("forgets-exclude", "return super().rank(queries, k=k)"),
     ranks("frozen-score-edited", "object.__setattr__(r, 'items', items[:, ::-1]); return r", "refused"),
     ranks("stops", "raise StopIteration"),
+    fits("cancelled", "import asyncio; raise asyncio.CancelledError", "refused"),
     fits("long-message", "raise ValueError('x' * 10**6)", "refused"),
     fits("lines", "raise ValueError('a\\nb\\x1b[31m\\u202e')", "refused"),
     fits("silent", "raise ValueError", "refused"),
@@ -294,11 +295,6 @@ CONTRACTS = [
     with_body(
         "codes-info",
         "def build(self, train, ctx): return replace(super().build(train, ctx), info={'x': np.zeros(2)})",
-        kind="indexers",
-    ),
-    with_body(
-        "codes-float",
-        "def build(self, train, ctx): return Index.from_labels(np.arange(train.n_items)[:, None] / 2)",
         kind="indexers",
     ),
     with_body("emits-none", "def generate(self, *a, **b): return None", kind="decoders"),
