@@ -44,20 +44,24 @@ def main() -> int:
     parser.add_argument("--all", action="store_true", help="reach every goal; without it, a tenth of the cases")
     parser.add_argument("--part", action="append", choices=[*GOALS], help="one part only; repeatable")
     parser.add_argument("--kind", help="only kinds whose name holds this")
-    parser.add_argument("--case", help="one case by its name, such as mutations/events.csv/17")
+    parser.add_argument(
+        "--case", action="append", help="one case by its name, such as mutations/events.csv/17; repeatable"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--kinds", action="store_true", help="print a row per kind too")
     parser.add_argument("--verbose", action="store_true", help="say how every case ended")
     asked = parser.parse_args()
 
     began, tally = time.monotonic(), Tally()
-    parts = asked.part or ([asked.case.partition("/")[0]] if asked.case else [*GOALS])
+    parts = asked.part or list(dict.fromkeys(name.partition("/")[0] for name in asked.case or [])) or [*GOALS]
     with tempfile.TemporaryDirectory(prefix="campaign-") as folder:
         scratch = Path(folder).resolve()
         os.environ["OMP_NUM_THREADS"] = "1"
         materials.make(scratch / "made")
         cases = all_cases(parts, 1.0 if asked.all or asked.case else 0.1, scratch)
-        cases = [case for case in cases if (asked.kind or "") in case.kind and asked.case in (None, case.name)]
+        cases = [
+            case for case in cases if (asked.kind or "") in case.kind and (not asked.case or case.name in asked.case)
+        ]
         run_all(cases, asked.seed, scratch / "work", tally, say, verbose=asked.verbose)
 
     if asked.kinds:

@@ -163,7 +163,7 @@ METADATA = [
     Plugin("clash-trie", "decoders", DECODER.format(body="    pass"), "refused", "trie"),
     Plugin("clash-random", "indexers", INDEXER.format(body="    pass"), "refused", "random"),
     Plugin("clash-file", "datasets", DATASET.format(body="    pass"), "refused", "file"),
-    Plugin("impersonates", "baselines", SOUND, "refused", "popularity", metadata=b"Name: genrec-bench\nVersion: 9\n"),
+    Plugin("impersonates", "baselines", SOUND, "harmless", "popularity", metadata=b"Name: genrec-bench\nVersion: 9\n"),
     Plugin(
         "escapes",
         "baselines",

@@ -153,7 +153,7 @@ def suite(group: str, chosen: list[Plugin], rng: Random, folder: Path) -> Verdic
         return Verdict(Outcome.UNCLEAN, done.err[-500:])
     records = [json.loads(path.read_text()) for path in (folder / "runs").glob("*/record.json")]
     for name in ("popularity", "item-counts"):
-        own = [record for record in records if record["spec"].get("baseline") == name]
+        own = [record for record in records if record.get("spec", {}).get("baseline") == name]
         if not own:
             return Verdict(Outcome.BLOCKED, f"{name} did not run: {done.err[-500:]}")
         if why := difference(own[0], name):
