@@ -335,7 +335,7 @@ def read_titles(path: Path) -> Any:
 def of_titles(path: Path, sound: bytes, data: Any) -> str:
     """Whether every item has the title that stands beside its id."""
     try:
-        (header, *rows) = oracle.cells(path.read_bytes(), separator_of(data), True)
+        (header, *rows) = oracle.cells(path.read_bytes(), ",", True)
         taken = dict(part.split(" = ") for part in data.read_as["titles"].partition(";")[0].split(", "))
         found = oracle.columns([header, *rows], None, taken)
         titles = dict(zip(oracle.ids(found["item"]), found["title"], strict=True))
@@ -348,10 +348,6 @@ def of_titles(path: Path, sound: bytes, data: Any) -> str:
         if title != expected.rstrip("\0"):
             return f"the title of {item} is {title!r} instead of {expected!r}"
     return ""
-
-
-def separator_of(data: Any) -> str:
-    return ","
 
 
 # lists ----------------------------------------------------------------------------------------------------------------
