@@ -1,4 +1,4 @@
-# The front door: `make demo`, `make test`, `make test-all`, `make check`. Everything happens inside .venv.
+# The front door: `make demo`, `make test`, `make test-all`, `make campaign`, `make check`. Everything happens inside .venv.
 
 PYTHON ?= python3
 VENV := .venv
@@ -11,7 +11,7 @@ SCORE := { mutants[$$4]++; mutants["all"]++; alive = $$6 != "killed" && $$6 != "
   END { for (file in mutants) print file, mutants[file], "mutants,", survived[file] + 0, "survived" | "sort" }
 PARTS := baselines benchmarks plugins/genrec-causal-lm plugins/genrec-decoders plugins/genrec-parallel plugins/genrec-semantic
 
-.PHONY: bench demo test test-all check mutants format clean
+.PHONY: bench campaign demo test test-all check mutants format clean
 
 demo: $(VENV)/.demo
 	$(BIN)/genrec run --indexer sci --backbone lightlm --task sequential --set backbone.minutes=3
@@ -25,6 +25,10 @@ test-all: test $(VENV)/.test-all
 	$(PYTEST) -rs -m slow
 	$(PYTEST) -rs -m slow --rootdir baselines -c baselines/pyproject.toml baselines/tests
 	$(PYTEST) --rootdir plugins/genrec-semantic plugins/genrec-semantic/tests
+
+# Kills, flipped bits, mutated files and nasty plugins (docs/reliability.md); `make test-all` runs a part of them.
+campaign: $(VENV)/.test
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.campaign --all
 
 bench: $(VENV)/.test
 	@set -e; for name in decode train index trie score startup; do $(BIN)/genrec bench $$name --grid $(GRID) --out benchmarks/results/$$name-$(GRID)$(ON).json; done

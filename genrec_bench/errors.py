@@ -10,6 +10,8 @@ import difflib
 from collections.abc import Iterable
 from typing import Any
 
+LONGEST_MESSAGE = 1_000  # characters of somebody else's error
+
 
 class GenrecError(Exception):
     """Base of every error that the toolkit raises on purpose. Keyword arguments become attributes."""
@@ -93,9 +95,18 @@ class RunFailed(GenrecError):
     """A run failed; its record says why (`reason`, `folder`)."""
 
 
+def message_of(error: BaseException) -> str:
+    """What an error says, on one line and not too long; its text may be code that breaks down itself."""
+    try:
+        text = " ".join(str(error).split())
+    except Exception:
+        return "its message cannot be shown"
+    return text if len(text) <= LONGEST_MESSAGE else f"{text[:LONGEST_MESSAGE]} ..."
+
+
 def lacks_memory(error: BaseException) -> bool:
     """Whether an error means that memory has run out: ours, Python's, NumPy's, or torch's on a CPU or GPU."""
-    of_torch = isinstance(error, RuntimeError) and "allocate memory" in str(error)
+    of_torch = isinstance(error, RuntimeError) and "allocate memory" in message_of(error)
     return isinstance(error, MemoryError | OutOfMemory) or type(error).__name__ == "OutOfMemoryError" or of_torch
 
 

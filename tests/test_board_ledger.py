@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from example_records import baseline_spec, finished
 from genrec_bench.cli.main import cli
 from genrec_bench.leaderboard.publish import add, build
 from genrec_bench.tuning.ledger import LEDGER_FILE as FILE
+from genrec_bench.tuning.ledger import line_of
 
 BOARD = Path("loo-full-1", "direct", "ml-100k")
 
@@ -44,7 +44,7 @@ def trials(count: int, system: str = "item-knn", search: str = "a1", **changes: 
 
 def write(folder: Path, lines: list[dict[str, Any]]) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / FILE).write_text("".join(json.dumps(trial) + "\n" for trial in lines))
+    (folder / FILE).write_text("".join(map(line_of, lines)))
     return folder / FILE
 
 
@@ -114,7 +114,7 @@ def test_trials_are_added_to_the_boards_they_belong_to_and_once(root, tmp_path) 
         tmp_path / "tuned", trials(3, seconds=9.0, time="later", versions="others", cached=True)
     )  # with the same outcomes
     assert genrec("add", "--ledger", again, "--to", root).exit_code == 0
-    assert (root / BOARD / FILE).read_text() == "".join(json.dumps(trial) + "\n" for trial in trials(3))
+    assert (root / BOARD / FILE).read_text() == "".join(map(line_of, trials(3)))
     write(tmp_path / "tuned", trials(2) + trials(2, "sci/lightlm", "b2"))
     again = genrec("add", "--ledger", file, "--to", root)
     assert again.exit_code == 1 and "there twice" in again.stderr + str(again.exception)  # trial 1 has two outcomes

@@ -132,6 +132,14 @@ def test_a_damaged_cache_is_rebuilt_and_said_so(load, tmp_path, name, damage):
     assert healed.notes == [] and healed.phases == []
 
 
+def test_a_count_in_the_manifest_that_has_changed_is_never_read(load, tmp_path):
+    fresh, progress = load(), Notes()
+    manifest = entries(tmp_path)[0] / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"users_below_3": 1', '"users_below_3": 3'))
+    assert load(progress).dropped == fresh.dropped
+    assert "its manifest has changed" in progress.notes[0]
+
+
 def test_a_file_in_the_place_of_an_entry_is_replaced_and_said_once(load, tmp_path):
     fresh, first, second = load(), Notes(), Notes()
     (entry,) = entries(tmp_path)

@@ -1,8 +1,12 @@
 """A component that breaks its contract is stopped by name, with the check it broke; nobody else is harmed."""
 
 import contextlib
+import re
+import sys
 import threading
+from asyncio import CancelledError
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -100,6 +104,11 @@ class CannotSave(LightLM):
         raise RuntimeError("no room")
 
 
+class SavesNothing(LightLM):
+    def save(self, folder):
+        pass
+
+
 class ReadsWhileDecoding(TrieDecoder):
     path = None
 
@@ -190,6 +199,11 @@ class TellsNoData(Popularity):
         return {"loss": float("nan")}
 
 
+class TellsHalfCharacters(Popularity):
+    def facts(self):
+        return {"x": "\ud800"}
+
+
 class MeansSomethingElse(Popularity):
     def facts(self):
         return {"mood": "good", "converged": "nearly"}
@@ -222,6 +236,7 @@ def instead(monkeypatch):
         ("backbone", OddReport, "fit report", "best epoch"),
         ("backbone", OddSize, "description", "3"),
         ("backbone", CannotSave, "save", "no room"),
+        ("backbone", SavesNothing, "save", "wrote nothing"),
         ("backbone", NarrowLogits, "logits", "expected (60, 1,"),
         ("backbone", HalfLogits, "logits", "torch.float16"),
         ("backbone", FewHypotheses, "hidden", "users and beams"),
@@ -236,6 +251,7 @@ def instead(monkeypatch):
         ("baseline", Halves, "whole numbers", "its item numbers are float64"),
         ("baseline", Repeats, "rank", "names an item twice"),
         ("baseline", TellsNoData, "plain facts", "JSON"),
+        ("baseline", TellsHalfCharacters, "plain facts", "JSON"),
         ("baseline", MeansSomethingElse, "facts of the record", 'converged: "nearly" is not of type'),
     ],
 )
@@ -299,6 +315,53 @@ def test_a_component_that_opens_the_data_is_stopped_and_the_next_run_goes_on(go,
     instead("indexer", "random", RandomIndexer)
     assert go(**TAMED).status == "finished"
     assert planted_file.read_text()  # outside a run the file is anybody's
+
+
+@pytest.mark.parametrize("link", [Path.symlink_to, Path.hardlink_to])
+@pytest.mark.parametrize("name", ["notes", "notes.py"])
+def test_held_out_data_stay_shut_under_every_name(go, tmp_path, instead, planted_file, link, name):
+    class ReadsByAnotherName(RandomIndexer):
+        def build(self, train, ctx):
+            link(tmp_path / name, planted_file)
+            with contextlib.suppress(OpenedHeldOut):
+                (tmp_path / name).read_text()
+            return super().build(train, ctx)
+
+    instead("indexer", "random", ReadsByAnotherName)
+    with pytest.raises(ComponentFault, match="'training data only'"):
+        go(**TAMED)
+
+
+class Odd(Exception):
+    def __str__(self):
+        raise RuntimeError
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [(Odd(), "its message cannot be shown"), (ValueError("x" * 10**6), "xxx ..."), (CancelledError(), "no message")],
+)
+def test_an_error_of_any_kind_and_text_is_one_short_line(go, instead, error, said):
+    class Odder(RandomIndexer):
+        def build(self, train, ctx):
+            raise error
+
+    instead("indexer", "random", Odder)
+    with pytest.raises(ComponentFault, match=re.escape(said)) as caught:
+        go(**TAMED)
+    assert len(str(caught.value)) < 2_000
+
+
+def test_a_component_cannot_take_the_standard_streams_away(go, instead):
+    class Silences(RandomIndexer):
+        def build(self, train, ctx):
+            sys.stdout = sys.stderr = None
+            return super().build(train, ctx)
+
+    before = sys.stdout, sys.stderr
+    instead("indexer", "random", Silences)
+    assert go(**TAMED).status == "finished"
+    assert (sys.stdout, sys.stderr) == before
 
 
 def test_a_component_that_reads_the_data_before_the_run_does_is_stopped(go, instead, planted_file):

@@ -340,6 +340,11 @@ GARBLED = {
     "codes.xyz": ("1 2", "has no suffix that names its format"),
     "codes.pt": ("1 2", "is not a torch file of plain data"),
     "text.npy": ("1 2", "is not a NumPy file"),
+    "text.npz": ("PK\3\4", "is not a NumPy file"),
+    "half.json": ('{"1": ["\\ud800"]}', "holds half a character"),
+    "half.jsonl": ('{"item_id": 1, "codes": ["\\ud800"]}', "line 1: holds half a character"),
+    "nul.txt": ("1 <a><b>\n2 <a>\0<c>\n", "line 2: holds a NUL byte"),
+    "open.txt": ("1 <a><b>\n2 <a><", "line 2: '<a><' is not whole"),
 }
 
 
@@ -367,6 +372,14 @@ def test_a_fault_of_a_matrix_names_row_and_level(matrix, why, tmp_path):
     np.save(tmp_path / "codes.npy", matrix)
     with pytest.raises(DataError, match=why):
         build(tmp_path / "codes.npy")
+
+
+def test_a_damaged_sparse_tensor_is_refused_and_does_not_end_the_process(tmp_path):
+    tensor = torch.sparse_coo_tensor([[0, 1], [0, 1]], [1, 2], (4, 2))
+    tensor._indices()[0, 0] = 1 << 40
+    torch.save(tensor, tmp_path / "codes.pt")
+    with pytest.raises(DataError, match="is not a torch file of plain data"):
+        build(tmp_path / "codes.pt")
 
 
 def test_an_archive_of_several_arrays_is_refused(tmp_path):

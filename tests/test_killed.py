@@ -115,6 +115,7 @@ def test_a_folder_of_somebody_else_is_never_taken(tmp_path):
 def test_what_a_killed_attempt_left_beside_a_finished_run_goes_with_the_next_look(tmp_path):
     run_of(tmp_path / "run", "old")
     (tmp_path / "run" / folders.NEW).mkdir()
+    (tmp_path / "run" / folders.MOVING).mkdir()  # all its files have moved
     (tmp_path / "run" / ".record.json.1.partial").write_text("")
     folders.tidy(tmp_path / "run")
     assert RunRecord.read(tmp_path / "run").status == "finished"

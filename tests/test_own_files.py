@@ -1,5 +1,6 @@
 """Files as people have them: read right, and aloud, or refused in one line that says what to do."""
 
+import bz2
 import gzip
 import json
 
@@ -94,6 +95,28 @@ def test_compressed_files_are_read_by_their_content(tmp_path, plain, pack):
     assert read(path).fingerprint() == plain
     path.write_bytes(path.read_bytes()[:-9])
     assert "cannot be unpacked" in refused(path)
+
+
+def test_a_damaged_archive_says_so(tmp_path):
+    content = bytearray(bz2.compress(write(tmp_path / "plain.csv").read_bytes()))
+    content[20] ^= 1
+    (tmp_path / "a.csv.bz2").write_bytes(content)
+    assert "cannot be unpacked" in refused(tmp_path / "a.csv.bz2")
+
+
+@pytest.mark.parametrize("kind", ["large_string", "string_view"])
+def test_every_kind_of_text_in_parquet_is_read(tmp_path, kind):
+    path = parquet_of(tmp_path / "a.parquet", ["a", "a", "a"])
+    table = pq.read_table(path)
+    pq.write_table(table.set_column(0, "user_id", table.column(0).cast(kind)), path)
+    assert read(path).user_ids.tolist() == ["a"]
+
+
+def test_dates_that_python_does_not_have_are_refused(tmp_path):
+    path = parquet_of(tmp_path / "a.parquet", ["a", "a", "a"])
+    table = pq.read_table(path)
+    pq.write_table(table.append_column("timestamp", pa.array([2**30] * 3, pa.int32()).cast(pa.date32())), path)
+    assert "a.parquet" in refused(path)
 
 
 def test_a_zip_archive_is_named(tmp_path):
@@ -270,6 +293,8 @@ def test_json_on_one_line_is_never_one_users_sequence(tmp_path):
             'line 1: the item is {"id": 2}, not a text or number',
         ),
         ("[[1, 2], [3]]", "not an object with named fields"),
+        ('{"a": ["\\ud800"]}', "holds half a character"),
+        ('{"a": ["i1", "i1\\u0000"]}', "holds a NUL character"),
     ],
 )
 def test_json_that_is_no_table_is_refused(tmp_path, text, message):

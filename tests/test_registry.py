@@ -155,6 +155,9 @@ def test_a_plugin_that_exits_on_import_is_broken_and_does_not_end_the_program(pl
     plugin("acme", {"mine": "acme_exit:Good"}, {"acme_exit.py": f"{GOOD}\nraise SystemExit(0)"})
     with pytest.raises(BrokenComponent, match="SystemExit"):
         registry.load("indexer", "mine")
+    plugin("acme2", {"odd": "acme_odd:Good"}, {"acme_odd.py": f"{GOOD}\nclass Odd(BaseException): pass\nraise Odd"})
+    with pytest.raises(BrokenComponent, match="Odd"):
+        registry.load("indexer", "odd")
 
 
 @pytest.mark.parametrize(
@@ -216,6 +219,19 @@ def test_a_clash_names_both_owners_and_a_prefix_picks_one(plugin):
 def test_a_clash_of_one_name_leaves_the_others_usable(plugin):
     plugin("acme", {"random": "acme_clash:Good", "mine": "acme_clash:Good"}, {"acme_clash.py": GOOD})
     assert registry.load("indexer", "mine").__name__ == "Good"
+
+
+def test_a_second_data_set_file_does_not_take_what_paths_mean(plugin):
+    plugin("acme", {"file": "acme_clash:Good"}, {"acme_clash.py": GOOD}, kind="dataset")
+    assert registry.find("dataset", "file").distribution == "genrec-bench"
+    assert registry.find("dataset", "acme:file").distribution == "acme"
+
+
+def test_no_distribution_takes_the_place_of_the_built_in_ones_by_calling_itself_so(plugin, monkeypatch):
+    site = plugin("genrec-bench", {"random": "acme_clash:Good"}, {"acme_clash.py": GOOD})
+    monkeypatch.setattr(sys, "path", [str(site), *sys.path])
+    assert registry.find("indexer", "random").target.startswith("genrec_bench.")
+    assert any("calls itself genrec-bench" in line for line in registry.unreadable())
 
 
 def test_a_name_means_nothing_in_another_kind(plugin):

@@ -133,6 +133,8 @@ NASTY = {  # a baseline's name, and the code of its module
         scores.score = lambda ranking, targets: 1 / 0
         return super().fit(train, ctx)
 """,
+    "interrupts": "raise KeyboardInterrupt\n",
+    "forgets": BASELINE + "\nimport sys\nsys.path.clear()\n",
     "lingers": BASELINE + """
     def fit(self, train, ctx):
         import threading, time
@@ -177,6 +179,13 @@ def test_a_suite_goes_on_whatever_a_component_does_to_its_process(suite):
         "finished",
     ]
     assert "item-counts" in again.stdout
+
+
+def test_what_one_component_does_at_import_refuses_no_other_run(suite):
+    done = suite(["interrupts", "forgets", "popularity"], "--json")
+    outcomes = {row["name"].rpartition(": ")[2]: row["error"] for row in json.loads(done.stdout)}
+    assert outcomes["popularity"] is None, done.stderr
+    assert outcomes["interrupts"] and "\n" not in outcomes["interrupts"]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals")

@@ -31,6 +31,7 @@ from genrec_bench.tuning.ledger import (
     SCORE,
     append,
     best_first,
+    line_of,
     read_ledger,
     searching,
     trials_of,
@@ -218,7 +219,7 @@ TRIAL = {"search": "s", "trial": 0, "params": {}, "status": "failed"}
 
 def test_a_missing_last_newline_never_joins_two_trials(tmp_path):
     ledger = tmp_path / "ledger.jsonl"
-    ledger.write_text(json.dumps(TRIAL))
+    ledger.write_text(line_of(TRIAL).rstrip())
     append(ledger, {**TRIAL, "trial": 1})
     assert [trial["trial"] for trial in read_ledger(ledger)] == [0, 1]
     assert sorted(path.name for path in tmp_path.glob("l*")) == ["ledger.jsonl"]
@@ -233,7 +234,7 @@ def test_half_a_line_does_not_count_and_is_kept_beside_the_ledger(tmp_path, half
             Notes.said += message
 
     ledger = tmp_path / "ledger.jsonl"
-    ledger.write_bytes(json.dumps(TRIAL).encode() + b"\n" + half)
+    ledger.write_bytes(line_of(TRIAL).encode() + half)
     with pytest.raises(RecordError, match="half a trial"):
         read_ledger(ledger)  # a board counts nothing that it cannot read
     assert len(trials_of(ledger, "s", Notes())) == 1
@@ -274,11 +275,19 @@ def test_a_damaged_ledger_is_refused_by_its_line(spec, search, tmp_path):
     ledger.write_text(whole + '{"half": \n')
     with pytest.raises(RecordError, match=r"ledger\.jsonl, line 2"):
         search(spec(), 2)
-    line = json.loads(ledger.read_text().splitlines()[0])
-    line["params"]["baseline.shrink"] = 7.5
-    ledger.write_text(json.dumps(line) + "\n")
+    (trial,) = search(spec(), 1, name="other.jsonl")
+    (tmp_path / "other.jsonl").write_text(line_of({**trial, "params": {**trial["params"], "baseline.shrink": 7.5}}))
     with pytest.raises(RecordError, match="outside its space"):
-        search(spec(), 2)
+        search(spec(), 2, name="other.jsonl")
+
+
+@pytest.mark.parametrize("change", [('"trial": 0', '"trial": 1'), ('": 0.', '": 1.'), ('"digest"', '"digesu"')])
+def test_a_trial_of_which_a_character_has_changed_is_no_trial(tmp_path, change):
+    ledger = tmp_path / "ledger.jsonl"
+    append(ledger, {**TRIAL, "status": "finished", SCORE: 0.25})
+    ledger.write_text(ledger.read_text().replace(*change, 1))
+    with pytest.raises(RecordError, match="line 1: not a trial, or not as it was written"):
+        read_ledger(ledger)
 
 
 def test_lines_and_files_give_ranges_and_choices(spec, tmp_path):

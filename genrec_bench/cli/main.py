@@ -23,7 +23,7 @@ import click
 from genrec_bench import __version__
 from genrec_bench.cli.commands import Group, installed, spoken
 from genrec_bench.core.printable import one_line
-from genrec_bench.errors import GenrecError
+from genrec_bench.errors import GenrecError, message_of
 
 COMMANDS = {  # in the order of --help; a command's module is imported when it is called
     "run": "Train, decode and score one system.",
@@ -81,7 +81,7 @@ class Genrec(Group):
             line, code = explain(error)
             try:  # buffered output may be the cause; it must not fail again at exit
                 sys.stdout.flush()
-            except OSError:
+            except (OSError, ValueError):
                 _discard(sys.stdout)
             print(line, file=sys.stderr)
 
@@ -101,12 +101,15 @@ def _leave(code: int) -> NoReturn:
 
 def _discard(stream: Any) -> None:
     """Discard whatever is written to `stream` from now on."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    if stream.closed:  # a component did that
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+    else:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def explain(error: Exception) -> tuple[str, int]:
     """What to print for an error, on one line, and the exit code."""
-    disk_full = (errno.ENOSPC, errno.EIO, errno.EDQUOT)
+    disk_full = (errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EBADF)
 
     if isinstance(error, GenrecError):
         line, code = f"{type(error).__name__}: {error}", error.exit_code
@@ -118,13 +121,15 @@ def explain(error: Exception) -> tuple[str, int]:
         context = getattr(error, "ctx", None)
         path = context.command_path if context else "genrec"
         line, code = f"UsageError: {error.format_message()}  `{path} --help` shows what there is.", error.exit_code
+    elif isinstance(error, ValueError) and "closed file" in message_of(error):
+        line, code = "OutputError: cannot write the output: a component closed it; the command's results are kept", 1
     elif isinstance(error, OSError) and error.filename is None and error.errno in disk_full:
         line, code = f"OutputError: cannot write the output: {error.strerror}; the command's results are kept", 1
     else:
         from genrec_bench.core.files import disk_trouble  # here: a command that ends well needs no NumPy
 
         disk = disk_trouble(error)
-        line, code = f"unexpected {type(error).__name__}: {error}; run with --debug for the traceback", 1
+        line, code = f"unexpected {type(error).__name__}: {message_of(error)}; run with --debug for the traceback", 1
         if disk is not None:
             line, code = f"OutputError: {disk}", disk.exit_code
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from genrec_bench.core.hashing import digest
-from genrec_bench.errors import OutputError
+from genrec_bench.errors import OutputError, message_of
 
 
 def check_writable(folder: Path, advice: str) -> None:
@@ -69,7 +69,7 @@ def disk_trouble(error: BaseException, *folders: Path) -> OutputError | None:
     """
     while True:
         path = getattr(error, "filename", None)
-        if (isinstance(error, OSError) and error.errno in DISK_FULL) or SAYS_FULL.search(str(error)):
+        if (isinstance(error, OSError) and error.errno in DISK_FULL) or SAYS_FULL.search(message_of(error)):
             where = fullest(folders) if path is None else Path(os.fsdecode(path))
             holds = f" that holds {where}" if where else ""
             return OutputError(f"no space left on the disk{holds}: make room, and run it again", path=where)

@@ -41,6 +41,7 @@ def normal_ids(column: pa.Array) -> pa.Array:
 
     texts = pc.utf8_trim_whitespace(column.cast(pa.large_string()).fill_null(""))
     _refuse(pc.equal(texts, ""), "is empty")
+    _refuse(pc.match_substring(texts, "\0"), "{!r} holds a NUL character", texts)  # NumPy would cut it off
     _refuse(pc.is_in(texts, pa.array(LOST, pa.large_string())), "{!r} stands for a lost value", texts)
     if not _is_text(column.type):
         return texts

@@ -8,6 +8,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import io
+import json
 import lzma
 import zlib
 from collections.abc import Callable, Iterator
@@ -61,11 +62,15 @@ def open_binary(path: Path) -> Iterator[IO[bytes]]:
     with path.open("rb") as file:
         first = file.read(6)
     opened = next((unpack for magic, unpack in MAGIC.items() if first.startswith(magic)), None)
+    if opened is None:
+        with path.open("rb") as file:
+            yield file
+        return
 
     try:
-        with path.open("rb") if opened is None else opened(path) as file:
+        with opened(path) as file:
             yield file
-    except (EOFError, gzip.BadGzipFile, lzma.LZMAError, zlib.error) as error:
+    except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
         fail(path, f"cannot be unpacked ({error}); was the download or the copy cut short?")
 
 
@@ -97,6 +102,15 @@ def check_text(path: Path) -> None:
                 line = lines + 1 + block.count(b"\n", 0, error.start)
                 fail(path, f"byte 0x{block[error.start]:02x} is not UTF-8 text; convert the file to UTF-8", line)
             lines += block.count(b"\n")
+
+
+def has_half_characters(value: Any) -> bool:
+    """Whether plain data from JSON holds a lone surrogate (`"\\ud800"`), which no text in UTF-8 can hold."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 def _unpack_zstd(path: Path) -> bytes:

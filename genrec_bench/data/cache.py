@@ -23,7 +23,7 @@ from genrec_bench.data.prepare import PrepareConfig, prepare
 from genrec_bench.host.config import config_dict
 from genrec_bench.host.contracts import DatasetContext
 
-FORMAT = 2  # of the folder's layout
+FORMAT = 3  # of the folder's layout
 PARSER = 2  # increase it when parsing or preparation changes what the same file gives
 MANIFEST = "manifest.json"
 
@@ -74,6 +74,8 @@ def _read(folder: Path, facts: Mapping[str, Any]) -> Interactions:
     manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     if manifest["format"] != FORMAT or manifest["facts"] != facts:
         raise ValueError("its manifest describes something else")
+    if manifest.pop("digest") != _digest(manifest):
+        raise ValueError("its manifest has changed")
 
     arrays: dict[str, Any] = {}
     for name, expected in manifest["arrays"].items():
@@ -84,6 +86,10 @@ def _read(folder: Path, facts: Mapping[str, Any]) -> Interactions:
     if "feature_offsets" in arrays:
         arrays["item_features"] = Ragged(arrays.pop("feature_values"), arrays.pop("feature_offsets"))
     return Interactions(**{"time": None, **arrays}, dropped=manifest["dropped"], read_as=manifest["read_as"])
+
+
+def _digest(manifest: Mapping[str, Any]) -> str:
+    return digest(json.dumps(manifest, sort_keys=True))
 
 
 def _write(folder: Path, facts: Mapping[str, Any], data: Interactions) -> None:
@@ -107,6 +113,7 @@ def _write(folder: Path, facts: Mapping[str, Any], data: Interactions) -> None:
             "fingerprint": data.fingerprint(),
         }
 
+        manifest["digest"] = _digest(manifest)
         (fresh / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
         _install(fresh, folder)
     finally:

@@ -10,7 +10,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from genrec_bench.core.files import disk_trouble
-from genrec_bench.errors import CodeClash, ComponentFault, GenrecError, InvalidRanking, OutOfMemory, lacks_memory
+from genrec_bench.errors import (
+    CodeClash,
+    ComponentFault,
+    GenrecError,
+    InvalidRanking,
+    OutOfMemory,
+    lacks_memory,
+    message_of,
+)
 from genrec_bench.host.registry import ComponentInfo
 from genrec_bench.host.sealing import OpenedHeldOut, component_code
 
@@ -44,9 +52,9 @@ def held_to(info: ComponentInfo, check: str) -> Iterator[None]:
         raise fault(info, READS_HELD_OUT, str(error)) from error
     except BREAKS_A_CONTRACT as error:
         raise fault(info, check, str(error)) from error
-    except GenrecError:
+    except (GenrecError, KeyboardInterrupt):
         raise
-    except (Exception, SystemExit) as error:
+    except BaseException as error:  # SystemExit, and whatever else a component derives from BaseException
         if disk := disk_trouble(error):
             if disk.facts["path"] is None:
                 raise  # whoever knows the folders says which
@@ -56,5 +64,5 @@ def held_to(info: ComponentInfo, check: str) -> Iterator[None]:
                 f"out of memory in {info.kind} {info.name!r} ({check}): {LESS_MEMORY}", part=info.kind
             ) from error
 
-        message = " ".join(str(error).split()) or "no message"
+        message = message_of(error) or "no message"
         raise fault(info, check, f"it raised {type(error).__name__}: {message}") from error

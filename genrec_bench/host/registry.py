@@ -19,6 +19,7 @@ from functools import cached_property, lru_cache
 from importlib.metadata import distributions
 from typing import Any, get_type_hints
 
+from genrec_bench.core.data_files import FILE
 from genrec_bench.errors import (
     BrokenComponent,
     ComponentClash,
@@ -26,6 +27,7 @@ from genrec_bench.errors import (
     GenrecError,
     UnknownComponent,
     did_you_mean,
+    message_of,
 )
 from genrec_bench.host import added, docstrings, modules
 from genrec_bench.host.sealing import same_folder
@@ -158,6 +160,8 @@ def _entry_points(
             owner, version = distribution.metadata["Name"], distribution.metadata["Version"]
             if not owner:
                 raise ValueError("its metadata holds no name")
+            if _normalised(owner) == BUILT_IN and not all(point.value.startswith("genrec_bench.") for point in points):
+                raise ValueError(f"it calls itself {BUILT_IN}, and names modules of others")
         except Exception as error:  # bytes that are not UTF-8, lines that are no entry points, no metadata at all
             where = getattr(distribution, "_path", "a distribution")
             broken_ones.append(f"{where}: {type(error).__name__}: {' '.join(str(error).split())}")
@@ -181,6 +185,9 @@ def find(kind: str, name: str) -> ComponentInfo:
     candidates = [info for info in known if info.name == plain]
     if colon:
         candidates = [info for info in candidates if _normalised(info.distribution) == _normalised(owner)]
+
+    if kind == "dataset" and name == FILE:  # a path means this one, whatever else is installed
+        candidates = [info for info in candidates if info.distribution == BUILT_IN]
 
     if len(candidates) > 1:
         owners = tuple(info.distribution for info in candidates)
@@ -263,8 +270,10 @@ def import_target(info: ComponentInfo) -> Any:
             reason = str(error).partition(" (")[0]  # without the path that Python adds
             raise broken(info, f"{reason}; plugins import from genrec_bench.api, and nothing else of it") from error
         raise broken(info, f"{type(error).__name__}: {error}") from error
-    except (Exception, SystemExit) as error:
-        raise broken(info, f"{type(error).__name__}: {error}") from error
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # SystemExit, and whatever else a module derives from BaseException
+        raise broken(info, f"{type(error).__name__}: {message_of(error)}") from error
     return target
 
 

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 from genrec_bench.errors import GenrecError
 
 T = TypeVar("T")
+File = tuple[int, int]  # device and number of a file, the same for all its names
 
 CODE_FILES = (".py", ".pyc", ".so", ".pyi")  # opened while data is read, because modules are imported then
 SYSTEM_FOLDERS = ("/proc/", "/sys/", "/dev/", "/etc/")
@@ -26,6 +27,7 @@ WRITES = os.O_WRONLY | os.O_RDWR
 _watching = False
 _read_earlier: set[str] = set()  # real paths of data files that were read while nothing was sealed, but not by the host
 _sealed: frozenset[str] = frozenset()
+_sealed_files: frozenset[File] = frozenset()  # the same files, under whatever name
 _violations: list[OpenedHeldOut] = []
 
 
@@ -56,12 +58,12 @@ def _see(event: str, args: Any) -> None:
         return
 
     name = os.fsdecode(args[0])
-    if name.endswith(CODE_FILES):
-        return
     path = os.path.realpath(name)
+    if path.endswith(CODE_FILES) and _file(path) not in _sealed_files:
+        return
     if _reading.opened is not None:
         _reading.opened.add(path)
-    elif _is_sealed(path, _sealed):
+    elif _is_sealed(path, _sealed) or (_sealed_files and _file(path) in _sealed_files):
         _violations.append(OpenedHeldOut(f"it opened {path}, which holds validation and test events"))
         raise _violations[-1]
     elif not (args[2] or 0) & WRITES and not path.startswith(SYSTEM_FOLDERS):
@@ -70,6 +72,23 @@ def _see(event: str, args: Any) -> None:
 
 def _is_sealed(path: str, sealed: frozenset[str]) -> bool:
     return path in sealed or any(path.startswith(folder) for folder in sealed if folder.endswith(os.sep))
+
+
+def _file(path: str) -> File | None:
+    """What a path names; None if nothing is there."""
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _files(sealed: frozenset[str]) -> frozenset[File]:
+    """The sealed files, and those in sealed folders."""
+    paths = set(sealed)
+    for folder in (path for path in sealed if path.endswith(os.sep)):
+        paths |= {os.path.join(where, name) for where, _, names in os.walk(folder) for name in names}
+    return frozenset(file for path in paths if (file := _file(path)) is not None)
 
 
 def opened_by(call: Callable[[], T]) -> tuple[T, frozenset[str]]:
@@ -92,8 +111,9 @@ def sealed(files: frozenset[str]) -> Iterator[None]:
 
     OpenedHeldOut if something but the host read one of them before, or opened one inside and caught the error.
     """
-    global _sealed
-    early = sorted(path for path in _read_earlier if _is_sealed(path, files))
+    global _sealed, _sealed_files
+    numbers = _files(files) if _watching else frozenset()
+    early = sorted(path for path in _read_earlier if _is_sealed(path, files) or _file(path) in numbers)
     if early:
         _read_earlier.difference_update(early)
         raise OpenedHeldOut(
@@ -101,26 +121,28 @@ def sealed(files: frozenset[str]) -> Iterator[None]:
             "ready()): components learn from the training part only"
         )
 
-    before, _sealed, known = _sealed, files, len(_violations)
+    before, _sealed, known = (_sealed, _sealed_files), files, len(_violations)
+    _sealed_files = numbers
     try:
         yield
         _raise_since(known)
     finally:
-        _sealed = before
+        _sealed, _sealed_files = before
 
 
 @contextmanager
 def same_folder() -> Iterator[None]:
-    """Foreign code runs inside. It may change the working folder; afterwards relative paths mean what they meant before."""
+    """Foreign code runs inside. It may change the working folder and the standard streams; afterwards both are as before."""
+    streams = sys.stdout, sys.stderr
     try:
         before = os.getcwd()
     except OSError:  # somebody removed it
-        yield
-        return
+        before = ""
 
     try:
         yield
     finally:
+        sys.stdout, sys.stderr = streams
         with suppress(OSError):
             os.chdir(before)
 

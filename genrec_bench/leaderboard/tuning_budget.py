@@ -6,7 +6,6 @@ defaults were chosen. Nothing here judges a setting: a row's record holds the on
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from genrec_bench.core.files import write_text
 from genrec_bench.errors import RecordError
 from genrec_bench.leaderboard.records import machine_paths
 from genrec_bench.runs.record import RESCORED, RunRecord
-from genrec_bench.tuning.ledger import LEDGER_FILE, read_ledger
+from genrec_bench.tuning.ledger import LEDGER_FILE, line_of, read_ledger
 
 FACTS = ("dataset", "task", "protocol", "data")  # what a trial and its board have in common
 VARYING = ("seconds", "time", "versions", "cached", "resumed_from")  # may differ when a trial is repeated
@@ -119,7 +118,7 @@ def add(path: Path, boards: Mapping[Path, RunRecord]) -> list[Path]:
         first = ", ".join(str(unclaimed[0].get(key))[:12] for key in FACTS)
         raise RecordError(f"{path}: {len(unclaimed)} trials belong to no board there (the first: {first})", path=path)
     for file, trials in changed.items():
-        write_text(file, "".join(json.dumps(trial, allow_nan=False) + "\n" for trial in trials))
+        write_text(file, "".join(map(line_of, trials)))
     return list(changed)
 
 

@@ -35,6 +35,7 @@ GRACE = 20.0  # seconds that a stopped run gets to write its record
 TICKS = 0.2  # seconds between two messages on progress
 LIBRARIES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")  # that read their threads here
 FAILURE = "failure"  # key of a message on an error
+INTERRUPTED = "Interrupted"
 
 
 class Stopped(Exception):
@@ -52,18 +53,23 @@ def resolve_apart(specs: Sequence[RunSpec]) -> list[ResolvedSpec | None]:
     resolved: list[ResolvedSpec | None] = []
     while len(resolved) < len(specs):
         rest = specs[len(resolved) :]
-        worker = _start()
+        worker, number = _start(), 0
         try:
             worker.send({"resolve": [spec.to_dict() for spec in rest]})
-            for _ in rest:
+            for number, _ in enumerate(rest):
                 answer = worker.receive(math.inf)
-                if FAILURE in answer:
+                if number and "spec" not in answer:
+                    break  # a component of an earlier spec may have changed that process: ask a new one
+                if FAILURE in answer and answer[FAILURE] != INTERRUPTED:
                     raise _error(answer)
-                spec = answer["spec"]
+                spec = answer.get("spec")
                 resolved.append(None if spec is None else ResolvedSpec.from_dict(spec))
+                if "spec" not in answer:
+                    break  # that component interrupted its process
 
         except WorkerFailed:
-            resolved.append(None)
+            if not number:  # else an earlier one may have ended it: ask again
+                resolved.append(None)
         finally:
             worker.close()
     return resolved
@@ -221,7 +227,7 @@ def serve() -> None:
         else:
             _run(host, request["run"], request["where"], request["loaded"])
     except KeyboardInterrupt:
-        host.send(**{FAILURE: "Interrupted", "why": "stopped before the end", "facts": {}})
+        host.send(**{FAILURE: INTERRUPTED, "why": "stopped before the end", "facts": {}})
     except (Exception, SystemExit) as error:
         host.send(**_failure(error))
 

@@ -123,7 +123,10 @@ def _sweep(folder: Path) -> None:
 
 
 def _left_over(folder: Path) -> Iterator[Path]:
-    return (path for path in folder.iterdir() if path.name[0] == "." and path.name not in (LOCK, COMPLETE, MOVING))
+    for path in folder.iterdir():
+        at_work = path.name == MOVING and any(path.iterdir())  # an empty one has done its work
+        if path.name[0] == "." and path.name not in (LOCK, COMPLETE) and not at_work:
+            yield path
 
 
 @contextlib.contextmanager

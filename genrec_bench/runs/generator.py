@@ -20,6 +20,7 @@ from genrec_bench.core.sequences import Cases
 from genrec_bench.decoders.csr_trie import Trie
 from genrec_bench.decoders.trie import TrieDecoder
 from genrec_bench.host.contracts import Backbone, BackboneContext, Indexer, IndexerContext
+from genrec_bench.host.faults import fault
 from genrec_bench.indexers.digits import random_user_labels
 from genrec_bench.protocol import scores, validity
 from genrec_bench.protocol.constants import SELECTION, SELECTION_BEAMS
@@ -174,6 +175,8 @@ def train(inputs: Inputs, backbone: Part[Backbone], generator: Generator) -> Tra
 
         with backbone.held_to("save"):
             network.save(target / "backbone")
+        if not (target / "backbone").is_dir() or not any((target / "backbone").iterdir()):
+            raise fault(backbone.info, "save", "it wrote nothing into its folder, so nobody can load the weights")
         write_json(target / "fit.json", report)
         (target / "checkpoint.pt").unlink(missing_ok=True)
         return _read_report(target)

@@ -55,8 +55,8 @@ def check_index(info: ComponentInfo, index: Any, n_users: int, n_items: int) -> 
 def check_plain(info: ComponentInfo, what: str, values: Any) -> None:
     """A fault unless `values` can go into a record: plain numbers, texts, lists and tables."""
     try:
-        json.dumps(values, allow_nan=False)
-    except (TypeError, ValueError) as error:
+        json.dumps(values, allow_nan=False, ensure_ascii=False).encode()  # a lone surrogate is in no Unicode text
+    except (TypeError, ValueError, RecursionError) as error:
         raise fault(info, what, f"it is not plain data, which a record needs: {error}") from error
 
 
@@ -152,8 +152,9 @@ def check_facts(info: ComponentInfo, facts: Any) -> dict[str, Any]:
     A fault unless they are a mapping that JSON can hold, and their keys fit the schema of the record's `training`.
     """
     try:
-        plain = dict(json.loads(json.dumps(dict(facts), allow_nan=False)))
-    except (TypeError, ValueError) as error:
+        text = json.dumps(dict(facts), allow_nan=False, ensure_ascii=False)
+        plain = dict(json.loads(text.encode()))  # a lone surrogate is in no Unicode text
+    except (TypeError, ValueError, RecursionError) as error:
         raise fault(info, "plain facts", f"facts gave what JSON cannot hold: {error}") from error
     if complaint := misfit(plain, "training"):
         raise fault(

@@ -123,6 +123,7 @@ def read_lists(path: Path) -> dict[str, ExternalLists]:
 
     try:
         table = pq.read_table(path)
+        table.validate(full=True)  # offsets and UTF-8, which pyarrow takes on trust
         depths = json.loads(table.schema.metadata[_META])["depth"]
         policies = table["policy"].cast(pa.string()).to_numpy()
         return {policy: _part(table.filter(pa.array(policies == policy)), depth) for policy, depth in depths.items()}

@@ -1,11 +1,12 @@
 """The ledger of a tuning search: one JSON line per trial, in a file that several processes may share.
 
-A lock guards every write, so lines never mix. A search belongs to one process at a time, so no trial number
+A lock guards every write, so lines never mix. Each line carries its digest, so a number that has changed is never read. A search belongs to one process at a time, so no trial number
 is used twice. Knows what a line must hold, nothing of samplers and runs.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator
@@ -22,6 +23,7 @@ from genrec_bench.protocol.constants import SELECTION
 LEDGER_FILE = "ledger.jsonl"
 HALVES = ".half-lines"  # ending of the file beside a ledger that keeps half lines
 SCORE = f"validation_{SELECTION}"
+DIGEST = "digest"  # key of a line that holds the SHA-256 of the others; no part of the trial
 Trial = dict[str, Any]  # a line of the ledger
 
 
@@ -66,7 +68,9 @@ def read_ledger(path: Path, progress: Progress | None = None) -> list[Trial]:
     for number, line in enumerate(lines, 1):
         trial = _parsed(line)
         if trial is None:
-            raise RecordError(f"{path}, line {number}: not a trial; remove that line", path=path)
+            raise RecordError(
+                f"{path}, line {number}: not a trial, or not as it was written; remove that line", path=path
+            )
         trials.append(trial)
 
     if last and (trial := _parsed(last)) is not None:
@@ -79,14 +83,25 @@ def read_ledger(path: Path, progress: Progress | None = None) -> list[Trial]:
 
 
 def _parsed(line: bytes) -> Trial | None:
-    """A trial; None for anything else."""
+    """A trial as it was written; None for anything else."""
     try:
         trial: Trial = json.loads(line.decode())
+        assert trial.pop(DIGEST) == _digest(trial)
         assert isinstance(trial["params"], dict) and trial["status"] in ("finished", "failed")
         assert trial["status"] == "failed" or 0 <= trial[SCORE] <= 1
-    except (ValueError, KeyError, TypeError, AssertionError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError, AssertionError, RecursionError):
         return None
     return trial
+
+
+def line_of(trial: Trial) -> str:
+    """The line of a trial, with its digest and the newline. ValueError for a number that JSON lacks."""
+    return json.dumps({**trial, DIGEST: _digest(trial)}, allow_nan=False) + "\n"
+
+
+def _digest(trial: Trial) -> str:
+    text = json.dumps(trial, allow_nan=False, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def trials_of(path: Path, search: str, progress: Progress | None = None) -> dict[int, Trial]:
@@ -114,7 +129,7 @@ def append(path: Path, trial: Trial) -> None:
 
     A trial at the end that lacks its newline gets it. Half a line there moves to `LEDGER.half-lines`.
     """
-    line = json.dumps(trial, allow_nan=False) + "\n"
+    line = line_of(trial)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with _lock(path), path.open("a+b") as file:

@@ -61,8 +61,11 @@ class ParquetFile(TableFile):
         super().__init__(path, _parquet(path).schema_arrow.names)
 
     def sample(self) -> dict[str, list[Any]]:
-        batch = next(_parquet(self.path).iter_batches(SAMPLE), None)
-        return {} if batch is None else {name: batch.column(i).to_pylist() for i, name in enumerate(self.names)}
+        try:
+            batch = next(_parquet(self.path).iter_batches(SAMPLE), None)
+        except (pa.ArrowException, OSError) as error:
+            fail(self.path, f"is not a valid Parquet file: {error}")
+        return {} if batch is None else {name: _values(batch.column(i)) for i, name in enumerate(self.names)}
 
     def _read(self, wanted: tuple[str, ...]) -> Table:
         try:
@@ -125,9 +128,17 @@ def _parquet(path: Path) -> pyarrow.parquet.ParquetFile:
         fail(path, f"is not a valid Parquet file: {error}")
 
 
+def _values(column: pa.Array) -> list[Any]:
+    """The values of a column; none where Python has nothing like one of them, such as a date in the year 20000."""
+    try:
+        return list(column.to_pylist())
+    except (OverflowError, ValueError):
+        return []
+
+
 def _joined(column: pa.ChunkedArray) -> pa.Array:
-    """One array. Texts get 64-bit offsets first: their bytes may exceed 2 GiB."""
-    if pa.types.is_string(column.type):
+    """One array. Texts get 64-bit offsets first: their bytes may exceed 2 GiB, and views of texts lack most functions."""
+    if pa.types.is_string(column.type) or pa.types.is_string_view(column.type):
         column = column.cast(pa.large_string())
     joined = column.combine_chunks()
     return joined.combine_chunks() if isinstance(joined, pa.ChunkedArray) else joined

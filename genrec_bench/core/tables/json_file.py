@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from genrec_bench.core.raw_files import check_text, fail, open_binary
+from genrec_bench.core.raw_files import check_text, fail, has_half_characters, open_binary
 from genrec_bench.core.tables.files import SAMPLE, TableFile
 from genrec_bench.core.tables.table import Table
 
@@ -128,7 +128,7 @@ def _is_object(line: bytes) -> bool:
 
 def _decode(path: Path, text: bytes, line: int | None) -> Any:
     try:
-        return json.loads(text, object_pairs_hook=lambda pairs: _unique(path, pairs, line))
+        value = json.loads(text, object_pairs_hook=lambda pairs: _unique(path, pairs, line))
     except json.JSONDecodeError as error:
         python = " (a quote ' is Python's, not JSON's: write it with json.dump)" if b"{'" in text[:50] else ""
         fail(path, f"is not valid JSON: {error.msg}{python}", line or error.lineno)
@@ -136,6 +136,9 @@ def _decode(path: Path, text: bytes, line: int | None) -> Any:
         fail(path, "is nested too deeply to be a table", line)
     except ValueError as error:  # a number of thousands of digits
         fail(path, f"cannot be read: {error}", line)
+    if b"\\u" in text and has_half_characters(value):
+        fail(path, "holds half a character (a lone surrogate), which is no text", line)
+    return value
 
 
 def _unique(path: Path, pairs: list[tuple[str, Any]], line: int | None) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -35,9 +36,9 @@ def _of_mapping(path: Path, content: Mapping[Any, Any]) -> CodeFile:
     names = [name for name in content if isinstance(name, str)]
     code, key = one_of(path, names, CODES, "the codes"), one_of(path, names, KEYS, "the items")
     if code is not None:
-        return _of_matrix(path, _array(content[code]), None if key is None else _array(content[key]))
+        return _of_matrix(path, _array(path, content[code]), None if key is None else _array(path, content[key]))
 
-    values = {name: _array(value) for name, value in content.items()}
+    values = {name: _array(path, value) for name, value in content.items()}
     if len(values) == 1 and next(iter(values.values())).ndim == 2:
         return _of_matrix(path, next(iter(values.values())), None)
     if key is None and all(value.ndim <= 1 and value.dtype.kind in "iuU" for value in values.values()):
@@ -90,12 +91,15 @@ def _padded(path: Path, array: Any) -> Any:
     return matrix
 
 
-def _array(value: Any) -> Any:
-    """A tensor or list as an array; torch's special kinds lose what makes them special."""
-    if hasattr(value, "detach"):
-        value = value.detach().to_dense()
-        return (value.double() if value.is_floating_point() else value).numpy()
-    return np.asarray(value)
+def _array(path: Path, value: Any) -> Any:
+    """A tensor or list as an array; torch's special kinds lose what makes them special. DataError for what is no array."""
+    try:
+        if hasattr(value, "detach"):
+            value = value.detach().to_dense()
+            return (value.double() if value.is_floating_point() else value).numpy()
+        return np.asarray(value)
+    except (TypeError, ValueError, RuntimeError) as error:  # quantised tensors, rows of different lengths
+        fail(path, f"holds a {type(value).__name__} that is no array of whole numbers: {str(error)[:120]}")
 
 
 def _torch_content(path: Path) -> Any:
@@ -103,14 +107,17 @@ def _torch_content(path: Path) -> Any:
     import torch
 
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        # Without the check, a damaged sparse tensor ends the process.
+        with warnings.catch_warnings(), torch.sparse.check_sparse_tensor_invariants():
+            warnings.simplefilter("ignore")  # a garbled file is read as kinds of tensors of which torch warns
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch's parsers raise many kinds of errors
         fail(path, f"is not a torch file of plain data: {str(error)[:120]}; was it cut short?")
     if isinstance(content, Mapping):
         return content
     if not isinstance(content, torch.Tensor | list):
         fail(path, f"holds a {type(content).__name__}, not a tensor of codes")
-    return _array(content)
+    return _array(path, content)
 
 
 def _numpy_content(path: Path) -> Any:
@@ -121,7 +128,7 @@ def _numpy_content(path: Path) -> Any:
             return content
         with content:
             return {name: content[name] for name in content.files}
-    except (ValueError, OSError, EOFError) as error:
+    except Exception as error:  # zipfile, zlib, tokenize and NumPy each raise their own
         if path.read_bytes()[:6] == b"\x93NUMPY" and "Object arrays" in str(error):
             return _unpickled(path)
         fail(path, f"is not a NumPy file: {error}; was it cut short?")

@@ -120,6 +120,12 @@ def _decoded(path: Path, content: bytes, part: str) -> str:
     if is_packed(path):
         with open_binary(path) as unpacked:
             content = unpacked.read()
+    if b"\0" in content:
+        fail(
+            path,
+            "holds a NUL byte: binary or UTF-16, not UTF-8 text",
+            f"line {content[: content.index(0)].count(10) + 1}",
+        )
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -8,12 +8,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from genrec_bench.core.raw_files import has_half_characters
 from genrec_bench.indexers.codes_from_file.code_file import CODES, KEYS, Code, CodeFile, fail, one_of
 
 MARKS = "-,|;:/_."  # that may join tokens
 IN_BRACKETS = re.compile(
     rf"\s*<[^<>\s]+>(?:\s*[{re.escape(MARKS)}]?\s*<[^<>\s]+>)*\s*"
 )  # "<a_12><b_3>", "<a_12>|<b_3>"
+BRACKETED = re.compile(r"<[^<>\s]+>")
 JOINED = re.compile(rf"\d+([{re.escape(MARKS)}])\d+(?:\1\d+)*")  # "0-0-1"
 SHOWN = 60  # characters of a value in a message
 
@@ -29,6 +31,9 @@ class CodeTexts:
         """The tokens of one text. DataError if another joins its numbers by another mark."""
         if IN_BRACKETS.fullmatch(text):
             return tuple(re.findall(r"<[^<>]+>", text))
+
+        if BRACKETED.search(text) or text.lstrip().startswith("<"):
+            self.fail(row, f"{text.strip()[:SHOWN]!r} is not whole: all tokens stand in brackets, or none")
 
         joined = JOINED.fullmatch(text.strip())
         if joined is None:
@@ -68,6 +73,9 @@ def read_json(path: Path, text: str) -> CodeFile:
     except ValueError as error:  # a number of thousands of digits
         fail(path, f"cannot be read: {error}")
 
+    if "\\u" in text and has_half_characters(value):
+        fail(path, "holds half a character (a lone surrogate), which is no text")
+
     if _is_list(value) and value and all(isinstance(entry, Pairs) for entry in value) and _field(path, value[0], KEYS):
         return _of_objects(path, value, lambda row: f"entry {row + 1}")
     if _is_list(value) and value:
@@ -87,6 +95,8 @@ def read_json_lines(path: Path, text: str) -> CodeFile:
             value = json.loads(line, object_pairs_hook=Pairs)
         except (ValueError, RecursionError) as error:
             fail(path, f"is not JSON: {str(error)[:SHOWN]}; a file of one object has the format json", f"line {number}")
+        if "\\u" in line and has_half_characters(value):
+            fail(path, "holds half a character (a lone surrogate), which is no text", f"line {number}")
         if not isinstance(value, Pairs):
             fail(path, "is no object with the fields item_id and codes", f"line {number}")
 
