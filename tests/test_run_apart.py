@@ -38,6 +38,7 @@ class X(Popularity):
             "subprocess": shell(f"cat {FILE}"),
             "uncovered": shell(f"umount {FILE}; unshare -r -m umount {FILE}; cat {FILE}"),
             "through the process that asked": shell(f"cat /proc/{asked}/root{FILE}"),
+            "nowhere": Path(os.devnull).read_text(),  # which is no held-out file
             "parsed copies": shell(f"cat {os.environ['GENREC_CACHE']}/data/*/*"),
         }
         ctx.folder.mkdir(parents=True, exist_ok=True)

@@ -21,7 +21,8 @@ T = TypeVar("T")
 File = tuple[int, int]  # device and number of a file, the same for all its names
 
 CODE_FILES = (".py", ".pyc", ".so", ".pyi")  # opened while data is read, because modules are imported then
-SYSTEM_FOLDERS = ("/proc/", "/sys/", "/dev/", "/etc/")
+SYSTEM_FOLDERS = ("/proc/", "/sys/", "/dev/", "/etc/", "/usr/share/zoneinfo/")
+TIME_ZONES = "/tzdata/zoneinfo/"  # where a package brings them: they are opened while times are read, and hold no events
 WRITES = os.O_WRONLY | os.O_RDWR
 
 _watching = False
@@ -101,7 +102,7 @@ def opened_by(call: Callable[[], T]) -> tuple[T, frozenset[str]]:
     if before is not None:
         before |= paths
 
-    data_files = (path for path in paths if ".dist-info/" not in path)
+    data_files = (path for path in paths if ".dist-info/" not in path and TIME_ZONES not in path)
     return result, frozenset(path for path in data_files if not path.startswith(SYSTEM_FOLDERS))
 
 
