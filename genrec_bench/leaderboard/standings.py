@@ -144,13 +144,13 @@ def with_reruns(board: Standings, again: Sequence[RunRecord]) -> Standings:
     rows, outside = [], []
     for row in board.rows:
         runs = by_system.get(row.system_id, [])
-        failed = [run for run in runs if not _agrees(row, run, board.board.policy)]
+        failed = [run for run in runs if not reproduces(row, run, board.board.policy)]
         outside += [f"{row.short_name}, seed {run.spec['seed']}" for run in failed]
         rows.append(replace(row, tier=REPRODUCED) if runs and not failed else row)
     return replace(board, board=replace(board.board, rows=tuple(rows)), outside=tuple(outside))
 
 
-def _agrees(row: Row, again: RunRecord, policy: str) -> bool:
+def reproduces(row: Row, again: RunRecord, policy: str) -> bool:
     """Whether a second run of a seed lies in the 95 % interval for one more run, by the spread of the row's seeds.
 
     The same ranks always agree; where no seed moves the row, or it has one seed, nothing else does.

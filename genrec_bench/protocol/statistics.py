@@ -115,6 +115,12 @@ class Difference:
             return float(self.value == 0)
         return float(2 * stdtr(self.freedom, -abs(self.value) / self.error))
 
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95 % interval of `value`."""
+        width = float(stdtrit(self.freedom, 1 - LEVEL / 2)) * self.error if self.error else 0.0
+        return self.value - width, self.value + width
+
 
 def difference(a: Ranks, b: Ranks, *, seeded: tuple[bool, bool]) -> Difference | None:
     """The difference of two systems, users paired, with what users and what training seeds contribute to its error (P18).

@@ -120,12 +120,11 @@ def _decoded(path: Path, content: bytes, part: str) -> str:
     if is_packed(path):
         with open_binary(path) as unpacked:
             content = unpacked.read()
+
     if b"\0" in content:
-        fail(
-            path,
-            "holds a NUL byte: binary or UTF-16, not UTF-8 text",
-            f"line {content[: content.index(0)].count(10) + 1}",
-        )
+        line = content.count(b"\n", 0, content.index(0)) + 1
+        fail(path, "holds a NUL byte: binary or UTF-16, not UTF-8 text", f"line {line}")
+
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
