@@ -129,11 +129,11 @@ def _parquet(path: Path) -> pyarrow.parquet.ParquetFile:
 
 
 def _values(column: pa.Array) -> list[Any]:
-    """The values of a column; none where Python has nothing like one of them, such as a date in the year 20000."""
+    """The values of a column; all None if Python has nothing like one of them, such as a date in the year 20000."""
     try:
         return list(column.to_pylist())
     except (OverflowError, ValueError):
-        return []
+        return [None] * len(column)
 
 
 def _joined(column: pa.ChunkedArray) -> pa.Array:

@@ -186,7 +186,10 @@ class Table:
 
     def _refuse(self, name: str, row: int, what: str) -> NoReturn:
         """DataError for one value: it is empty, or it is `what`."""
-        value = self.columns[name][row].as_py()
+        try:
+            value = self.columns[name][row].as_py()
+        except (OverflowError, ValueError):  # Python has no such date
+            self.fail(row, f"the {name} is {what}")
         shown = repr(value[:SHOWN]) if isinstance(value, str) else str(value)
         self.fail(row, f"the {name} is empty" if value in ("", None) else f"the {name} {shown} is {what}")
 
