@@ -7,6 +7,7 @@ import threading
 from asyncio import CancelledError
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from genrec_bench.decoders.trie import TrieDecoder
 from genrec_bench.errors import ComponentFault, NeedsMissing, OutOfMemory
 from genrec_bench.host import registry
 from genrec_bench.host.contracts import Baseline, Indexer
-from genrec_bench.host.sealing import OpenedHeldOut
+from genrec_bench.host.sealing import OpenedHeldOut, _without_violations
 from genrec_bench.indexers.digits import RandomIndexer
 from genrec_bench.runs.record import RunRecord
 
@@ -315,6 +316,14 @@ def test_a_component_that_opens_the_data_is_stopped_and_the_next_run_goes_on(go,
     instead("indexer", "random", RandomIndexer)
     assert go(**TAMED).status == "finished"
     assert planted_file.read_text()  # outside a run the file is anybody's
+
+
+def test_a_thread_that_is_stopped_at_the_data_prints_no_traceback():
+    said = []
+    hook = _without_violations(lambda args: said.append(args.exc_type))
+    hook(SimpleNamespace(exc_type=OpenedHeldOut, exc_value=OpenedHeldOut("it opened a file")))
+    hook(SimpleNamespace(exc_type=KeyError, exc_value=KeyError()))
+    assert said == [KeyError]
 
 
 @pytest.mark.parametrize("link", [Path.symlink_to, Path.hardlink_to])

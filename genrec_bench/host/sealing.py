@@ -53,7 +53,18 @@ def watch() -> None:
     _read_earlier.clear()
     if not _watching:
         sys.addaudithook(_see)
+        threading.excepthook = _without_violations(threading.excepthook)
         _watching = True
+
+
+def _without_violations(report: Callable[[Any], Any]) -> Callable[[Any], None]:
+    """A report on exceptions of threads that leaves out a violation: the run ends with it, in one line."""
+
+    def reported(args: Any) -> None:
+        if not isinstance(args.exc_value, OpenedHeldOut):
+            report(args)
+
+    return reported
 
 
 def _see(event: str, args: Any) -> None:

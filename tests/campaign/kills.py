@@ -10,6 +10,7 @@ import os
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -215,25 +216,16 @@ SCENES = [
 def cases(count: int, scratch: Path) -> list[Case]:
     """At least `count` kills: two thirds before operations on files, spread evenly over all scenes, and the others at moments."""
     found: list[Case] = []
-    at_operations, at_moments = -(-2 * count // (3 * len(SCENES))), -(-count // (3 * len(SCENES)))
+    at_operations = -(-2 * count // (3 * len(SCENES)))
     for scene in SCENES:
         operations = scene.operations(scratch / scene.name.replace(" ", "-"))
         wanted = min(operations, at_operations)
-        steps = sorted({round(step * (operations - 1) / max(wanted - 1, 1)) for step in range(wanted)})
-        for step in steps:
-            found.append(
-                Case(
-                    PART, scene.name, step, lambda rng, folder, at=(scene, step): at[0].at_operation(at[1], rng, folder)
-                )
-            )
+        for step in sorted({round(step * (operations - 1) / max(wanted - 1, 1)) for step in range(wanted)}):
+            found.append(Case(PART, scene.name, step, partial(scene.at_operation, step)))
+
+    at_moments = -(-(count - len(found)) // len(SCENES))  # some commands have few operations
+    for scene in SCENES:
         seconds = 3.0 if "train" in scene.name else 0.6
-        for number in range(at_moments):
-            found.append(
-                Case(
-                    PART,
-                    f"{scene.name}, at a moment",
-                    number,
-                    lambda rng, folder, at=(scene, seconds): at[0].at_moment(at[1], rng, folder),
-                )
-            )
+        attempt = partial(scene.at_moment, seconds)
+        found += [Case(PART, f"{scene.name}, at a moment", number, attempt) for number in range(at_moments)]
     return found
