@@ -17,10 +17,10 @@ import pytest
 from click.testing import CliRunner
 
 import genrec_bench.runs
-from genrec_bench.cli.main import Terminated, cli
+from genrec_bench.cli.main import Terminated, cli, explain
 from genrec_bench.core.events import Interactions
 from genrec_bench.core.rankings import Ranking
-from genrec_bench.errors import DataError
+from genrec_bench.errors import ConfigError, DataError
 from genrec_bench.protocol.split import leave_one_out
 from genrec_bench.runs import inputs as run_inputs
 from genrec_bench.runs.lists import LISTS_FILE, write_lists
@@ -460,3 +460,9 @@ def test_the_module_is_the_command():
         [sys.executable, "-m", "genrec_bench", "--version"], capture_output=True, text=True, check=True
     )
     assert done.stdout == f"genrec, version {genrec_bench.__version__}\n"
+
+
+def test_an_error_that_repeats_a_long_value_is_cut_and_keeps_its_ends():
+    line, code = explain(ConfigError(f"backbone.epochs = {'9' * 5_000}: give a smaller one"))
+    assert code == 2 and len(line) < 2_000
+    assert line.startswith("ConfigError: backbone.epochs = 999") and line.endswith("999: give a smaller one")

@@ -9,6 +9,8 @@ TURNING = "\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff"  # marks of direc
 HIDDEN = re.compile(f"[{STEERING}{TURNING}\ud800-\udfff]")
 HIDDEN_IN_CELLS = re.compile(f"[\t\n{STEERING}{TURNING}\ud800-\udfff]")
 
+LONGEST = 1_800  # characters of an error
+
 
 def printable(text: str) -> str:
     r"""A text of one or more lines with control and direction characters spelled as `\u001b`, which JSON reads back."""
@@ -16,8 +18,9 @@ def printable(text: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """The same for an error, which is one line whatever a plugin or a file put into it."""
-    return printable(re.sub(r"\s*\n\s*", " ", text))
+    """The same for an error, which is one line whatever a plugin or a file put into it; a long one loses its middle."""
+    line = printable(re.sub(r"\s*\n\s*", " ", text))
+    return line if len(line) <= LONGEST else f"{line[:1000]} ... {line[-500:]}"
 
 
 def printable_cell(text: str) -> str:
