@@ -126,6 +126,7 @@ def _decoded(path: Path, content: bytes, part: str) -> str:
             "holds a NUL byte: binary or UTF-16, not UTF-8 text",
             f"line {content[: content.index(0)].count(10) + 1}",
         )
+
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
