@@ -1,5 +1,6 @@
 """One's own data in one line: by path, under a name, out again for other tools, and with its losses told."""
 
+import errno
 import json
 
 import numpy as np
@@ -144,6 +145,16 @@ def test_times_fit_into_recboles_floats(tmp_path):
     path.write_text("user,item,date\n" + "".join(f"u,i{day},2024-01-0{day}\n" for day in range(1, 5)))
     genrec("data", "export", path, "--format", "recbole", "--to", tmp_path)
     assert (tmp_path / "days.inter").read_text().splitlines()[1].endswith("\t1704067200")
+
+
+def test_a_full_disk_is_named_by_export(clicks, tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "Error writing bytes to file")
+
+    monkeypatch.setattr(pq, "write_table", full)
+    done = genrec("data", "export", clicks, "--to", tmp_path / "out")
+    assert done.exit_code == 1
+    assert "OutputError: no space left on the disk that holds " in done.stderr and "kept" not in done.stderr
 
 
 def test_an_export_without_times_counts_positions(tmp_path):

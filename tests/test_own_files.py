@@ -3,6 +3,7 @@
 import bz2
 import gzip
 import json
+from itertools import product
 
 import numpy as np
 import pyarrow as pa
@@ -206,12 +207,30 @@ def test_whole_floats_are_the_ids_they_were(tmp_path):
     assert read(write(tmp_path / "c.csv", rows)).fingerprint() == read(whole).fingerprint()
 
 
+def test_whole_floats_among_whole_numbers_are_these_numbers(tmp_path):
+    mixed = [(user, item if k % 2 else f"{item}.0", k) for k, (user, item) in enumerate(product(range(4), range(5)))]
+    plain = [(user, item, k) for k, (user, item) in enumerate(product(range(4), range(5)))]
+    assert read(write(tmp_path / "a.csv", mixed)).fingerprint() == read(write(tmp_path / "b.csv", plain)).fingerprint()
+    versions = [(user, "1.5" if item == "3" else item, k) for user, item, k in (map(str, row) for row in mixed)]
+    assert {"0.0", "1.5"} <= set(read(write(tmp_path / "c.csv", versions)).item_ids.tolist())
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".zst", ".bz2"])
+def test_a_plain_table_under_a_packed_name_is_read_as_it_is(tmp_path, suffix):
+    rows = [(f"u{k % 4}", f"i{k % 5}", k) for k in range(40)]
+    plain = write(tmp_path / "a.csv", rows)
+    named = tmp_path / f"b.csv{suffix}"
+    named.write_bytes(plain.read_bytes())
+    assert read(named).fingerprint() == read(plain).fingerprint()
+
+
 @pytest.mark.parametrize(
     ("ids", "message"),
     [
         ([1.0, float("nan"), 1.0], "row 2: the user_id is empty"),
         ([1.0, None, 1.0], "row 2: the user_id is empty"),
-        ([1.0, 2.0**60, 1.0], "row 2: the user_id 1152921504606846976 is a float above 2\\*\\*53"),
+        ([1.0, 2.0**60, 1.0], "row 2: the user_id 1152921504606846976 is a float of 2\\*\\*53 or more"),
+        ([1.0, 2.0**53 + 1, 1.0], "row 2: the user_id 9007199254740992 is a float of 2\\*\\*53 or more"),
         ([1.0, 1.5, 1.0], "row 2: the user_id 1.5 is not a whole number"),
         (["a", "nan", "a"], "row 2: the user_id 'nan' stands for a lost value"),
         (["a", "[1, 2]", "a"], "row 2: the user_id '\\[1, 2\\]' is a list, not one id"),

@@ -87,9 +87,13 @@ def add(name: str, file: Path, settings: tuple[str, ...], force: bool, **named: 
     options = dataset_options(parse_settings(settings, "dataset.duplicates=drop"))
     options |= {key: value for key, value in named.items() if value is not None}
 
+    from genrec_bench.core.files import naming_disks
     from genrec_bench.data.added import add as keep
+    from genrec_bench.host.added import folder
 
-    echo(keep(name, file, options, replace=force))
+    with naming_disks(folder()):
+        entry = keep(name, file, options, replace=force)
+    echo(entry)
 
 
 @data.command()
@@ -118,11 +122,14 @@ def export(name: str, folder: Path, form: Any, split: bool, settings: tuple[str,
     options = dataset_options(parse_settings(settings, "dataset.min_interactions=5"))
 
     from genrec_bench.cli.progress import RichProgress
+    from genrec_bench.core.files import naming_disks
     from genrec_bench.data.export import export as write
     from genrec_bench.data.loading import load_dataset
 
     data = load_dataset(name, data_dir=data_dir, progress=RichProgress(), **options)
-    for path in write(data, Path(name).name.partition(".")[0], folder, form, split=split):
+    with naming_disks(folder):
+        paths = write(data, Path(name).name.partition(".")[0], folder, form, split=split)
+    for path in paths:
         echo(path)
 
 

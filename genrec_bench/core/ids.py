@@ -16,6 +16,7 @@ SPACED_QUOTE = r'^\s+".*"\s*$'
 LIST = r"^\[.*\]$"
 WHOLE = re.compile(r"-?[0-9]{1,18}")  # so that it fits into 64 bits
 FLOAT = r"^-?\d+\.\d*([eE][-+]?\d+)?$"
+NUMBER = r"^-?\d+(\.\d*([eE][-+]?\d+)?)?$"  # the same, or plain digits
 
 
 class NotAnId(ValueError):
@@ -30,7 +31,7 @@ def normal_ids(column: pa.Array) -> pa.Array:
     """A column of texts or numbers, `(n,)`, as ids: texts of the same length.
 
     NotAnId, with the row, for an empty or lost value, for a float that is not whole or too large to be exact, and for any
-    other type. A column of texts that are all floats (`7.0`) counts as floats if all are whole.
+    other type. In a column of texts that are all numbers, the floats (`7.0`) become whole numbers if all are whole.
     """
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
@@ -49,9 +50,7 @@ def normal_ids(column: pa.Array) -> pa.Array:
     spaced = pc.match_substring_regex(column, SPACED_QUOTE).fill_null(False)
     _refuse(spaced, "{!r} has a blank before its quote; remove the blank", column)
     _refuse(pc.match_substring_regex(texts, LIST), "{!r} is a list, not one id", texts)
-    if len(texts) and pc.all(pc.match_substring_regex(texts, FLOAT)).as_py():
-        return _whole_texts(texts)
-    return texts
+    return _whole_texts(texts)
 
 
 def whole_number(text: str) -> int:
@@ -73,8 +72,8 @@ def _whole(column: pa.Array) -> pa.Array:
     lost = pc.or_kleene(pc.is_null(column), pc.is_nan(column)).fill_null(True)
     _refuse(lost, "is empty (null or NaN)")
     _refuse(
-        pc.greater(pc.abs(column), 2**power),
-        f"{{:.0f}} is a float above 2**{power}, so its last digits are lost",
+        pc.greater_equal(pc.abs(column), 2**power),  # 2**power itself may stand for the number after it
+        f"{{:.0f}} is a float of 2**{power} or more, so its last digits may be lost",
         column,
     )
     _refuse(pc.not_equal(column, pc.floor(column)), "{!r} is not a whole number", column)
@@ -87,10 +86,15 @@ def exact_power(kind: pa.DataType) -> int:
 
 
 def _whole_texts(texts: pa.Array) -> pa.Array:
-    """Texts of whole floats as texts of whole numbers; texts as they are if one is not whole (`1.5` may be a version)."""
-    numbers = texts.cast(pa.float64())
-    whole = pc.all(pc.equal(numbers, pc.floor(numbers))).as_py()
-    return _whole(numbers) if whole else texts
+    """Texts with whole floats as whole numbers; as they are if one is no number or not whole (`1.5` may be a version)."""
+    floats = pc.match_substring_regex(texts, FLOAT)
+    if not pc.any(floats).as_py() or not pc.all(pc.match_substring_regex(texts, NUMBER)).as_py():
+        return texts
+
+    numbers = pc.if_else(floats, texts, "0").cast(pa.float64())
+    if not pc.all(pc.equal(numbers, pc.floor(numbers))).as_py():
+        return texts
+    return pc.if_else(floats, _whole(numbers), texts)
 
 
 def _whole_decimals(column: pa.Array) -> pa.Array:

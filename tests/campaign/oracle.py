@@ -167,16 +167,16 @@ def ids(column: Sequence[Any]) -> list[str]:
             raise Refused(f"the id {text[:20]!r}")
         if re.fullmatch(r'\s+".*"\s*', str(given)) or re.fullmatch(r"\[.*\]", text):
             raise Refused(f"the id {given!r}")
-    if texts and all(FLOAT.fullmatch(text) for text in texts):
-        numbers = [float(text) for text in texts]
-        if all(number == math.floor(number) for number in numbers if math.isfinite(number)):
-            return [whole(number) for number in numbers]
+    if all(FLOAT.fullmatch(text) or re.fullmatch(r"-?[0-9]+", text) for text in texts):
+        numbers = {text: float(text) for text in texts if FLOAT.fullmatch(text)}
+        if all(number == math.floor(number) for number in numbers.values() if math.isfinite(number)):
+            return [whole(numbers[text]) if text in numbers else text for text in texts]
     return texts
 
 
 def whole(number: float) -> str:
     """A whole float as a text."""
-    if not math.isfinite(number) or number != math.floor(number) or abs(number) > EXACT:
+    if not math.isfinite(number) or number != math.floor(number) or abs(number) >= EXACT:
         raise Refused(f"the id {number}")
     return str(int(number))
 
@@ -204,7 +204,9 @@ def whole_number(value: Any) -> int:
     else:
         raise Refused(f"the time {value!r}")
 
-    if isinstance(number, float) and (not math.isfinite(number) or number != math.floor(number) or abs(number) > EXACT):
+    if isinstance(number, float) and (
+        not math.isfinite(number) or number != math.floor(number) or abs(number) >= EXACT
+    ):
         raise Refused(f"the time {value}")
     if not -(2**63) <= number < 2**63:
         raise Refused(f"the time {value}")

@@ -130,7 +130,7 @@ class Table:
             row = int(np.argmax(fractional))
             self._refuse(name, row, f"not a whole number; {advice or 'use a finer unit, such as milliseconds'}")
 
-        large = np.abs(values) > 2 ** exact_power(column.type)
+        large = np.abs(values) >= 2 ** exact_power(column.type)
         if large.any():
             row = int(np.argmax(large))
             why = "too large to be exact in this notation" if abs(values[row]) < 2**63 else "too large for 64 bits"

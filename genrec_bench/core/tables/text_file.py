@@ -241,7 +241,7 @@ def _single(lines: Sequence[str] | Iterator[str], layout: Layout) -> Iterator[st
 def _source(path: Path, layout: Layout) -> Any:
     """What pyarrow reads: the file itself, or its content unpacked, one character between cells."""
     if layout.mark != ONE and not is_packed(path):
-        return path
+        return pa.OSFile(str(path))  # of a path, pyarrow would guess the compression from the suffix
     with open_binary(path) as file:
         content = file.read()
     if layout.separator == "::":
