@@ -49,7 +49,7 @@ def test_a_board_shows_the_rows_of_its_data_set_and_task_below_its_own(tmp_path:
     nothing = NOT_MEASURED
     source = "[Somebody \\| 2020](https://example.org/a?b=c)"
     assert f"| A paper's | {nothing} | {nothing} | 0.2000 | 0.1000 | {source} | all of it |" in papers
-    assert "Somebody | 2020" in (board / "index.html").read_text()
+    assert (board / "index.html").read_text().count("Somebody | 2020") == 1  # not once a policy
     assert "A paper" not in (board / "table.csv").read_text()
 
     written(boards, task="sequential")

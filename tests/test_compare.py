@@ -115,6 +115,11 @@ def test_runs_are_listed_and_filtered(out: Path) -> None:
     assert failed().spec_id in listed and floor["id"] not in listed
 
 
+def test_a_folder_without_runs_is_named(tmp_path: Path) -> None:
+    done = genrec("runs", tmp_path / "nowhere")
+    assert done.exit_code == 1 and "there is no such folder" in done.output
+
+
 def test_one_run_is_shown_with_its_command_and_phases(out: Path) -> None:
     shown = genrec("show", counted(BETTER).spec_id[:6], "--out", out).stdout
     assert "genrec run" in shown and "--baseline item-counts" in shown and "phase" in shown

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from genrec_bench.core.ids import NotAnId, normal_ids
+from genrec_bench.core.ids import NotAnId, normal_id, normal_ids
 from genrec_bench.core.progress import Quiet
 from genrec_bench.core.tables.files import open_table
 from genrec_bench.data.file import FileConfig, FileDataset
@@ -213,6 +213,12 @@ def test_whole_floats_among_whole_numbers_are_these_numbers(tmp_path):
     assert read(write(tmp_path / "a.csv", mixed)).fingerprint() == read(write(tmp_path / "b.csv", plain)).fingerprint()
     versions = [(user, "1.5" if item == "3" else item, k) for user, item, k in (map(str, row) for row in mixed)]
     assert {"0.0", "1.5"} <= set(read(write(tmp_path / "c.csv", versions)).item_ids.tolist())
+
+
+def test_a_person_may_type_a_whole_number_as_files_of_floats_write_it():
+    assert normal_id(" 7.0 ", {"7"}) == normal_id("7", {"7"}) == "7"
+    assert normal_id("7.0", {"7.0", "7"}) == "7.0"
+    assert normal_id("1.5", {"1"}) == "1.5" and normal_id("u7.0", {"u7"}) == "u7.0"
 
 
 @pytest.mark.parametrize("suffix", [".gz", ".zst", ".bz2"])

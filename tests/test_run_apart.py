@@ -1,6 +1,7 @@
 """Runs in processes of their own: several seeds, and with `--isolate` components that can open no data in any way."""
 
 import json
+import os
 import subprocess
 from importlib import metadata
 from pathlib import Path
@@ -105,6 +106,16 @@ def test_a_suite_isolates_each_of_its_runs(tmp_path, planted_file, monkeypatch):
     (file,) = (tmp_path / "runs").rglob("found.json")
     assert not [way for way, size in json.loads(file.read_text()).items() if size]
     assert curious == popularity
+
+
+@pytest.mark.usefixtures("isolation")
+def test_a_machine_that_mounts_nothing_is_told_from_one_that_isolates(tmp_path, monkeypatch):
+    unable = tmp_path / "mount"
+    unable.write_text("#!/bin/sh\necho mount: permission denied >&2\nexit 32\n")
+    unable.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with pytest.raises(NeedsMissing, match="permission denied"):
+        require_isolation()
 
 
 def test_a_machine_that_cannot_isolate_says_so_in_one_line(tmp_path, planted_file, monkeypatch):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +16,6 @@ from genrec_bench.core.printable import one_line
 
 if TYPE_CHECKING:
     from genrec_bench.errors import RecordError
-    from genrec_bench.runs.record import RunRecord
 
 FORM = "How to print it."
 POLICY = "Whether seen items are hidden from the lists (mask) or kept (keep)."
@@ -71,12 +69,9 @@ def tables(runs: tuple[Path, ...], form: str, policy: str) -> None:
     Records that cannot be read, or that no honest run can have written, are left out and named on stderr; exit code 1 if
     none is left.
     """
-    from genrec_bench.leaderboard.renderers import render
+    from genrec_bench.cli.results import collected, print_tables
 
-    records = _collected(runs)
-    screen = sys.stdout.isatty()
-    width = shutil.get_terminal_size().columns if screen else None
-    click.echo(render(records, form, policy, colour=screen, width=width), nl=False)  # clean, and coloured on purpose
+    print_tables(collected(runs), form, policy)
 
 
 @leaderboard.command(short_help="Tell what each setting of a study carries.")
@@ -96,16 +91,16 @@ def effects(runs: tuple[Path, ...], metric: str, policy: str, form: str) -> None
     genrec suite suites/what-carries-the-gain.toml --out runs-gain
     genrec leaderboard effects runs-gain
     """
+    from genrec_bench.cli.results import collected
     from genrec_bench.cli.terminal import print_json, print_table, table
     from genrec_bench.errors import UsageError, did_you_mean
     from genrec_bench.leaderboard import effects as study
+    from genrec_bench.leaderboard.columns import SCORES
     from genrec_bench.leaderboard.renderers import markdown
 
-    if metric not in study.METRICS:
-        raise UsageError(
-            f"no metric {metric!r}.{did_you_mean(metric, study.METRICS)} Metrics: {', '.join(study.METRICS)}."
-        )
-    found = study.effects(_collected(runs), metric, policy)
+    if metric not in SCORES:
+        raise UsageError(f"no metric {metric!r}.{did_you_mean(metric, SCORES)} Metrics: {', '.join(SCORES)}.")
+    found = study.effects(collected(runs), metric, policy)
     rows = [study.cells(effect) for effect in found]
 
     if form == "json":
@@ -117,19 +112,6 @@ def effects(runs: tuple[Path, ...], metric: str, policy: str, form: str) -> None
         for row in rows:
             screen.add_row(*row)
         print_table(screen, f"{metric}, {policy}")
-
-
-def _collected(runs: tuple[Path, ...]) -> list[RunRecord]:
-    """The records under `runs`. Those that are left out are named on stderr; RecordError if none is left."""
-    from genrec_bench.leaderboard.records import collect
-
-    refused: list[RecordError] = []
-    records = collect(list(runs), refused.append)
-    for error in refused if records else refused[:-1]:
-        echo(one_line(f"not shown: {error}"), err=True)
-    if refused and not records:
-        raise refused[-1]
-    return records
 
 
 @leaderboard.command(short_help="Copy the records of runs into boards.")

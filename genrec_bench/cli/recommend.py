@@ -40,11 +40,11 @@ def recommend(run: Path, user: str, count: int, data_dir: Path | None, as_json: 
     record = RunRecord.read(run)
     if record.status != "finished":
         raise RecordError(f"{run}: this run is {record.status} and has no lists; run it again", path=run)
-    user = normal_id(user)
     folder = run if run.is_dir() else run.parent
     lists = read_lists(folder / LISTS_FILE)["mask"]
     if damages := damaged_files(record, folder, only=LISTS_FILE):
         raise RecordError(f"{run}: {damages[0]} since the run stored it; `genrec verify` tells more", path=run)
+    user = normal_id(user, lists.users)
     if user not in lists.users:
         raise RecordError(
             f"no user {user!r} among the {len(lists)} of this run; the first is {lists.users[0]!s}", path=run

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from genrec_bench.cli.curves import training_lines
-from genrec_bench.cli.terminal import print_table, say, table
+from genrec_bench.cli.terminal import echo, print_table, say, table
+from genrec_bench.core.printable import one_line
 from genrec_bench.leaderboard.columns import (
     ACCURACY,
     COLUMNS,
@@ -27,6 +28,7 @@ from genrec_bench.leaderboard.facts import (
     ending,
     train_seconds,
 )
+from genrec_bench.leaderboard.records import collect
 from genrec_bench.leaderboard.renderers import render
 from genrec_bench.leaderboard.rows import Row, row_of
 from genrec_bench.protocol.constants import POLICIES
@@ -34,6 +36,7 @@ from genrec_bench.protocol.constants import POLICIES
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from genrec_bench.errors import RecordError
     from genrec_bench.runs.record import RunRecord
 
 
@@ -59,11 +62,27 @@ def print_records(records: Sequence[RunRecord], folder: Path) -> None:
     say(f"\nrun folder: {folder}")
 
 
-def print_seeds(records: Sequence[RunRecord], out: Path) -> None:
-    """Print one row for all seeds of a system, with their spread, and how each training ended."""
+def collected(paths: Sequence[Path]) -> list[RunRecord]:
+    """The records under `paths`. Those that are left out are named on stderr; RecordError if none is left."""
+    refused: list[RecordError] = []
+    records = collect(paths, refused.append)
+    for error in refused if records else refused[:-1]:
+        echo(one_line(f"not shown: {error}"), err=True)
+    if refused and not records:
+        raise refused[-1]
+    return records
+
+
+def print_tables(records: Sequence[RunRecord], form: str = "table", policy: str = "mask") -> None:
+    """Print a table per data set, task and protocol, as wide and as coloured as the screen allows."""
     screen = sys.stdout.isatty()
     width = shutil.get_terminal_size().columns if screen else None
-    click.echo(render(records, "table", colour=screen, width=width), nl=False)  # clean, and coloured on purpose
+    click.echo(render(records, form, policy, colour=screen, width=width), nl=False)  # clean, and coloured on purpose
+
+
+def print_seeds(records: Sequence[RunRecord], out: Path) -> None:
+    """Print one row for all seeds of a system, with their spread, and how each training ended."""
+    print_tables(records)
     for record in records:
         if ended := ending(record):
             say(f"{record.system}, seed {record.spec['seed']}: training ended by {ended}")

@@ -26,15 +26,13 @@ def runs(
     \b
     genrec runs --dataset ml-100k --status failed
     """
+    from genrec_bench.cli.results import collected
     from genrec_bench.cli.terminal import print_json, print_table, table
     from genrec_bench.cli.terminal import show as shown
-    from genrec_bench.errors import RecordError
-    from genrec_bench.leaderboard.records import collect
 
-    refused: list[RecordError] = []
     records = [
         record
-        for record in collect([out], refused.append)
+        for record in collected([out])
         if dataset in (None, record.spec["dataset"])
         and task in (None, record.spec["task"])
         and (system or "") in record.system
@@ -64,6 +62,4 @@ def runs(
         score = shown(line[SCORE], ".4f")
         cells = [str(line[key]) for key in ("id", "status", "dataset", "task", "system", "seed")]
         listed.add_row(*cells, score, str(line["time"])[:16])
-    print_table(
-        listed, caption="\n".join([f"{len(lines)} runs in {out}", *(f"not shown: {error}" for error in refused)])
-    )
+    print_table(listed, caption=f"{len(lines)} runs in {out}")

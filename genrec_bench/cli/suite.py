@@ -50,9 +50,9 @@ def suite(
     baseline = "popularity"
     """
     from genrec_bench.cli.progress import RichProgress
+    from genrec_bench.cli.results import print_tables
     from genrec_bench.cli.terminal import echo, print_json
     from genrec_bench.core.printable import one_line
-    from genrec_bench.leaderboard.renderers import render
     from genrec_bench.runs.spec import distinguishing_options
     from genrec_bench.runs.suite import read_suite, run_suite
 
@@ -83,7 +83,7 @@ def suite(
             print_json([described(outcome, names, ids) for outcome in outcomes])
         else:
             done = [outcome.record for outcome in outcomes if outcome.record]
-            click.echo(render(done, "table", colour=sys.stdout.isatty()), nl=False)  # clean, and coloured on purpose
+            print_tables(done)
 
     if failed := sum(outcome.record is None for outcome in outcomes):
         echo(f"{failed} of {len(runs)} runs failed; the same command tries them again", err=True)

@@ -6,6 +6,7 @@ Blanks around an id fall away, whole floats become whole numbers (`7.0` is `7`),
 from __future__ import annotations
 
 import re
+from collections.abc import Container
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -60,9 +61,11 @@ def whole_number(text: str) -> int:
     return int(text)
 
 
-def normal_id(text: str) -> str:
-    """One id as a person types it, in the form of `normal_ids`."""
-    return text.strip()
+def normal_id(text: str, known: Container[str]) -> str:
+    """One id as a person types it, in the form that it has among the `known` ones, if it is one of them."""
+    text = text.strip()
+    whole, _, fraction = text.partition(".")
+    return whole if text not in known and WHOLE.fullmatch(whole) and not fraction.strip("0") else text
 
 
 def _whole(column: pa.Array) -> pa.Array:

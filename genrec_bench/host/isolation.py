@@ -45,9 +45,8 @@ def hiding(paths: Collection[str], command: Sequence[str]) -> list[str]:
 def require_isolation() -> None:
     """NeedsMissing if this machine lets nobody hide files from a process."""
     try:
-        tried = subprocess.run(
-            hiding([os.devnull], ["true"]), capture_output=True, text=True, errors="replace", timeout=60
-        )
+        both = [os.__file__, os.path.dirname(__file__)]  # a file and a folder
+        tried = subprocess.run(hiding(both, ["true"]), capture_output=True, text=True, errors="replace", timeout=60)
         why = "" if tried.returncode == 0 else tried.stderr.strip() or f"unshare ended with code {tried.returncode}"
     except (OSError, AttributeError, subprocess.TimeoutExpired) as error:
         why = str(error)

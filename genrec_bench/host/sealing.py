@@ -22,9 +22,7 @@ File = tuple[int, int]  # device and number of a file, the same for all its name
 
 CODE_FILES = (".py", ".pyc", ".so", ".pyi")  # opened while data is read, because modules are imported then
 SYSTEM_FOLDERS = ("/proc/", "/sys/", "/dev/", "/etc/", "/usr/share/zoneinfo/")
-TIME_ZONES = (
-    "/tzdata/zoneinfo/"  # where a package brings them: they are opened while times are read, and hold no events
-)
+TIME_ZONES = "/tzdata/zoneinfo/"  # in a package: opened while times are read, without events
 WRITES = os.O_WRONLY | os.O_RDWR
 
 _watching = False

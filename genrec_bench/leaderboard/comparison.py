@@ -24,7 +24,10 @@ CONDITION = ("seeds", "beams", "normalisation", "passes", "train_seconds", "pati
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two systems under one history policy. `difference` is first less second in ndcg@10; None where no test can tell."""
+    """Two systems under one history policy. `difference` is first less second in ndcg@10; None where no test can tell.
+
+    Of two sets of runs of one system, `again` says whether the second reproduces the first, and there is no `verdict`.
+    """
 
     names: tuple[str, str]
     policy: str
@@ -32,7 +35,7 @@ class Comparison:
     scores: tuple[tuple[str, float, float], ...]  # a metric, and both means over seeds
     difference: Difference | None
     verdict: str
-    again: str  # whether one reproduces the other; empty for two systems
+    again: str
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data."""
@@ -43,7 +46,7 @@ class Comparison:
             "condition": {fact: [one, other] for fact, one, other in self.condition},
             "scores": {metric: [one, other] for metric, one, other in self.scores},
             "difference": found and {"ndcg@10": found.value, "interval": list(found.interval), "p": found.p},
-            "verdict": self.verdict,
+            "verdict": self.verdict or None,
             "again": self.again or None,
         }
 
@@ -64,7 +67,7 @@ def compare(first: Sequence[RunRecord], second: Sequence[RunRecord], policy: str
         condition=tuple(_condition(rows)),
         scores=tuple((metric, rows[0].metrics[metric] or 0.0, rows[1].metrics[metric] or 0.0) for metric in SCORES),
         difference=found,
-        verdict=_verdict(rows, found),
+        verdict=_verdict(rows, found) if rows[0].system_id != rows[1].system_id else "",
         again=_again(rows, policy),
     )
 

@@ -17,12 +17,9 @@ import numpy.typing as npt
 
 from genrec_bench.errors import RecordError
 from genrec_bench.leaderboard.rows import dataset_key
-from genrec_bench.protocol.constants import KS
 from genrec_bench.protocol.statistics import interval_of_differences
 from genrec_bench.runs.record import RunRecord
 from genrec_bench.runs.spec import GENERATOR_PARTS
-
-METRICS = tuple(f"{name}@{k}" for name in ("hit", "ndcg") for k in KS)
 
 Settings = dict[
     str, str

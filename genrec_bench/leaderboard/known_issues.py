@@ -7,15 +7,14 @@ one is true. An entry that cannot be read stops the build: skipping it would unm
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
 
-from genrec_bench.core.files import read_text
 from genrec_bench.errors import RecordError, did_you_mean
+from genrec_bench.leaderboard.records import read_entries
 from genrec_bench.runs.record import RunRecord
 
 FILE = "known-issues.toml"
@@ -98,17 +97,7 @@ def affecting(issues: Sequence[Issue], records: Sequence[RunRecord]) -> tuple[Is
 def read(root: Path) -> tuple[Issue, ...]:
     """The issues in `root/known-issues.toml`, in its order; none without the file. RecordError names the bad entry."""
     path = root / FILE
-    if not path.exists():
-        return ()
-    try:
-        content = tomllib.loads(read_text(path))
-    except (OSError, ValueError, RecursionError) as error:
-        raise RecordError(f"cannot read {FILE} as TOML: {error}", path=path) from None
-
-    entries = content.pop("issue", [])
-    if content or not isinstance(entries, list):
-        raise RecordError(f"{FILE} may hold only [[issue]] entries", path=path)
-    issues = tuple(_issue(entry, number, path) for number, entry in enumerate(entries, 1))
+    issues = tuple(_issue(entry, number, path) for number, entry in enumerate(read_entries(path, "issue"), 1))
 
     ids = [issue.id for issue in issues]
     for name in ids:

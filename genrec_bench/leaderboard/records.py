@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from genrec_bench.core.files import expand_home
+from genrec_bench.core.files import expand_home, read_text
 from genrec_bench.errors import RecordError
 from genrec_bench.leaderboard.facts import name_of
 from genrec_bench.protocol.ranks import ranks_digest, read_ranks
@@ -90,6 +91,24 @@ def with_ranks(record: RunRecord, folder: Path) -> RunRecord:
     """The record with the ranks of all its policies inside; `folder` holds its sidecar files, if it has any."""
     ranks = {str(policy): read_ranks(record.ranks.get(policy), folder) for policy in record.policies}
     return replace(record, ranks=ranks)
+
+
+def read_entries(path: Path, key: str) -> list[Any]:
+    """The `[[key]]` entries of a TOML file that people keep beside boards; none without the file.
+
+    RecordError if it cannot be read, or holds anything else.
+    """
+    if not path.exists():
+        return []
+    try:
+        content = tomllib.loads(read_text(path))
+    except (OSError, ValueError, RecursionError) as error:
+        raise RecordError(f"cannot read {path.name} as TOML: {error}", path=path) from None
+
+    entries = content.pop(key, [])
+    if content or not isinstance(entries, list):
+        raise RecordError(f"{path.name} may hold only [[{key}]] entries", path=path)
+    return entries
 
 
 def unfinished(records: Iterable[RunRecord]) -> str:

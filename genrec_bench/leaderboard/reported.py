@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from genrec_bench.core.files import read_text
 from genrec_bench.errors import RecordError, did_you_mean
 from genrec_bench.leaderboard.columns import NOT_MEASURED
+from genrec_bench.leaderboard.records import read_entries
 from genrec_bench.leaderboard.rows import Board
 from genrec_bench.protocol.consistency import impossible
 from genrec_bench.protocol.constants import KS
@@ -42,17 +41,7 @@ class Reported:
 def read(root: Path) -> tuple[Reported, ...]:
     """The rows in `root/reported.toml`, in its order; none without the file. RecordError names a bad entry."""
     path = root / FILE
-    if not path.exists():
-        return ()
-    try:
-        content = tomllib.loads(read_text(path))
-    except (OSError, ValueError, RecursionError) as error:
-        raise RecordError(f"cannot read {FILE} as TOML: {error}", path=path) from None
-
-    entries = content.pop("row", [])
-    if content or not isinstance(entries, list):
-        raise RecordError(f"{FILE} may hold only [[row]] entries", path=path)
-    return tuple(_row(entry, number, path) for number, entry in enumerate(entries, 1))
+    return tuple(_row(entry, number, path) for number, entry in enumerate(read_entries(path, "row"), 1))
 
 
 def _row(entry: Any, number: int, path: Path) -> Reported:

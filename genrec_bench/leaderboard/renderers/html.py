@@ -41,15 +41,24 @@ def page(policies: Sequence[Standings]) -> str:
         script=markup.static("board.js"),
         seen_items=SEEN_ITEMS,
         sections=[_section(board) for board in policies],
+        papers=_papers(first),
         rows=[_details(row, policies) for row in first.rows],
+    )
+
+
+def _papers(standings: Standings) -> dict[str, Any] | None:
+    """The rows of papers, which stand once on a page: nobody knows their history policy."""
+    rows = [reported.cells(row) for row in standings.reported]
+    return (
+        {"title": reported.TITLE, "explanation": reported.EXPLANATION, "table": (reported.HEADS, rows)}
+        if rows
+        else None
     )
 
 
 def _section(standings: Standings) -> dict[str, Any]:
     """One policy: its table, its scatter plot and its conditions."""
     ties = standings.ties
-    papers = [reported.cells(row) for row in standings.reported]
-
     return {
         "board": standings.board,
         "missing": standings.missing,
@@ -57,9 +66,6 @@ def _section(standings: Standings) -> dict[str, Any]:
         "plot": scatter(standings),
         "legend": "; ".join(legend(standings)),
         "conditions": conditions.of_board(standings),
-        "reported_title": reported.TITLE,
-        "reported": reported.EXPLANATION,
-        "reported_table": (reported.HEADS, papers) if papers else None,
         "ties_title": conditions.TIES,
         "ties": tie_orders.explanation(ties, standings.board) if ties else "",
         "ties_table": _split(tie_orders.table(ties, standings.board)) if ties else None,
