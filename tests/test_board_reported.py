@@ -49,7 +49,8 @@ def test_a_board_shows_the_rows_of_its_data_set_and_task_below_its_own(tmp_path:
     nothing = NOT_MEASURED
     source = "[Somebody \\| 2020](https://example.org/a?b=c)"
     assert f"| A paper's | {nothing} | {nothing} | 0.2000 | 0.1000 | {source} | all of it |" in papers
-    assert (board / "index.html").read_text().count("Somebody | 2020") == 1  # not once a policy
+    link = '<a href="https://example.org/a?b=c">Somebody | 2020</a>'
+    assert (board / "index.html").read_text().count(link) == 1  # not once a policy
     assert "A paper" not in (board / "table.csv").read_text()
 
     written(boards, task="sequential")
@@ -63,6 +64,7 @@ def test_a_board_shows_the_rows_of_its_data_set_and_task_below_its_own(tmp_path:
         ({"source": None}, "source is missing"),
         ({"link": " "}, "link is missing"),
         ({"differs": None}, "differs is missing"),
+        ({"link": "javascript:alert(1)"}, "link is an address that begins with https://"),
         ({"ndcg@10": 0.3}, "nobody can have measured this: ndcg@10 0.3000 is above hit@10 0.2000"),
         ({"hit@5": 0.25}, "hit@5 0.2500 is above hit@10 0.2000"),
         ({"hit@10": 20.0}, "is not a share"),

@@ -58,6 +58,8 @@ def _row(entry: Any, number: int, path: Path) -> Reported:
     for key in TEXTS:
         if not isinstance(entry.get(key), str) or not entry[key].strip():
             raise refuse(f"{key} is missing, or not a text")
+    if not entry["link"].strip().startswith("https://"):
+        raise refuse("link is an address that begins with https://")
 
     metrics = {key: entry[key] for key in METRICS if key in entry}
     if not metrics or not all(type(value) is float for value in metrics.values()):

@@ -48,12 +48,15 @@ def page(policies: Sequence[Standings]) -> str:
 
 def _papers(standings: Standings) -> dict[str, Any] | None:
     """The rows of papers, which stand once on a page: nobody knows their history policy."""
-    rows = [reported.cells(row) for row in standings.reported]
-    return (
-        {"title": reported.TITLE, "explanation": reported.EXPLANATION, "table": (reported.HEADS, rows)}
-        if rows
-        else None
-    )
+    if not standings.reported:
+        return None
+    return {
+        "title": reported.TITLE,
+        "explanation": reported.EXPLANATION,
+        "heads": reported.HEADS,
+        "metrics": reported.METRICS,
+        "rows": [(row, reported.cells(row)) for row in standings.reported],
+    }
 
 
 def _section(standings: Standings) -> dict[str, Any]:
