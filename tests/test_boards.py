@@ -22,6 +22,7 @@ from genrec_bench.cli.run import build_spec, run
 from genrec_bench.errors import RecordError
 from genrec_bench.leaderboard.facts import command
 from genrec_bench.leaderboard.publish import add, build
+from genrec_bench.leaderboard.records import machine_paths
 from genrec_bench.leaderboard.renderers.data import board_csv
 from genrec_bench.leaderboard.renderers.markdown import excerpt, front_page, readme
 from genrec_bench.leaderboard.renderers.scatter import legend, scatter
@@ -461,6 +462,21 @@ def test_the_committed_boards_are_what_their_records_give(tmp_path) -> None:
         if path.is_file():
             again = tmp_path / path.relative_to(ROOT.parent)
             assert again.is_file() and again.read_bytes() == path.read_bytes(), f"{path}: `genrec leaderboard build`"
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("weights of /home/me/weights.bin", True),
+        ("~/data/clicks.csv", True),
+        ("file:///home/me/clicks.csv", True),
+        (r"C:\data\clicks.csv", True),
+        ("[x](http://example.org/a/b)", False),
+        ("genrec-bench/lightlm", False),
+    ],
+)
+def test_a_path_of_a_machine_is_told_from_an_address(text, names) -> None:
+    assert bool(list(machine_paths({"name": [text]}))) == names
 
 
 @pytest.mark.skipif(not ROOT.is_dir(), reason="not a checkout: no leaderboards/ beside tests/")

@@ -1,6 +1,7 @@
 """A component that breaks its contract is stopped by name, with the check it broke; nobody else is harmed."""
 
 import contextlib
+import os
 import re
 import sys
 import threading
@@ -337,6 +338,20 @@ def test_held_out_data_stay_shut_under_every_name(go, tmp_path, instead, planted
             return super().build(train, ctx)
 
     instead("indexer", "random", ReadsByAnotherName)
+    with pytest.raises(ComponentFault, match="'training data only'"):
+        go(**TAMED)
+
+
+def test_held_out_data_stay_shut_to_a_name_below_an_open_folder(go, instead, planted_file):
+    class ReadsBelowAFolder(RandomIndexer):
+        def build(self, train, ctx):
+            folder = os.open(planted_file.parent, os.O_RDONLY)
+            with contextlib.suppress(OpenedHeldOut):
+                os.close(os.open(planted_file.name, os.O_RDONLY, dir_fd=folder))
+            os.close(folder)
+            return super().build(train, ctx)
+
+    instead("indexer", "random", ReadsBelowAFolder)
     with pytest.raises(ComponentFault, match="'training data only'"):
         go(**TAMED)
 

@@ -205,6 +205,8 @@ def test_codes_of_another_numbering_are_told_from_those_that_fit():
     assert sum("another numbering" in warning for warning in warnings) >= 17  # one in twenty fits by chance
     assert prefix_warning(sequences, labels[:, 1:], rng) == ""  # flat codes share nothing under any numbering
     assert prefix_warning(Ragged.of([[0], [1]]), labels, rng) == ""
+    few = Ragged.of([rng.permutation(10) for _ in range(40)])
+    assert prefix_warning(few, labels[:10], rng) == ""  # too few items to tell
 
 
 def test_neighbours_are_pairs_of_different_items_within_one_sequence():

@@ -2,6 +2,8 @@
 
 import errno
 import json
+import re
+import zipfile
 
 import numpy as np
 import pyarrow as pa
@@ -76,6 +78,24 @@ def test_a_loss_above_a_tenth_is_a_warning_that_verify_computes_again(tmp_path):
     assert [comparison for comparison in verify(folder).comparisons if not comparison.ok] == []
 
 
+def test_times_that_order_nothing_are_a_warning(tmp_path):
+    path = write(tmp_path / "once.csv")
+    path.write_text(re.sub(r",\d+$", ",7", path.read_text(), flags=re.M))
+    done = genrec(
+        "run", "--dataset", path, "--baseline", "popularity", "--task", "sequential", "--out", tmp_path / "runs"
+    )
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert "every user's last events have equal times" in RunRecord.read(folder).warnings[0]
+    assert "every user's last events have equal times" in done.stdout and verify(folder).ok
+
+
+def test_an_archive_is_a_file_and_not_the_name_of_a_data_set(tmp_path):
+    with zipfile.ZipFile(tmp_path / "clicks.zip", "w") as archive:
+        archive.writestr("clicks.csv", "user,item\n")
+    done = genrec("run", "--dataset", tmp_path / "clicks.zip", "--baseline", "popularity")
+    assert done.exit_code == 1 and "unpack it and give the file inside" in done.stderr
+
+
 def test_nothing_lost_is_nothing_said():
     facts = {"users": 9, "items": 9, "interactions": 90, "dropped": {}}
     assert loss(facts) == "" and not heavy_loss(facts)
@@ -100,6 +120,11 @@ def test_an_added_data_set_has_its_own_name_until_its_file_changes(clicks, tmp_p
         load_dataset("shop")
     assert genrec("data", "add", "shop", clicks, "--force").exit_code == 0
     assert load_dataset("shop").n_users == 12
+
+    assert genrec("data", "remove", "shop").exit_code == 0
+    assert "shop" not in genrec("data").stdout and clicks.exists()
+    again = genrec("data", "remove", "shop")
+    assert again.exit_code == 2 and "none has been added" in again.stderr
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""`genrec data`: lists the data sets, describes one, adds one, or exports one."""
+"""`genrec data`: lists the data sets, describes, adds, removes or exports one."""
 
 from __future__ import annotations
 
@@ -94,6 +94,17 @@ def add(name: str, file: Path, settings: tuple[str, ...], force: bool, **named: 
     with naming_disks(folder()):
         entry = keep(name, file, options, replace=force)
     echo(entry)
+
+
+@data.command()
+@click.argument("name")
+def remove(name: str) -> None:
+    """Forget the data set NAME that was added. Its file, and runs on it, stay."""
+    from genrec_bench.core.files import naming_disks
+    from genrec_bench.host import added
+
+    with naming_disks(added.folder()):
+        added.remove(name)
 
 
 @data.command()

@@ -36,6 +36,7 @@ class RichProgress:
         self.console = console or Console(stderr=True)
         self._bars = Bars(self.console, clock)
         self._open = 0
+        self._told: set[str] = set()
 
     @contextmanager
     def phase(self, name: str, total: int | None = None, unit: str = "") -> Iterator[Tick]:
@@ -63,7 +64,10 @@ class RichProgress:
                 self._bars.stop()
 
     def note(self, message: str) -> None:
-        """See `core.progress.Progress.note`."""
+        """See `core.progress.Progress.note`. Several runs of one command often have the same to say: it is said once."""
+        if message in self._told:
+            return
+        self._told.add(message)
         self.console.print(printable(message), markup=False, highlight=False, emoji=False, soft_wrap=True)
 
 

@@ -34,7 +34,7 @@ def suite(
 ) -> None:
     """Run everything that FILE.toml asks for. Skips finished runs; failures are reported, and the suite continues.
 
-    Each run has a process of its own. Runs side by side share the processor's threads evenly. Ctrl-C stops all of them.
+    A name that is not installed, or an option that does not exist, stops the suite before its first run. Each run has a process of its own. Runs side by side share the processor's threads evenly. Ctrl-C stops all of them.
 
     \b
     [all]                       # shared by all runs

@@ -11,7 +11,7 @@ from genrec_bench.errors import ConfigError
 FILE = "file"  # the data set that reads a person's own file
 SUFFIXES = (
     *(".csv", ".tsv", ".txt", ".dat", ".data", ".inter", ".parquet", ".pq", ".json", ".jsonl", ".ndjson"),
-    *(".gz", ".bz2", ".xz", ".zst"),
+    *(".gz", ".bz2", ".xz", ".zst", ".zip"),
 )
 
 

@@ -71,6 +71,8 @@ def _see(event: str, args: Any) -> None:
 
     name = os.fsdecode(args[0])
     path = os.path.realpath(name)
+    if args[1] is None and not os.path.isabs(name) and not os.path.exists(path):
+        path = _below_a_folder(name, path)
     if path.endswith(CODE_FILES) and _file(path) not in _sealed_files:
         return
     if _reading.opened is not None:
@@ -80,6 +82,11 @@ def _see(event: str, args: Any) -> None:
         raise _violations[-1]
     elif not (args[2] or 0) & WRITES and not path.startswith(SYSTEM_FOLDERS):
         _read_earlier.add(path)
+
+
+def _below_a_folder(name: str, path: str) -> str:
+    """The sealed file that `os.open(name, dir_fd=...)` may mean, which tells a hook nothing of its folder; else `path`."""
+    return next((file for file in _sealed if file.endswith(f"{os.sep}{name}")), path)
 
 
 def _is_sealed(path: str, sealed: frozenset[str]) -> bool:

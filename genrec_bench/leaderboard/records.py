@@ -18,7 +18,7 @@ from genrec_bench.leaderboard.facts import name_of
 from genrec_bench.protocol.ranks import ranks_digest, read_ranks
 from genrec_bench.runs.record import RECORD_FILE, RunRecord, contradictions_of
 
-MACHINE_PATH = re.compile(r"(?<![\w.)])(?:~?/(?:[\w.@+-]+/)+[\w.@+-]*|[A-Za-z]:\\\w)")
+MACHINE_PATH = re.compile(r"(?<![\w.)])(?<!:/)(?:~?/(?:[\w.@+-]+/)+[\w.@+-]*|[A-Za-z]:\\\w)")
 Refuse = Callable[[RecordError], None]
 
 

@@ -124,10 +124,15 @@ def load_data(
     return protocol.split_data(data, spec.protocol)
 
 
-def loss_warnings(data: Interactions) -> list[str]:
-    """What readers of the numbers must know if preparation left out more than a tenth of the data."""
+def data_warnings(data: Interactions, split: Split) -> list[str]:
+    """What readers of the numbers must know of the data: more than a tenth was left out, or times that order nothing."""
     facts = {"users": data.n_users, "items": data.n_items, "interactions": len(data), "dropped": data.dropped}
-    return [loss(facts)] if heavy_loss(facts) else []
+    warnings = [loss(facts)] if heavy_loss(facts) else []
+    if split.info.get("tie_users") == data.n_users:
+        warnings.append(
+            "every user's last events have equal times: the protocol's tie rule alone decides what is held out"
+        )
+    return warnings
 
 
 def describe_data(name: str, data: Interactions, split: Split) -> dict[str, Any]:

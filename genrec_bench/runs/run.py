@@ -27,7 +27,7 @@ from genrec_bench.runs import lists
 from genrec_bench.runs.baseline import run_baseline, validate_baseline
 from genrec_bench.runs.environment import cpu_instead_of, environment, peak_memory, pick_device, reset_peak_memory
 from genrec_bench.runs.folders import attempt, digests, keeps, locked, open_run_folder, run_folder, this_process, tidy
-from genrec_bench.runs.inputs import Inputs, Loaded, describe_data, load_inputs, loss_warnings
+from genrec_bench.runs.inputs import Inputs, Loaded, data_warnings, describe_data, load_inputs
 from genrec_bench.runs.outcome import Outcome
 from genrec_bench.runs.plan import BaselineParts, GeneratorParts, Plan, resolve
 from genrec_bench.runs.record import RunRecord
@@ -198,7 +198,7 @@ def finish(inputs: Inputs, outcome: Outcome, folder: Path, phases: Mapping[str, 
         index=outcome.index,
         training=outcome.training,
         parameters=outcome.parameters,
-        warnings=[*loss_warnings(inputs.data), *outcome.warnings],
+        warnings=[*data_warnings(inputs.data, inputs.split), *outcome.warnings],
         test_scored=test_scored,
         tier=outcome.tier,
     ).sealed()

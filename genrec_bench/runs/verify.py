@@ -37,7 +37,7 @@ from genrec_bench.runs import lists as stored
 from genrec_bench.runs.baseline import CANARY, canary_warnings
 from genrec_bench.runs.external_lists import warnings
 from genrec_bench.runs.folders import SPEC_FILE, damaged_files
-from genrec_bench.runs.inputs import describe_data, load_data, loss_warnings
+from genrec_bench.runs.inputs import data_warnings, describe_data, load_data
 from genrec_bench.runs.record import RECORD_FILE, RESCORED, RunRecord
 from genrec_bench.runs.spec import LISTS, ResolvedSpec
 
@@ -247,14 +247,14 @@ def _compare_codes(record: RunRecord, folder: Path) -> list[Comparison]:
 def _compare_warnings(
     record: RunRecord, spec: ResolvedSpec, data: Interactions, split: Split, rankings: Mapping[str, Ranking]
 ) -> Comparison:
-    """The record's warnings: of lost data, from the data; of short or missing lists made elsewhere and of the id canary, from
+    """The record's warnings: of the data, from these; of short or missing lists made elsewhere and of the id canary, from
     the lists alone; of an index, from its own facts."""
     of_lists = spec.baseline == LISTS
     policy = record.policies[-1] if of_lists else "mask"  # as handed in, or as the canary is compared
     if policy not in rankings:
         return Comparison("warnings", False, f"no lists of policy {policy}")
 
-    expected = [*loss_warnings(data), *(record.index or {}).get("info", {}).get("warnings", ())]
+    expected = [*data_warnings(data, split), *(record.index or {}).get("info", {}).get("warnings", ())]
     if of_lists:
         expected += warnings((rankings[policy].items >= 0).sum(axis=1), spec.system)
     elif spec.baseline == CANARY:

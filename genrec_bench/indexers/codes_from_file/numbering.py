@@ -12,6 +12,7 @@ from genrec_bench.core.arrays import Int32, Int64, Ragged
 
 SHUFFLES = 199  # so that the rank of the codes among them is a p-value in steps of 1/200
 LEVEL = 0.05
+FEWEST_ITEMS = 20  # among fewer, codes that fit often look like shuffled ones
 MOST_PAIRS = 200_000  # neighbours compared; more add time, not certainty
 
 
@@ -20,8 +21,10 @@ def prefix_warning(sequences: Ragged, labels: Int32, rng: np.random.Generator, p
 
     Compares the mean length of the common prefix of two items that follow one another in a training sequence with its
     distribution when the codes (n_items, levels) are dealt to the items at random. Says nothing about codes that share no
-    prefixes at all, nor about data with too few neighbours to tell. `part` owns the option that the sentence names.
+    prefixes at all, nor about data with too few items or neighbours to tell. `part` owns the option that the sentence names.
     """
+    if len(labels) < FEWEST_ITEMS:
+        return ""
     pairs = neighbours(sequences)
     if len(pairs) > MOST_PAIRS:
         pairs = pairs[rng.choice(len(pairs), MOST_PAIRS, replace=False)]
