@@ -31,7 +31,7 @@ from typing import (
     get_type_hints,
 )
 
-from genrec_bench.errors import ConfigError, did_you_mean, few
+from genrec_bench.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
@@ -62,8 +62,10 @@ def make_config(cls: type, values: Mapping[str, Any], part: str) -> Any:
 
     for key, value in values.items():
         if key not in options:
-            hint = did_you_mean(key, options) or f" Its options: {few(sorted(options)) or 'none'}."
-            raise ConfigError(f"{part} has no option {key!r}.{hint}", part=part, key=key)
+            known = ", ".join(sorted(options)) or "none"
+            raise ConfigError(
+                f"{part} has no option {key!r}.{did_you_mean(key, options)} Its options: {known}.", part=part, key=key
+            )
         try:
             converted[key] = convert(value, hints[key])
         except ValueError as error:
