@@ -63,6 +63,14 @@ def test_the_library_example_of_the_readme_runs(tmp_path):
 
 
 @pytest.mark.usefixtures("movielens")
+def test_the_example_of_the_page_on_python_tells_ease_from_popularity(tmp_path):
+    (example,) = blocks(ROOT / "docs" / "python.md", "python")
+    (tmp_path / "example.py").write_text(example)
+    printed = shell(f"{sys.executable} example.py", tmp_path)
+    assert printed.startswith("ease is ahead of popularity by more than chance") and "item-counts" in printed
+
+
+@pytest.mark.usefixtures("movielens")
 def test_the_split_of_the_page_on_scoring_is_printed(tmp_path):
     (example, _) = blocks(ROOT / "docs" / "score-and-tune.md", "python")
     (tmp_path / "example.py").write_text(example)

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from genrec_bench.core.arrays import Float32, Int32, Int64, Ragged, Text
+from genrec_bench.core.frames import data_frame
 from genrec_bench.core.hashing import digest_of, hash_ids
 from genrec_bench.errors import DataError
 
+if TYPE_CHECKING:
+    import pandas as pd
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Interactions:
     """Which user interacted with which item, and when. One row each; columns are `(n,)`.
 
@@ -56,6 +60,19 @@ class Interactions:
     @property
     def n_items(self) -> int:
         return len(self.item_ids)
+
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """The rows by external id: `user`, `item`, and `time` and `rating` where there are any."""
+        optional = {"time": self.time, "rating": self.rating}
+        ids = {"user": self.user_ids[self.user], "item": self.item_ids[self.item]}
+        return ids | {name: column for name, column in optional.items() if column is not None}
+
+    def to_pandas(self) -> pd.DataFrame:
+        """One row per interaction, by external id. NeedsMissing without pandas."""
+        return data_frame(self.columns())
+
+    def __repr__(self) -> str:
+        return f"<{len(self):,} interactions of {self.n_users:,} users with {self.n_items:,} items>"
 
     def fingerprint(self) -> str:
         """SHA-256 of the rows by external id. Numbering does not matter, nor, with times, the order of rows."""

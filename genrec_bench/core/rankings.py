@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from genrec_bench.core.arrays import PAD, Float32, Int32
+from genrec_bench.core.frames import data_frame
 from genrec_bench.errors import InvalidRanking
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 NOT_AN_ITEM = -1  # a hypothesis that is not the code of any catalogue item
 NO_HYPOTHESIS = -2  # an empty slot of a beam
@@ -50,7 +54,7 @@ class Generations:
         return cls(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(cls)))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Ranking:
     """A ranked list per case: item numbers and scores `(n, length)`; unfilled positions are -1 at the end.
 
@@ -81,6 +85,19 @@ class Ranking:
 
     def __len__(self) -> int:
         return len(self.items)
+
+    def __repr__(self) -> str:
+        return f"<ranking: {len(self):,} lists of up to {self.depth} items>"
+
+    def to_pandas(self) -> pd.DataFrame:
+        """One row per place that is filled: `case` (row of the ranking), `rank` from 1, `item` number, `score`.
+
+        NeedsMissing without pandas.
+        """
+        case, place = np.nonzero(self.items >= 0)
+        return data_frame(
+            {"case": case, "rank": place + 1, "item": self.items[case, place], "score": self.scores[case, place]}
+        )
 
     @classmethod
     def concatenate(cls, parts: list[Ranking]) -> Ranking:

@@ -31,7 +31,7 @@ def export(data: Interactions, name: str, folder: Path, form: Form, *, split: bo
     if form == "recbole":
         _check_ids(data)
     folder.mkdir(parents=True, exist_ok=True)
-    table, part = _table(data, form), _parts(data)
+    table, part = _table(data, form), parts_of(data)
     paths = []
 
     for ours, theirs in PARTS.items() if split else [("interactions", "")]:
@@ -67,8 +67,8 @@ def _positions(data: Interactions) -> Int64:
     return np.arange(len(data)) - np.repeat(starts, counts)
 
 
-def _parts(data: Interactions) -> Text:
-    """The part of each interaction, in the same order: the last is the test case, the one before it validation."""
+def parts_of(data: Interactions) -> Text:
+    """The part of each interaction in the protocol's order: the last is the test case, the one before it validation."""
     counts = np.bincount(data.user, minlength=data.n_users)
     from_end = np.repeat(counts, counts) - _positions(data)
     return np.select([from_end == 1, from_end == 2], ["test", "validation"], "train")

@@ -32,8 +32,7 @@ def load_dataset(
     >>> load_dataset("clicks.csv")  # doctest: +SKIP
     """
     info, dataset = make_dataset(name, options)
-    folder = data_folder(None if data_dir is None else Path(data_dir))
-    return load_interactions(info, dataset, data_dir=folder, progress=progress or Quiet())
+    return load_interactions(info, dataset, data_dir=data_folder(data_dir), progress=progress or Quiet())
 
 
 def make_dataset(name: str, options: Mapping[str, Any]) -> tuple[ComponentInfo, Dataset]:
@@ -65,7 +64,7 @@ def load_interactions(
     return data
 
 
-def data_folder(data_dir: Path | None) -> Path | None:
+def data_folder(data_dir: Path | str | None) -> Path | None:
     """The data folder: the one given, else `GENREC_DATA`, else none. UsageError if it is not a folder."""
     if data_dir is None and os.environ.get("GENREC_DATA"):
         data_dir = Path(os.environ["GENREC_DATA"])

@@ -323,6 +323,7 @@ FIRST = (SELECTION, "hit@10")
 VERSUS = tuple(f"vs_{kind}" for kind in KINDS)
 FOLDED = tuple(key for key in SCORES if key not in FIRST)
 BOARD = ("system", "options", *FIRST, *VERSUS, "seeds", "standing", *FOLDED, *VALIDITY, *COST, *BUDGET, "size", "tier")
+NOTEBOOK = ("name", *FIRST, *VERSUS, "seeds", "standing")  # a board in a notebook
 EXCERPT = ("name", *FIRST, *VERSUS, "seeds", *VALIDITY, "users_per_second", "parameters")
 
 # CSV and JSON of runs, and table.csv of a published board

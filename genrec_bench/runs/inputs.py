@@ -88,7 +88,7 @@ class Loaded:
     seconds: float
 
 
-def load(info: ComponentInfo, dataset: Dataset, data_dir: Path | None, progress: Progress) -> Loaded:
+def load(info: ComponentInfo, dataset: Dataset, data_dir: Path | str | None, progress: Progress) -> Loaded:
     """Load a data set, and note the files that hold its test interactions."""
     began, folder = time.perf_counter(), data_folder(data_dir)
     offers, of_header = opened_by(lambda: dataset.offers)
@@ -101,7 +101,7 @@ def load_inputs(
     plan: Plan,
     *,
     loaded: Loaded | None = None,
-    data_dir: Path | None = None,
+    data_dir: Path | str | None = None,
     device: str = "cpu",
     fresh: bool = False,
     progress: Progress | None = None,
@@ -117,7 +117,7 @@ def load_inputs(
 
 
 def load_data(
-    spec: ResolvedSpec, *, data_dir: Path | None = None, progress: Progress | None = None
+    spec: ResolvedSpec, *, data_dir: Path | str | None = None, progress: Progress | None = None
 ) -> tuple[Interactions, Split]:
     """The data and split of a resolved spec, without a system to run on them."""
     data = load_dataset(spec.dataset, data_dir=data_dir, progress=progress, **spec.options["dataset"])

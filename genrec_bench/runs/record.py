@@ -15,13 +15,16 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from genrec_bench.core.files import has_ended, read_text, write_json
+from genrec_bench.core.files import expand_home, has_ended, read_text, write_json
+from genrec_bench.core.frames import data_frame
 from genrec_bench.errors import RecordError
 from genrec_bench.protocol.consistency import contradictions
+from genrec_bench.protocol.constants import SELECTION
 from genrec_bench.protocol.ranks import read_ranks
 from genrec_bench.runs.spec import LISTS, baseline_name
 
 if TYPE_CHECKING:
+    import pandas as pd
     from jsonschema_rs import Validator
 
 SCHEMA = 1
@@ -29,7 +32,7 @@ RECORD_FILE = "record.json"
 RESCORED = "re-scored"  # the tier of lists made elsewhere and scored here
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RunRecord:
     """One run. `status` is `running`, `finished` or `failed` (then `reason` says why).
 
@@ -72,6 +75,18 @@ class RunRecord:
         variant = self.parameters.get("variant")
         named = {"backbone": f"{self.spec.get('backbone')} ({variant})"} if variant else {}
         return " / ".join(str(named.get(part, self.spec.get(part))) for part in ("indexer", "backbone", "decoder"))
+
+    def __repr__(self) -> str:
+        place = f"{self.spec.get('dataset')}, {self.spec.get('task')}, seed {self.spec.get('seed')}"
+        scored = self.metrics.get(self.policies[0]) or {}
+        score = f": {SELECTION} {scored[SELECTION]:.4f}" if SELECTION in scored else ""
+        return f"<run {self.spec_id}, {self.system}, {place}, {self.status}{score}>"
+
+    def to_pandas(self) -> pd.DataFrame:
+        """The scores, one row per history policy. NeedsMissing without pandas."""
+        facts = {"system": self.system, "dataset": self.spec.get("dataset"), "task": self.spec.get("task")}
+        rows = [facts | {"seed": self.spec.get("seed"), "policy": name, **self.metrics[name]} for name in self.metrics]
+        return data_frame({key: [row.get(key) for row in rows] for key in rows[0]} if rows else {})
 
     def sealed(self) -> RunRecord:
         """The same record, with the digest of its present content."""
@@ -123,11 +138,12 @@ class RunRecord:
         return cls(**values)
 
     @classmethod
-    def read(cls, folder: Path) -> RunRecord:
+    def read(cls, folder: Path | str) -> RunRecord:
         """Read `folder/record.json`, or that file itself.
 
         RecordError if it is missing or unreadable, or names the key that does not fit the published schema.
         """
+        folder = Path(expand_home(folder))
         path = folder / RECORD_FILE if folder.is_dir() else folder
         try:
             values = json.loads(read_text(path), parse_constant=_refuse_constant, parse_int=_of_64_bits)

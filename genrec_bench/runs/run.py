@@ -43,7 +43,7 @@ def run(
     out: Path | str = "runs",
     device: str = "auto",
     force: bool = False,
-    data_dir: Path | None = None,
+    data_dir: Path | str | None = None,
     progress: Progress | None = None,
     loaded: Loaded | None = None,
 ) -> RunRecord:

@@ -18,7 +18,7 @@ from types import MappingProxyType
 from typing import Any
 
 from genrec_bench.core.data_files import as_file
-from genrec_bench.core.files import read_text
+from genrec_bench.core.files import expand_home, read_text
 from genrec_bench.errors import ConfigError, UsageError, did_you_mean
 
 PARTS = ("dataset", "indexer", "backbone", "decoder", "baseline")
@@ -96,9 +96,9 @@ class RunSpec:
         return cls(**values)
 
     @classmethod
-    def from_toml(cls, path: Path) -> RunSpec:
+    def from_toml(cls, path: Path | str) -> RunSpec:
         """From a TOML file with the fields of this class; options are tables `[options.backbone]`, or in `[set]`."""
-        return cls.from_dict(read_toml(path))
+        return cls.from_dict(read_toml(Path(expand_home(path))))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data without empty fields; `from_dict` reads it back."""

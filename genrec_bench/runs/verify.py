@@ -70,7 +70,7 @@ class VerifyReport:
         return {"folder": str(self.folder), "spec_id": self.spec_id, "ok": self.ok, "comparisons": comparisons}
 
 
-def verify(folder: Path, data_dir: Path | None = None, progress: Progress | None = None) -> VerifyReport:
+def verify(folder: Path | str, data_dir: Path | str | None = None, progress: Progress | None = None) -> VerifyReport:
     """Verify the run in `folder`. `data_dir` is the folder of data files, by default that of `GENREC_DATA`.
 
     RecordError if the record or the lists cannot be read, or if the run is not finished; DataError if the data set cannot
