@@ -59,7 +59,7 @@ $(VENV)/bin/python:
 # RecBole is there only because it carries ML-100K as example files; it is never imported.
 $(VENV)/.demo: $(VENV)/bin/python pyproject.toml constraints.txt
 	@echo "installing into $(VENV) ..."
-	$(PIP) -e ".[cpu]"
+	$(PIP) -e ".[torch,cpu]"
 	$(PIP) --no-deps recbole
 	@touch $@
 

@@ -25,6 +25,7 @@ from genrec_bench.errors import (
     ComponentClash,
     ContractMismatch,
     GenrecError,
+    NeedsMissing,
     UnknownComponent,
     did_you_mean,
     few,
@@ -267,6 +268,10 @@ def import_target(info: ComponentInfo) -> Any:
         if unknown:
             hint = did_you_mean(unknown[1], dir(importlib.import_module("genrec_bench.api")))
             raise broken(info, f"genrec_bench.api has no name {unknown[1]!r}.{hint}") from error
+        if error.name == "torch":
+            raise NeedsMissing(
+                f"{info.kind} {info.name!r} needs torch: pip install 'genrec-bench[torch]'", needs=("torch",)
+            ) from None
         if (error.name or "").startswith("genrec_bench"):
             reason = str(error).partition(" (")[0]  # without the path that Python adds
             raise broken(info, f"{reason}; plugins import from genrec_bench.api, and nothing else of it") from error

@@ -12,6 +12,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from threadpoolctl import threadpool_info
+
 from genrec_bench.errors import DeviceMissing, UsageError
 
 NUMERICAL = ("numpy", "scipy", "scikit-learn", "torch", "faiss-cpu", "faiss-gpu-cu12", "transformers")
@@ -61,20 +63,27 @@ def environment(device: str) -> dict[str, Any]:
         "platform": platform.platform(),
         "cpu": _processor(),
         "cores": os.cpu_count(),
-        "threads": None,
+        "threads": _threads(),
         "gpu": None,
         "device": device,
         "packages": {name: _version(name) for name in PACKAGES},
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 
+    if device.startswith("cuda"):
+        import torch
+
+        conditions["gpu"] = torch.cuda.get_device_name(torch.device(device))
+    return conditions
+
+
+def _threads() -> int | None:
+    """Threads of a computation in this process: torch's if it is loaded, else NumPy's; None if neither tells."""
     if "torch" in sys.modules:
         import torch
 
-        conditions["threads"] = torch.get_num_threads()
-        if device.startswith("cuda"):
-            conditions["gpu"] = torch.cuda.get_device_name(torch.device(device))
-    return conditions
+        return torch.get_num_threads()
+    return max((pool["num_threads"] for pool in threadpool_info()), default=None)
 
 
 def reset_peak_memory(device: str) -> None:

@@ -102,9 +102,9 @@ def _subject(request: Mapping[str, Any]) -> Any:
     from genrec_bench.testing.kit import Subject
 
     kind, name = request["kind"], request["name"]
+    cls = registry.load(kind, name)  # first: without torch, it says what to install
     for module in (f"{kind}s", "options"):  # registers the checks of this kind; only networks need torch
         importlib.import_module(f"genrec_bench.testing.{module}")
-    cls = registry.load(kind, name)
 
     options = dict(request["options"])
     for key in list(options):
