@@ -50,7 +50,8 @@ def test_a_new_package_names_its_component_and_what_it_needs(tmp_path, kind):
     (group,) = project["entry-points"]
     assert (group, project["name"]) == (f"genrec_bench.{kind}s", "genrec-fresh-idea")
     assert project["entry-points"][group] == {"fresh-idea": f"genrec_fresh_idea:FreshIdea{kind.capitalize()}"}
-    assert project["dependencies"][0].startswith("genrec-bench>=")
+    needs = "[torch]" if kind in ("indexer", "backbone", "decoder") else ""
+    assert project["dependencies"][0].startswith(f"genrec-bench{needs}>=")
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -15,6 +15,7 @@ from genrec_bench.errors import OutputError, UsageError
 from genrec_bench.host import modules, registry
 
 VALID = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+GENERATOR_PARTS = ("indexer", "backbone", "decoder")  # are run together, which needs torch
 RUN = {  # how to try a component of each kind
     "indexer": "genrec run --indexer {} --backbone lightlm --profile tiny",
     "backbone": "genrec run --indexer sci --backbone {}",
@@ -66,6 +67,7 @@ def words(kind: str, name: str) -> dict[str, str]:
         "module": f"genrec_{name.replace('-', '_')}",
         "class_name": camel if has_suffix else camel + suffix,
         "version": __version__,
+        "extra": "[torch]" if kind in GENERATOR_PARTS else "",
         "run": RUN[kind].format(name),
     }
 
