@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,10 +18,12 @@ import pytest
 from click.testing import CliRunner
 
 import genrec_bench.runs
+from genrec_bench.cli import terminal
 from genrec_bench.cli.main import Terminated, cli, explain
 from genrec_bench.core.events import Interactions
 from genrec_bench.core.rankings import Ranking
 from genrec_bench.errors import ConfigError, DataError
+from genrec_bench.protocol.scores import from_ranks
 from genrec_bench.protocol.split import leave_one_out
 from genrec_bench.runs import inputs as run_inputs
 from genrec_bench.runs.lists import LISTS_FILE, write_lists
@@ -28,6 +31,7 @@ from genrec_bench.runs.record import RunRecord
 from genrec_bench.runs.spec import ResolvedSpec, RunSpec
 from genrec_bench.runs.verify import Comparison, VerifyReport
 
+RANKS, FLOOR = (1, 3, 0, 12, 2, 0, 0, 1, 7, 0), (0, 3, 0, 12, 2, 0, 0, 9, 7, 0)
 SYSTEM = ["sci", "/", "lightlm", "/", "trie"]
 HEAVY = ("torch", "scipy", "pandas", "pyarrow", "sklearn")
 
@@ -36,8 +40,10 @@ def genrec(*words: object):
     return CliRunner().invoke(cli, [str(word) for word in words])
 
 
-def metrics(value: float) -> dict[str, float]:
-    return {f"{name}@{k}": value for name in ("hit", "ndcg", "mrr") for k in (5, 10, 20)}
+def shown(ranks: Sequence[int]) -> list[str]:
+    """What a table prints of a row with these ranks."""
+    scores = from_ranks(ranks)
+    return [f"{scores[f'{name}@{k}']:.4f}" for k in (5, 10, 20) for name in ("hit", "ndcg")]
 
 
 @pytest.fixture
@@ -57,17 +63,24 @@ def runner(monkeypatch):
         parts = ("dataset", "indexer", "backbone", "decoder") if trained else ("dataset", "baseline")
         filled["options"] = {part: spec.options.get(part, {}) for part in parts}
         resolved = ResolvedSpec.from_dict({**spec.to_dict(), **filled})
-        return RunRecord(
-            resolved.to_dict(),
-            resolved.spec_id,
-            resolved.system_id,
-            "finished",
-            metrics={"mask": metrics(0.1234 if trained else 0.0567), "keep": metrics(0.25)},
-            validity={"hallucination_rate": 0.031, "fill@10": 0.5} if trained else {},
-            throughput={"users_per_second": 812.4, "device": "cpu", "threads": 2, "batch_size": 64, "beams": 50},
-            parameters={"total": 1234567, "size": "6+6x64/16"} if trained else {},
-            warnings=stub.warnings,
-        )
+        facts = {
+            "throughput": {"users_per_second": 812.4, "device": "cpu", "threads": 2, "batch_size": 64, "beams": 50},
+            "warnings": stub.warnings,
+            "training": {},
+        }
+        if not trained:
+            made = {
+                "baseline": {
+                    "name": resolved.baseline,
+                    "distribution": "genrec-bench",
+                    "version": "1",
+                    "code": "c" * 64,
+                }
+            }
+            return example_records.finished(resolved, FLOOR, validity={}, parameters={}, components=made, **facts)
+        rates = {"hallucination_rate": 0.031, "fill@10": 0.5}
+        size = {"total": 1234567, "size": "6+6x64/16"}
+        return example_records.finished(resolved, RANKS, validity=rates, parameters=size, **facts)
 
     stub = SimpleNamespace(run=run, asked=asked, fails_on=None, warnings=[])
     monkeypatch.setitem(sys.modules, "genrec_bench.runs.run", stub)
@@ -188,7 +201,7 @@ def test_the_command_line_overrides_the_spec_file_option_by_option(runner, tmp_p
 def test_json_prints_the_whole_record_and_nothing_else(runner):
     done = genrec("run", "--indexer", "sci", "--backbone", "lightlm", "--json")
     record = RunRecord.from_dict(json.loads(done.stdout))
-    assert record.metrics["mask"]["ndcg@10"] == 0.1234
+    assert record.metrics["mask"]["ndcg@10"] == from_ranks(RANKS)["ndcg@10"]
     assert len(runner.asked) == 1
 
 
@@ -199,38 +212,57 @@ def test_what_a_record_warns_of_is_printed_below_the_tables(runner):
     assert done.stdout.index("users/s") < done.stdout.index("warning:")
 
 
-def test_popularity_is_printed_under_a_generator_on_the_same_data_task_and_protocol(runner):
+def test_untrained_counting_is_printed_under_a_system_on_the_same_data_task_and_protocol(runner):
     words = ["--task", "sequential", "--set", "dataset.path=x", "--out", "o"]
     done = genrec("run", "--indexer", "sci", "--backbone", "lightlm", *words)
-    (_, _), (popularity, how) = runner.asked
-    assert popularity == RunSpec(task="sequential", baseline="genrec-bench:popularity", set={"dataset.path": "x"})
+    (_, _), (floor, how) = runner.asked
+    assert floor == RunSpec(task="sequential", baseline="genrec-bench:item-counts", set={"dataset.path": "x"})
     assert how["out"] == Path("o")
     rows = [line.split() for line in done.stdout.splitlines()]
     (ours,) = [row for row in rows if row[:6] == [*SYSTEM, "hidden"]]
-    (theirs,) = [row for row in rows if row[:2] == ["popularity", "hidden"]]
-    assert ours[6:] == ["0.1234"] * 6 and theirs[2:] == ["0.0567"] * 6
+    (theirs,) = [row for row in rows if row[:2] == ["item-counts", "hidden"]]
+    apart = from_ranks(RANKS)["ndcg@10"] / from_ranks(FLOOR)["ndcg@10"] - 1
+    assert ours[6:] == [*shown(RANKS), f"{apart:+.0%}", "(one", "seed)"] and theirs[2:] == shown(FLOOR)
+    assert f"No test can tell sci / lightlm / trie from item-counts ({apart:+.0%} in ndcg@10)" in done.stdout
+
+
+def test_a_distance_that_may_be_chance_is_marked(runner):
+    done = genrec("run", "--baseline", "ease")
+    (row,) = [line for line in done.stdout.splitlines() if line.startswith("ease") and "hidden" in line]
+    assert row.endswith("+0% (n.s.)") and "ease cannot be told from item-counts" in done.stdout
 
 
 def test_speed_comes_with_its_conditions_and_the_unmeasured_prints_as_a_dash(runner):
     out = genrec("run", "--indexer", "sci", "--backbone", "lightlm").stdout
     assert "sci / lightlm / trie: cpu, 2 threads, batches of 64 users, 50 beams" in out
-    rows = [line.split() for line in out.splitlines()]
-    assert [*SYSTEM, "3.10%", "50.0%", "alphabet", "812", "1,234,567", "quick", "6+6x64/16"] in rows
+    facts = {line.split()[0]: line.split()[-2:] for line in out.splitlines() if line.strip()}
     dash = "\N{EN DASH}"
-    assert ["popularity", dash, dash, dash, "812", dash, dash] in rows
-    assert "run folder: runs/" in out
+    assert (facts["halluc."], facts["users/s"]) == (["3.10%", dash], ["812", "812"])
+    assert "quick 6+6x64/16" in out and "1,234,567" in out and "run folder: runs/" in out
 
 
-def test_a_baseline_is_run_alone(runner):
-    assert genrec("run", "--baseline", "popularity").exit_code == 0
+@pytest.mark.parametrize("floor", ["popularity", "item-counts"])
+def test_a_floor_is_run_alone(runner, floor):
+    assert genrec("run", "--baseline", floor).exit_code == 0
     assert len(runner.asked) == 1
 
 
 def test_a_floor_that_fails_does_not_take_the_result_with_it(runner):
-    runner.fails_on = "popularity"
+    runner.fails_on = "item-counts"
     done = genrec("run", "--indexer", "sci", "--backbone", "lightlm")
-    assert done.exit_code == 0 and "0.1234" in done.stdout
-    assert "no popularity row: DataError" in done.stderr
+    assert done.exit_code == 0 and shown(RANKS)[0] in done.stdout
+    assert "no row of untrained counting: DataError" in done.stderr
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_no_table_of_a_run_is_folded_by_a_screen(runner, monkeypatch, width):
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setattr(terminal, "PIPED_WIDTH", width)
+    done = genrec("run", "--indexer", "sci", "--backbone", "lightlm")
+    (head,) = [line for line in done.stdout.splitlines() if line.startswith("system ")]
+    assert len(head) <= width and "ndcg@10" in head and "vs item-counts" in head
+    rows = [line for line in done.stdout.splitlines() if "hidden" in line and "lists" not in line]
+    assert len(rows) == 2 and rows[0].startswith("sci / lightlm / trie") and "(one seed)" in rows[0]
 
 
 def test_lines_of_a_piped_table_are_never_folded(runner):
@@ -463,6 +495,8 @@ def test_the_module_is_the_command():
 
 
 def test_an_error_that_repeats_a_long_value_is_cut_and_keeps_its_ends():
+    assert explain(click.Abort(), resumes=True)[0].endswith("the same command resumes")
+    assert explain(click.Abort())[0].endswith("the same command starts again")
     line, code = explain(ConfigError(f"backbone.epochs = {'9' * 5_000}: give a smaller one"))
     assert code == 2 and len(line) < 2_000
     assert line.startswith("ConfigError: backbone.epochs = 999") and line.endswith("999: give a smaller one")

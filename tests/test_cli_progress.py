@@ -20,17 +20,17 @@ class Clock:
         return self.now
 
 
-@pytest.fixture
-def screen():
+@pytest.fixture(params=[120])
+def screen(request):
     """A progress on a made-up terminal, its clock, and what it would draw now."""
-    clock = Clock()
+    clock, width = Clock(), request.param
     terminal = Console(
-        file=io.StringIO(), force_terminal=True, width=120, color_system=None, _environ={"TERM": "xterm"}
+        file=io.StringIO(), force_terminal=True, width=width, color_system=None, _environ={"TERM": "xterm"}
     )
     progress = RichProgress(terminal, clock)
 
     def drawn() -> str:
-        page = Console(file=io.StringIO(), width=120, color_system=None)
+        page = Console(file=io.StringIO(), width=width, color_system=None)
         for part in progress._bars.get_renderables():
             page.print(part)
         return page.file.getvalue()
@@ -41,7 +41,7 @@ def screen():
 def test_a_short_phase_draws_nothing(screen):
     progress, clock, drawn = screen
     with progress.phase("load", 4) as tick:
-        clock.now += 1.9
+        clock.now += 0.4
         tick()
         assert drawn() == ""
 
@@ -63,6 +63,24 @@ def test_slow_steps_are_told_in_seconds_each_with_the_last_note(screen):
         tick(note="loss 2.50")
         tick(0)
         assert "1/3 epochs 90.0 s each, 3:00 left loss 2.50" in " ".join(drawn().split())
+
+
+def test_steps_before_an_interruption_count_as_done_and_not_for_the_pace(screen):
+    progress, clock, drawn = screen
+    with progress.phase("training", 100, "steps") as tick:
+        tick(60, earlier=True)
+        clock.now += 10
+        tick(20)
+        assert "80/100 steps 2.0/s, 0:10 left" in " ".join(drawn().split())
+
+
+@pytest.mark.parametrize("screen", [80], indirect=True)
+def test_loss_and_best_score_are_visible_on_a_screen_of_80_columns(screen):
+    progress, clock, drawn = screen
+    with progress.phase("training", 12_345, "steps") as tick:
+        clock.now += 60
+        tick(120, "loss 2.345, best 0.0512, epoch 2/10")
+        assert "loss 2.345, best 0.0512" in drawn() and len(drawn().splitlines()) == 1
 
 
 def test_a_phase_that_never_ticks_shows_how_long_it_has_lasted(screen):

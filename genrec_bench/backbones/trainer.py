@@ -160,7 +160,7 @@ def fit(
     resumed = training.resume()
 
     with ctx.progress.phase("training", training.steps, "steps") as tick, forked(ctx.device):
-        tick(training.steps_taken)
+        tick(training.steps_taken, earlier=True)
         for epoch in range(resumed + 1, config.epochs + 1):
             if training.exhausted() or epoch > training.planned:
                 break
@@ -177,7 +177,7 @@ def fit(
                 epoch_loss.add(loss.detach(), tokens)
                 training.step(loss / tokens)
                 training.targets += int((examples.target_offsets[rows + 1] - examples.target_offsets[rows]).sum())
-                tick(1, f"epoch {epoch}/{training.planned}, loss {epoch_loss.shown:.3f}{training.best_note()}")
+                tick(1, f"loss {epoch_loss.shown:.3f}{training.best_note()}, epoch {epoch}/{training.planned}")
 
             mean_loss = epoch_loss.read()
             seconds = perf_counter() - began
@@ -312,10 +312,15 @@ class Training:
             began = perf_counter()
             row["validation"] = score = validate()
             self.validating += perf_counter() - began
-            if score > self.best_score or not self.best:
+            better = score > self.best_score or not self.best
+            if better:
                 self._keep(epoch, score)
             else:
                 self.stale += 1
+            so_far = "the best so far" if better else f"best {self.best_score:.4f} after epoch {self.best_epoch}"
+            self.ctx.progress.note(
+                f"epoch {epoch}/{self.planned}: loss {loss:.3f}, validation ndcg@10 {score:.4f}, {so_far}"
+            )
             self._shorten_plan(epoch, later)
 
         self._put(newest)
@@ -369,7 +374,7 @@ class Training:
 
     def best_note(self) -> str:
         """The best validation so far, for the progress line."""
-        return f", best ndcg@10 {self.best_score:.4f} (epoch {self.best_epoch})" if self.best_score >= 0 else ""
+        return f", best {self.best_score:.4f}" if self.best_score >= 0 else ""
 
     def choose(self) -> None:
         """End with the weights of the best epoch, or of the last one if that is better on all validation users.

@@ -81,7 +81,7 @@ class Genrec(Group):
         except Exception as error:
             if debug:
                 traceback.print_exception(error)
-            line, code = explain(error)
+            line, code = explain(error, resumes=_named(words) in ("run", "suite", "tune"))
             try:  # buffered output may be the cause; it must not fail again at exit
                 sys.stdout.flush()
             except (OSError, ValueError):
@@ -89,6 +89,11 @@ class Genrec(Group):
             print(line, file=sys.stderr)
 
         sys.exit(code if isinstance(code, int) else 0)
+
+
+def _named(words: Sequence[str]) -> str:
+    """The command that somebody asked for."""
+    return next((word for word in words if not word.startswith("-")), "")
 
 
 def _leave(code: int) -> NoReturn:
@@ -110,14 +115,15 @@ def _discard(stream: Any) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-def explain(error: Exception) -> tuple[str, int]:
-    """What to print for an error, on one line, and the exit code."""
+def explain(error: Exception, resumes: bool = False) -> tuple[str, int]:
+    """What to print for an error, on one line, and the exit code; `resumes`: an interrupted command goes on where it was."""
     disk_full = (errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EBADF)
 
     if isinstance(error, GenrecError):
         line, code = f"{type(error).__name__}: {error}", error.exit_code
     elif isinstance(error, click.Abort):
-        line, code = "Interrupted: stopped before the end; the same command starts again", 128 + signal.SIGINT
+        how = "resumes" if resumes else "starts again"
+        line, code = f"Interrupted: stopped before the end; the same command {how}", 128 + signal.SIGINT
         if isinstance(error.__cause__, Terminated):
             code = 128 + signal.SIGTERM
     elif isinstance(error, click.ClickException):

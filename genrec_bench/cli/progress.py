@@ -1,4 +1,4 @@
-"""Progress on stderr: a bar for every phase that lasts over two seconds, with its rate and the time left.
+"""Progress on stderr: a bar for every phase that lasts over half a second, with its rate and the time left.
 
 Without a terminal there are no bars; notes are plain lines in any case. Knows nothing of what runs.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
     from genrec_bench.core.progress import Tick
 
-PATIENCE = 2.0  # seconds until a phase gets a bar
+PATIENCE = 0.5  # seconds until a phase gets a bar
+NARROW = 100  # characters; a narrower screen has a short bar, and a note in place of the count
 
 
 class RichProgress:
@@ -44,13 +45,15 @@ class RichProgress:
         if not self.console.is_terminal or self.console.is_dumb_terminal:
             yield _silent
             return
-        task = self._bars.add_task(printable_cell(name), total=total, unit=unit, note="", ticked=0.0)
+        task = self._bars.add_task(printable_cell(name), total=total, unit=unit, note="", ticked=0.0, earlier=0)
 
-        def tick(steps: int = 1, note: str = "") -> None:
-            state = self._bars.task(task)
-            self._bars.update(
-                task, advance=steps, note=printable_cell(note) or state.fields["note"], ticked=state.elapsed or 0.0
-            )
+        def tick(steps: int = 1, note: str = "", *, earlier: bool = False) -> None:
+            fields = self._bars.task(task).fields
+            if earlier:
+                self._bars.update(task, advance=steps, earlier=fields["earlier"] + steps)
+                return
+            elapsed = self._bars.task(task).elapsed or 0.0
+            self._bars.update(task, advance=steps, note=printable_cell(note) or fields["note"], ticked=elapsed)
 
         self._open += 1
         if self._open == 1:
@@ -71,7 +74,7 @@ class RichProgress:
         self.console.print(printable(message), markup=False, highlight=False, emoji=False, soft_wrap=True)
 
 
-def _silent(steps: int = 1, note: str = "") -> None:
+def _silent(steps: int = 1, note: str = "", *, earlier: bool = False) -> None:
     pass
 
 
@@ -79,10 +82,12 @@ class Bars(Progress):
     """Rich's bars, hidden until a task is `PATIENCE` old."""
 
     def __init__(self, console: Console, clock: Callable[[], float]) -> None:
+        narrow = console.width < NARROW
+
         super().__init__(
             TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=20),
-            CountColumn(table_column=Column(no_wrap=True)),
+            BarColumn(bar_width=8 if narrow else 20),
+            CountColumn(narrow, table_column=Column(no_wrap=True)),
             RateColumn(table_column=Column(no_wrap=True)),
             TextColumn("{task.fields[note]}", markup=False, style="dim", table_column=Column(no_wrap=True, ratio=1)),
             console=console,
@@ -109,11 +114,15 @@ class Bars(Progress):
 
 
 class CountColumn(ProgressColumn):
-    """`3/20 epochs`, or `3 epochs` if the total is unknown."""
+    """`3/20 epochs`, or `3 epochs` if the total is unknown; nothing on a `narrow` screen where a note says more."""
+
+    def __init__(self, narrow: bool, **looks: Any) -> None:
+        super().__init__(**looks)
+        self.narrow = narrow
 
     def render(self, task: Task) -> Text:
         """One cell."""
-        if task.total is None and not task.completed:
+        if (task.total is None and not task.completed) or (self.narrow and task.fields["note"]):
             return Text("")
         total = "" if task.total is None else f"/{task.total:,.0f}"
         return Text(f"{task.completed:,.0f}{total} {task.fields['unit']}".rstrip())
@@ -126,7 +135,7 @@ class RateColumn(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         """One cell."""
-        done, elapsed, ticked = task.completed, task.elapsed or 0.0, task.fields["ticked"]
+        done, elapsed, ticked = task.completed - task.fields["earlier"], task.elapsed or 0.0, task.fields["ticked"]
         if not done or not ticked:
             return Text(clock_time(elapsed), style="cyan")
 
@@ -134,7 +143,7 @@ class RateColumn(ProgressColumn):
         rate = f"{step:.1f} s each" if step >= 1 else f"{1 / step:,.1f}/s"
         if task.total is None:
             return Text(f"{rate}, {clock_time(elapsed)} so far", style="cyan")
-        left = max(0.0, step * (task.total - done) - (elapsed - ticked))
+        left = max(0.0, step * (task.total - task.completed) - (elapsed - ticked))
         return Text(f"{rate}, {clock_time(left)} left", style="cyan")
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from genrec_bench.runs.record import RunRecord
     from genrec_bench.runs.spec import RunSpec
 
-UNTRAINED = "genrec-bench:popularity"  # with the distribution, so that no other `popularity` takes its place
+FLOOR = "genrec-bench:item-counts"  # with the distribution, so that no other `item-counts` takes its place
 PROFILE = "Named options of the backbone; `genrec plugins show BACKBONE` lists them.  [default: quick]"
 
 
@@ -66,6 +66,8 @@ def run(
     from genrec_bench.cli.progress import RichProgress
     from genrec_bench.host.registry import BUILT_IN
     from genrec_bench.host.sealing import watch
+    from genrec_bench.leaderboard.records import with_ranks
+    from genrec_bench.leaderboard.rows import FLOORS
     from genrec_bench.runs import run as runner
     from genrec_bench.runs.apart import run_apart
     from genrec_bench.runs.folders import run_folder
@@ -87,20 +89,23 @@ def run(
         terminal.print_json(plain if seeds else plain[0])
         return
 
-    first, beside = records[0], []
-    if "baseline" not in first.spec:
+    def whole(record: RunRecord) -> RunRecord:
+        return with_ranks(record, run_folder(out, ResolvedSpec.from_dict(record.spec)))
+
+    first, floor = records[0], None
+    if first.system not in FLOORS:
         try:
             # Foreign code has run in this process, and may have changed it: it must not touch another system's record.
             foreign = any(part.get("distribution") != BUILT_IN for part in first.components.values())
             run_beside = run_apart if foreign else runner.run
-            beside = [run_beside(untrained_beside(first), **where)]
+            floor = whole(run_beside(floor_beside(first), **where))
         except GenrecError as error:
-            progress.note(f"no popularity row: {type(error).__name__}: {error}")
+            progress.note(f"no row of untrained counting: {type(error).__name__}: {error}")
 
     if seeds:
-        results.print_seeds([*records, *beside], out)
+        results.print_seeds(list(map(whole, records)), floor, out)
     else:
-        results.print_records([*records, *beside], run_folder(out, ResolvedSpec.from_dict(first.spec)))
+        results.print_run(whole(first), run_folder(out, ResolvedSpec.from_dict(first.spec)), floor)
 
 
 def build_spec(
@@ -130,12 +135,12 @@ def parse_settings(settings: tuple[str, ...], example: str) -> dict[str, str]:
     return parsed
 
 
-def untrained_beside(record: RunRecord) -> RunSpec:
-    """The untrained baseline on the same data, task and protocol."""
+def floor_beside(record: RunRecord) -> RunSpec:
+    """Untrained counting on the same data, task and protocol."""
     from genrec_bench.runs.spec import RunSpec
 
     asked = record.spec
     options = {part: values for part, values in asked.get("options", {}).items() if part == "dataset"}
     return RunSpec(
-        dataset=asked["dataset"], task=asked["task"], protocol=asked["protocol"], baseline=UNTRAINED, options=options
+        dataset=asked["dataset"], task=asked["task"], protocol=asked["protocol"], baseline=FLOOR, options=options
     )

@@ -76,4 +76,4 @@ def score(
     if as_json:
         terminal.print_json(record.to_dict())
     else:
-        results.print_records([record], run_folder(out, plan.spec))
+        results.print_run(record, run_folder(out, plan.spec))

@@ -18,7 +18,7 @@ def show(run: str, out: Path, as_json: bool) -> None:
 
     Of several seeds the first is shown.
     """
-    from genrec_bench.cli.results import print_records
+    from genrec_bench.cli.results import print_run
     from genrec_bench.cli.terminal import print_json, print_table, say, table
     from genrec_bench.leaderboard.facts import command
     from genrec_bench.leaderboard.selection import find
@@ -39,4 +39,4 @@ def show(run: str, out: Path, as_json: bool) -> None:
     for name, facts in record.components.items():
         parts.add_row(name, facts["name"], facts["distribution"], facts["version"], facts["code"][:12])
     print_table(parts)
-    print_records([record], Path(run) if Path(run).is_dir() else out / record.spec_id)
+    print_run(record, Path(run) if Path(run).is_dir() else out / record.spec_id)

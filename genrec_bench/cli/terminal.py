@@ -55,6 +55,13 @@ def table(*columns: str) -> Table:
     return empty
 
 
+def fits(rows: Table) -> bool:
+    """Whether a table is no wider than the screen."""
+    screen = console()
+    widest = screen.options.update(width=10 * PIPED_WIDTH)
+    return screen.measure(rows, options=widest).maximum <= screen.width
+
+
 def print_table(rows: Table, title: str = "", caption: str = "") -> None:
     """Print a table between its title and caption, which are not folded to the table's width."""
     if title:

@@ -7,9 +7,12 @@ from typing import Protocol
 
 
 class Tick(Protocol):
-    """Advances a progress bar by `steps`; `note` (a loss, a score) is shown beside it."""
+    """Advances a progress bar by `steps`; `note` (a loss, a score) is shown beside it.
 
-    def __call__(self, steps: int = 1, note: str = "") -> None: ...
+    Steps that were done `earlier`, before an interruption, count as done and not for the pace.
+    """
+
+    def __call__(self, steps: int = 1, note: str = "", *, earlier: bool = False) -> None: ...
 
 
 class Progress(Protocol):
@@ -28,7 +31,7 @@ class Quiet:
     """Progress that reports nothing."""
 
     def phase(self, name: str, total: int | None = None, unit: str = "") -> AbstractContextManager[Tick]:
-        def tick(steps: int = 1, note: str = "") -> None:
+        def tick(steps: int = 1, note: str = "", *, earlier: bool = False) -> None:
             pass
 
         return nullcontext(tick)

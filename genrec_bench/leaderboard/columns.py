@@ -349,7 +349,12 @@ BOARD_DATA = (
 )
 
 # `genrec run`
-ACCURACY = ("system", "seen", "hit@5", "ndcg@5", "hit@10", "ndcg@10", "hit@20", "ndcg@20")
+ACCURACY = (  # on a wide screen, and on narrower ones
+    ("system", "seen", "hit@5", "ndcg@5", "hit@10", "ndcg@10", "hit@20", "ndcg@20"),
+    ("system", "seen", "hit@10", "ndcg@10", "hit@20", "ndcg@20"),
+    ("system", "seen", "hit@10", "ndcg@10"),
+    ("system", "seen", "ndcg@10"),
+)
 VALIDITY_AND_SPEED = ("system", *VALIDITY, "normalisation", "users_per_second", "parameters", "size")
 
 

@@ -37,6 +37,15 @@ class Comparison:
     verdict: str
     again: str
 
+    @property
+    def short(self) -> str:
+        """The first's distance in ndcg@10 for a cell: `+12%`, `-34% (n.s.)` where it may be chance, `-34% (one seed)`."""
+        ((_, one, other),) = [score for score in self.scores if score[0] == SELECTION]
+        if not other:
+            return NOT_MEASURED
+        doubt = " (one seed)" if self.difference is None else " (n.s.)" if self.difference.p > LEVEL else ""
+        return f"{one / other - 1:+.0%}{doubt}"
+
     def to_dict(self) -> dict[str, Any]:
         """Plain data."""
         found = self.difference
@@ -99,11 +108,12 @@ def _condition(rows: Sequence[Row]) -> list[tuple[str, str, str]]:
 
 def _verdict(rows: Sequence[Row], found: Difference | None) -> str:
     first, second = (row.short_name for row in rows)
+    level, own = rows[1].metrics[SELECTION] or 0.0, rows[0].metrics[SELECTION] or 0.0
     if found is None:
         alone = next(row.short_name for row in rows if row.seeded and row.seeds < 2)
-        return f"No test can tell {first} from {second}: the seed moves {alone}, which has one seed."
+        apart = f" ({own / level - 1:+.0%} in {SELECTION})" if level else ""
+        return f"No test can tell {first} from {second}{apart}: the seed moves {alone}, which has one seed."
 
-    level = rows[1].metrics[SELECTION] or 0.0
     share = f"{found.value / level:+.0%} in {SELECTION}" if level else f"{found.value:+.4f} in {SELECTION}"
     low, high = found.interval
     facts = f"{share}; difference {found.value:+.4f}, 95 % interval {low:+.4f} to {high:+.4f}, p = {found.p:.2g}"

@@ -169,7 +169,7 @@ class Follower:
             tick = stack.enter_context(self.progress.phase(message["name"], message["total"], message["unit"]))
             self.open[message["begin"]] = stack, tick
         elif "tick" in message:
-            self.open[message["tick"]][1](message["steps"], message["beside"])
+            self.open[message["tick"]][1](message["steps"], message["beside"], earlier=message["earlier"])
         elif "end" in message:
             self.open.pop(message["end"])[0].close()
 
@@ -201,11 +201,14 @@ class Forwarded:
         number, waiting, sent = self._phases, 0, time.monotonic()
         self._send(begin=number, name=name, total=total, unit=unit)
 
-        def tick(steps: int = 1, note: str = "") -> None:
+        def tick(steps: int = 1, note: str = "", *, earlier: bool = False) -> None:
             nonlocal waiting, sent
+            if earlier:
+                self._send(tick=number, steps=steps, beside=note, earlier=True)
+                return
             waiting += steps
             if time.monotonic() - sent >= TICKS:
-                self._send(tick=number, steps=waiting, beside=note)
+                self._send(tick=number, steps=waiting, beside=note, earlier=False)
                 waiting, sent = 0, time.monotonic()
 
         try:

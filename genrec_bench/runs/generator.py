@@ -72,7 +72,7 @@ class TrainingOutcome:
 def run_generator(inputs: Inputs, parts: GeneratorParts, folder: Path) -> Outcome:
     """Index, train and decode. The run's `folder` keeps the index, the weights and the hypotheses."""
     clock = Stopwatch()
-    with clock("index"):
+    with clock("index"), inputs.progress.phase("indexing"):
         index = build_index(inputs, parts.indexer)
 
     generator = make_generator(inputs, parts.backbone, index.index)
@@ -152,7 +152,8 @@ def train(inputs: Inputs, backbone: Part[Backbone], generator: Generator) -> Tra
     folder = cache_dir() / "weights" / key
 
     def fit(target: Path) -> dict[str, Any]:
-        examples = make_examples(inputs.split.train(), spec.task, generator, target)  # type: ignore[arg-type]
+        with inputs.progress.phase("preparing examples"):
+            examples = make_examples(inputs.split.train(), spec.task, generator, target)  # type: ignore[arg-type]
         everyone = inputs.split.validation
         ctx = BackboneContext(
             spec.seed,

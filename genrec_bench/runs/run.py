@@ -58,8 +58,9 @@ def run(
     >>> record.metrics["mask"]["ndcg@10"]  # doctest: +SKIP
     """
     progress = progress or Quiet()
-    plan = resolve(spec, offers=loaded.offers if loaded else None)
-    device = device_of(plan, device, progress)
+    with progress.phase("starting"):
+        plan = resolve(spec, offers=loaded.offers if loaded else None)
+        device = device_of(plan, device, progress)
 
     # Fail before data is read if the results could not be written.
     folder = run_folder(Path(expand_home(out)), plan.spec)
@@ -69,7 +70,8 @@ def run(
         if plan.spec.baseline is None:
             check_writable(cache_dir(), "set GENREC_CACHE to another folder")
 
-    inputs = load_inputs(plan, loaded=loaded, data_dir=data_dir, device=device, fresh=force, progress=progress)
+    with progress.phase("reading data"):
+        inputs = load_inputs(plan, loaded=loaded, data_dir=data_dir, device=device, fresh=force, progress=progress)
 
     if not force and earlier is not None and still_holds(earlier, inputs, folder, progress):
         tidy(folder)

@@ -101,7 +101,7 @@ def tune(
         _check_trials(ledger, search, trials_done.values(), varied)
 
         with progress.phase("tuning", trials, "trials") as tick:
-            tick(len(trials_done), _best_note(trials_done.values()))
+            tick(len(trials_done), earlier=True)
             for number in sorted(set(range(trials)) - set(trials_done)):
                 earlier = [trials_done[done] for done in sorted(trials_done) if done < number]
                 params = suggestion(varied, earlier, int(digest(plan.spec.seed, number)[:8], 16))
