@@ -103,7 +103,7 @@ def _verdict(rows: Sequence[Row], found: Difference | None) -> str:
         alone = next(row.short_name for row in rows if row.seeded and row.seeds < 2)
         return f"No test can tell {first} from {second}: the seed moves {alone}, which has one seed."
 
-    level = rows[1].metrics[SELECTION] or 0.0
+    level = rows[1].score
     share = f"{found.value / level:+.0%} in {SELECTION}" if level else f"{found.value:+.4f} in {SELECTION}"
     low, high = found.interval
     facts = f"{share}; difference {found.value:+.4f}, 95 % interval {low:+.4f} to {high:+.4f}, p = {found.p:.2g}"
