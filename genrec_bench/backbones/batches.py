@@ -100,8 +100,9 @@ def _mask_of(real: Bool) -> Float32:
     return np.where(seen, 0.0, -np.inf).astype(np.float32)[:, None, None]
 
 
-def _on(device: str | torch.device, *arrays: np.ndarray) -> Any:
-    return tuple(torch.from_numpy(array).to(device) for array in arrays)
+def _on(device: str | torch.device, rows: Int64, mask: Float32, words: Int64) -> tuple[Tensor, Tensor, Tensor]:
+    rows_on, mask_on, words_on = (torch.from_numpy(array).to(device) for array in (rows, mask, words))
+    return rows_on, mask_on, words_on
 
 
 def batch_loss(
@@ -178,7 +179,8 @@ def compiled(note: Callable[[str], None]) -> TreeLoss:
     The first batch is gone through once more, backwards too: both directions are compiled when they are first run. Sizes
     that are equal in that batch are not taken for one, or it would all be compiled again when they differ.
     """
-    fast = shapes.patch(use_duck_shape=False)(torch.compile(tree_loss, dynamic=True))
+    open_sizes = shapes.patch(use_duck_shape=False)  # type: ignore[attr-defined]  # torch adds it when it is imported
+    fast: TreeLoss = open_sizes(torch.compile(tree_loss, dynamic=True))
     broken = tried = False
 
     def loss(network: T5, *batch: Any) -> Tensor:

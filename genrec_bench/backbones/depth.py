@@ -9,7 +9,7 @@ network is that of the encoder-decoders without cross-attention.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
@@ -56,13 +56,13 @@ class Depth(EncoderDecoder):
 
     Config = DepthConfig
     cross = False
-    search_space: Mapping[str, Any] = {
+    search_space: ClassVar[Mapping[str, Any]] = {
         "learning_rate": (5e-4, 5e-3, "log"),
         "weight_decay": (1e-2, 0.5, "log"),
         "dropout": [0.2, 0.3, 0.4, 0.5],
         "d_model": [128, 192, 256],
     }
-    profiles: Mapping[str, Mapping[str, Any]] = {
+    profiles: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "quick": QUICK,
         "full": {**QUICK, "epochs": 40, "patience": 5, "minutes": 0},
         "tiny": {"d_model": 32, "heads": 2, "d_ff": 64, "dropout": 0.1, "epochs": 10, "batch_size": 32},

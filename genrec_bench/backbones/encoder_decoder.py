@@ -38,8 +38,8 @@ VECTOR_DIMENSIONS = 128  # of the items' co-occurrence, at most: more are mostly
 
 
 @dataclass(frozen=True)
-class EncoderDecoderConfig(TrainingConfig):
-    """Sizes, start and training. The defaults are T5-small's."""
+class NetworkConfig(TrainingConfig):
+    """Sizes, start and training. The defaults are T5-small's. A subclass says which values of `init` it knows."""
 
     layers: PositiveInt = 6  # encoder layers, and as many decoder layers
     d_model: PositiveInt = 512  # width of the embeddings and of every layer
@@ -50,7 +50,7 @@ class EncoderDecoderConfig(TrainingConfig):
     inner_dropout: bool = True  # dropout on attention weights and behind the last norms too, as in T5
     history: Annotated[int, Field(ge=1, le=WORD_ROWS)] = 20  # items shown in the sequential task
     word_embedding: bool = False  # add an embedding of the whole word's (or code's) position to each of its tokens
-    init: Literal["scratch", "pretrained"] = "scratch"  # random weights | those of a T5 checkpoint
+    init: Literal["scratch", "pretrained", "t5-small"] = "scratch"  # random weights | a checkpoint's | most of those
     model: str = "google-t5/t5-small"  # the checkpoint: a local folder or a Hugging Face name
     tokenizer: str = ""  # the checkpoint's tokenizer, likewise; empty = the model's own
     score_vocab: Literal["codes", "full"] = "codes"  # softmax over the code tokens | over prompt words and pieces too
@@ -111,10 +111,17 @@ class EncoderDecoderConfig(TrainingConfig):
         return self
 
 
+@dataclass(frozen=True)
+class EncoderDecoderConfig(NetworkConfig):
+    """The options of a network that starts at random or from a whole checkpoint."""
+
+    init: Literal["scratch", "pretrained"] = "scratch"  # random weights | those of a T5 checkpoint
+
+
 class EncoderDecoder(TorchBackbone):
     """The network of all built-in backbones. A subclass gives profiles, `prompts` and a template."""
 
-    Config = EncoderDecoderConfig
+    Config: ClassVar[type[NetworkConfig]] = EncoderDecoderConfig
     network: T5 | None = None
     prompts: ClassVar[tuple[str, ...]] = ()  # every prompt it may write: the word-level vocabulary from scratch
     cross: ClassVar[bool] = True  # whether the decoder attends to the encoder, or starts from its last position
@@ -123,6 +130,11 @@ class EncoderDecoder(TorchBackbone):
     def __init__(self, config: Any = None) -> None:
         super().__init__(config)
         self.normalisation, self.trains_on = self.config.normalisation, self.config.trains_on
+
+    @property
+    def net(self) -> T5:
+        network: T5 = super().net
+        return network
 
     @property
     def pretrained(self) -> bool:

@@ -22,7 +22,8 @@ def by_hand(x: Tensor) -> bool:
 def rms_norm(x: Tensor, weight: Tensor, epsilon: float) -> Tensor:
     """`x / sqrt(mean(x^2) + epsilon) * weight` over the last dimension, (..., E) -> (..., E)."""
     if by_hand(x):
-        return _RMSNorm.apply(x, weight, epsilon)
+        normed: Tensor = _RMSNorm.apply(x, weight, epsilon)  # type: ignore[no-untyped-call]  # torch's own
+        return normed
     return F.rms_norm(x, (x.shape[-1],), weight, epsilon)
 
 
@@ -31,7 +32,7 @@ class _RMSNorm(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, epsilon: float) -> Tensor:
-        length = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+        length: Tensor = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
         scale = length.square_().div_(x.shape[-1]).add_(epsilon).rsqrt_()
         normed = x * scale
         ctx.save_for_backward(normed, scale, weight)

@@ -10,12 +10,12 @@ end token, and code tokens are tokens of their own instead of pieces of numbers.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import PositiveInt
 from pydantic.dataclasses import dataclass
 
-from genrec_bench.backbones.encoder_decoder import EncoderDecoder, EncoderDecoderConfig
+from genrec_bench.backbones.encoder_decoder import EncoderDecoder, NetworkConfig
 from genrec_bench.backbones.templates import IdTemplate, PromptTemplate
 from genrec_bench.core.codes import Index
 from genrec_bench.host.contracts import Task, Template
@@ -72,7 +72,7 @@ SEQUENCES: Mapping[str, Any] = {
 
 
 @dataclass(frozen=True)
-class LightLMConfig(EncoderDecoderConfig):
+class LightLMConfig(NetworkConfig):
     """Sizes and training of LightLM. The defaults are those of the paper's network."""
 
     d_ff: PositiveInt = 16  # feed-forward width: the narrow part
@@ -84,14 +84,14 @@ class LightLM(EncoderDecoder):
     """Deep and narrow encoder-decoder (Mei & Zhang 2023, arXiv 2310.17488), by default from scratch over code tokens."""
 
     Config = LightLMConfig
-    search_space: Mapping[str, Any] = {
+    search_space: ClassVar[Mapping[str, Any]] = {
         "learning_rate": (5e-4, 1e-2, "log"),
         "weight_decay": (1e-3, 0.3, "log"),
         "dropout": [0.0, 0.1, 0.2, 0.3],
         "batch_size": [32, 64, 128],
     }
     new_in_checkpoint = ("wi", "wo")  # the released code copies every weight but the feed-forward matrices
-    profiles: Mapping[str, Mapping[str, Any]] = {
+    profiles: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "paper": {
             "layers": 6,
             "d_model": 512,

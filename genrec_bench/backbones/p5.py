@@ -9,7 +9,7 @@ items, and only the two recommendation tasks of this benchmark are trained, not 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic.dataclasses import dataclass
 
@@ -55,7 +55,7 @@ class P5(EncoderDecoder):
     Config = P5Config
     prompts = (*SEEN["direct"], *SEEN["sequential"], *UNSEEN.values())
     search_space = T5Small.search_space
-    profiles: Mapping[str, Mapping[str, Any]] = {
+    profiles: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "paper": {"epochs": 10, "batch_size": 64, "token_budget": 16_384},
         "quick": T5Small.profiles["quick"],
         "full": T5Small.profiles["full"],

@@ -12,7 +12,9 @@ counting itself, H heads, K numbers per head, E = d_model, V code tokens.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -104,12 +106,14 @@ class Projections(nn.Module):
 
     def split(self, x: Tensor) -> Tensor:
         """(U, N, H*K) -> (U, H, N, K)"""
-        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        split: Tensor = x.unflatten(-1, (self.heads, -1))
+        return split.transpose(1, 2)
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
         """Queries (U, H, N, K) over keys and values (U, H, S, K), `bias` broadcast to (U, H, N, S) -> (U, N, E)."""
         drop = self.dropout if self.training else 0.0
-        return self.o(attention(q, k, v, bias, drop).transpose(1, 2).flatten(2))
+        mixed: Tensor = self.o(attention(q, k, v, bias, drop).transpose(1, 2).flatten(2))
+        return mixed
 
     def attend_ancestors(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
         """Each position (U, N, H*K) over its own D ancestors (U, N, D, H*K); `bias` broadcast to (U, N, D, H) -> (U, N, E)."""
@@ -117,7 +121,8 @@ class Projections(nn.Module):
         k, v = (x.unflatten(-1, (self.heads, -1)) for x in (k, v))  # (U, N, D, H, K)
         weights = ((q * k).sum(-1).float() + bias).softmax(dim=2)  # (U, N, D, H)
         weights = dropout(weights, self.dropout, self.training).to(v.dtype)
-        return self.o((weights.unsqueeze(-1) * v).sum(2).flatten(2))
+        mixed: Tensor = self.o((weights.unsqueeze(-1) * v).sum(2).flatten(2))
+        return mixed
 
 
 class Attention(nn.Module):
@@ -142,7 +147,8 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(U, N, E) -> (U, N, E)."""
-        return x + self.drop(self.wo(self.drop(F.relu(self.wi(self.norm(x))))))
+        added: Tensor = self.drop(self.wo(self.drop(F.relu(self.wi(self.norm(x))))))
+        return x + added
 
 
 class EncoderLayer(nn.Module):
@@ -156,7 +162,8 @@ class EncoderLayer(nn.Module):
         """Self-attention under `bias` (U, H, S, S) and feed-forward, (U, S, E) -> (U, S, E)."""
         a, normed = self.self_.attention, self.self_.norm(x)
         q, k, v = a.split(a.q(normed)), a.split(a.k(normed)), a.split(a.v(normed))
-        return self.ff(x + self.self_.drop(a.attend(q, k, v, bias)))
+        out: Tensor = self.ff(x + self.self_.drop(a.attend(q, k, v, bias)))
+        return out
 
 
 class DecoderLayer(nn.Module):
@@ -181,7 +188,8 @@ class DecoderLayer(nn.Module):
         if self.cross is not None and context is not None:
             a = self.cross.attention
             x = x + self.cross.drop(a.attend(a.split(a.q(self.cross.norm(x))), *context, mask))
-        return self.ff(x)
+        out: Tensor = self.ff(x)
+        return out
 
 
 class T5(nn.Module):
@@ -196,7 +204,8 @@ class T5(nn.Module):
         self.encoder_bias = nn.Embedding(shape.buckets, shape.heads)
         self.decoder_bias = nn.Embedding(shape.buckets, shape.heads)
         self.encoder = nn.ModuleList(EncoderLayer(shape) for _ in range(shape.layers))
-        self.decoder = nn.ModuleList(DecoderLayer(shape) for _ in range(shape.decoder_layers or shape.layers))
+        layers = nn.ModuleList(DecoderLayer(shape) for _ in range(shape.decoder_layers or shape.layers))
+        self.decoder = cast("Sequence[DecoderLayer]", layers)  # a ModuleList does not say of what
         self.encoder_norm, self.decoder_norm = RMSNorm(shape), RMSNorm(shape)
 
         self.drop = Dropout(shape.dropout)
@@ -261,7 +270,8 @@ class T5(nn.Module):
         x = self.drop(x)
         for layer in self.encoder:
             x = layer(x, bias)
-        return self.last_drop(self.encoder_norm(x))
+        encoded: Tensor = self.last_drop(self.encoder_norm(x))
+        return encoded
 
     def _summed(self, rows: Tensor) -> Tensor:
         table = self.embedding.weight
@@ -270,7 +280,9 @@ class T5(nn.Module):
     def distance_bias(self, distances: int) -> Tensor:
         """Bias (D, H) of an ancestor 0, 1, ... steps up."""
         steps = torch.arange(distances, device=self.decoder_bias.weight.device)
-        return self.decoder_bias(relative_bucket(-steps, False, self.shape.buckets, self.shape.max_distance)).float()
+        buckets = relative_bucket(-steps, False, self.shape.buckets, self.shape.max_distance)
+        bias: Tensor = self.decoder_bias(buckets)
+        return bias.float()
 
     def decode_tree(
         self,
@@ -301,7 +313,8 @@ class T5(nn.Module):
             k, v = (rows_of(p(normed).flatten(0, 1), flat) for p in (a.k, a.v))  # (U, N, D, H*K)
             x = x + layer.self_.drop(a.attend_ancestors(a.q(normed), k, v, bias))
             x = layer.read(x, layer.context(encoded), mask)
-        return self.last_drop(self.decoder_norm(x))
+        hidden: Tensor = self.last_drop(self.decoder_norm(x))
+        return hidden
 
     def decode_packed(
         self,

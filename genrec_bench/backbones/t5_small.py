@@ -7,7 +7,7 @@ From scratch the prefix is a few tokens of its own; pretrained it is T5's pieces
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from genrec_bench.backbones.encoder_decoder import EncoderDecoder
 from genrec_bench.backbones.lightlm import QUICK, SEQUENCES, LightLM
@@ -23,11 +23,11 @@ class T5Small(EncoderDecoder):
     """T5-small (Raffel et al. 2020, arXiv 1910.10683) with a task prefix, from scratch or from a checkpoint."""
 
     prompts = tuple(PROMPTS.values())
-    search_space: Mapping[str, Any] = {  # from scratch and, at the lower end, from a checkpoint
+    search_space: ClassVar[Mapping[str, Any]] = {  # from scratch and, at the lower end, from a checkpoint
         **LightLM.search_space,
         "learning_rate": (1e-4, 1e-2, "log"),
     }
-    profiles: Mapping[str, Mapping[str, Any]] = {
+    profiles: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "paper": {"epochs": 10, "batch_size": 64, "token_budget": 16_384},  # the defaults are T5-small's sizes
         # of LightLM's widths, batch_size and dropout were chosen anew on validation with `sci`, `direct`
         "quick": {**QUICK, "d_ff": 512, "dropout": 0.1, "batch_size": 64},

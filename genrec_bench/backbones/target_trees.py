@@ -8,6 +8,7 @@ NumPy only; knows nothing of the network.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -94,7 +95,9 @@ def build_trees(targets: Int32, target_offsets: Int64, visible: Int64 | None = N
     return _pack(examples, levels_nodes, levels_edges)
 
 
-def _pack(examples: int, levels_nodes: list, levels_edges: list) -> TargetTrees:
+def _pack(
+    examples: int, levels_nodes: Sequence[tuple[np.ndarray, ...]], levels_edges: Sequence[tuple[np.ndarray, ...]]
+) -> TargetTrees:
     """Group nodes and edges by example and count them from the example's first node."""
     n_example, token, parent, depth, visible = (np.concatenate(column) for column in zip(*levels_nodes, strict=True))
     e_example, e_node, e_token, e_count = (np.concatenate(column) for column in zip(*levels_edges, strict=True))
@@ -178,7 +181,7 @@ def take_batch(trees: TargetTrees, rows: Int64) -> TreeBatch:
     starts = trees.node_offsets[rows]
     sizes = trees.node_offsets[rows + 1] - starts
     n = int(sizes.max())
-    offsets = np.concatenate([[0], np.cumsum(sizes)])
+    offsets: Int64 = np.concatenate([[0], np.cumsum(sizes)])
 
     nodes = spread(starts, offsets)
     user = np.repeat(np.arange(len(rows)), sizes)

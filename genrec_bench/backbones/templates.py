@@ -157,16 +157,19 @@ def join(parts: Sequence[Sources]) -> Sources:
     """Source `i` is source `i` of every part, one after the other."""
     lengths = np.stack([part.lengths for part in parts], axis=1)  # (n, parts)
     starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)  # row by row, part by part
-    columns = [np.empty(starts[-1], np.int32) for _ in range(3)]
+    tokens, levels, words = (np.empty(starts[-1], np.int32) for _ in range(3))
     for number, part in enumerate(parts):
         at = spread(starts[number : -1 : len(parts)], part.offsets)
-        for column, values in zip(columns, (part.tokens, part.levels, part.words), strict=True):
-            column[at] = values
-    return Sources(*columns, starts[:: len(parts)])
+        tokens[at], levels[at], words[at] = part.tokens, part.levels, part.words
+    return Sources(tokens, levels, words, starts[:: len(parts)])
 
 
 def stack(parts: Sequence[Sources]) -> Sources:
     """The sources of all parts, one part after the other."""
     lengths = np.concatenate([part.lengths for part in parts])
-    columns = [np.concatenate([getattr(part, name) for part in parts]) for name in ("tokens", "levels", "words")]
-    return Sources(*columns, np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
+    return Sources(
+        np.concatenate([part.tokens for part in parts]),
+        np.concatenate([part.levels for part in parts]),
+        np.concatenate([part.words for part in parts]),
+        np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+    )

@@ -6,7 +6,7 @@ Inverts one items x items matrix in double precision; trains nothing. Ignores th
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from pydantic import PositiveFloat
@@ -41,7 +41,7 @@ class EASE(Baseline):
 
     Config = Config
     contract = 1
-    search_space: Mapping[str, Any] = {"l2": (1.0, 1e4, "log")}
+    search_space: ClassVar[Mapping[str, Any]] = {"l2": (1.0, 1e4, "log")}
 
     def fit(self, train: TrainView, ctx: BaselineContext) -> None:
         """Solve; chooses nothing on validation. UsageError for more than `MOST_ITEMS` items, or an l2 that is too small."""

@@ -7,7 +7,7 @@ next, and a system that sees them can look good without learning anything. Count
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from pydantic.dataclasses import dataclass
@@ -41,7 +41,7 @@ class IdCanary(Baseline):
     Config = Config
     contract = 1
 
-    def __init__(self, config: Config | None = None) -> None:
+    def __init__(self, config: Any = None) -> None:
         super().__init__(config)
         raw = self.config.ids == "raw"
         self.needs = frozenset({"item_ids"}) if raw else frozenset()

@@ -7,7 +7,7 @@ and of a user only the last few items.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from pydantic import Field, NonNegativeFloat
@@ -43,7 +43,7 @@ class ItemCounts(Baseline):
 
     Config = Config
     contract = 1
-    search_space: Mapping[str, Any] = {  # relative to `after`, which stays fixed
+    search_space: ClassVar[Mapping[str, Any]] = {  # relative to `after`, which stays fixed
         "before": (0.0, 1.0),
         "skip": (0.0, 1.0),
         "recency": [[1.0], [1.0, 0.5], [1.0, 0.5, 0.25], [1.0, 0.8, 0.64, 0.512], [1.0, 1.0, 1.0, 1.0, 1.0]],

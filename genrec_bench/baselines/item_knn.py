@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from pydantic import NonNegativeFloat, PositiveInt
@@ -43,7 +43,7 @@ class ItemKNN(Baseline):
 
     Config = Config
     contract = 1
-    search_space: Mapping[str, Any] = {"neighbours": (10, 1000, "log"), "shrink": (0.0, 200.0)}
+    search_space: ClassVar[Mapping[str, Any]] = {"neighbours": (10, 1000, "log"), "shrink": (0.0, 200.0)}
 
     def fit(self, train: TrainView, ctx: BaselineContext) -> None:
         """Find every item's neighbours; chooses nothing on validation."""

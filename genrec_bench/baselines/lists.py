@@ -97,8 +97,9 @@ def _top(rows: Int64, items: NDArray[Any], scores: Float32, n: int, k: int) -> R
     order = np.lexsort((items, -scores, rows))
     rows, items, scores = rows[order], items[order], scores[order]
     position = np.arange(len(rows)) - np.searchsorted(rows, rows)
-    rows, items, scores, position = (column[position < k] for column in (rows, items, scores, position))
+    kept = position < k
 
     listed, listed_scores = np.full((n, k), PAD, np.int32), np.full((n, k), -np.inf, np.float32)
-    listed[rows, position], listed_scores[rows, position] = items, scores
+    places = rows[kept], position[kept]
+    listed[places], listed_scores[places] = items[kept], scores[kept]
     return Ranking(listed, listed_scores, depth=k)

@@ -67,13 +67,21 @@ class Genrec(Group):
         }
         return super().ignored() | misplaced
 
-    def main(self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any) -> NoReturn:
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        **extra: Any,
+    ) -> NoReturn:
         words = list(sys.argv[1:] if args is None else args)
         debug = "--debug" in words
-        extra["standalone_mode"] = False
+        words = [word for word in words if word != "--debug"]
 
         try:
-            code = super().main([word for word in words if word != "--debug"], prog_name or "genrec", **extra)
+            # Never standalone, whatever was asked: click would end the process itself.
+            code = super().main(words, prog_name or "genrec", complete_var, standalone_mode=False, **extra)
             sys.stdout.flush()
         except BrokenPipeError:  # `genrec plugins | head`: Python must not complain at exit
             _discard(sys.stdout)

@@ -184,5 +184,5 @@ def _checksum(tensors: Mapping[str, Tensor]) -> str:
     """CRC-32 of all arrays on the host, by name: of damage, not of malice."""
     total = 0
     for name in sorted(tensors):
-        total = zlib.crc32(np.ascontiguousarray(tensors[name].numpy()), zlib.crc32(name.encode(), total))
+        total = zlib.crc32(np.ascontiguousarray(tensors[name].numpy()).data, zlib.crc32(name.encode(), total))
     return f"{total:08x}"

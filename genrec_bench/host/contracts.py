@@ -119,7 +119,7 @@ class Component(ABC):
 
     Config: ClassVar[type] = NoConfig
     contract: ClassVar[int] = CONTRACT
-    needs: ClassVar[frozenset[str]] = frozenset()
+    needs: frozenset[str] = frozenset()
     search_space: ClassVar[Mapping[str, Any]] = {}
 
     def __init__(self, config: Any = None) -> None:

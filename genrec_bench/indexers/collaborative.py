@@ -7,7 +7,7 @@ items only, has larger leaves, and gives every cluster its own token. Knows noth
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from pydantic import PositiveInt
@@ -52,7 +52,7 @@ class CollaborativeIndexer(Indexer):
     """
 
     Config = CollaborativeConfig
-    search_space: Mapping[str, Any] = {"clusters": (5, 100, "log"), "leaf_size": (20, 1000, "log")}
+    search_space: ClassVar[Mapping[str, Any]] = {"clusters": (5, 100, "log"), "leaf_size": (20, 1000, "log")}
 
     def ready(self) -> None:
         check_method(self.config.method)

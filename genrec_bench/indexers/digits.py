@@ -6,7 +6,7 @@ Every other indexer has to beat them. Knows nothing of co-occurrence, titles or 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from pydantic.dataclasses import dataclass
@@ -38,7 +38,7 @@ class RandomIndexer(Indexer):
     """Random numbers written as digits, for items and users: codes without any meaning."""
 
     Config = DigitsConfig
-    search_space: Mapping[str, Any] = BASES
+    search_space: ClassVar[Mapping[str, Any]] = BASES
 
     def build(self, train: TrainView, ctx: IndexerContext) -> Index:
         """A random permutation of the items' numbers, and one of the users', both from `ctx.seed`."""
@@ -56,7 +56,7 @@ class SequentialIndexer(Indexer):
     """
 
     Config = DigitsConfig
-    search_space: Mapping[str, Any] = BASES
+    search_space: ClassVar[Mapping[str, Any]] = BASES
 
     def build(self, train: TrainView, ctx: IndexerContext) -> Index:
         """Uses no randomness: every seed gives the same codes."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt, model_validator
@@ -72,7 +72,7 @@ class KmeansTree(Indexer):
     """
 
     Config = KmeansTreeConfig
-    search_space: Mapping[str, Any] = {
+    search_space: ClassVar[Mapping[str, Any]] = {
         "clusters": (8, 128, "log"),
         "leaf_size": (16, 256, "log"),
         "dimensions": [32, 64, 128],
@@ -81,7 +81,7 @@ class KmeansTree(Indexer):
     def __init__(self, config: Any = None) -> None:
         super().__init__(config)
         if self.config.vectors in ("attributes", "both"):
-            self.needs = frozenset({"item_features"})  # type: ignore[misc]  # this instance only
+            self.needs = frozenset({"item_features"})
 
     def ready(self) -> None:
         """NeedsMissing without what sasrec needs, where its vectors are asked for."""
@@ -98,7 +98,7 @@ class KmeansTree(Indexer):
         kinds = self.kinds(train)
         with threadpool_limits(1):
             vectors, facts = self.item_vectors(train, kinds, ctx)
-            known = vectors.any(axis=1)
+            known: Bool = np.any(vectors, axis=1)
             with ctx.progress.phase("clustering", total=train.n_items, unit="items") as tick:
                 labels = self.tree(vectors, known, ctx, tick)
 

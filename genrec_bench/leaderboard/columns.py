@@ -304,7 +304,7 @@ BUDGET = ("trials", "patience")
 
 # `genrec leaderboard RUNS`; on a narrow terminal, columns go from the end of NARROW
 TABLE = ("system", "options", "size", "seeds", *SCORES, *VALIDITY, *COST)
-NARROW = (
+_FIRST = (
     "system",
     SELECTION,
     "options",
@@ -316,7 +316,7 @@ NARROW = (
     "parameters",
     "hardware",
 )
-NARROW += tuple(key for key in TABLE if key not in NARROW)
+NARROW = (*_FIRST, *(key for key in TABLE if key not in _FIRST))
 
 # published boards: README.md folds FOLDED away; documents show EXCERPT
 FIRST = (SELECTION, "hit@10")

@@ -108,7 +108,7 @@ def _condition(rows: Sequence[Row]) -> list[tuple[str, str, str]]:
 
 def _verdict(rows: Sequence[Row], found: Difference | None) -> str:
     first, second = (row.short_name for row in rows)
-    level, own = rows[1].metrics[SELECTION] or 0.0, rows[0].metrics[SELECTION] or 0.0
+    own, level = rows[0].score, rows[1].score
     if found is None:
         alone = next(row.short_name for row in rows if row.seeded and row.seeds < 2)
         apart = f" ({own / level - 1:+.0%} in {SELECTION})" if level else ""

@@ -44,10 +44,10 @@ def passes_per_epoch(record: RunRecord) -> float | None:
     """The share of all training targets that one epoch learned from; None where nobody can say."""
     targets, data = _targets_per_epoch(record), record.data
     held_out = HELD_OUT.get(str(record.spec.get("task")))
-    counts = (data.get("interactions"), data.get("users"))
-    if not targets or held_out is None or not all(isinstance(count, int) for count in counts):
+    interactions, users = data.get("interactions"), data.get("users")
+    if not targets or held_out is None or not isinstance(interactions, int) or not isinstance(users, int):
         return None
-    every = counts[0] - held_out * counts[1]
+    every = interactions - held_out * users
     return targets / every if every > 0 else None
 
 

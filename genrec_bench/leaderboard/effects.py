@@ -119,10 +119,10 @@ def _effects_of(
         told: list[tuple[str | None, list[Any]]] = [(beside, [by_seed]) for beside, by_seed in pairs.items()]
         if len(pairs) > 1 and shared:
             told = [(None, list(pairs.values())), *told]
-        for beside, contexts in told:
-            seeds = shared if beside is None else sorted(contexts[0])
+        for others, contexts in told:
+            seeds = shared if others is None else sorted(contexts[0])
             rows = [[context[seed] for seed in seeds] for context in contexts]
-            found.append(_effect(names, before, after, beside, np.array(rows, np.float64)))
+            found.append(_effect(names, before, after, others, np.array(rows, np.float64)))
     return found
 
 

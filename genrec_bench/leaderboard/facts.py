@@ -180,7 +180,8 @@ def _declared(record: RunRecord) -> tuple[int | None, int]:
 
 
 def _options(record: RunRecord, part: str) -> Mapping[str, Any]:
-    return record.spec.get("options", {}).get(part, {})
+    options: Mapping[str, Any] = record.spec.get("options", {}).get(part, {})
+    return options
 
 
 def _later_validations(record: RunRecord) -> int | None:
@@ -198,8 +199,8 @@ def parameters(record: RunRecord) -> int | None:
     counts = record.training.get("parameters")
     if not isinstance(counts, Mapping) or record.training.get("ended_by") == "closed form":
         return None
-    parts = [counts.get("embedding"), counts.get("other")]
-    return sum(parts) if all(isinstance(part, int) for part in parts) else None
+    embedding, other = counts.get("embedding"), counts.get("other")
+    return embedding + other if isinstance(embedding, int) and isinstance(other, int) else None
 
 
 def train_seconds(records: Sequence[RunRecord]) -> dict[str, float | None]:

@@ -101,6 +101,11 @@ class Row:
         return "floor" if self.system in FLOORS else "baseline"
 
     @property
+    def score(self) -> float:
+        """Its mean ndcg@10, by which a board is sorted."""
+        return self.metrics[SELECTION] or 0.0
+
+    @property
     def seeded(self) -> bool:
         """Whether the seed moves it: not what counts, or is solved in closed form, and not lists made elsewhere."""
         return self.tier != RESCORED and not all(map(is_deterministic, self.runs))
@@ -206,7 +211,7 @@ def _board(dataset: str, task: str, protocol: str, policy: str, records: Sequenc
     options = distinguishing_options([runs[0].spec for runs in systems.values()])
     seconds = train_seconds(records)
     rows = [row_of(runs, policy, seconds, text) for runs, text in zip(systems.values(), options, strict=True)]
-    rows.sort(key=lambda row: (-(row.metrics[SELECTION] or 0.0), row.system, row.options))
+    rows.sort(key=lambda row: (-row.score, row.system, row.options))
 
     first = records[0]
     fingerprints = {key: first.fingerprints[key] for key in ("data", "split") if key in first.fingerprints}

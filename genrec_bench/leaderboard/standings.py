@@ -84,12 +84,12 @@ def standings(records: Sequence[RunRecord], policy: str) -> Standings:
     against: dict[str, dict[str, Against]] = {row.system_id: {} for row in rows}
     smallest = {}
     for kind, comparator in comparators.items():
-        level = comparator.metrics[SELECTION] or 0.0
+        level = comparator.score
         others = [row for row in rows if row.model != comparator.model and (kind != "generator" or row.kind == kind)]
         apart = {row.system_id: _difference(row, comparator, ranks) for row in others}
         p_values = _p_values(others, apart)
         for row in others if level else ():
-            against[row.system_id][kind] = Against(row.metrics[SELECTION] / level - 1, p_values[row.system_id])
+            against[row.system_id][kind] = Against(row.score / level - 1, p_values[row.system_id])
         if steps := detectable(level, [found for found in apart.values() if found]):
             smallest[kind] = steps
 

@@ -105,7 +105,7 @@ def _check_rows(ties: TieOrders, board: Board, path: Path) -> None:
                 f"{FILE} measures {baseline.system}, which has no such row on the board: {AGAIN}", path=path
             )
 
-        on_board, measured = row.metrics[SELECTION], baseline.by_policy[board.policy][0]
+        on_board, measured = row.score, baseline.by_policy[board.policy][0]
         if not math.isclose(on_board, measured, abs_tol=1e-12):
             raise RecordError(
                 f"{FILE} says {measured:.6f} for {baseline.system} under tie seed {TIE_SEED}, its row {on_board:.6f}: "

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from genrec_bench.baselines.id_canary import IdCanary
 from genrec_bench.baselines.popularity import Popularity
 from genrec_bench.core.events import Interactions
@@ -34,7 +36,8 @@ def run_baseline(inputs: Inputs, parts: BaselineParts, folder: Path) -> Outcome:
         facts = fit(inputs, baseline, folder)
 
     queries = inputs.split.queries(inputs.split.test)
-    rankings, seconds = {}, {}
+    rankings: dict[str, Ranking] = {}
+    seconds: dict[str, list[float]] = {}
     for policy in POLICIES:
         with clock(f"decode_{policy}"):
             rankings[policy], seconds[policy] = rank_all(inputs, baseline, queries, policy)
@@ -72,7 +75,7 @@ def fit(inputs: Inputs, baseline: Part[Baseline], folder: Path) -> dict[str, Any
         inputs.spec.seed,
         inputs.device,
         inputs.progress,
-        task=inputs.spec.task,  # type: ignore[arg-type]
+        task=inputs.spec.task,
         folder=folder / "baseline",
         validate=validator(inputs, baseline),
     )
@@ -103,7 +106,7 @@ def rank_all(inputs: Inputs, baseline: Part[Baseline], queries: Queries, policy:
     parts, seconds = [], []
     with inputs.progress.phase(f"ranking ({policy})", len(queries), "users") as tick:
         for number, start in enumerate([*warmups, *starts]):
-            batch = queries.take([*range(start, min(start + BATCH, len(queries)))])
+            batch = queries.take(np.arange(start, min(start + BATCH, len(queries))))
             exclude = batch.history if policy == "mask" else None
 
             began = time.perf_counter()

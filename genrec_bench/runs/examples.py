@@ -139,7 +139,8 @@ def in_chunks(
                 column.astype(np.int32, copy=False).tofile(file)
 
         offsets = np.concatenate([[0], np.cumsum(np.concatenate(lengths))]).astype(np.int64)
-        return Sources(*map(_mapped, files), offsets)
+        tokens, levels, words = map(_mapped, files)
+        return Sources(tokens, levels, words, offsets)
     finally:
         for file in files:
             file.close()

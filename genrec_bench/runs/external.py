@@ -17,6 +17,7 @@ from genrec_bench.core.progress import Progress, Quiet
 from genrec_bench.core.sequences import Queries
 from genrec_bench.errors import DataError, OutputError, UsageError
 from genrec_bench.host import registry
+from genrec_bench.host.contracts import Task
 from genrec_bench.protocol import validity
 from genrec_bench.protocol.constants import KS, POLICIES, Policy
 from genrec_bench.runs.external_codes import ItemCodes, read_given_codes
@@ -36,7 +37,7 @@ def plan_of(
     *,
     name: str,
     dataset: str,
-    task: str,
+    task: Task,
     policy: Policy = "mask",
     allow_missing: bool = False,
     seed: int = 0,

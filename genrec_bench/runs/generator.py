@@ -140,7 +140,7 @@ def build_index(inputs: Inputs, indexer: Part[Indexer]) -> IndexOutcome:
 def make_generator(inputs: Inputs, backbone: Part[Backbone], index: Index) -> Generator:
     """The untrained backbone with its template for the task and index."""
     with backbone.held_to("template"):
-        template = backbone.component.template(inputs.spec.task, index)  # type: ignore[arg-type]
+        template = backbone.component.template(inputs.spec.task, index)
     return Generator(backbone.component, check_template(backbone.info, template), index, backbone.info)
 
 
@@ -153,7 +153,7 @@ def train(inputs: Inputs, backbone: Part[Backbone], generator: Generator) -> Tra
 
     def fit(target: Path) -> dict[str, Any]:
         with inputs.progress.phase("preparing examples"):
-            examples = make_examples(inputs.split.train(), spec.task, generator, target)  # type: ignore[arg-type]
+            examples = make_examples(inputs.split.train(), spec.task, generator, target)
         everyone = inputs.split.validation
         ctx = BackboneContext(
             spec.seed,

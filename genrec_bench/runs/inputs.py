@@ -54,8 +54,8 @@ class Inputs:
         versions of the numerical libraries, and `more`.
         """
         titles, features = self.data.item_titles, self.data.item_features
-        visible = ("",) if titles is None else (np.asarray(titles),)
-        visible += ("",) if features is None else (features.values, features.offsets)
+        of_titles = ("",) if titles is None else (np.asarray(titles),)
+        of_features = ("",) if features is None else (features.values, features.offsets)
 
         return digest(
             self.data.fingerprint(),
@@ -63,7 +63,8 @@ class Inputs:
             self.spec.seed,
             registry.engine_digest(),
             library_versions(),
-            *visible,
+            *of_titles,
+            *of_features,
             *more,
         )[:24]
 

@@ -15,7 +15,7 @@ from genrec_bench.data.loading import make_dataset
 from genrec_bench.errors import ConfigError, NeedsMissing, UsageError, did_you_mean
 from genrec_bench.host import registry
 from genrec_bench.host.config import config_dict, make_config
-from genrec_bench.host.contracts import Backbone, Baseline, Component, Dataset, Decoder, Indexer
+from genrec_bench.host.contracts import Backbone, Baseline, Component, Dataset, Decoder, Indexer, Task
 from genrec_bench.host.faults import held_to
 from genrec_bench.host.registry import ComponentInfo
 from genrec_bench.host.sealing import opened_by
@@ -122,19 +122,23 @@ def resolve(spec: RunSpec | ResolvedSpec, *, offers: frozenset[str] | None = Non
             elif unread:
                 opened_by(part.component.ready)
 
+    named = {part: _resolved_name(info, names[part]) for part, info in infos.items()}
     resolved = ResolvedSpec(
-        dataset=_resolved_name(infos["dataset"], names["dataset"]),
+        dataset=named["dataset"],
         protocol=asked.protocol or PROTOCOL,
         seed=asked.seed,
         options={part: config_dict(config) for part, config in configs.items()},
-        **{part: _resolved_name(info, names[part]) for part, info in infos.items() if part != "dataset"},
+        indexer=named.get("indexer"),
+        backbone=named.get("backbone"),
+        decoder=named.get("decoder"),
+        baseline=named.get("baseline"),
         **settled,
     )
     dataset = parts.pop("dataset")
     return Plan(resolved, dataset, BaselineParts(**parts) if asked.baseline is not None else GeneratorParts(**parts))
 
 
-def resolve_lists(lists: Mapping[str, Any], *, dataset: str, task: str, seed: int, options: Mapping[str, Any]) -> Plan:
+def resolve_lists(lists: Mapping[str, Any], *, dataset: str, task: Task, seed: int, options: Mapping[str, Any]) -> Plan:
     """The plan of ranked lists made elsewhere: a data set with its `options`, and what `lists` says about them."""
     info, component = make_dataset(dataset, options)
     resolved = ResolvedSpec(

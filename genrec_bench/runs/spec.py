@@ -15,11 +15,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import InitVar, dataclass, field, fields, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from genrec_bench.core.data_files import as_file
 from genrec_bench.core.files import expand_home, read_text
 from genrec_bench.errors import ConfigError, UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    from genrec_bench.host.contracts import Task
 
 PARTS = ("dataset", "indexer", "backbone", "decoder", "baseline")
 GENERATOR_PARTS = ("indexer", "backbone", "decoder")
@@ -117,7 +120,7 @@ class ResolvedSpec:
     """
 
     dataset: str
-    task: str
+    task: Task
     protocol: str
     seed: int
     options: Options

@@ -80,7 +80,9 @@ def read_suite(path: Path) -> list[SuiteRun]:
         if more:
             raise ConfigError("a suite has one [all]: put what all runs share into one table", part="suite", key="all")
         _check_common(common)
-        tables = [combination for grid in _tables(sections.get("grid", []), "grid") for combination in _product(grid)]
+        tables: list[Mapping[str, Any]] = [
+            combination for grid in _tables(sections.get("grid", []), "grid") for combination in _product(grid)
+        ]
         tables += _tables(sections.get("runs", []), "runs")
         specs = [RunSpec.from_dict(_merged(common, table)) for table in tables]
         runs = [SuiteRun(spec, resolved) for spec, resolved in zip(specs, resolve_apart(specs), strict=True)]

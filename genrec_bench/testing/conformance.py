@@ -22,15 +22,13 @@ from genrec_bench.testing import (  # noqa: F401  register checks
     indexers,
     options,
 )
-from genrec_bench.testing.kit import (  # noqa: F401  what plugin authors import
-    CHECKS,
-    Check,
-    NotApplicable,
-    Result,
-    Subject,
-    run_check,
-    run_checks,
-)
+from genrec_bench.testing.kit import CHECKS as CHECKS  # this, and all `as`: what plugin authors import
+from genrec_bench.testing.kit import Check
+from genrec_bench.testing.kit import NotApplicable as NotApplicable
+from genrec_bench.testing.kit import Result as Result
+from genrec_bench.testing.kit import Subject as Subject
+from genrec_bench.testing.kit import run_check as run_check
+from genrec_bench.testing.kit import run_checks as run_checks
 from genrec_bench.testing.planted_data import Planted
 
 Kind = Literal["dataset", "indexer", "backbone", "decoder", "baseline"]

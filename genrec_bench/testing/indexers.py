@@ -40,8 +40,11 @@ def build(subject: Subject, train: TrainView | None = None, seed: int = 0, **fac
 def shown(subject: Subject, view: TrainView) -> TrainView:
     """`view` with the external ids that the component needs, as a run shows them."""
     wanted, data = EXTERNAL_IDS & subject.make().needs, subject.data.data
-    known = {"item_ids": (data.item_ids, view.n_items), "user_ids": (data.user_ids, view.n_users)}
-    return replace(view, **{name: ids[:count] for name, (ids, count) in known.items() if name in wanted})
+    if "item_ids" in wanted:
+        view = replace(view, item_ids=data.item_ids[: view.n_items])
+    if "user_ids" in wanted:
+        view = replace(view, user_ids=data.user_ids[: view.n_users])
+    return view
 
 
 @check("indexer", essential=True)

@@ -70,6 +70,7 @@ def network(
     with torch.no_grad():
         net.decoder_norm.weight.mul_(SHARPNESS)
         for layer in net.decoder:
+            assert layer.cross is not None, "T5Shape.cross is the default"
             layer.cross.attention.o.weight.mul_(READING)
     backbone.network, backbone.device = net.to(device), device
     return backbone
@@ -83,4 +84,4 @@ def sources(index: Index, users: int, length: int) -> Sources:
     levels = np.broadcast_to(np.arange(length, dtype=np.int32) % width, tokens.shape)
     words = np.broadcast_to(np.arange(length, dtype=np.int32) // width + 1, tokens.shape)
     offsets = np.arange(users + 1, dtype=np.int64) * length
-    return Sources(*(np.ascontiguousarray(part).ravel() for part in (tokens, levels, words)), offsets)
+    return Sources(tokens.ravel(), levels.ravel(), words.ravel(), offsets)

@@ -75,9 +75,9 @@ def read_ledger(path: Path, progress: Progress | None = None) -> list[Trial]:
 
     if last and (trial := _parsed(last)) is not None:
         trials.append(trial)
-    elif last and progress is None:
-        raise RecordError(f"{path}: its last line is half a trial; remove it", path=path)
     elif last:
+        if progress is None:
+            raise RecordError(f"{path}: its last line is half a trial; remove it", path=path)
         progress.note(f"{path}: its last line is half a trial and does not count; {path.name}{HALVES} will keep it")
     return trials
 

@@ -52,12 +52,13 @@ TRAINING_FACTS = ("epochs", "best_epoch", "converged", "ended_by")  # copied fro
 
 def plan_of(system: str, settings: Mapping[str, Any] | None = None, **asked: Any) -> Plan:
     """The plan of `system`, which is a baseline's name or `indexer/backbone`. `settings` are options that stay fixed."""
-    indexer, slash, backbone = (part.strip() for part in system.partition("/"))
-    if (slash and not (indexer and backbone)) or "/" in backbone:
+    name, slash, backbone = (part.strip() for part in system.partition("/"))
+    if (slash and not (name and backbone)) or "/" in backbone:
         raise UsageError(f"system {system!r}: write a baseline's name, or indexer/backbone such as sci/lightlm")
-    names = {"indexer": indexer, "backbone": backbone} if slash else {"baseline": indexer}
     fields = {key: value for key, value in asked.items() if value is not None}
-    return resolve(RunSpec(**names, **fields, set=settings))
+    if slash:
+        return resolve(RunSpec(indexer=name, backbone=backbone, **fields, set=settings))
+    return resolve(RunSpec(baseline=name, **fields, set=settings))
 
 
 def tune(

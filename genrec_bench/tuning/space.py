@@ -162,4 +162,4 @@ def _range(low: Any, high: Any, log: bool, hint: Any) -> Range:
         raise ValueError("a range goes from a smaller to a larger number")
     if log and ends[0] <= 0:
         raise ValueError("a range in logarithms starts above 0")
-    return Range(*ends, log=log, whole=all(isinstance(end, int) for end in ends))
+    return Range(ends[0], ends[1], log=log, whole=all(isinstance(end, int) for end in ends))

@@ -170,7 +170,8 @@ class _Matched:
 
     def _sharing(self) -> list[int]:
         """The numbers that share their code, those of one code together, in the order of the file."""
-        codes, groups = self.codes(), {}
+        codes = self.codes()
+        groups: dict[Code, list[int]] = {}
         for number in np.argsort(self.rows).tolist():
             groups.setdefault(codes[number], []).append(number)
         return [number for group in groups.values() if len(group) > 1 for number in group]

@@ -49,7 +49,8 @@ def neighbours(sequences: Ragged) -> Int64:
     inside = np.ones(max(len(values) - 1, 0), np.bool_)
     inside[offsets[(offsets > 0) & (offsets < len(values))] - 1] = False
     pairs = np.stack([values[:-1], values[1:]], axis=1)[inside]
-    return pairs[pairs[:, 0] != pairs[:, 1]]
+    different: Int64 = pairs[pairs[:, 0] != pairs[:, 1]]
+    return different
 
 
 def common_prefix(labels: Int32, pairs: Int64) -> float:

@@ -78,14 +78,15 @@ def read_codes(
     column per key (GRID).
     """
     content = read_bytes(path)  # before the suffix: a missing file is reported as missing
-    asked = format
+    told = format != "auto"
     if format == "auto":
         if suffix_of(path) not in SUFFIXES:
             fail(path, f"has no suffix that names its format ({', '.join(SUFFIXES)}): --set {part}.format=json, say")
         format = SUFFIXES[suffix_of(path)]
 
     if format in ("csv", "tsv", "parquet"):
-        file = read_table(path, asked, columns, part)  # the first line shows the separator, unless the format is given
+        # The first line shows the separator, unless the format is given.
+        file = read_table(path, format if told else "auto", columns, part)
     elif columns:
         fail(path, f"has no columns: leave {part}.columns out")
     elif format in TEXTS:

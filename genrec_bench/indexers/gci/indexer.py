@@ -8,7 +8,7 @@ in, codes out.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
@@ -83,7 +83,8 @@ class GraphIndexer(Indexer):
     """
 
     Config = GraphConfig
-    search_space: Mapping[str, Any] = {  # of the product and residual quantisers; each `levels` divides each size
+    # Of the product and residual quantisers; each `levels` divides each size.
+    search_space: ClassVar[Mapping[str, Any]] = {
         "levels": [2, 4, 8],
         "codebook_size": (8, 256, "log"),
         "embedding_size": [32, 64, 128],

@@ -145,7 +145,8 @@ class Graph:
         """Whether each (user, item) pair is an edge."""
         keys = users * self.n_items + items
         nearest = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
-        return self.keys[nearest] == keys
+        seen: Bool = self.keys[nearest] == keys
+        return seen
 
 
 class _Learner:

@@ -91,7 +91,7 @@ def _is_implicit(method: Method, nodes: int, *rows: Graph) -> bool:
 
 def most_entries(rows: Graph) -> int:
     """An upper bound on the entries of `rows.T @ rows`."""
-    return min(rows.shape[1] ** 2, int((np.diff(rows.indptr).astype(np.int64) ** 2).sum()))
+    return min(int(rows.shape[1]) ** 2, int((np.diff(rows.indptr).astype(np.int64) ** 2).sum()))
 
 
 def _gram(rows: Graph, node: str) -> Graph:

@@ -13,6 +13,7 @@ from itertools import pairwise
 from typing import TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import sparse
 
 from genrec_bench.core.arrays import Float32, Int32, Int64
@@ -43,13 +44,13 @@ class ImplicitGraph:
     def self_weights(self) -> Float32:
         """What `reach` says of each node and itself, `(nodes,)`: not edges, so products subtract it."""
         rows = np.repeat(np.arange(self.shape[0]), np.diff(self.reach.indptr))
-        squares = np.bincount(rows, self.reach.data.astype(np.float64) ** 2, minlength=self.shape[0])
-        return squares.astype(np.float32)
+        weights = self.reach.data.astype(np.float64) ** 2
+        return np.bincount(rows, weights, minlength=self.shape[0]).astype(np.float32)
 
     @cached_property
     def degrees(self) -> Float32:
         """The total weight of each node's edges, `(nodes,)`; exactly 0 without edges."""
-        degrees = self.reach @ (self.reach.T @ np.ones(self.shape[0])) - self.self_weights
+        degrees: NDArray[np.float64] = self.reach @ (self.reach.T @ np.ones(self.shape[0])) - self.self_weights
         degrees[degrees <= ROUNDING * self.self_weights] = 0
         if self.links is not None:
             degrees += self.links.sum(axis=1)
@@ -57,7 +58,7 @@ class ImplicitGraph:
 
     def dot(self, vectors: Float32) -> Float32:
         """The graph times `vectors` `(nodes, n)`: two products with the interactions instead of one with the edges."""
-        product = self.reach @ (self.reach.T @ vectors)
+        product: Float32 = self.reach @ (self.reach.T @ vectors)
         product -= self.self_weights[:, None] * vectors
         if self.links is not None:
             product += self.links @ vectors
@@ -83,7 +84,8 @@ class ImplicitGraph:
         Strength is weight over the root of both degrees, so that popular nodes do not become everybody's neighbours;
         the matrix holds weights. Works in blocks of rows: memory holds `most` edges per node and one block.
         """
-        scale = 1 / np.sqrt(np.maximum(self.degrees, 1))
+        roots: Float32 = np.sqrt(np.maximum(self.degrees, 1))
+        scale = np.float32(1) / roots
         parts = []
         for first, last in self._blocks():
             edges = self.reach[first:last] @ self.reach.T

@@ -8,7 +8,7 @@ models: interactions in, codes out.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import PositiveInt, model_validator
@@ -72,7 +72,7 @@ class SpectralIndexer(Indexer):
     """
 
     Config = SpectralConfig
-    search_space: Mapping[str, Any] = {
+    search_space: ClassVar[Mapping[str, Any]] = {
         "clusters": (5, 100, "log"),
         "leaf_size": (20, 400, "log"),
         "balance": [False, True],

@@ -43,7 +43,8 @@ def large_clusters(
         exact = spectral_clusters(graph.materialise(), clusters, "dense", rng)
         assert exact is not None
         return "dense", exact
-    embedding = leading_vectors(graph, clusters, rng) / np.sqrt(graph.degrees)[:, None]
+    roots: Float32 = np.sqrt(graph.degrees)
+    embedding = leading_vectors(graph, clusters, rng) / roots[:, None]
     return "randomised", in_order_of_appearance(nearest_means(embedding, rng))
 
 
@@ -53,7 +54,8 @@ def leading_vectors(graph: ImplicitGraph, count: int, rng: np.random.Generator) 
     Subspace iteration from a random start (Halko, Martinsson and Tropp 2011), sped up by Chebyshev polynomials that
     damp every eigenvalue below the least one found so far (Zhou, Saad, Tiago and Chelikowsky 2006).
     """
-    scale = (1 / np.sqrt(graph.degrees))[:, None]
+    roots: Float32 = np.sqrt(graph.degrees)
+    scale: Float32 = (np.float32(1) / roots)[:, None]
 
     def normalised(vectors: Float32) -> Float32:
         product = graph.dot(vectors * scale)
@@ -73,7 +75,8 @@ def leading_vectors(graph: ImplicitGraph, count: int, rng: np.random.Generator) 
 def _chebyshev(product: Callable[[Float32], Float32], vectors: Float32, damped: float) -> Float32:
     """`vectors` through the Chebyshev polynomial of degree `DEGREE` that is at most 1 on [-1, damped]."""
     centre, half = np.float32((damped - 1) / 2), np.float32((damped + 1) / 2)
-    before, now = vectors, (product(vectors) - centre * vectors) / half
+    first: Float32 = product(vectors) - centre * vectors
+    before, now = vectors, first / half
     for _ in range(DEGREE - 1):
         after = product(now)
         after -= centre * now

@@ -47,7 +47,7 @@ class Axes:
         slowest = math.floor(min(speeds))
         fastest = max(math.ceil(max(speeds)), slowest + 1)
 
-        best = max(row.metrics[SELECTION] for row in rows)
+        best = max(row.score for row in rows)
         step = next((step for step in STEPS if best / step <= 7), STEPS[-1])
         return cls(slowest, fastest, step * math.ceil(best / step + 1e-9), step)
 
@@ -133,15 +133,15 @@ def _points(rows: Sequence[Row], axes: Axes) -> list[dict[str, object]]:
     labelled = _labelled(rows)
     taken: list[tuple[float, float, float]] = []
 
-    points = []
+    points: list[dict[str, object]] = []
     for row in rows:
-        x, y = axes.x(_log_speed(row)), axes.y(row.metrics[SELECTION])
+        x, y = axes.x(_log_speed(row)), axes.y(row.score)
         corners = SHAPES[_shape(classes.index(row.hardware or ""))]
         speed = f"{row.users_per_second:,.0f} users/s"
         points.append(
             {
                 "system_id": row.system_id,
-                "text": f"{row.short_name}: {row.metrics[SELECTION]:.4f}, {speed}, {row.hardware}",
+                "text": f"{row.short_name}: {row.score:.4f}, {speed}, {row.hardware}",
                 "x": f"{x:.1f}",
                 "y": f"{y:.1f}",
                 "path": _path(corners, x, y) if corners else None,
@@ -163,7 +163,7 @@ def _labelled(rows: Sequence[Row]) -> list[Row]:
         return list(rows)
     fastest: dict[str | None, float] = {}
     front = []
-    for row in sorted(rows, key=lambda row: (-row.metrics[SELECTION], -(row.users_per_second or 0))):
+    for row in sorted(rows, key=lambda row: (-row.score, -(row.users_per_second or 0))):
         speed = row.users_per_second or 0.0
         if speed > fastest.get(row.hardware, 0.0):
             fastest[row.hardware] = speed

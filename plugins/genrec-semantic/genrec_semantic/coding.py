@@ -57,7 +57,7 @@ class SemanticIndexer(Indexer):
     def __init__(self, config: Any = None) -> None:
         super().__init__(config)
         if self.config.chosen == "array":
-            self.needs = frozenset({"item_ids"})  # type: ignore[misc]  # this instance only: other encoders need none
+            self.needs = frozenset({"item_ids"})  # other encoders need none
 
     def ready(self) -> None:
         """NeedsMissing without what sasrec needs, where its vectors are asked for."""
