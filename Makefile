@@ -1,4 +1,4 @@
-# The front door: `make demo`, `make test`, `make test-all`, `make campaign`, `make check`. Everything happens inside .venv.
+# The front door: `make demo`, `make test`, `make test-all`, `make campaign`, `make check`, `make docs`. Everything happens inside .venv.
 
 PYTHON ?= python3
 VENV := .venv
@@ -11,7 +11,7 @@ SCORE := { mutants[$$4]++; mutants["all"]++; alive = $$6 != "killed" && $$6 != "
   END { for (file in mutants) print file, mutants[file], "mutants,", survived[file] + 0, "survived" | "sort" }
 PARTS := baselines benchmarks plugins/genrec-causal-lm plugins/genrec-decoders plugins/genrec-parallel plugins/genrec-semantic
 
-.PHONY: bench campaign demo test test-all check mutants format clean
+.PHONY: bench campaign check clean demo docs format mutants test test-all
 
 demo: $(VENV)/.demo
 	$(BIN)/genrec run --indexer sci --backbone lightlm --task sequential --set backbone.minutes=3
@@ -40,6 +40,11 @@ check: $(VENV)/.check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# The notices that this silences advertise other builders of sites.
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 DISABLE_MKDOCS_2_WARNING=true $(BIN)/mkdocs build --quiet
+	@echo "site/index.html"
+
 # Changes the protocol's code in many small ways, each alone, and counts those that no test notices (docs/reliability.md).
 mutants: $(VENV)/.mutants
 	rm -rf mutants
@@ -51,7 +56,7 @@ format: $(VENV)/.check
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) mutants build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) mutants build dist site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -75,6 +80,10 @@ $(VENV)/.test-all: $(VENV)/.test
 
 $(VENV)/.mutants: $(VENV)/.test
 	$(PIP) -e ".[cpu,test,mutants]"
+	@touch $@
+
+$(VENV)/.docs: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(PIP) -e ".[docs]"
 	@touch $@
 
 $(VENV)/.check: $(VENV)/bin/python pyproject.toml constraints.txt

@@ -356,6 +356,19 @@ def test_held_out_data_stay_shut_to_a_name_below_an_open_folder(go, instead, pla
         go(**TAMED)
 
 
+def test_an_interruption_that_an_error_hides_still_interrupts(go, instead):
+    class Hides(RandomIndexer):
+        def build(self, train, ctx):
+            try:
+                raise KeyboardInterrupt
+            finally:
+                raise RuntimeError("unexpected pos 64 vs 0")  # as torch.save does when a signal arrives
+
+    instead("indexer", "random", Hides)
+    with pytest.raises(KeyboardInterrupt):
+        go(**TAMED)
+
+
 class Odd(Exception):
     def __str__(self):
         raise RuntimeError

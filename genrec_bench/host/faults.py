@@ -55,6 +55,8 @@ def held_to(info: ComponentInfo, check: str) -> Iterator[None]:
     except (GenrecError, KeyboardInterrupt):
         raise
     except BaseException as error:  # SystemExit, and whatever else a component derives from BaseException
+        if stopped := _interruption(error):
+            raise stopped from error
         if disk := disk_trouble(error):
             if disk.facts["path"] is None:
                 raise  # whoever knows the folders says which
@@ -66,3 +68,11 @@ def held_to(info: ComponentInfo, check: str) -> Iterator[None]:
 
         message = message_of(error) or "no message"
         raise fault(info, check, f"it raised {type(error).__name__}: {message}") from error
+
+
+def _interruption(error: BaseException) -> KeyboardInterrupt | None:
+    """The interruption that `error` hides: torch raises an error of its own when a signal arrives while it writes weights."""
+    seen: BaseException | None = error
+    while seen is not None and not isinstance(seen, KeyboardInterrupt):
+        seen = seen.__cause__ or seen.__context__
+    return seen

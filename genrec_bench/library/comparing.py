@@ -96,7 +96,7 @@ class ComparedSystems:
         for place, row in zip(places, self.rows, strict=True):
             low, high = row.intervals[metric]
             ax.hlines(place, low, high, color=COLOURS[row.kind])
-            ax.plot(row.metrics[metric], place, "o", color=COLOURS[row.kind])
+            ax.plot(row.metrics[metric] or 0.0, place, "o", color=COLOURS[row.kind])
         ax.set_ylim(0.4, len(self.rows) + 0.6)
         ax.set_yticks(list(places), [row.short_name for row in self.rows])
         ax.set_xlabel(f"{metric}, 95 % interval")

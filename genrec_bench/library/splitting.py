@@ -50,7 +50,8 @@ def split(data: Interactions | str | Path, *, data_dir: Path | str | None = None
     leave_one_out(data)  # which says what data it cannot split
 
     order, parts = order_events(data), parts_of(data)
-    return SplitData(**{name: _taken(data, order[parts == name]) for name in PARTS})
+    train, validation, test = (_taken(data, order[parts == name]) for name in PARTS)
+    return SplitData(train, validation, test)
 
 
 def _taken(data: Interactions, rows: Int64) -> Interactions:

@@ -36,12 +36,12 @@ Options = Mapping[str, Mapping[str, Any]]
 class RunSpec:
     """What was asked: a run of `indexer` and `backbone` (and perhaps `decoder`), or of `baseline`.
 
-    `dataset` is a name or the path of a file. `options` holds options by part; `set` gives them in one level: `{"backbone.epochs": 3}`. Resolving the spec fills in
-    defaults for None. Neither the spec nor its options can be changed; `with_` makes another spec. ConfigError or
+    `dataset` is a name or the path of a file. `options` holds options by part; `set` gives them in one level:
+    `{"backbone.epochs": 3}`. Resolving the spec fills in defaults for None. Neither the spec nor its options can be changed; `with_` makes another spec. ConfigError or
     UsageError if the spec makes no sense.
 
-    >>> RunSpec(indexer="random", backbone="lightlm", set={"backbone.epochs": 3}).options["backbone"]["epochs"]
-    3
+    >>> RunSpec(indexer="random", backbone="lightlm", set={"backbone.epochs": 3}).options.get("backbone")
+    mappingproxy({'epochs': 3})
     """
 
     dataset: str = "ml-100k"
