@@ -13,9 +13,11 @@ import click
 from genrec_bench.cli.options import FilePath
 from genrec_bench.cli.terminal import echo
 from genrec_bench.core.printable import one_line
+from genrec_bench.protocol.constants import SELECTION
 
 if TYPE_CHECKING:
     from genrec_bench.errors import RecordError
+    from genrec_bench.leaderboard.claims import Claim
 
 FORM = "How to print it."
 POLICY = "Whether seen items are hidden from the lists (mask) or kept (keep)."
@@ -40,6 +42,7 @@ def leaderboard() -> None:
     genrec leaderboard add RUNS... --to FOLDER      # copy records into boards
     genrec leaderboard build FOLDER                 # write the boards' pages
     genrec leaderboard ties FOLDER                  # baselines under other orders of equal timestamps
+    genrec leaderboard claims DOCUMENT...           # the test behind each comparative sentence
 
     Write ./build for a run folder that has the name of a command.
     """
@@ -112,6 +115,44 @@ def effects(runs: tuple[Path, ...], metric: str, policy: str, form: str) -> None
         for row in rows:
             screen.add_row(*row)
         print_table(screen, f"{metric}, {policy}")
+
+
+@leaderboard.command(short_help="Test the comparative sentences of documents.")
+@click.argument("documents", nargs=-1, required=True, type=FilePath(exists=True, dir_okay=False), metavar="DOCUMENT...")
+@click.option("--boards", type=FilePath(), default="leaderboards", show_default=True, help="Folder of the boards.")
+@click.option("--format", "form", type=click.Choice(["table", "md"]), default="table", show_default=True, help=FORM)
+@click.pass_context
+def claims(ctx: click.Context, documents: tuple[Path, ...], boards: Path, form: str) -> None:
+    """List each sentence of Markdown DOCUMENTS that compares systems, with the scores and the p-value behind it.
+
+    A sentence says what it claims in a comment: <!-- claim BOARD: A ahead of B -->, or `behind`, or `level with`. Exit code 1
+    if a test does not support a claim, or a sentence has none. The p-values are corrected for all claims on a board.
+    """
+    from genrec_bench.cli.terminal import print_table, table
+    from genrec_bench.leaderboard.claims import claims_of
+    from genrec_bench.leaderboard.renderers.markdown import table as markdown_table
+
+    found = claims_of(documents, boards)
+    heads = ["document", "sentence", "claim", "ndcg@10", "p", "holds"]
+    rows = [_claim_cells(claim) for claim in found]
+    if form == "md":
+        echo("\n".join(markdown_table(heads, rows, [True] * len(heads))))
+    else:
+        listing = table(*heads)
+        for row in rows:
+            listing.add_row(*row)
+        print_table(listing)
+    ctx.exit(1 if any(claim.why for claim in found) else 0)
+
+
+def _claim_cells(claim: Claim) -> list[str]:
+    scores = (
+        next((f"{one:.4f}, {other:.4f}" for name, one, other in claim.comparison.scores if name == SELECTION), "")
+        if claim.comparison
+        else ""
+    )
+    p = "" if claim.comparison is None else "one seed" if claim.p is None else f"{claim.p:.2g}"
+    return [claim.document, claim.sentence, claim.text, scores, p, claim.why or "yes"]
 
 
 @leaderboard.command(short_help="Copy the records of runs into boards.")

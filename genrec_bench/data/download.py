@@ -8,7 +8,6 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import IO
 
-import pooch
 from platformdirs import user_cache_path
 
 from genrec_bench.core.files import write_whole
@@ -57,6 +56,8 @@ def download(ctx: DatasetContext, url: str, known_hash: str, instead: str) -> Pa
         with path.open("rb") as kept:
             if _has(kept, known_hash):
                 return path
+
+    import pooch  # here: files on disk need none, and tqdm, which it imports, warns in notebooks
 
     def fetch(file: IO[bytes]) -> None:
         with ExitStack() as phase:
