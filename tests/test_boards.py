@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 import re
@@ -295,6 +296,33 @@ def test_lists_that_left_out_what_users_have_are_a_row_of_policy_mask_alone(tmp_
     assert "Theirs (seed 0, run " in files[str(DIRECT / "index.html")].decode()  # not shown under keep, and said there
 
 
+def test_a_board_of_such_lists_alone_has_one_policy(tmp_path) -> None:
+    options = {"dataset": {}, "baseline": {"name": "Theirs", "policy": "mask", "allow_missing": False}}
+    whole = finished(baseline_spec(baseline="lists", options=options), parameters={}, tier="re-scored")
+    metrics, ranks = ({"mask": values["mask"]} for values in (whole.metrics, whole.ranks))
+    put(tmp_path / "runs", replace(whole, metrics=metrics, ranks=ranks))
+    add([tmp_path / "runs"], tmp_path / "boards", pytest.fail, check=False)
+    files = built(tmp_path / "boards")
+    assert "Theirs" in files[str(DIRECT / "index.html")].decode()
+    rows = csv.DictReader(io.StringIO(files[str(DIRECT / "table.csv")].decode()))
+    assert {row["policy"] for row in rows} == {"mask"}
+
+
+@pytest.mark.parametrize("command", ["add", "build"])
+def test_a_full_disk_is_named_and_no_run_is_blamed(board, tmp_path, monkeypatch, command) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("genrec_bench.core.files.os.replace", full)
+    words = (
+        ["add", tmp_path / "runs", "--to", tmp_path / "new", "--no-verify"] if command == "add" else ["build", board]
+    )
+    done = genrec(*words)
+    assert done.exit_code == 1 and done.stderr.count("\n") == 1
+    place = tmp_path / "new" if command == "add" else board
+    assert done.stderr.startswith(f"OutputError: no space left on the disk that holds {place}")
+
+
 def five(name: str, ranks) -> list[RunRecord]:
     return [baseline(name, ranks * MANY, seed) for seed in range(5)]
 
@@ -396,15 +424,31 @@ def test_a_name_from_elsewhere_is_shown_as_it_is_and_runs_no_mandatory_row() -> 
     assert "| &lt;b>\\|x |" in readme([board]) and "| &lt;b>\\|x |" in excerpt(board, 1)
 
 
-NASTY = "[click](http://evil.test) ![pixel](https://evil.test/x.png) <img src=x> www.evil.test\n# a@evil.test [r]: x"
+NASTY = (
+    "[click](http://evil.test) ![pixel](https://evil.test/x.png) <img src=x> www.evil.test\n# a@evil.test [r]: x "
+    "\x1b[31mred\x07\u202e &lt;b&gt;"
+)
 
 
 def test_a_readme_holds_no_markup_of_a_record() -> None:
     spec = baseline_spec(dataset=NASTY)
     nasty = replace(finished(spec, RANKS, parameters={}), warnings=[NASTY])
     for text in (readme([standings([nasty], "mask")]), front_page({"a (b)/c": standings([nasty], "mask")})):
-        for live in ("](http", "<img", "http://", "https://", "www.", "@evil", "]: x", "\n# a"):
+        for live in (
+            "](http",
+            "<img",
+            "http://",
+            "https://",
+            "www.",
+            "@evil",
+            "]: x",
+            "\n# a",
+            "\x1b",
+            "\x07",
+            "\u202e",
+        ):
             assert live not in text, live
+        assert "&amp;lt;b&amp;gt;" in text
     assert "[" in front_page({"a (b)/c": standings([nasty], "mask")}) and "](a%20%28b%29/c/README.md)" in front_page(
         {"a (b)/c": standings([nasty], "mask")}
     )
@@ -417,6 +461,13 @@ def test_no_cell_of_a_csv_is_a_formula(name) -> None:
     board = standings([replace(finished(spec, RANKS, parameters={}), tier=RESCORED)], "mask")
     (row, *_) = csv.DictReader(io.StringIO(board_csv([board])))
     assert row["system"] == f"'{name}"
+
+
+def test_no_cell_of_a_csv_opens_a_tag() -> None:
+    nasty = finished(baseline_spec(), RANKS, parameters={})
+    told = replace(nasty, environment={**nasty.environment, "cpu": "<img src=x>"})
+    text = board_csv([standings([told], "mask")])
+    assert "&lt;img src=x>" in text and "<img" not in text
 
 
 @pytest.mark.parametrize("dataset", ["../../outside", "/outside", "..", ".hidden", "a/b", "a\\b", "x" * 300])

@@ -19,7 +19,7 @@ def show(run: str, out: Path, as_json: bool) -> None:
     Of several seeds the first is shown.
     """
     from genrec_bench.cli.results import print_run
-    from genrec_bench.cli.terminal import print_json, print_table, say, table
+    from genrec_bench.cli.terminal import UNMEASURED, print_json, print_table, say, table
     from genrec_bench.leaderboard.facts import command
     from genrec_bench.leaderboard.selection import find
 
@@ -37,6 +37,7 @@ def show(run: str, out: Path, as_json: bool) -> None:
 
     parts = table("part", "component", "distribution", "version", "code")
     for name, facts in record.components.items():
-        parts.add_row(name, facts["name"], facts["distribution"], facts["version"], facts["code"][:12])
+        told = [str(facts.get(key) or UNMEASURED) for key in ("name", "distribution", "version", "code")]
+        parts.add_row(name, *told[:3], told[3][:12])
     print_table(parts)
     print_run(record, Path(run) if Path(run).is_dir() else out / record.spec_id)

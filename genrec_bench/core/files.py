@@ -153,8 +153,10 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
         with partial.open("x+b") as file:
             write(file)
         os.replace(partial, path)
-    except BaseException:
+    except BaseException as error:
         partial.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(path)  # a full disk names no file of its own
         raise
 
 

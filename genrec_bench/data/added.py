@@ -18,7 +18,7 @@ from genrec_bench.host.contracts import Dataset, DatasetContext
 
 
 class AddedDataset(Dataset):
-    """Your own data set, added with `genrec data add`. `of` gives the class of one name."""
+    """Your own data set, added with `genrec data add`."""
 
     Config = PrepareConfig
     contract = 1

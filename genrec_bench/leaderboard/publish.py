@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from genrec_bench.core.files import write_json, write_text
+from genrec_bench.core.files import disk_trouble, write_json, write_text
 from genrec_bench.core.progress import Progress
 from genrec_bench.errors import RecordError, UsageError
 from genrec_bench.leaderboard import known_issues, reported, tie_orders, tuning_budget
@@ -77,6 +77,8 @@ def add(runs: Iterable[Path], root: Path, refuse: Refuse, check: bool = True, ag
             except RecordError as error:
                 refuse(error)
             except Exception as error:  # one run that cannot be read must not cost the others
+                if disk := disk_trouble(error, root):
+                    raise disk from error  # no run is to blame
                 reason = " ".join(str(error).split())
                 refuse(RecordError(f"{folder}: {type(error).__name__}: {reason}", path=folder))
     return added
@@ -258,7 +260,8 @@ def read_board(folder: Path, refuse: Refuse) -> list[Standings]:
 
     root = folder.resolve().parents[2]  # beside the protocols
     issues, papers, remarks = known_issues.read(root), reported.read(root), _remarks(folder)
-    policies = [replace(marked(standings(records, policy), issues), remarks=remarks) for policy in POLICIES]
+    boards = [standings(records, policy) for policy in POLICIES]  # lists made elsewhere may have one policy only
+    policies = [replace(marked(board, issues), remarks=remarks) for board in boards if board.rows]
     policies = [replace(standing, reported=reported.of_board(papers, standing.board)) for standing in policies]
     policies = [with_reruns(standing, read_records(folder, leave_out, RERUNS)) for standing in policies]
     try:

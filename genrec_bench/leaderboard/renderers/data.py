@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -62,8 +63,11 @@ def _csv(keys: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
 
 
 def _cell(value: Any) -> Any:
-    """A text that a spreadsheet shows and does not compute: an apostrophe comes before what begins like a formula."""
+    """A text that a spreadsheet shows and does not compute: an apostrophe comes before what begins like a formula.
+
+    No text opens a tag, where somebody pastes the table into a page.
+    """
     if not isinstance(value, str):
         return value
-    text = printable_cell(value)
+    text = re.sub(r"<(?=[A-Za-z/!?])", "&lt;", printable_cell(value))
     return f"'{text}" if text.lstrip(" ").startswith(FORMULA) else text

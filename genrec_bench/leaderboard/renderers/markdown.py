@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from genrec_bench.core.printable import printable_cell
+from genrec_bench.core.printable import printable, printable_cell
 from genrec_bench.errors import UsageError
 from genrec_bench.leaderboard import conditions, reported, tie_orders
 from genrec_bench.leaderboard.columns import (
@@ -53,7 +53,8 @@ def _without_markup(text: str) -> str:
 
     Uses character references, because a backslash before them does not undo them.
     """
-    line = LINE_ENDS.sub(" ", text)
+    line = printable(LINE_ENDS.sub(" ", text))
+    line = re.sub(r"&(?=#?\w+;)", "&amp;", line)
     return re.sub(r"\](?=[(\[:])", "&#93;", re.sub(r"<(?=[A-Za-z/!?])", "&lt;", line))
 
 
