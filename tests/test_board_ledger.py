@@ -77,6 +77,18 @@ def test_the_same_budget_for_all_is_said_and_searches_of_one_system_add_up(root)
     assert "Without trials" not in text
 
 
+def test_rows_whose_options_no_ledger_explains_are_named(root, tmp_path) -> None:
+    for shrink in (50, 7):
+        options = {"dataset": {}, "baseline": {"shrink": shrink}}
+        record = finished(baseline_spec(baseline="ease", options=options), parameters={})
+        record.write(tmp_path / "tuned" / record.spec_id)
+    add([tmp_path / "tuned"], root, pytest.fail, check=False)
+    said = "No ledger here says how the options of these rows were chosen: ease (shrink=50), ease (shrink=7)."
+    assert said in readme(root)
+    write(root / BOARD, trials(4, "ease"))
+    assert said not in readme(root)
+
+
 def test_lists_made_elsewhere_have_an_unknown_budget(tmp_path) -> None:
     options = {"dataset": {}, "baseline": {"name": "Theirs", "policy": "keep", "allow_missing": False}}
     record = replace(finished(baseline_spec(baseline="lists", options=options), parameters={}), tier="re-scored")

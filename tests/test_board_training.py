@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from example_records import baseline_spec, finished, generator_spec
 
+from genrec_bench.leaderboard.conditions import of_rows
 from genrec_bench.leaderboard.facts import (
     all_converged,
     converged,
@@ -160,3 +161,32 @@ def test_a_training_that_went_on_from_a_checkpoint_was_not_timed_whole() -> None
 def test_parameters_that_a_baseline_tells_are_shown_but_not_those_of_a_closed_form() -> None:
     rows = standings([model("early stop"), model("closed form", name="itemknn")], "mask").rows
     assert {row.system: row.parameters for row in rows} == {"bpr": 1000.0, "itemknn": None}
+
+
+def budgets(*records: RunRecord) -> list[str]:
+    return [
+        sentence for sentence in of_rows(standings(list(records), "mask")) if "row" in sentence or "trained" in sentence
+    ]
+
+
+def test_seeds_of_one_row_that_a_time_limit_gave_different_budgets_are_named() -> None:
+    short, long = (
+        generator(ran, ran, seed=ran, training={"ended_by": "time limit", "targets_per_epoch": 180}) for ran in (4, 9)
+    )
+    told = [sentence for sentence in budgets(short, long) if "different budgets" in sentence]
+    assert len(told) == 1 and "sci / lightlm / trie (4 to 9 passes)" in told[0]
+    alike = (
+        generator(ran, ran, seed=ran, training={"ended_by": "time limit", "targets_per_epoch": 180}) for ran in (20, 21)
+    )
+    assert not any("different budgets" in sentence for sentence in budgets(*alike))
+    stopped = (
+        generator(ran, ran, seed=ran, training={"ended_by": "early stop", "targets_per_epoch": 180}) for ran in (4, 9)
+    )
+    assert not any("different budgets" in sentence for sentence in budgets(*stopped))
+
+
+def test_a_record_that_does_not_say_how_long_it_trained_is_named() -> None:
+    silent = finished(generator_spec(), training={}, phases={})
+    told = [sentence for sentence in budgets(silent, generator(9, 9)) if "do not say how long" in sentence]
+    assert len(told) == 1 and "sci / lightlm / trie" in told[0]
+    assert not any("do not say how long" in sentence for sentence in budgets(generator(9, 9)))

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING
 
 from genrec_bench.core.losses import loss
 from genrec_bench.leaderboard.columns import dagger
-from genrec_bench.leaderboard.facts import NO, NOT_CONVERGED, code_of
-from genrec_bench.leaderboard.rows import RANKED_SEEDS, Board
+from genrec_bench.leaderboard.curves import passes
+from genrec_bench.leaderboard.facts import NO, NOT_CONVERGED, TIME_LIMIT, code_of
+from genrec_bench.leaderboard.rows import RANKED_SEEDS, Board, Row
 
 if TYPE_CHECKING:
     from genrec_bench.leaderboard.standings import Standings  # it needs SciPy, which tables do without
 
 TIES = "Baselines under other tie orders"
+UNEVEN = 0.1  # how much more training one seed of a row may have than another without being named
 
 
 def of_table(board: Board) -> list[str]:
@@ -123,11 +125,30 @@ def _of_budgets(board: Standings) -> list[str]:
 
     told = {name: sorted({value for value in values if value is not None}) for name, values in facts.items()}
     apart = [f"{name} {values[0]:,.4g} to {values[-1]:,.4g}" for name, values in told.items() if len(values) > 1]
-    if len(rows) < 2 or not apart:
-        return []
-    return [
-        f"Budgets of the trained rows are not equal ({', '.join(apart)}), so no comparison here is one of equal budgets."
-    ]
+    sentences = []
+    if len(rows) > 1 and apart:
+        sentences.append(
+            f"Budgets of the trained rows are not equal ({', '.join(apart)}), so no comparison here is one of equal budgets."
+        )
+
+    if uneven := [f"{row.short_name} ({spread})" for row in rows if (spread := _uneven(row))]:
+        sentences.append(
+            f"A time limit gave the seeds of one row different budgets, and ± includes that: {', '.join(uneven)}."
+        )
+    if unknown := [row.short_name for row in rows if row.passes is None and row.train_seconds is None]:
+        sentences.append(f"The records do not say how long these were trained: {', '.join(unknown)}.")
+    if chosen := [row.short_name for row in board.rows if row.kind and row.options and row.trials == 0]:
+        sentences.append(f"No ledger here says how the options of these rows were chosen: {', '.join(chosen)}.")
+    return sentences
+
+
+def _uneven(row: Row) -> str:
+    """`1.8 to 3.1 passes`, if a time limit ended a training and a seed had a tenth more passes than another; else empty."""
+    done = [count for run in row.runs if (count := passes(run))]
+    limited = any(run.training.get("ended_by") == TIME_LIMIT for run in row.runs)
+    if not limited or not done or max(done) <= (1 + UNEVEN) * min(done):
+        return ""
+    return f"{min(done):.3g} to {max(done):.3g} passes"
 
 
 def _of_trainings(board: Standings) -> list[str]:
