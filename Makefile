@@ -11,7 +11,7 @@ SCORE := { mutants[$$4]++; mutants["all"]++; alive = $$6 != "killed" && $$6 != "
   END { for (file in mutants) print file, mutants[file], "mutants,", survived[file] + 0, "survived" | "sort" }
 PARTS := baselines benchmarks plugins/genrec-causal-lm plugins/genrec-decoders plugins/genrec-parallel plugins/genrec-semantic
 
-.PHONY: bench campaign check clean demo docs format mutants test test-all
+.PHONY: bench campaign check clean demo docs format mutants results test test-all
 
 demo: $(VENV)/.demo
 	$(BIN)/genrec run --indexer sci --backbone lightlm --task sequential --set backbone.minutes=3
@@ -44,6 +44,10 @@ check: $(VENV)/.check
 docs: $(VENV)/.docs
 	NO_MKDOCS_2_WARNING=1 DISABLE_MKDOCS_2_WARNING=true $(BIN)/mkdocs build --quiet
 	@echo "site/index.html"
+
+# Everything that the README and docs/results.md show of boards and commands.
+results: $(VENV)/.test
+	$(BIN)/python docs/renew.py
 
 # Changes the protocol's code in many small ways, each alone, and counts those that no test notices (docs/reliability.md).
 mutants: $(VENV)/.mutants

@@ -506,10 +506,11 @@ def test_the_committed_boards_are_what_their_records_give(tmp_path) -> None:
     shutil.copytree(ROOT, tmp_path / "leaderboards")
     for built_file in [*tmp_path.rglob("README.md"), *tmp_path.rglob("table.csv"), *tmp_path.rglob("index.html")]:
         built_file.unlink()
-    readme = ROOT.parent / "README.md"
-    shutil.copy(readme, tmp_path)
-    build(tmp_path / "leaderboards", pytest.fail, [tmp_path / "README.md"])
-    for path in [readme, *sorted(ROOT.rglob("*"))]:
+    documents = [ROOT.parent / name for name in ("README.md", "docs/results.md")]
+    (tmp_path / "docs").mkdir()
+    copies = [Path(shutil.copy(path, tmp_path / path.relative_to(ROOT.parent))) for path in documents]
+    build(tmp_path / "leaderboards", pytest.fail, copies)
+    for path in [*documents, *sorted(ROOT.rglob("*"))]:
         if path.is_file():
             again = tmp_path / path.relative_to(ROOT.parent)
             assert again.is_file() and again.read_bytes() == path.read_bytes(), f"{path}: `genrec leaderboard build`"

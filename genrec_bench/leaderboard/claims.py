@@ -27,7 +27,8 @@ CLAIM = re.compile(
 )
 AFTER_ITS_STOP = re.compile(r"([.!?])((?:\s*<!-- (?:claim|no claim)\b.*?-->)+)", re.DOTALL)
 NO_PROSE = re.compile(
-    r"^```.*?^```|^ *\|.*?$|^#.*?$|<!-- board .*?<!-- end of board -->|<!-- (?!claim|no claim).*?-->", re.S | re.M
+    r"^```.*?^```|!\[.*?\]\(.*?\)|^ *\|.*?$|^#.*?$|<!-- board .*?<!-- end of board -->|<!-- (?!claim|no claim).*?-->",
+    re.S | re.M,
 )
 SENTENCE_END = re.compile(r"(?<=[.!?])[\s*]+(?=[A-Z`*\[(\x00])|\n\s*\n|\n(?=\s*[-*] )")
 COMPARES = re.compile(
