@@ -548,7 +548,7 @@ def test_the_command_of_every_committed_record_asks_for_the_same_run() -> None:
         record = RunRecord.read(path)
         if record.spec.get("baseline") and record.spec["baseline"] not in installed:
             continue  # a plugin's, which not everybody has
-        asked = run.make_context("run", shlex.split(command(record.spec))[2:]).params
+        asked = run.make_context("run", shlex.split(command(record))[2:]).params
         named = {key: value for key, value in asked.items() if key in record.spec}
         assert runner.resolve(build_spec(named, asked["settings"], None)).spec.spec_id == record.spec_id, path
 

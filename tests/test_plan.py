@@ -12,12 +12,14 @@ from textwrap import dedent
 
 import numpy as np
 import pytest
+from example_records import finished
 from installing import install
 from installing import run as run_command
 from small_runs import spec_for
 
 from genrec_bench.errors import ConfigError
 from genrec_bench.host.contracts import Component, IndexerContext
+from genrec_bench.leaderboard.facts import command
 from genrec_bench.runs.plan import resolve
 from genrec_bench.runs.spec import RunSpec
 
@@ -139,7 +141,7 @@ NAMESAKES = {
         trie = "acme_namesakes.impostors:Trie"
 
         [project.entry-points."genrec_bench.baselines"]
-        popularity = "acme_namesakes.impostors:Popularity"
+        item-counts = "acme_namesakes.impostors:ItemCounts"
 
         [project.entry-points."genrec_bench.indexers"]
         old-layout = "acme_namesakes.old_layout:OldLayout"
@@ -158,7 +160,7 @@ NAMESAKES = {
                 raise RuntimeError("the impostor was called")
 
 
-        class Popularity(Baseline):
+        class ItemCounts(Baseline):
             """A baseline named like the untrained one."""
 
             def fit(self, train, ctx):
@@ -201,12 +203,48 @@ def words(file: Path, indexer: str) -> list[object]:
 def test_namesakes_take_no_built_ins_place(site, planted_file, tmp_path):
     printed = run_command(words(planted_file, "random"), tmp_path, site)
     assert "random / lightlm / trie" in printed
-    assert any(line.startswith("popularity") for line in printed.splitlines())
+    assert any(line.startswith("item-counts") for line in printed.splitlines())
 
     records = [json.loads(path.read_text()) for path in tmp_path.glob("runs/*/record.json")]
     suppliers = {part: facts["distribution"] for record in records for part, facts in record["components"].items()}
     assert len(records) == 2
     assert suppliers["decoder"] == suppliers["baseline"] == "genrec-bench"
+
+
+@pytest.mark.parametrize(
+    ("asked", "changed", "words"),
+    [
+        ({"baseline": "ease"}, {}, "--dataset ml-100k --task direct --baseline ease"),
+        (
+            {"baseline": "ease", "set": {"baseline.l2": 3}},
+            {"baseline": {"l2": 3.0}},
+            "--baseline ease --set baseline.l2=3.0",
+        ),
+        (
+            {"indexer": "sci", "backbone": "lightlm", "task": "sequential", "set": {"backbone.minutes": 3}},
+            {"backbone": {"minutes": 3.0}},
+            "--indexer sci --backbone lightlm --set backbone.minutes=3.0",
+        ),
+        (
+            {"indexer": "sci", "backbone": "lightlm", "profile": "tiny", "seed": 2, "beams": 30},
+            {},
+            "--indexer sci --backbone lightlm --profile tiny --beams 30 --seed 2",
+        ),
+    ],
+)
+def test_a_command_carries_only_what_differs_from_the_defaults(asked, changed, words):
+    plan = resolve(RunSpec.from_dict(asked))
+    assert {part: options for part, options in plan.changed.items() if options} == changed
+    told = command(finished(plan.spec, changed=plan.changed))
+    assert told.startswith("genrec run --dataset ml-100k") and told.endswith(words)
+
+
+def test_the_command_of_a_file_names_its_path(planted_file):
+    asked = {"dataset": str(planted_file), "baseline": "ease", "set": {"dataset.format": "sequence"}}
+    plan = resolve(RunSpec.from_dict(asked))
+    assert command(finished(plan.spec, changed=plan.changed)) == (
+        f"genrec run --dataset {planted_file} --task direct --baseline ease --set dataset.format=sequence"
+    )
 
 
 def test_a_plugin_of_the_old_layout_is_sent_to_the_api_in_one_line(site, planted_file, tmp_path, monkeypatch):

@@ -29,7 +29,7 @@ def show(run: str, out: Path, as_json: bool) -> None:
         print_json(record.to_dict())
         return
 
-    say(command(record.spec), style="bold")
+    say(command(record), style="bold")
     phases = table("phase", ">seconds")
     for name, seconds in record.phases.items():
         phases.add_row(name, f"{seconds:,.1f}")

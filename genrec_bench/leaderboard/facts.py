@@ -12,12 +12,20 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from genrec_bench.core.data_files import FILE
 from genrec_bench.core.hashing import digest
 from genrec_bench.host.registry import BUILT_IN
 from genrec_bench.leaderboard.curves import curve
 from genrec_bench.runs.record import RunRecord
+from genrec_bench.runs.spec import DEFAULT_BEAMS, DEFAULT_DECODER, DEFAULT_PROFILE
 
 YES, NO = "yes", "no"
+USUAL = {  # what a command need not name
+    "decoder": DEFAULT_DECODER.partition(":")[2],
+    "profile": DEFAULT_PROFILE,
+    "beams": DEFAULT_BEAMS,
+    "seed": 0,
+}
 EARLY_STOP, CLOSED_FORM, TIME_LIMIT, EPOCHS = "early stop", "closed form", "time limit", "epochs"  # how trainings end
 NOT_CONVERGED = "not converged"  # how a table marks a row
 
@@ -61,13 +69,17 @@ def hardware_of(record: RunRecord) -> str | None:
     return ", ".join(part for part in parts if part) or None
 
 
-def command(spec: Mapping[str, Any]) -> str:
-    """The command line of a resolved spec, with every option of every part."""
-    words = ["genrec", "run"]
+def command(record: RunRecord) -> str:
+    """The command line of a run: its parts, and what differs from the defaults, as far as the record says what does."""
+    spec, words = dict(record.spec), ["genrec", "run"]
+    named = {part: dict(options) for part, options in (record.changed or spec.get("options", {})).items()}
+    if spec.get("dataset") == FILE:
+        spec["dataset"] = named.get("dataset", {}).pop("path", FILE)
+
     for key in ("dataset", "task", "baseline", "indexer", "backbone", "decoder", "profile", "beams", "seed"):
-        if spec.get(key) is not None:
+        if spec.get(key) not in (None, USUAL.get(key)):
             words += [f"--{key}", str(spec[key])]
-    for part, options in sorted(spec.get("options", {}).items()):
+    for part, options in sorted(named.items()):
         for key, value in sorted(options.items()):
             words += ["--set", f"{part}.{key}={_setting(value)}"]
     return shlex.join(words)

@@ -5,9 +5,10 @@ Everything that can fail cheaply fails here: names, options, needs, missing libr
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from genrec_bench import __version__
@@ -20,14 +21,19 @@ from genrec_bench.host.faults import held_to
 from genrec_bench.host.registry import ComponentInfo
 from genrec_bench.host.sealing import opened_by
 from genrec_bench.protocol.constants import EXTERNAL_IDS, KS, PROTOCOL, check_protocol
-from genrec_bench.runs.spec import GENERATOR_PARTS, LISTS, ResolvedSpec, RunSpec
+from genrec_bench.runs.spec import (
+    DEFAULT_BEAMS,
+    DEFAULT_DECODER,
+    DEFAULT_PROFILE,
+    GENERATOR_PARTS,
+    LISTS,
+    ResolvedSpec,
+    RunSpec,
+)
 
 C = TypeVar("C", bound=Component)
 
 DEFAULT_TASK = "direct"
-DEFAULT_PROFILE = "quick"
-DEFAULT_DECODER = "genrec-bench:trie"  # with the distribution, so that no other `trie` takes its place
-DEFAULT_BEAMS = 50
 
 
 @dataclass(frozen=True)
@@ -66,11 +72,15 @@ class BaselineParts:
 
 @dataclass(frozen=True)
 class Plan:
-    """A resolved spec with its components. `system` is None if the lists were made elsewhere."""
+    """A resolved spec with its components. `system` is None if the lists were made elsewhere.
+
+    `changed` holds, by part, the options that are neither their defaults nor what the profile says.
+    """
 
     spec: ResolvedSpec
     dataset: Part[Dataset]
     system: GeneratorParts | BaselineParts | None
+    changed: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def parts(self) -> dict[str, Part[Any]]:
@@ -135,7 +145,9 @@ def resolve(spec: RunSpec | ResolvedSpec, *, offers: frozenset[str] | None = Non
         **settled,
     )
     dataset = parts.pop("dataset")
-    return Plan(resolved, dataset, BaselineParts(**parts) if asked.baseline is not None else GeneratorParts(**parts))
+    system = BaselineParts(**parts) if asked.baseline is not None else GeneratorParts(**parts)
+    changed = {part: _changed(part, cls, configs[part], asked, settled) for part, cls in classes.items()}
+    return Plan(resolved, dataset, system, changed)
 
 
 def resolve_lists(lists: Mapping[str, Any], *, dataset: str, task: Task, seed: int, options: Mapping[str, Any]) -> Plan:
@@ -200,6 +212,18 @@ def _configs(asked: RunSpec, classes: Mapping[str, Any], settled: Mapping[str, A
             options = {**_profile(cls, str(asked.backbone), settled), **options}
         configs[part] = make_config(cls.Config, options, part)
     return configs
+
+
+def _changed(part: str, cls: Any, config: Any, asked: RunSpec, settled: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a part that are neither their defaults nor what the profile says."""
+    own = config_dict(config)
+    given = {
+        name for name, option in inspect.signature(cls.Config).parameters.items() if option.default is option.empty
+    }
+    profile = _profile(cls, str(asked.backbone), settled) if part == "backbone" else {}
+
+    usual = config_dict(make_config(cls.Config, {**profile, **{name: own[name] for name in given}}, part))
+    return {key: value for key, value in own.items() if key in given or usual[key] != value}
 
 
 def _profile(cls: Any, backbone: str, settled: Mapping[str, Any]) -> Mapping[str, Any]:

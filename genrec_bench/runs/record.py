@@ -60,6 +60,7 @@ class RunRecord:
     components: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, Any] = field(default_factory=dict)
     process: Mapping[str, Any] = field(default_factory=dict)
+    changed: Mapping[str, Any] = field(default_factory=dict)  # options by part that are not the usual ones
     stored: Mapping[str, str] = field(default_factory=dict)  # SHA-256 by file of the run folder
     warnings: list[str] = field(default_factory=list)
     test_scored: int | None = None  # how many times the test part was scored for this spec in its folder

@@ -232,6 +232,7 @@ def _record(
 
     return RunRecord(
         spec=spec.to_dict(),
+        changed=inputs.plan.changed,
         spec_id=spec.spec_id,
         system_id=spec.system_id,
         status=status,

@@ -24,6 +24,9 @@ from genrec_bench.errors import ConfigError, UsageError, did_you_mean
 if TYPE_CHECKING:
     from genrec_bench.host.contracts import Task
 
+DEFAULT_PROFILE = "quick"
+DEFAULT_DECODER = "genrec-bench:trie"  # with the distribution, so that no other `trie` takes its place
+DEFAULT_BEAMS = 50
 PARTS = ("dataset", "indexer", "backbone", "decoder", "baseline")
 GENERATOR_PARTS = ("indexer", "backbone", "decoder")
 TASKS = ("direct", "sequential")

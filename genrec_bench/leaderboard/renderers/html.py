@@ -89,7 +89,7 @@ def _details(row: Row, policies: Sequence[Standings]) -> dict[str, Any]:
         "hardware": row.hardware or NOT_MEASURED,
         "warnings": list(dict.fromkeys(warning for run in row.runs for warning in run.warnings)),
         "issues": [_issue(row, number) for number in row.issues],
-        "command": command(first.spec),
+        "command": command(first),
         "seeds": _seeds(row, [board.board.policy for board in policies]),
         "curves": curves.curves(row),
         "legend": curves.legend(row),
