@@ -193,3 +193,23 @@ def test_the_groups_that_take_commands_are_those_built_of_our_group():
     built_in = {name: cli.built_in(name) for name in cli.built_ins()}
     assert {name for name, command in built_in.items() if isinstance(command, Group)} == set(GROUPS)
     assert all(isinstance(command, click.Command) for command in built_in.values())
+
+
+@pytest.mark.parametrize(
+    ("typed", "known", "unknown"),
+    [
+        (["run", "--indexer", "s"], {"sci", "sequential"}, "random"),
+        (["run", "--backbone", ""], {"lightlm", "depth"}, "sci"),
+        (["plugins", "show", "light"], {"lightlm"}, "sci"),
+        (["data", "info", "b"], {"beauty"}, "toys"),
+        (["leader"], {"leaderboard"}, "run"),
+    ],
+)
+def test_a_shell_completes_commands_and_names_of_components(typed, known, unknown):
+    words = " ".join(["genrec", *typed])
+    setting = {"_GENREC_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(len(typed))}
+    done = subprocess.run(
+        [Path(sys.executable).with_name("genrec")], capture_output=True, text=True, env={**os.environ, **setting}
+    )
+    offered = {line.partition(",")[2] for line in done.stdout.splitlines()}
+    assert known <= offered and unknown not in offered, done.stderr

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from genrec_bench.cli.commands import Group
-from genrec_bench.cli.options import FilePath, json_option
+from genrec_bench.cli.options import ComponentName, FilePath, json_option
 from genrec_bench.cli.terminal import echo
 
 
@@ -34,7 +34,7 @@ def data(ctx: click.Context, as_json: bool) -> None:
 
 
 @data.command()
-@click.argument("name", metavar="NAME|FILE")
+@click.argument("name", type=ComponentName("dataset"), metavar="NAME|FILE")
 @click.option("--set", "settings", multiple=True, metavar="dataset.KEY=VALUE", help="An option of the data set.")
 @click.option("--data-dir", type=FilePath(), metavar="DIR", help="Folder of data files.")
 @json_option("Print JSON.")
@@ -108,7 +108,7 @@ def remove(name: str) -> None:
 
 
 @data.command()
-@click.argument("name", metavar="NAME|FILE")
+@click.argument("name", type=ComponentName("dataset"), metavar="NAME|FILE")
 @click.option("--to", "folder", required=True, type=FilePath(), metavar="FOLDER", help="Where to write.")
 @click.option(
     "--format",

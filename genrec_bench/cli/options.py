@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from genrec_bench.cli.terminal import stdout_for_json
 
@@ -20,6 +21,19 @@ class FilePath(click.Path):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         return super().convert(os.path.expanduser(value), param, ctx)
+
+
+class ComponentName(click.types.StringParamType):
+    """The name of an installed component, which a shell can complete; `kinds` are those to choose from, all if none."""
+
+    def __init__(self, *kinds: str) -> None:
+        self.kinds = kinds
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        from genrec_bench.host.registry import KINDS, list_components  # here: only a shell that completes needs them
+
+        names = {info.name: info.description for kind in self.kinds or KINDS for info in list_components(kind)}
+        return [CompletionItem(name, help=said) for name, said in sorted(names.items()) if name.startswith(incomplete)]
 
 
 def json_option(help: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from genrec_bench.cli.commands import Group
-from genrec_bench.cli.options import json_option
+from genrec_bench.cli.options import ComponentName, json_option
 from genrec_bench.cli.plugins_check import check
 from genrec_bench.cli.plugins_new import new
 from genrec_bench.host.registry import KINDS
@@ -57,7 +57,7 @@ plugins.add_command(new)
 
 
 @plugins.command()
-@click.argument("name")
+@click.argument("name", type=ComponentName())
 @click.option("--kind", type=click.Choice(KINDS), help="Needed if components of several kinds have this name.")
 @json_option("Print one JSON document.")
 def show(name: str, kind: str | None, as_json: bool) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import click
 
-from genrec_bench.cli.options import json_option
+from genrec_bench.cli.options import ComponentName, json_option
 from genrec_bench.cli.terminal import echo, print_json
 from genrec_bench.host.registry import KINDS
 
 
 @click.command(short_help="Check that a component keeps its contract.")
-@click.argument("name")
+@click.argument("name", type=ComponentName())
 @click.option("--kind", type=click.Choice(KINDS), help="Needed if components of several kinds have this name.")
 @click.option(
     "--set", "settings", multiple=True, metavar="OPTION=VALUE", help="An option of the component; repeatable."

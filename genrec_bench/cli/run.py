@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from genrec_bench.cli.options import FilePath, json_option, run_options
+from genrec_bench.cli.options import ComponentName, FilePath, json_option, run_options
 from genrec_bench.errors import ConfigError, GenrecError
 
 if TYPE_CHECKING:
@@ -19,14 +19,23 @@ PROFILE = "Named options of the backbone; `genrec plugins show BACKBONE` lists t
 
 
 @click.command()
-@click.option("--dataset", metavar="NAME|FILE", help="Data set, or a file of interactions.  [default: ml-100k]")
+@click.option(
+    "--dataset",
+    type=ComponentName("dataset"),
+    metavar="NAME|FILE",
+    help="Data set, or a file of interactions.  [default: ml-100k]",
+)
 @click.option(
     "--task", metavar="TASK", help="direct (from the user alone) or sequential (from the history).  [default: direct]"
 )
-@click.option("--indexer", metavar="NAME", help="Gives items and users their codes.")
-@click.option("--backbone", metavar="NAME", help="The network that generates codes.")
-@click.option("--decoder", metavar="NAME", help="Searches for the best codes.  [default: trie]")
-@click.option("--baseline", metavar="NAME", help="Runs instead of indexer, backbone and decoder.")
+@click.option("--indexer", type=ComponentName("indexer"), metavar="NAME", help="Gives items and users their codes.")
+@click.option("--backbone", type=ComponentName("backbone"), metavar="NAME", help="The network that generates codes.")
+@click.option(
+    "--decoder", type=ComponentName("decoder"), metavar="NAME", help="Searches for the best codes.  [default: trie]"
+)
+@click.option(
+    "--baseline", type=ComponentName("baseline"), metavar="NAME", help="Runs instead of indexer, backbone and decoder."
+)
 @click.option("--profile", metavar="NAME", help=PROFILE)
 @click.option("--seed", type=int, metavar="N", help="Seed of the indexer and the training.  [default: 0]")
 @click.option(
