@@ -47,7 +47,8 @@ function cut({ node, element, box }) {
     const overflow = getComputedStyle(around).overflowX;
     if (/auto|scroll/.test(overflow)) return found; // it can be scrolled into view
     const own = around.getBoundingClientRect();
-    if (overflow !== "visible" && (box.left < own.left - 1 || box.right > own.right + 1)) found.push(`cut: ${said(node)}`);
+    const inside = box.left > own.left - 1 && box.right < own.right + 1 && box.top > own.top - 4 && box.bottom < own.bottom + 4;
+    if (overflow !== "visible" && !inside) found.push(`cut: ${said(node)}`);
   }
   if (box.left < -1 || box.right > innerWidth + 1) found.push(`outside the window: ${said(node)}`);
   return found;

@@ -3,7 +3,7 @@
 A board is `leaderboards/<protocol>/<task>/<dataset>/`; the slash of a protocol's id becomes a hyphen. Beside its `records/`
 may lie `notes.txt` (people's remarks, a sentence a line, printed among the conditions), `tie-orders.json` (baselines under
 other orders of equal timestamps) and `ledger.jsonl` (the trials of `genrec tune`). Beside the protocols may lie
-`known-issues.toml`. Knows nothing of how boards look.
+`known-issues.toml`, and lie the pages over all boards, README.md and index.html. Knows nothing of how boards look.
 """
 
 from __future__ import annotations

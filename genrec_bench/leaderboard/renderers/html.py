@@ -8,6 +8,7 @@ module only prepares what it shows.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
@@ -40,6 +41,7 @@ Table = tuple[Sequence[str], Sequence[Sequence[str]]]  # headings, rows of cells
 def page(policies: Sequence[Standings]) -> str:
     """The whole page of a board. The first policy is shown, the others can be chosen."""
     first = policies[0]
+
     return markup.render(
         "board.html",
         title=first.board.name,
@@ -162,24 +164,24 @@ def _marks(standings: Standings) -> str:
         ("±", "standard deviation over seeds", any(row.sd[SELECTION] is not None for row in standings.rows)),
         ("†", "known issue, below", bool(standings.issues)),
     ]
-    return f"{'; '.join(f'{mark} {meaning}' for mark, meaning, occurs in marks if occurs)}."
+    return f"Marks: {'; '.join(f'{mark} {meaning}' for mark, meaning, occurs in marks if occurs)}."
 
 
 def _footnotes(standings: Standings, lines: Sequence[Sequence[Row]]) -> list[dict[str, Any]]:
     """The known issues of a board, each with the first line of the table that has it."""
-    notes = []
-    for number, issue in enumerate(standings.issues, 1):
-        marked = [line for line in lines if any(number in row.issues for row in line)]
-        notes.append(
-            {
-                "number": number,
-                "mark": dagger(number),
-                "text": conditions.of_issue(issue),
-                "first": marked[0][0].system_id,
-                "count": sum(number in row.issues for row in standings.rows),
-            }
-        )
-    return notes
+    first = {number: line[0] for line in reversed(lines) for row in line for number in row.issues}
+    count = Counter(number for row in standings.rows for number in row.issues)
+
+    return [
+        {
+            "number": number,
+            "mark": dagger(number),
+            "text": conditions.of_issue(issue),
+            "first": first[number].system_id,
+            "count": count[number],
+        }
+        for number, issue in enumerate(standings.issues, 1)
+    ]
 
 
 def _split(lines: Sequence[Sequence[str]]) -> Table:
