@@ -4,25 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
-import itertools
-import re
 from typing import Any
 
 import pytest
 from example_records import RANKS, baseline_spec, finished, generator_spec
 
+from genrec_bench.leaderboard.renderers.chart import FEW, chart
 from genrec_bench.leaderboard.renderers.data import board_csv as table
 from genrec_bench.leaderboard.renderers.html import page
 from genrec_bench.leaderboard.renderers.markdown import readme
-from genrec_bench.leaderboard.renderers.scatter import (
-    BOTTOM,
-    FEW,
-    HEIGHT,
-    LETTER,
-    TOP,
-    WIDTH,
-    scatter,
-)
 from genrec_bench.leaderboard.standings import Standings, standings
 from genrec_bench.runs.record import RunRecord
 
@@ -91,40 +81,49 @@ def test_a_single_seed_is_marked_and_has_no_spread(board) -> None:
 
 
 def many(count: int) -> Standings:
-    """A board of so many rows, the later ones slower and no better."""
-    records = [baseline()]
-    for number in range(count):
-        speed = {**finished().throughput, "users_per_second": 100.0 - number / 10}
-        records.append(baseline(f"model-{number}", throughput=speed))
-    return standings(records, "mask")
+    """A board of item-counts and so many baselines."""
+    return standings([baseline(), *(baseline(f"model-{number}") for number in range(count))], "mask")
 
 
-def test_a_few_rows_are_all_labelled_in_the_plot_and_of_many_those_that_no_other_beats() -> None:
-    names = re.compile(r"<text [^>]*>(model-\d+|item-counts)</text>")
-    assert len(names.findall(scatter(many(FEW - 1)))) == FEW
-    crowded = many(70)
-    assert set(names.findall(scatter(crowded))) == {"item-counts"}  # the fastest of rows that are equally good
-    assert scatter(crowded).count("<title>") == 71
-    assert "point at a mark to see its name" in page([crowded])
+def test_the_chart_shows_all_floors_and_the_best_few_of_other_kinds() -> None:
+    weak = (0, 0, 9, 0, 0, 0, 0, 0, 0, 0)
+    records = [*(run for row in many(70).rows for run in row.runs), finished(baseline_spec(), weak, parameters={})]
+    records += [finished(generator_spec(decoder=decoder), OTHER) for decoder in ("trie", "filter")]
+    bars = chart(standings(records, "mask")).bars
+    assert [bar.row.kind for bar in bars].count("baseline") == FEW
+    assert [bar.row.system for bar in bars if bar.row.kind == "floor"] == ["item-counts", "popularity"]
+    assert [bar.row.system for bar in bars if bar.row.kind == "generator"] == [
+        "sci / lightlm / filter"
+    ]  # one of a model
+    assert bars[-1].row.system == "popularity"
 
 
-@pytest.mark.parametrize("name", ["m", "a-model-with-a-name-of-forty-letters-long"])
-def test_labels_stay_inside_the_plot_and_cover_no_other(name) -> None:
-    speeds = [{**finished().throughput, "users_per_second": 10.0 ** (number % 4)} for number in range(FEW - 1)]
-    drawn = scatter(
-        standings([baseline(), *(baseline(f"{name}-{i}", throughput=speed) for i, speed in enumerate(speeds))], "mask")
-    )
-    labels = re.findall(
-        r'<text x="([\d.-]+)" y="([\d.]+)" text-anchor="(start|end)">([^<]+)</text></a>', drawn.replace("\n", "")
-    )
-    assert len(labels) == FEW
-    boxes = []
-    for x, y, anchor, text in labels:
-        left = float(x) - (len(text) * LETTER if anchor == "end" else 0)
-        boxes.append((left, left + len(text) * LETTER, float(y)))
-    assert all(left >= 0 and right <= WIDTH and TOP <= y < HEIGHT - BOTTOM for left, right, y in boxes)
-    for (left, right, y), (other_left, other_right, other_y) in itertools.combinations(boxes, 2):
-        assert right <= other_left or other_right <= left or abs(y - other_y) >= 11.9  # rounded to tenths
+def test_the_chart_shows_a_baseline_once_and_a_floor_with_all_its_options() -> None:
+    def with_option(name: str, value: float, ranks: tuple[int, ...]) -> RunRecord:
+        options = {"dataset": {}, "baseline": {"before": value}}
+        return finished(baseline_spec(baseline=name, options=options), ranks, parameters={})
+
+    names = [(name, value) for name in ("item-counts", "ease") for value in (0.25, 0.5)]
+    board = standings([with_option(name, value, RANKS if value > 0.3 else OTHER) for name, value in names], "mask")
+    assert [bar.row.full_name for bar in chart(board).bars] == [
+        "ease baseline.before=0.5",
+        "item-counts baseline.before=0.5",
+        "item-counts baseline.before=0.25",
+    ]
+
+
+def test_every_place_in_the_chart_is_inside_it_and_says_what_the_row_says(board) -> None:
+    drawn = chart(board)
+    (last,) = (float(text) for at, text in drawn.ticks if at == "100.00")
+    for bar in drawn.bars:
+        left, width, at = float(bar.left), float(bar.width), float(bar.at)
+        assert 0 <= left <= at <= left + width <= 100
+        assert at == pytest.approx(100 * bar.row.score / last, abs=0.01)
+        assert (bar.low, bar.high) == bar.row.intervals["ndcg@10"]
+
+
+def test_a_board_on_which_nothing_is_found_has_a_chart_too() -> None:
+    assert chart(standings([finished(baseline_spec(), (0,) * 10, parameters={})], "mask")).bars[0].at == "0.00"
 
 
 def test_the_readme_of_many_rows_has_a_line_for_each_in_either_table() -> None:

@@ -21,12 +21,13 @@ from example_records import RANKS, baseline_spec, edit, failed, finished, genera
 from genrec_bench.cli.main import cli
 from genrec_bench.cli.run import build_spec, run
 from genrec_bench.errors import RecordError
+from genrec_bench.leaderboard.columns import COLUMNS
 from genrec_bench.leaderboard.facts import command
 from genrec_bench.leaderboard.publish import add, build
 from genrec_bench.leaderboard.records import machine_paths
+from genrec_bench.leaderboard.renderers import html
 from genrec_bench.leaderboard.renderers.data import board_csv
 from genrec_bench.leaderboard.renderers.markdown import excerpt, front_page, readme
-from genrec_bench.leaderboard.renderers.scatter import legend, scatter
 from genrec_bench.leaderboard.rows import tier_of
 from genrec_bench.leaderboard.standings import standings
 from genrec_bench.protocol.ranks import ranks_digest
@@ -70,7 +71,11 @@ def built(root: Path) -> dict[str, bytes]:
 
 def test_a_board_has_a_readme_a_table_and_a_page_beside_its_records(board) -> None:
     files = built(board)
-    assert {"README.md", *(str(DIRECT / name) for name in ("README.md", "table.csv", "index.html"))} <= set(files)
+    assert {
+        "README.md",
+        "index.html",
+        *(str(DIRECT / name) for name in ("README.md", "table.csv", "index.html")),
+    } <= set(files)
     rows = list(csv.DictReader(io.StringIO(files[str(DIRECT / "table.csv")].decode())))
     assert {row["policy"] for row in rows} == {"mask", "keep"}
     (row,) = (row for row in rows if row["system"] == "sci / lightlm / trie" and row["policy"] == "mask")
@@ -218,27 +223,6 @@ def test_the_table_of_kept_lists_does_not_show_the_validity_of_masked_ones(board
         row["policy"]: (row["hallucination_rate"], row["fill@10"]) for row in rows if "lightlm" in row["system"]
     }
     assert validity["mask"] == ("0.125", "0.9") and validity["keep"] == ("", "")
-
-
-def test_each_hardware_class_has_a_mark_of_its_own() -> None:
-    systems = ("ease", "item-knn", "bpr", "sgl", "neumf", "lightgcn")
-    runs = [
-        finished(
-            baseline_spec(baseline=name), environment={**baseline().environment, "cpu": f"CPU {name}"}, parameters={}
-        )
-        for name in systems
-    ]
-    shapes = [line.partition(": ") for line in legend(standings(runs, "mask"))]
-    assert [place.partition(",")[0] for _, _, place in shapes] == [f"CPU {name}" for name in sorted(systems)]
-    marks = re.findall(r"</title>(<.*?/>)", scatter(standings(runs, "mask")))
-    assert len({shape for shape, _, _ in shapes}) == len(systems) == len(marks)
-    assert len({_outline(mark) for mark in marks}) == len(systems)
-
-
-def _outline(mark: str) -> tuple[tuple[float, float], ...]:
-    """The corners of a mark as seen from its first."""
-    corners = [(float(x), float(y)) for x, y in re.findall(r"[ML]([\d.]+) ([\d.]+)", mark)]
-    return tuple((round(x - corners[0][0], 1), round(y - corners[0][1], 1)) for x, y in corners)
 
 
 def test_a_run_is_never_replaced_by_other_numbers(board, tmp_path) -> None:
@@ -404,6 +388,21 @@ def counts(ranks, **options) -> RunRecord:
     return finished(spec, ranks, parameters={})
 
 
+def test_ranks_count_ranked_rows_only_and_tied_ones_share_the_first() -> None:
+    swapped = (*RANKS[1:], RANKS[0])
+    one_seed = baseline("sasrec", BETTER * MANY)
+    records = [*five("ease", RANKS), *five("item-counts", swapped), *five("popularity", (0,) * 9 + (20,)), one_seed]
+    board = standings(records, "mask")
+    assert {row.system: row.rank for row in board.rows} == {
+        "sasrec": None,
+        "ease": 1,
+        "item-counts": 1,
+        "popularity": 3,
+    }
+    shown = {row.system: COLUMNS["rank"].show(row) for row in board.rows}
+    assert shown == {"sasrec": "1 seed*", "ease": "1=", "item-counts": "1=", "popularity": "3"}
+
+
 def test_tuned_counting_is_a_floor_too() -> None:
     own, other = counted(counts(RANKS)), counted(counts(BETTER, before=0.123456, recency=[1.0, 1.0]))
     assert standings([other, own], "mask").comparators["floor"].system_id == other.system_id
@@ -451,6 +450,25 @@ def test_a_readme_holds_no_markup_of_a_record() -> None:
         assert "&amp;lt;b&amp;gt;" in text
     assert "[" in front_page({"a (b)/c": standings([nasty], "mask")}) and "](a%20%28b%29/c/README.md)" in front_page(
         {"a (b)/c": standings([nasty], "mask")}
+    )
+
+
+def test_the_front_page_holds_no_markup_of_a_record_either() -> None:
+    nasty = finished(baseline_spec(dataset=NASTY), RANKS, parameters={})
+    text = html.front_page({"a (b)/c": standings([nasty], "mask")})
+    assert "<img" not in text and "&lt;img src=x&gt;" in text and 'href="a%20%28b%29/c/index.html"' in text
+
+
+def test_the_front_page_shows_of_each_board_its_headline_its_size_and_its_best_rows(board) -> None:
+    text = built(board)["index.html"].decode()
+    (link,) = re.findall(r'href="([^"]+)"', text)
+    assert (board / link).is_file() and link == f"{DIRECT.as_posix()}/index.html"
+    assert "No generator is shown to be ahead of untrained counting" in text
+    assert "3 rows, up to 1 seed. Not run yet: id-canary, bpr, lightgcn, simplex." in text
+    words = " ".join(re.sub("<[^>]*>", " ", text).split())
+    score = finished().metrics["mask"]["ndcg@10"]
+    assert (
+        f"best floor: item-counts {score:.4f}" in words and f"best generator: sci / lightlm / trie {score:.4f}" in words
     )
 
 

@@ -297,6 +297,7 @@ def test_every_table_chooses_from_the_columns_and_no_column_is_left_over() -> No
     tables = (
         columns.TABLE,
         columns.BOARD,
+        columns.PAGE,
         columns.EXCERPT,
         columns.NOTEBOOK,
         *columns.ACCURACY,

@@ -201,8 +201,9 @@ def add(runs: tuple[Path, ...], root: Path, again: bool, verify: bool, ledger: P
 def build(root: Path, documents: tuple[Path, ...]) -> None:
     """Write README.md, table.csv and index.html of every board under FOLDER from the records beside them.
 
-    The same records give the same bytes. A record that was edited (its digest does not match), or that no honest run can
-    have written, is left out and named on stderr and on its board; exit code 1 if there is one.
+    FOLDER gets a README.md and an index.html over all its boards. The same records give the same bytes. A record that was
+    edited (its digest does not match), or that no honest run can have written, is left out and named on stderr and on its
+    board; exit code 1 if there is one.
     """
     from genrec_bench.leaderboard import publish
 

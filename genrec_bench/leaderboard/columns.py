@@ -76,6 +76,12 @@ def _seeds(row: Row) -> str:
     return f"{row.seeds}*" if row.seeded and row.seeds < RANKED_SEEDS else str(row.seeds)
 
 
+def _rank(row: Row) -> str:
+    if row.rank is None:
+        return f"{row.seeds} seed{'s' if row.seeds > 1 else ''}*"
+    return f"{row.rank}=" if row.standing == "tied" else str(row.rank)
+
+
 def _against(kind: str) -> tuple[Column, Column]:
     """The columns of a comparison with the best row of a kind: how far apart, and whether by more than chance."""
 
@@ -154,6 +160,12 @@ def _score(metric: str) -> list[Column]:
 
 
 _DEFINED = (
+    Column(
+        "rank",
+        meaning="place among the ranked rows; = marks those that cannot be told from the first, * too few seeds to be ranked",
+        value=lambda row: row.rank,
+        text=_rank,
+    ),
     Column(
         "system",
         meaning="indexer / backbone / decoder, or the baseline; † marks known issues",
@@ -323,6 +335,7 @@ FIRST = (SELECTION, "hit@10")
 VERSUS = tuple(f"vs_{kind}" for kind in KINDS)
 FOLDED = tuple(key for key in SCORES if key not in FIRST)
 BOARD = ("system", "options", *FIRST, *VERSUS, "seeds", "standing", *FOLDED, *VALIDITY, *COST, *BUDGET, "size", "tier")
+PAGE = ("rank", *(key for key in BOARD if key != "options"))  # index.html, which shows options below the system
 NOTEBOOK = ("name", *FIRST, *VERSUS, "seeds", "standing")  # a board in a notebook
 EXCERPT = ("name", *FIRST, *VERSUS, "seeds", *VALIDITY, "users_per_second", "parameters")
 

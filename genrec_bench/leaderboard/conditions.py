@@ -11,6 +11,7 @@ from genrec_bench.core.losses import loss
 from genrec_bench.leaderboard.columns import dagger
 from genrec_bench.leaderboard.curves import passes
 from genrec_bench.leaderboard.facts import NO, NOT_CONVERGED, TIME_LIMIT, code_of
+from genrec_bench.leaderboard.known_issues import Issue
 from genrec_bench.leaderboard.rows import RANKED_SEEDS, Board, Row
 
 if TYPE_CHECKING:
@@ -106,11 +107,13 @@ def of_rows(board: Standings) -> list[str]:
 
 def of_people(board: Standings) -> list[str]:
     """Known issues and remarks: what people wrote on this board, with links to their sources."""
-    issues = [
-        f"{dagger(number)} Known issue {issue.id}: {issue.what} ({issue.link})."
-        for number, issue in enumerate(board.issues, 1)
-    ]
+    issues = [f"{dagger(number)} Known issue {of_issue(issue)}" for number, issue in enumerate(board.issues, 1)]
     return [*issues, *board.remarks]
+
+
+def of_issue(issue: Issue) -> str:
+    """A known issue: its id, what it is, and where it is told."""
+    return f"{issue.id}: {issue.what} ({issue.link})."
 
 
 def _of_budgets(board: Standings) -> list[str]:

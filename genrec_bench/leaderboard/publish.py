@@ -3,7 +3,7 @@
 A board is `leaderboards/<protocol>/<task>/<dataset>/`; the slash of a protocol's id becomes a hyphen. Beside its `records/`
 may lie `notes.txt` (people's remarks, a sentence a line, printed among the conditions), `tie-orders.json` (baselines under
 other orders of equal timestamps) and `ledger.jsonl` (the trials of `genrec tune`). Beside the protocols may lie
-`known-issues.toml`. Knows nothing of how boards look.
+`known-issues.toml`, and lie the pages over all boards, README.md and index.html. Knows nothing of how boards look.
 """
 
 from __future__ import annotations
@@ -219,7 +219,7 @@ def measure_ties(
 
 
 def build(root: Path, refuse: Refuse, documents: Iterable[Path] = ()) -> list[Path]:
-    """Write every board under `root` anew, and the list of boards `root/README.md`; the folders of the boards.
+    """Write every board under `root` anew, and `README.md` and `index.html` over all of them; the folders of the boards.
 
     `documents` are Markdown files that show the tops of boards (`renderers.markdown.renew`); they are renewed. A record
     that no board can show is handed to `refuse`, named on its board and left out. UsageError if there are no boards;
@@ -237,6 +237,7 @@ def build(root: Path, refuse: Refuse, documents: Iterable[Path] = ()) -> list[Pa
     by_name = {folder.relative_to(root).as_posix(): policies[0] for folder, policies in boards.items()}
     if root not in folders:
         _write(root / "README.md", markdown.front_page(by_name))
+        _write(root / "index.html", html.front_page(by_name))
     for document in documents:
         _write(document, markdown.renew(document.read_text(encoding="utf-8"), by_name))
     return list(boards)

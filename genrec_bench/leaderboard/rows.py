@@ -87,6 +87,7 @@ class Row:
 
     trials: int | None = None  # of tuning, in the board's ledger
     standing: str | None = None  # best | tied | ranked | unranked
+    rank: int | None = None  # among the ranked rows; those that are tied share the first
     intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     against: Mapping[str, Against] = field(default_factory=dict)  # by kind: the best floor, baseline and generator
     issues: Mapping[int, Issue] = field(default_factory=dict)  # known ones of some run, by their number on the board
@@ -124,10 +125,14 @@ class Row:
         return f"{self.system} {self.options}".strip()
 
     @property
+    def short_options(self) -> str:
+        """The options without the parts' names: `neighbours=200, shrink=50`."""
+        return re.sub(r"\b\w+\.(?=\w+=)", "", self.options).replace(" ", ", ")
+
+    @property
     def short_name(self) -> str:
-        """The same without the parts' names: `item-knn (neighbours=200, shrink=50)`."""
-        options = re.sub(r"\b\w+\.(?=\w+=)", "", self.options).replace(" ", ", ")
-        return f"{self.system} ({options})" if options else self.system
+        """The system and these: `item-knn (neighbours=200, shrink=50)`."""
+        return f"{self.system} ({self.short_options})" if self.options else self.system
 
 
 @dataclass(frozen=True)

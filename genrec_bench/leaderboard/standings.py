@@ -79,6 +79,7 @@ def standings(records: Sequence[RunRecord], policy: str) -> Standings:
     ranks = {row.system_id: np.array([run.ranks[policy] for run in row.runs], np.int64) for row in rows}
     spread = dict(zip(ranks, intervals(list(ranks.values())), strict=True))
     standing = _standing(rows, ranks)
+    rank = _rank(rows, standing)
 
     comparators = {kind: row for kind in KINDS if (row := next((row for row in rows if row.kind == kind), None))}
     against: dict[str, dict[str, Against]] = {row.system_id: {} for row in rows}
@@ -97,6 +98,7 @@ def standings(records: Sequence[RunRecord], policy: str) -> Standings:
         replace(
             row,
             standing=standing[row.system_id],
+            rank=rank.get(row.system_id),
             intervals=spread[row.system_id],
             against=against[row.system_id],
         )
@@ -195,3 +197,9 @@ def _standing(rows: Sequence[Row], ranks: Mapping[str, Ranks]) -> dict[str, str]
     standing |= {row.system_id: "tied" if row.system_id in close else "ranked" for row in others}
     standing[first.system_id] = "tied" if close else "best"
     return standing
+
+
+def _rank(rows: Sequence[Row], standing: Mapping[str, str]) -> dict[str, int]:
+    """The place of each ranked row among them; those that cannot be told from the first share its place."""
+    ranked = [row.system_id for row in rows if standing[row.system_id] != "unranked"]
+    return {row: 1 if standing[row] == "tied" else place for place, row in enumerate(ranked, 1)}

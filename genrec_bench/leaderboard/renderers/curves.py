@@ -28,7 +28,7 @@ def curves(row: Row) -> str:
         return ""
     lines = {run.spec_id: _line(run) for run in runs}
     every = [point for line in lines.values() for point in line]
-    across, up = _ticks(max(x for x, _ in every)), _ticks(max(max(y for _, y in every), 1e-4))
+    across, up = ticks(max(x for x, _ in every)), ticks(max(max(y for _, y in every), 1e-4))
 
     def place(x: float, y: float) -> tuple[float, float]:
         return (
@@ -97,7 +97,7 @@ def _seed(run: RunRecord, places: Sequence[tuple[float, float]], dash: str) -> d
     }
 
 
-def _ticks(most: float) -> list[float]:
+def ticks(most: float) -> list[float]:
     """Round numbers from 0 to `most` or just above, evenly spaced."""
     power = 10.0 ** math.floor(math.log10(most / TICKS))
     step = next(times * power for times in (1, 2, 5, 10) if most / (times * power) <= TICKS)

@@ -1,49 +1,109 @@
-"""index.html of a published board: one file that opens from disk and requests nothing.
+"""index.html of a published board, and the front page over all boards: files that open from disk and request nothing.
 
-It holds a table per history policy, the scatter plot, and a section per row. Its content security policy forbids every
-request; style and script are inside the file. The markup is in `templates/`; this module only prepares what it shows.
+A board's page holds, per history policy, a headline, a chart of the best rows and a table; and a section per row. The
+content security policy forbids every request; style and script are inside the file. The markup is in `templates/`; this
+module only prepares what it shows.
 """
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import quote
 
 from genrec_bench.leaderboard import conditions, reported, tie_orders
 from genrec_bench.leaderboard.columns import (
-    BOARD,
+    COLUMNS,
     NOT_MEASURED,
+    PAGE,
     dagger,
     seconds,
-    shown,
 )
 from genrec_bench.leaderboard.curves import pace, passes
 from genrec_bench.leaderboard.facts import code_of, command, ending
+from genrec_bench.leaderboard.headline import headline, verdict
 from genrec_bench.leaderboard.renderers import curves, markup
-from genrec_bench.leaderboard.renderers.scatter import legend, scatter
-from genrec_bench.leaderboard.rows import Row
+from genrec_bench.leaderboard.renderers.chart import chart
+from genrec_bench.leaderboard.rows import KINDS, RANKED_SEEDS, Row
 from genrec_bench.leaderboard.standings import Standings
 from genrec_bench.protocol.constants import SELECTION
 from genrec_bench.runs.record import RunRecord
 
 SEEN_ITEMS = {"mask": "hidden from the lists", "keep": "kept in the lists"}
+ALWAYS = ("rank", "system", SELECTION)  # columns of the table at any width
+MEDIUM = ("vs_floor", "vs_baseline")  # where there is some room
+WIDE = ("hit@10", "vs_generator", "seeds", "users_per_second", "parameters")  # on a wide screen; the rest if asked for
 Table = tuple[Sequence[str], Sequence[Sequence[str]]]  # headings, rows of cells
 
 
 def page(policies: Sequence[Standings]) -> str:
-    """The whole page. The first policy is shown, the others can be chosen."""
+    """The whole page of a board. The first policy is shown, the others can be chosen."""
     first = policies[0]
+
     return markup.render(
         "board.html",
-        board=first.board,
+        title=first.board.name,
+        fingerprints=first.board.fingerprints,
         style=markup.static("board.css"),
         script=markup.static("board.js"),
         seen_items=SEEN_ITEMS,
+        metric=SELECTION,
+        kinds=KINDS,
+        filters=_filters([row for board in policies for row in board.rows]),
         sections=[_section(board) for board in policies],
         papers=_papers(first),
         rows=[_details(row, policies) for row in first.rows],
     )
+
+
+def front_page(boards: Mapping[str, Standings]) -> str:
+    """The page over all boards; `boards` by folder."""
+    return markup.render(
+        "front.html",
+        title="Leaderboards",
+        style=markup.static("board.css"),
+        boards=[_at_a_glance(folder, board) for folder, board in boards.items()],
+    )
+
+
+def _at_a_glance(folder: str, board: Standings) -> dict[str, Any]:
+    """A board on the front page: its headline, its size, and the best row of each kind."""
+    rows = {row.system_id: row for row in board.rows}
+    best = [rows[row.system_id] for row in board.comparators.values()]
+
+    return {
+        "link": f"{quote(folder)}/index.html",
+        "name": board.board.name,
+        "headline": headline(board),
+        "rows": len(rows),
+        "seeds": max(row.seeds for row in board.rows),
+        "missing": board.missing,
+        "best": [
+            {
+                "kind": row.kind,
+                "system": row.system,
+                "options": row.short_options,
+                "score": f"{row.score:.4f}",
+                "distance": f"{COLUMNS['vs_floor'].show(row)} vs floor" if "floor" in row.against else "",
+            }
+            for row in best
+        ],
+    }
+
+
+def _filters(rows: Sequence[Row]) -> dict[str, list[str]]:
+    """What rows can be chosen by, with the values that occur."""
+    kinds = {row.kind for row in rows}
+    values = {"kind": [kind for kind in KINDS if kind in kinds]}
+    for part in ("indexer", "backbone"):
+        values[part] = sorted({_part(row, part) for row in rows} - {""})
+    return {name: found for name, found in values.items() if len(found) > 1}
+
+
+def _part(row: Row, part: str) -> str:
+    return str(row.runs[0].spec.get(part) or "")
 
 
 def _papers(standings: Standings) -> dict[str, Any] | None:
@@ -60,19 +120,68 @@ def _papers(standings: Standings) -> dict[str, Any] | None:
 
 
 def _section(standings: Standings) -> dict[str, Any]:
-    """One policy: its table, its scatter plot and its conditions."""
+    """One policy: its headline, its chart, its table and its conditions."""
     ties = standings.ties
+    lines = _lines(standings.rows)
+
     return {
         "board": standings.board,
+        "headline": headline(standings),
+        "baselines": verdict(standings, "baseline") if "generator" in standings.comparators else "",
+        "chart": chart(standings),
+        "columns": [COLUMNS[key] for key in PAGE],
+        "widths": {key: _width(key) for key in PAGE},
+        "marks": _marks(standings),
+        "lines": lines,
         "missing": standings.missing,
-        "columns": shown(BOARD, standings.rows),
-        "plot": scatter(standings),
-        "legend": "; ".join(legend(standings)),
-        "conditions": conditions.of_board(standings),
+        "issues": _footnotes(standings, lines),
+        "conditions": [*conditions.of_rows(standings), *standings.remarks],
         "ties_title": conditions.TIES,
         "ties": tie_orders.explanation(ties, standings.board) if ties else "",
         "ties_table": _split(tie_orders.table(ties, standings.board)) if ties else None,
     }
+
+
+def _lines(rows: Sequence[Row]) -> list[list[Row]]:
+    """The rows of each model, best first: a line of the table with other decoders of the model folded below it."""
+    models: dict[str, list[Row]] = {}
+    for row in rows:
+        models.setdefault(row.model, []).append(row)
+    return list(models.values())
+
+
+def _width(key: str) -> str:
+    """The class of a column, which says on how wide a screen it is shown."""
+    return "" if key in ALWAYS else "medium" if key in MEDIUM else "wide" if key in WIDE else "rest"
+
+
+def _marks(standings: Standings) -> str:
+    """What the marks in the table mean."""
+    marks = [
+        ("1=", "cannot be told from the first", any(row.standing == "tied" for row in standings.rows)),
+        ("*", f"fewer than {RANKED_SEEDS} seeds, not ranked", any(row.rank is None for row in standings.rows)),
+        ("~", "may be chance", any(row.against for row in standings.rows)),
+        ("±", "standard deviation over seeds", any(row.sd[SELECTION] is not None for row in standings.rows)),
+        ("†", "known issue, below", bool(standings.issues)),
+    ]
+    return f"Marks: {'; '.join(f'{mark} {meaning}' for mark, meaning, occurs in marks if occurs)}."
+
+
+def _footnotes(standings: Standings, lines: Sequence[Sequence[Row]]) -> list[dict[str, Any]]:
+    """The known issues of a board, each with the first line of the table that has it."""
+    first = {number: line[0] for line in reversed(lines) for row in line for number in row.issues}
+    count = Counter(number for row in standings.rows for number in row.issues)
+
+    return [
+        {
+            "number": number,
+            "mark": dagger(number),
+            "text": conditions.of_issue(issue),
+            "first": first[number].system_id,
+            "count": count[number],
+        }
+        for number, issue in enumerate(standings.issues, 1)
+    ]
 
 
 def _split(lines: Sequence[Sequence[str]]) -> Table:

@@ -38,6 +38,7 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
     )
     environment.filters["emphasised"] = _emphasised
+    environment.filters["unbroken"] = _unbroken
     return environment
 
 
@@ -50,3 +51,10 @@ def _emphasised(sentence: str) -> Markup:
     """A sentence with its Markdown for emphasis and code as HTML."""
     text = re.sub(r"\*([\w-]+)\*", r"<em>\1</em>", html.escape(printable(sentence)))
     return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", text))
+
+
+def _unbroken(sentence: str) -> Markup:
+    """A sentence in which no line ends between a number and its sign: `15 %`, `p = 0.23`."""
+    spaces = r"(?<=\d) (?=%)|(?<=\bp) (?=[=<])|(?<=[=<]) (?=\d)"
+    text = re.sub(spaces, "\N{NO-BREAK SPACE}", printable(sentence))
+    return Markup(html.escape(text))

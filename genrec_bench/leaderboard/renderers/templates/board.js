@@ -1,7 +1,10 @@
-// Sorts, filters and switches the history policy. The address holds the state: #policy=keep&sort=hit@10&dir=ascending
+// Sorts, filters, copies and switches the history policy. The address holds the state: #policy=keep&sort=hit@10&dir=ascending
 "use strict";
-const state = { policy: "mask", sort: "", dir: "descending", filter: "" };
-const boards = [...document.querySelectorAll("section[data-policy]")];
+const state = { policy: "", sort: "", dir: "descending", filter: "", kind: "", indexer: "", backbone: "" };
+const parts = [...document.querySelectorAll("[data-policy]")];
+const tables = [...document.querySelectorAll("table.board")];
+const policies = [...document.getElementsByName("policy")];
+const choices = ["kind", "indexer", "backbone"].map((name) => document.getElementById(name)).filter(Boolean);
 const search = document.getElementById("filter");
 const count = document.getElementById("count");
 
@@ -13,34 +16,43 @@ function compare(a, b, direction) {
   return direction === "ascending" ? difference : -difference;
 }
 
+// A model, the best of its decoders first, is a table body of its own, so its decoders stay with it.
 function sortTable(table) {
   const heads = [...table.tHead.rows[0].cells];
-  const at = heads.findIndex((head) => head.dataset.name === state.sort);
+  const at = heads.findIndex((head) => head.dataset.name && head.dataset.name === state.sort);
   heads.forEach((head, i) => (i === at ? head.setAttribute("aria-sort", state.dir) : head.removeAttribute("aria-sort")));
   if (at < 0) return;
-  const rows = [...table.tBodies[0].rows];
-  rows.sort((a, b) => compare(a.cells[at].dataset.value, b.cells[at].dataset.value, state.dir));
-  table.tBodies[0].append(...rows);
+  const value = (model) => model.rows[0].cells[at].dataset.value;
+  table.append(...[...table.tBodies].sort((a, b) => compare(value(a), value(b), state.dir)));
+}
+
+function filterTable(table) {
+  const words = state.filter.toLowerCase().split(/\s+/).filter(Boolean);
+  let shown = 0;
+  let all = 0;
+  for (const model of table.tBodies) {
+    const chosen = choices.every((choice) => !state[choice.id] || model.dataset[choice.id] === state[choice.id]);
+    for (const row of model.rows) {
+      const text = row.textContent.toLowerCase();
+      row.hidden = !chosen || !words.every((word) => text.includes(word));
+      shown += row.hidden ? 0 : 1;
+      all += 1;
+    }
+    model.hidden = [...model.rows].every((row) => row.hidden);
+  }
+  table.classList.toggle("searched", words.length > 0); // a search shows folded decoders too
+  return `${shown} of ${all} rows`;
 }
 
 function show() {
-  const words = state.filter.toLowerCase().split(/\s+/).filter(Boolean);
-  for (const board of boards) {
-    board.hidden = board.dataset.policy !== state.policy;
-    const table = board.querySelector("table.board");
+  for (const part of parts) part.hidden = part.dataset.policy !== state.policy;
+  for (const table of tables) {
     sortTable(table);
-    let shown = 0;
-    for (const row of table.tBodies[0].rows) {
-      const text = row.textContent.toLowerCase();
-      row.hidden = !words.every((word) => text.includes(word));
-      shown += row.hidden ? 0 : 1;
-      const link = row.cells[0].querySelector("a");
-      const mark = link && board.querySelector(`svg a[href="${link.getAttribute("href")}"]`);
-      if (mark) mark.style.display = row.hidden ? "none" : "";
-    }
-    if (!board.hidden) count.textContent = `${shown} of ${table.tBodies[0].rows.length} rows`;
+    const shown = filterTable(table);
+    if (table.closest("section").dataset.policy === state.policy) count.textContent = shown;
   }
-  for (const choice of document.getElementsByName("policy")) choice.checked = choice.value === state.policy;
+  for (const policy of policies) policy.checked = policy.value === state.policy;
+  for (const choice of choices) choice.value = state[choice.id];
   if (search.value !== state.filter) search.value = state.filter;
 }
 
@@ -53,9 +65,12 @@ function read() {
   } else if (hash.includes("=")) {
     const values = new URLSearchParams(hash.replaceAll("+", "%2B"));
     for (const key of Object.keys(state)) if (values.has(key)) state[key] = values.get(key);
-    if (!boards.some((board) => board.dataset.policy === state.policy)) state.policy = "mask";
     if (state.dir !== "ascending") state.dir = "descending";
+    for (const choice of choices) {
+      if (![...choice.options].some((option) => option.value === state[choice.id])) state[choice.id] = "";
+    }
   }
+  if (!policies.some((policy) => policy.value === state.policy)) state.policy = policies[0].value;
   show();
 }
 
@@ -66,17 +81,30 @@ function change(values) {
   show();
 }
 
+async function copy(button) {
+  const command = document.getElementById(button.dataset.copies);
+  try {
+    await navigator.clipboard.writeText(command.textContent);
+    button.textContent = "copied";
+    setTimeout(() => (button.textContent = "copy"), 1500);
+  } catch { // a browser that allows no copying: the command is shown and selected
+    command.closest("details").open = true;
+    command.scrollIntoView({ block: "center" });
+    getSelection().selectAllChildren(command);
+  }
+}
+
 document.addEventListener("click", (event) => {
-  const button = event.target.closest("thead button");
+  const button = event.target.closest("button");
   if (!button) return;
-  const name = button.closest("th").dataset.name;
-  const first = button.closest("th").classList.contains("text") ? "ascending" : "descending";
+  if (button.dataset.copies) return copy(button);
+  const head = button.closest("th");
+  const first = head.classList.contains("text") || head.dataset.name === "rank" ? "ascending" : "descending";
   const other = state.dir === "ascending" ? "descending" : "ascending";
-  change({ sort: name, dir: state.sort === name ? other : first });
+  change({ sort: head.dataset.name, dir: state.sort === head.dataset.name ? other : first });
 });
 search.addEventListener("input", () => change({ filter: search.value }));
-for (const choice of document.getElementsByName("policy")) {
-  choice.addEventListener("change", () => change({ policy: choice.value }));
-}
+for (const choice of choices) choice.addEventListener("change", () => change({ [choice.id]: choice.value }));
+for (const policy of policies) policy.addEventListener("change", () => change({ policy: policy.value }));
 window.addEventListener("hashchange", read);
 read();
