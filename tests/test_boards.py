@@ -315,6 +315,14 @@ def standing(*records: RunRecord) -> dict[str, str]:
     return {row.system: row.standing for row in standings(records, "mask").rows}
 
 
+def test_the_probe_for_leaks_has_no_rank_and_ties_with_nobody() -> None:
+    board = standings([counted(counts(RANKS)), baseline("id-canary", BETTER)], "mask")
+    (probe,) = [row for row in board.rows if row.system == "id-canary"]
+    (counting,) = [row for row in board.rows if row.system != "id-canary"]
+    assert (probe.rank, probe.standing, COLUMNS["rank"].show(probe)) == (None, "unranked", "probe")
+    assert (counting.rank, counting.standing) == (1, "best")
+
+
 def test_a_row_has_the_lowest_tier_of_its_records_and_what_we_ran_is_a_run() -> None:
     scored = SimpleNamespace(tier="re-scored")
     assert tier_of([baseline()]) == "run"

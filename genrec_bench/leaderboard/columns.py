@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from genrec_bench.leaderboard.facts import NO, NOT_CONVERGED
-from genrec_bench.leaderboard.rows import KINDS, METRICS, RANKED_SEEDS, Row
+from genrec_bench.leaderboard.rows import CANARY, KINDS, METRICS, RANKED_SEEDS, Row
 from genrec_bench.protocol.constants import SELECTION
 
 NOT_MEASURED = "\N{EN DASH}"
@@ -77,6 +77,8 @@ def _seeds(row: Row) -> str:
 
 
 def _rank(row: Row) -> str:
+    if row.rank is None and row.system == CANARY:
+        return "probe"
     if row.rank is None:
         return f"{row.seeds} seed{'s' if row.seeds > 1 else ''}*"
     return f"{row.rank}=" if row.standing == "tied" else str(row.rank)

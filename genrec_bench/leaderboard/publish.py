@@ -70,6 +70,7 @@ def add(runs: Iterable[Path], root: Path, refuse: Refuse, check: bool = True, ag
     and the digests of files that stay in the run folder. Returns the files written, or already there.
     """
     added = []
+
     for path in runs:
         for folder in _run_folders(path):
             try:

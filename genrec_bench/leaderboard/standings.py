@@ -184,9 +184,9 @@ def _p_values(rows: Sequence[Row], apart: Mapping[str, Difference | None]) -> di
 
 def _standing(rows: Sequence[Row], ranks: Mapping[str, Ranks]) -> dict[str, str]:
     """`best` for a ranked row that is separable from every other, `tied` for those that are not separable from the
-    first, `ranked` for the rest; `unranked` for a seeded row with too few seeds (protocol P17, P18)."""
+    first, `ranked` for the rest; `unranked` for a seeded row with too few seeds, and the probe for leaks (protocol P17, P18)."""
     standing = {row.system_id: "unranked" for row in rows}
-    ranked = [row for row in rows if row.seeds >= RANKED_SEEDS or not row.seeded]
+    ranked = [row for row in rows if (row.seeds >= RANKED_SEEDS or not row.seeded) and row.system != CANARY]
     if not ranked:
         return standing
 

@@ -11,6 +11,7 @@ from genrec_bench.core.frames import data_frame
 from genrec_bench.errors import RecordError, UsageError
 from genrec_bench.leaderboard import conditions
 from genrec_bench.leaderboard.columns import BOARD_DATA, NOTEBOOK, data_of, shown
+from genrec_bench.leaderboard.headline import headline
 from genrec_bench.leaderboard.publish import read_board
 from genrec_bench.leaderboard.rows import Row
 from genrec_bench.leaderboard.standings import Standings
@@ -31,6 +32,11 @@ class LoadedBoard:
     def rows(self) -> tuple[Row, ...]:
         """The rows, best first."""
         return self.standings.rows
+
+    @property
+    def headline(self) -> str:
+        """One sentence on the best generator and untrained counting."""
+        return headline(self.standings)
 
     @property
     def conditions(self) -> list[str]:
