@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import statistics
 import subprocess
 import sys
@@ -13,8 +14,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from example_records import RANKS, baseline, edit, failed, finished, generator_spec
+from example_records import RANKS, baseline, baseline_spec, edit, failed, finished, generator_spec
 
+from genrec_bench.core.files import write_json
 from genrec_bench.errors import RecordError, UsageError
 from genrec_bench.leaderboard import columns
 from genrec_bench.leaderboard.records import collect, unfinished
@@ -308,3 +310,22 @@ def test_every_table_chooses_from_the_columns_and_no_column_is_left_over() -> No
         key for key in shown if not key.startswith("mrr")
     }
     assert all(len(set(table)) == len(table) for table in tables) and sorted(columns.NARROW) == sorted(columns.TABLE)
+
+
+def test_a_table_for_a_paper_is_latex_of_which_no_character_is_a_command(tmp_path) -> None:
+    made = {"baseline": {"name": "a_b", "distribution": "x", "version": "1", "code": "c" * 64}}
+    odd = finished(baseline_spec(baseline="a_b & 50% #1 {x} ~^\\input"), parameters={}, components=made)
+    text = render([odd, finished()], "latex")
+    head, *_ = text.splitlines()
+    assert head == r"\begin{tabular}{lrrrrrrr}"
+    assert r"a\_b \& 50\% \#1 \{x\} \textasciitilde{}\textasciicircum{}\textbackslash{}input & 1" in text
+    body = [line for line in text.splitlines() if line.endswith(r"\\")]
+    assert len(body) == 3 and all(len(re.split(r"(?<!\\)&", line)) == len(head.split("{")[2]) - 1 for line in body)
+    assert f"{finished().metrics['mask']['ndcg@10']:.4f}" in text and "% Data: " in text
+
+
+def test_a_board_is_read_like_a_folder_of_runs(tmp_path) -> None:
+    record = finished().sealed()
+    (tmp_path / "board" / "records").mkdir(parents=True)
+    write_json(tmp_path / "board" / "records" / f"{record.spec_id}.json", record.to_dict())
+    assert [found.spec_id for found in collect([tmp_path / "board"])] == [record.spec_id]

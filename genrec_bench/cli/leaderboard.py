@@ -54,7 +54,7 @@ def leaderboard() -> None:
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["table", "md", "csv", "json"]),
+    type=click.Choice(["table", "md", "latex", "csv", "json"]),
     default="table",
     show_default=True,
     help=FORM,
@@ -67,7 +67,7 @@ def leaderboard() -> None:
     help=POLICY,
 )
 def tables(runs: tuple[Path, ...], form: str, policy: str) -> None:
-    """One table per data set, task and protocol, from run folders (or folders of run folders).
+    """One table per data set, task and protocol, from run folders, folders of them, or the folder of a board.
 
     Records that cannot be read, or that no honest run can have written, are left out and named on stderr; exit code 1 if
     none is left.

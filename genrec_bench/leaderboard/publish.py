@@ -19,6 +19,7 @@ from genrec_bench.errors import RecordError, UsageError
 from genrec_bench.leaderboard import known_issues, reported, tie_orders, tuning_budget
 from genrec_bench.leaderboard.facts import name_of
 from genrec_bench.leaderboard.records import (
+    RECORDS,
     Refuse,
     check_intact,
     check_possible,
@@ -32,7 +33,6 @@ from genrec_bench.protocol.constants import POLICIES, PROTOCOLS
 from genrec_bench.runs.record import RECORD_FILE, RunRecord
 from genrec_bench.runs.spec import ResolvedSpec
 
-RECORDS = "records"
 RERUNS = "reruns"  # second runs of what is on the board
 FOLDER_NAME = re.compile(r"\w[\w.@:+ -]{0,99}")  # no separator, and no dot at its beginning
 NOTES = "notes.txt"

@@ -18,12 +18,13 @@ from genrec_bench.leaderboard.facts import name_of
 from genrec_bench.protocol.ranks import ranks_digest, read_ranks
 from genrec_bench.runs.record import RECORD_FILE, RunRecord, contradictions_of
 
+RECORDS = "records"  # the folder of a board that holds its records
 MACHINE_PATH = re.compile(r"(?<![\w.)])(?<!:/)(?:~?/(?:[\w.@+-]+/)+[\w.@+-]*|[A-Za-z]:\\\w)")
 Refuse = Callable[[RecordError], None]
 
 
 def collect(paths: Iterable[Path | str], refuse: Refuse | None = None) -> list[RunRecord]:
-    """The records under `paths`: run folders, record files, or folders of run folders; unfinished runs included.
+    """The records under `paths`: run folders, record files, folders of run folders, or boards; unfinished runs included.
 
     Ranks in a sidecar file are read into the record. A copy of a run with the same numbers counts once.
     RecordError names a file that cannot be read or is impossible, and a path without any run; with `refuse`, the error
@@ -58,7 +59,7 @@ def _record_files(paths: Iterable[Path | str], refuse: Refuse | None) -> list[Pa
 
 def _files(path: Path) -> Iterator[Path]:
     if path.is_dir() and not (path / RECORD_FILE).exists():
-        files = sorted(path.glob(f"*/{RECORD_FILE}"))
+        files = sorted(path.glob(f"*/{RECORD_FILE}")) or sorted(path.glob(f"{RECORDS}/*.json"))
         if not files:
             raise RecordError(f"no run in {path}: expected {RECORD_FILE}, or folders that hold one", path=path)
         yield from files

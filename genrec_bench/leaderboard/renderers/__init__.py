@@ -6,12 +6,13 @@ from collections.abc import Iterable
 
 from genrec_bench.errors import UsageError, did_you_mean
 from genrec_bench.leaderboard.records import unfinished
-from genrec_bench.leaderboard.renderers import data, markdown, terminal
+from genrec_bench.leaderboard.renderers import data, latex, markdown, terminal
 from genrec_bench.leaderboard.rows import boards
 from genrec_bench.protocol.constants import POLICIES
 from genrec_bench.runs.record import RunRecord
 
-FORMATS = ("table", "md", "csv", "json")
+TEXTS = {"md": markdown.runs, "latex": latex.runs}
+FORMATS = ("table", "md", "latex", "csv", "json")
 
 
 def render(
@@ -23,7 +24,7 @@ def render(
 ) -> str:
     """The leaderboard of `records` as text, one table per data set, task and protocol, best ndcg@10 first.
 
-    `table` and `md` round and add the conditions below; `csv` and `json` carry unrounded means over seeds, mrr too. A
+    `table`, `md` and `latex` round and add the conditions below; `csv` and `json` carry unrounded means over seeds, mrr too. A
     `table` that would be wider than `width` characters leaves out columns, and says which. Unfinished runs are counted
     below (`json`: under `notes`; `csv` has no room, ask `unfinished`). RecordError names an impossible row, or two runs
     on different data in one table.
@@ -40,10 +41,10 @@ def render(
     if format == "csv":
         return data.runs_csv(tables)
 
-    if format == "md":
-        texts = [markdown.runs(board) for board in tables]
+    if format in TEXTS:
+        texts = [TEXTS[format](board) for board in tables]
     else:
         texts = [terminal.runs(board, colour, width) for board in tables]
     if not_shown:
-        texts.append(f"{not_shown}\n")
+        texts.append(f"{'% ' if format == 'latex' else ''}{not_shown}\n")
     return "\n".join(texts or ["no runs\n"])
