@@ -7,7 +7,7 @@ wrong. `--debug` shows the traceback.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 LONGEST_MESSAGE = 1_000  # characters of somebody else's error
@@ -108,12 +108,6 @@ def lacks_memory(error: BaseException) -> bool:
     """Whether an error means that memory has run out: ours, Python's, NumPy's, or torch's on a CPU or GPU."""
     of_torch = isinstance(error, RuntimeError) and "allocate memory" in message_of(error)
     return isinstance(error, MemoryError | OutOfMemory) or type(error).__name__ == "OutOfMemoryError" or of_torch
-
-
-def few(names: Sequence[str], most: int = 12) -> str:
-    """Names in one readable line: `a, b, c`, and of many the first and how many more there are."""
-    rest = len(names) - most
-    return ", ".join(names) if rest <= 0 else f"{', '.join(names[:most])} and {rest} more"
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

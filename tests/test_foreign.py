@@ -94,6 +94,6 @@ def test_a_component_that_replaces_the_scorer_touches_no_other_systems_record(tm
     done = genrec(tmp_path, "run", "--dataset", "file", *system, *where)
     assert done.returncode == 0, done.stderr
     records = [RunRecord.read(file) for file in (tmp_path / "runs").glob("*/record.json")]
-    (popularity,) = (record for record in records if record.spec.get("baseline") == "popularity")
+    (floor,) = (record for record in records if record.spec.get("baseline") == "item-counts")
     assert len(records) == 2
-    assert verify(tmp_path / "runs" / popularity.spec_id).ok
+    assert verify(tmp_path / "runs" / floor.spec_id).ok

@@ -34,6 +34,11 @@ class Clock:
         monkeypatch.setattr(trainer, "epoch_batches", slow)
         monkeypatch.setattr(trainer.Training, "step", watched)
 
+    @property
+    def cuts(self) -> list[str]:
+        """Its notes that a plan was shortened; the others are of validations."""
+        return [note for note in self.notes if " of " in note]
+
     def fit(self, folder=None, stop_after=None, scores=None, **options):
         """A training of up to ten epochs; its notes are in `self.notes`."""
         quiet, calls = Quiet(), []
@@ -61,7 +66,7 @@ def test_a_limit_that_is_not_reached_changes_nothing(monkeypatch):
     clock = Clock(monkeypatch, epoch=5.0, validation=1.0)
     (free, report), (limited, same) = clock.fit(), clock.fit(minutes=MINUTES)  # 60 seconds, to the second
     assert all(map(torch.equal, weights(free), weights(limited)))
-    assert report == same and same.ended_by == "epochs" and not clock.notes
+    assert report == same and same.ended_by == "epochs" and not clock.cuts
     assert clock.rates[: 10 * STEPS] == clock.rates[10 * STEPS :]
     assert (same.seconds, same.targets_per_epoch) == (50.0, 60)
     assert {row["seconds"] for row in same.history} == {5.0}
@@ -72,7 +77,7 @@ def test_a_limit_shortens_the_plan_and_the_rate_falls_to_zero_with_it(monkeypatc
     _, report = clock.fit(minutes=MINUTES)
     assert (report.epochs, report.ended_by, report.seconds) == (5, "time limit", 50.0)
     assert [row.get("planned") for row in report.history] == [5, None, None, None, None]
-    assert clock.notes == ["epoch 1 of 10: training ends with epoch 5, because more do not fit into backbone.minutes=1"]
+    assert clock.cuts == ["epoch 1 of 10: training ends with epoch 5, because more do not fit into backbone.minutes=1"]
 
     # from the second epoch on the rate is that of a plan of five epochs: 25 steps, 5 of them warm-up
     assert clock.rates[:STEPS] == pytest.approx([0.01 * (step + 1) / 10 for step in range(STEPS)])
@@ -99,7 +104,7 @@ def test_a_first_epoch_beyond_the_limit_is_the_last_and_is_kept(monkeypatch):
     _, report = clock.fit(minutes=MINUTES, validate_every=5)
     assert (report.epochs, report.best_epoch, report.ended_by) == (1, 1, "time limit")
     assert report.history[0]["planned"] == 1 and "validation" in report.history[0]
-    assert "training ends with epoch 1," in clock.notes[0]
+    assert "training ends with epoch 1," in clock.cuts[0]
 
 
 def test_an_epoch_slower_than_those_before_shortens_the_plan_again(monkeypatch):

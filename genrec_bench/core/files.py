@@ -155,7 +155,7 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
         os.replace(partial, path)
     except BaseException as error:
         partial.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.filename is None:
+        if isinstance(error, OSError) and error.errno is not None and error.filename is None:
             error.filename = str(path)  # a full disk names no file of its own
         raise
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from genrec_bench.errors import DataError, UsageError, few
+from genrec_bench.errors import DataError, UsageError
 
 OWNER = "added here"  # stands for a distribution in listings and records
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
@@ -58,6 +58,6 @@ def write(name: str, options: Mapping[str, Any], sha256: str, *, replace: bool) 
 def remove(name: str) -> None:
     """Forget an entry; the data's file stays. UsageError if there is none of that name."""
     if name not in names():
-        added = f"those added are {few(names())}" if names() else "none has been added"
+        added = f"those added are {', '.join(names())}" if names() else "none has been added"
         raise UsageError(f"no data set {name!r} was added: {added}")
     (folder() / f"{name}.json").unlink()

@@ -28,7 +28,6 @@ from genrec_bench.errors import (
     NeedsMissing,
     UnknownComponent,
     did_you_mean,
-    few,
     message_of,
 )
 from genrec_bench.host import added, docstrings, modules
@@ -225,7 +224,7 @@ def _unknown(kind: str, name: str, known: list[ComponentInfo]) -> UnknownCompone
 
     listing = f"  `genrec plugins --kind {kind}` lists all {len(known)}."
     if not hint and not elsewhere:
-        message += f" There are: {few(names)}."
+        message += f" There are: {', '.join(names)}."
     return UnknownComponent(message + listing, kind=kind, name=name, known=tuple(names))
 
 
