@@ -89,14 +89,14 @@ class JsonFile(TableFile):
 
         if len(filled) > 1 and _is_object(filled[0][1]) and _is_object(filled[1][1]):
             for number, line in filled:
-                row = _decode(path, line, number)
+                row = decode(path, line, number)
                 if not isinstance(row, dict):
                     fail(path, "is not a JSON object, as the first line is", number)
                 yield number, row
             return
 
         self.unit = "row"
-        whole = _decode(path, b"\n".join(lines), None)
+        whole = decode(path, b"\n".join(lines), None)
         for number, row in enumerate(_rows_of(path, whole), 1):
             if not isinstance(row, dict):
                 fail(path, f"is {json.dumps(row):.60}, not an object with named fields", number, "row")
@@ -126,7 +126,8 @@ def _is_object(line: bytes) -> bool:
     return line.strip().startswith(b"{") and line.strip().endswith(b"}")
 
 
-def _decode(path: Path, text: bytes, line: int | None) -> Any:
+def decode(path: Path, text: bytes, line: int | None) -> Any:
+    """One JSON value. DataError, which names `line` if there is one, for anything else and for a key that stands twice."""
     try:
         value = json.loads(text, object_pairs_hook=lambda pairs: _unique(path, pairs, line))
     except json.JSONDecodeError as error:
