@@ -211,6 +211,10 @@ def test_what_was_taken_for_what_is_said_aloud_and_recorded(tmp_path):
     assert "every code is a single token" in noted(flat)[0]
     (tmp_path / "short.csv").write_text("item,c0,c1\n1,5,7\n2,5,8\n3,6,\n4,7,nan\n")
     assert "2 of 4 codes have fewer than 2 tokens: their last columns are empty" in noted(tmp_path / "short.csv")[0]
+    (tmp_path / "floats.csv").write_text("item,code\n1,5.0\n2,6.0\n3,7.0\n4,8.0\n")
+    assert noted(tmp_path / "floats.csv") == [
+        f"{tmp_path}/floats.csv: every code is a single token, so no two items share one"
+    ]
     np.save(tmp_path / "wide.npy", ARRAY.T)
     assert "the matrix of shape (2, 4) is transposed" in noted(tmp_path / "wide.npy", keys="zero-based")[0]
     np.save(tmp_path / "tall.npy", ARRAY)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from genrec_bench.indexers.codes_from_file.code_file import Code, CodeFile
 from genrec_bench.indexers.codes_from_file.texts import JOINED, CodeTexts, token_list
 
 KEY = Role("key", ("itemid item iid asin parentasin", "userid user uid", "id key"), "", required=True, called="item_id")
+WHOLE_FLOAT = re.compile(r"\s*\d+\.0+\s*")
 CODE = Role("code", ("code codes semanticid semanticids sid sids tokens token index indices",), "")
 
 
@@ -71,7 +73,9 @@ def whole_codes(table: Table, name: str, texts: CodeTexts) -> list[Code]:
     if is_list(column.type):
         power = exact_power(column.type.value_type)
         return [token_list(texts, value or (), row, power) for row, value in enumerate(column.to_pylist())]
-    cells = _tokens(table, name) if pa.types.is_floating(column.type) else _cells(table, name)
+    cells = _cells(table, name)
+    if pa.types.is_floating(column.type) or all(WHOLE_FLOAT.fullmatch(text) for text in cells if text.strip()):
+        cells = _tokens(table, name)  # "12.0" is one number, not two joined by a dot
     return [texts.tokens(text, row) for row, text in enumerate(cells)]
 
 
