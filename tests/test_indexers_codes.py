@@ -22,6 +22,7 @@ from genrec_bench.host.contracts import IndexerContext
 from genrec_bench.host.sealing import opened_by
 from genrec_bench.indexers.codes_from_file.indexer import CodesConfig, CodesIndexer
 from genrec_bench.indexers.codes_from_file.numbering import neighbours, prefix_warning
+from genrec_bench.indexers.codes_from_file.readers import read_codes
 from genrec_bench.indexers.digits import RandomIndexer
 from genrec_bench.protocol import split as protocol
 from genrec_bench.runs import run as runner
@@ -86,6 +87,20 @@ FILES = {
     "objects.jsonl": "".join(
         json.dumps({"item_id": int(one), "sid": list(code)}) + "\n" for one, code in CODES.items()
     ),
+    "floats.jsonl": "".join(json.dumps({"item_id": float(one), "codes": code}) + "\n" for one, code in CODES.items()),
+    "inverse_floats.json": json.dumps({f"{a}-{b}": float(one) for one, (a, b) in CODES.items()}),
+    "float_tokens.json": json.dumps({one: [float(a), b] for one, (a, b) in CODES.items()}),
+    "comma_blank.json": json.dumps({one: f"{a}, {b}" for one, (a, b) in CODES.items()}),
+    "semicolon_blank.json": json.dumps({one: f"{a}; {b}" for one, (a, b) in CODES.items()}),
+    "python_list.csv": "item,code\n" + "".join(f'{one},"[{a}, {b}]"\n' for one, (a, b) in CODES.items()),
+    "python_tuple.json": json.dumps({one: f"({a}, {b},)" for one, (a, b) in CODES.items()}),
+    "numpy_list.csv": "item,code\n" + "".join(f"{one},[{a} {b}]\n" for one, (a, b) in CODES.items()),
+    "text_list.csv": "item,code\n" + "".join(f"{one},\"['<a_{a}>', '<b_{b}>']\"\n" for one, (a, b) in CODES.items()),
+    "float_levels.csv": "item,c0,c1\n" + "".join(f"{one},{a},{b}.0\n" for one, (a, b) in CODES.items()),
+    "padded.json": json.dumps({one: [*code, -1, -1] for one, code in CODES.items()}),
+    "padded.csv": "item,c0,c1,c2\n" + "".join(f"{one},{a},{b},-1\n" for one, (a, b) in CODES.items()),
+    "colons.txt": "item_id::code_0::code_1\n" + "".join(f"{one}::{a}::{b}\n" for one, (a, b) in CODES.items()),
+    "commas.txt": "item_id,code\n" + "".join(f"{one},{a}-{b}\n" for one, (a, b) in CODES.items()),
     "openp5.txt": "".join(f"{one} <CI{a}><CI{b}>\n" for one, (a, b) in CODES.items()),
     "bom.csv": "\ufeffitem,code\r\n" + "".join(f"{one}, {a} {b}\r\n" for one, (a, b) in CODES.items()),
 }
@@ -105,9 +120,11 @@ def test_a_table_may_be_parquet_compressed_or_without_a_header(tmp_path):
     rows = "".join(f"{one};{a};{b}\n" for one, (a, b) in CODES.items())
     (tmp_path / "codes.csv.gz").write_bytes(gzip.compress(("item_id,c0,c1\n" + rows.replace(";", ",")).encode()))
     (tmp_path / "rows.csv").write_text(rows.replace(";", ","))
+    (tmp_path / "rows.txt").write_text(rows.replace(";", "::"))
     assert same_pattern(build(tmp_path / "codes.parquet")[0])
     assert same_pattern(build(tmp_path / "codes.csv.gz")[0])
     assert same_pattern(build(tmp_path / "rows.csv", columns=["item", "c0", "c1"])[0])
+    assert same_pattern(build(tmp_path / "rows.txt", columns=["item", "c0", "c1"])[0])
 
 
 def test_a_long_code_in_a_table_keeps_all_its_tokens(tmp_path):
@@ -185,11 +202,23 @@ def test_what_was_taken_for_what_is_said_aloud_and_recorded(tmp_path):
         "dash.json": "'5-7' is read as the tokens 5 7",
         "columns.tsv": "columns beside the code are left out: title",
         "inverse.json": "read from code to item",
+        "python_list.csv": "'[5, 7]' is read as the tokens 5 7",
+        "comma_blank.json": "'5, 7' is read as the tokens 5 7",
     }.items():
         (tmp_path / name).write_text(FILES[name])
         assert told in noted(tmp_path / name)[0]
     flat = as_json(tmp_path / "flat.json", {one: f"i{one}" for one in IDS})
     assert "every code is a single token" in noted(flat)[0]
+    (tmp_path / "short.csv").write_text("item,c0,c1\n1,5,7\n2,5,8\n3,6,\n4,7,nan\n")
+    assert "2 of 4 codes have fewer than 2 tokens: their last columns are empty" in noted(tmp_path / "short.csv")[0]
+    (tmp_path / "floats.csv").write_text("item,code\n1,5.0\n2,6.0\n3,7.0\n4,8.0\n")
+    assert noted(tmp_path / "floats.csv") == [
+        f"{tmp_path}/floats.csv: every code is a single token, so no two items share one"
+    ]
+    np.save(tmp_path / "wide.npy", ARRAY.T)
+    assert "the matrix of shape (2, 4) is transposed" in noted(tmp_path / "wide.npy", keys="zero-based")[0]
+    np.save(tmp_path / "tall.npy", ARRAY)
+    assert noted(tmp_path / "tall.npy", keys="zero-based") == []
 
 
 def test_codes_of_another_numbering_are_told_from_those_that_fit():
@@ -298,13 +327,13 @@ def test_unknown_keys_are_refused_or_ignored_with_a_note(tmp_path):
 
 
 GARBLED = {
-    "cut.json": ('{"1": [1, 2],\n "2": [1', "line 2: is not JSON"),
+    "cut.json": ('{"1": [1, 2],\n "2": [1', "line 2: is not valid JSON"),
     "text.json": ('"codes"', "holds no object"),
     "empty_object.json": ("{}", "holds no codes"),
     "nested.json": ('{"1": {"a": 1}}', "key '1': the code is .*not a list of tokens"),
-    "fraction.json": ('{"1": [1, 2.5]}', "key '1': the token 2.5 is not a whole number"),
-    "truth.json": ('{"1": [true]}', "key '1': the token true is not a whole number"),
-    "twice.json": ('{"1": [1, 2], "1": [1, 3]}', r"key '1': '1' has a code already"),
+    "fraction.json": ('{"1": [1, 2.5]}', "key '1': the token '2.5' is not a whole number"),
+    "truth.json": ('{"1": [true]}', "key '1': the token 'True' is not a whole number"),
+    "twice.json": ('{"1": [1, 2], "1": [1, 3]}', "the key '1' stands twice in one object"),
     "no_tokens.json": ('{"1": []}', "key '1': '1' has an empty code"),
     "nothing.json": ("", "is empty"),
     "marks.json": ('{"1": "5-7", "2": "5|8"}', "key '2': '5|8' is joined by '|', and '5-7' by '-'"),
@@ -325,7 +354,7 @@ GARBLED = {
         '{"item_id": 1, "vector": [1]}\n',
         r"line 1: has no field for its code \(codes\): item_id, vector",
     ),
-    "cut.jsonl": ('{"item_id": 1, "codes": [1]}\n{"item_id"', "line 2: is not JSON"),
+    "cut.jsonl": ('{"item_id": 1, "codes": [1]}\n{"item_id"', "line 2: is not valid JSON"),
     "deep.json": ("[" * 100_000, "nested too deeply"),
     "long.json": ('{"1": [' + "9" * 5_000 + "]}", "cannot be read"),
     "short.csv": ("item,c0,c1\n1,5,7\n2,5\n", "line 3: has 2 columns instead of 3"),
@@ -346,6 +375,22 @@ GARBLED = {
     "half.json": ('{"1": ["\\ud800"]}', "holds half a character"),
     "half.jsonl": ('{"item_id": 1, "codes": ["\\ud800"]}', "line 1: holds half a character"),
     "nul.txt": ("1 <a><b>\n2 <a>\0<c>\n", "line 2: holds a NUL byte"),
+    "colons.txt": (
+        "1::5::7\n2::5::8\n",
+        "line 1: the first line is a row, not a header: .*indexer.columns=item_id,code_0",
+    ),
+    "opened.json": ('{"1": "[2, 2"}', r"key '1': '\[2, 2' is not whole"),
+    "nested.csv": ('item,code\n1,"[[1, 2], [3]]"\n', "line 2: .* is no list of tokens"),
+    "hole_in_list.json": ('{"1": "2,, 3"}', "key '1': '2,, 3' is no list of tokens"),
+    "two_marks.json": ('{"1": "1 2, 3"}', "key '1': '1 2, 3' is no list of tokens: one mark parts them"),
+    "lists_differ.json": ('{"1": "2, 3", "2": "2|3"}', "key '2': '2|3' is joined by '|', and '2, 3' by ','"),
+    "negative.json": ('{"1": [5, -1, 7]}', "key '1': '-1' is not a token"),
+    "large_key.jsonl": (
+        '{"item_id": 1e16, "codes": [1]}',
+        "line 1: the item 10000000000000000 is a float of 2\\*\\*53 or more",
+    ),
+    "key.jsonl": ('{"item_id": 1.5, "codes": [1]}', "line 1: the item '1.5' is not a whole number or a text"),
+    "large_token.csv": ("item,c0\n1,9007199254740992.0\n", "line 2: the c0 9007199254740992 is a float of 2"),
     "open.txt": ("1 <a><b>\n2 <a><", "line 2: '<a><' is not whole"),
 }
 
@@ -374,6 +419,50 @@ def test_a_fault_of_a_matrix_names_row_and_level(matrix, why, tmp_path):
     np.save(tmp_path / "codes.npy", matrix)
     with pytest.raises(DataError, match=why):
         build(tmp_path / "codes.npy")
+
+
+INEXACT = {
+    "bf16.pt": (torch.tensor([[0, 301], [1, 511]]).bfloat16(), "entry 0, 1: 300 is a bfloat16 of 2**8 or more"),
+    "half.npy": (np.array([[0, 2049], [1, 3]], np.float16), "entry 0, 1: 2048 is a float16 of 2**11 or more"),
+    "single.npy": (
+        np.array([[0, 3], [1, 2**24 + 1]], np.float32),
+        "entry 1, 1: 16777216 is a float32 of 2**24 or more",
+    ),
+    "double.npy": (np.array([[0.0], [2**53 + 1]]), "entry 1, 0: 9007199254740992 is a float64 of 2**53 or more"),
+    "keys.npz": ({"codes": ARRAY, "ids": np.array([1, 2, 3, 2**24 + 1], np.float32)}, "entry 3: 16777216 is a float32"),
+    "lists.pt": ([torch.tensor([1, 4099]).half(), torch.tensor([1, 2]).half()], "4100 is a float16 of 2**11 or more"),
+    "half.parquet": (np.array([2049.0], np.float16), "row 1: the token 2048 is a float of 2**11 or more"),
+}
+
+
+@pytest.mark.parametrize("name", INEXACT)
+def test_floats_that_may_have_lost_their_last_digits_are_refused_by_their_own_type(name, tmp_path):
+    content, why = INEXACT[name]
+    path = tmp_path / name
+    if name.endswith(".pt"):
+        torch.save(content, path)
+    elif name.endswith(".parquet"):
+        pq.write_table(
+            pa.table({"item": IDS[:1], "code": pa.FixedSizeListArray.from_arrays(pa.array(content), 1)}), path
+        )
+    else:
+        np.savez(path, **content) if name.endswith(".npz") else np.save(path, content)
+    with pytest.raises(DataError) as caught:
+        build(path)
+    assert why in str(caught.value) and name in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "largest"), [(torch.bfloat16, 255), (torch.float16, 2047), (torch.float32, 2**24 - 1), (torch.uint8, 255)]
+)
+def test_the_largest_exact_number_of_each_type_is_read(kind, largest, tmp_path):
+    torch.save(torch.tensor([[largest, 1], [0, 2], [0, 3]], dtype=kind), tmp_path / "codes.pt")
+    assert read_codes(tmp_path / "codes.pt").codes[0] == (str(largest), "1")
+
+
+def test_large_whole_numbers_of_an_unsigned_type_are_kept(tmp_path):
+    np.save(tmp_path / "codes.npy", np.array([[2**64 - 1], [1]], np.uint64))
+    assert read_codes(tmp_path / "codes.npy").codes == [(str(2**64 - 1),), ("1",)]
 
 
 def test_a_damaged_sparse_tensor_is_refused_and_does_not_end_the_process(tmp_path):

@@ -244,7 +244,11 @@ def test_lists_of_all_forms_have_the_same_ranks(tmp_path, ranked):
     assert len(set(expected)) > 1
     trec = "".join(f"{u} Q0 {i} {r - 1} {1 / r} tag\n" for u, i, r in ROWS)
     assert ranked(listed(tmp_path, "trec.run", trec)) == expected
+    tabs = "".join(f"{u}\tQ0\t{i}  {r}\t {1 / r} tag\n" for u, i, r in ROWS)  # any white space, as in trec_eval
+    assert ranked(listed(tmp_path, "tabs.trec", tabs)) == ranked(listed(tmp_path, "tabs.txt", tabs)) == expected
     assert ranked(listed(tmp_path, "lists.json", json.dumps(LISTS))) == expected
+    lines = "".join(json.dumps({user: items}) + "\n" for user, items in LISTS.items())
+    assert ranked(listed(tmp_path, "lines.jsonl", lines)) == expected
     elliot = listed(tmp_path, "elliot.tsv", "".join(f"{u}\t{i}\t{1 / r}\n" for u, i, r in ROWS))
     assert ranked(elliot, "--columns", "user,item,score") == expected
     pq.write_table(pa.table({"user_id": list(LISTS), "items": list(LISTS.values())}), tmp_path / "l.parquet")

@@ -183,6 +183,9 @@ def test_broken_weights_are_told_in_one_line(tmp_path, damage, message):
     assert "\n" not in str(caught.value)
 
 
+LAST = "decoder.final_layer_norm.weight"
+
+
 def rewritten(folder, change):
     """The checkpoint's folder with `change` made to the names and weights of its file."""
     from safetensors.torch import load_file, save_file
@@ -210,6 +213,11 @@ def test_the_prefix_of_a_wrapped_model_is_taken_off_with_a_note(tmp_path, folder
             r"13 of the network's weights are missing \(decoder.block.1",
         ),
         (lambda weights: {**weights, "adapter.weight": torch.ones(2)}, r"have no place in it \(adapter.weight\)"),
+        (
+            lambda weights: {**weights, LAST: weights[LAST] + torch.nan},
+            rf"checkpoint .* holds NaN or .* 1 weights \({LAST}\)",
+        ),
+        (lambda weights: {**weights, LAST: weights[LAST] / 0}, "holds NaN or infinity in 1 weights"),
         (lambda weights: {f"net.{name}": value for name, value in weights.items()}, "weights are missing .* no place"),
     ],
 )

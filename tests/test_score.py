@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +14,7 @@ from click.testing import CliRunner
 from example_records import edit
 
 from genrec_bench.cli.main import cli
+from genrec_bench.data.loading import load_dataset
 from genrec_bench.errors import (
     DataError,
     OutputError,
@@ -70,6 +72,18 @@ def score(tmp_path, settings):
     return scored
 
 
+@pytest.fixture
+def score_text(tmp_path, settings):
+    """Scores a text as a file of lists."""
+
+    def scored(name, text, **told):
+        (tmp_path / name).write_text(text)
+        asked = {"name": f"Popular ({name})", "dataset": "file", "task": "sequential", "settings": settings, **told}
+        return rescore(tmp_path / name, plan_of(**asked), out=tmp_path / "runs")
+
+    return scored
+
+
 def folder_of(tmp_path, record):
     return tmp_path / "runs" / record.spec_id
 
@@ -115,6 +129,93 @@ def test_scores_that_differ_in_double_precision_only_are_no_tie(popular, score):
     record = score(rows)
     assert record.ranks["mask"] == ranked(record, popular[1]["mask"])
     assert record.metrics["mask"]["tie_gap"] == 0
+
+
+def scores_of(rows, by=lambda row: 1 / row["rank"]):
+    """`{user: {item: score}}`, its items in no order that says anything."""
+    lists: dict = {}
+    for row in sorted(rows, key=lambda row: row["item"]):
+        lists.setdefault(row["user"], {})[row["item"]] = by(row)
+    return lists
+
+
+def test_an_object_of_scores_for_each_user_is_read_as_ranx_and_pytrec_eval_write_it(popular, score_text):
+    rows = popular[1]["mask"]
+    lists = scores_of(rows)
+    record = score_text("run.json", json.dumps(lists))
+    assert record.ranks["mask"] == ranked(record, rows)
+    lines = "".join(json.dumps({user: items}) + "\n" for user, items in lists.items())
+    assert score_text("run.jsonl", lines).ranks == record.ranks
+    every = {
+        user: {f"i{item}": score for item, score in enumerate((2, 1))} for user in lists
+    }  # all fields in all objects
+    with pytest.raises(DataError, match="2 items are not in the data: 'i0', 'i1'"):
+        score_text("every.json", json.dumps(every))
+
+
+@pytest.mark.parametrize("name", ["large.jsonl", "large.csv", "large.json", "large.trec", "floats.jsonl"])
+def test_scores_too_large_to_be_exact_are_refused_alike_in_every_form(popular, score_text, name):
+    rows = [{**row, "score": 10**17 - row["rank"]} for row in popular[1]["mask"]]
+    texts = {
+        "large.jsonl": "".join(json.dumps({key: row[key] for key in ("user", "item", "score")}) + "\n" for row in rows),
+        "large.csv": "user,item,score\n" + "".join(f"{row['user']},{row['item']},{row['score']}\n" for row in rows),
+        "large.json": json.dumps(scores_of(rows, lambda row: row["score"])),
+        "large.trec": "".join(f"{row['user']} Q0 {row['item']} {row['rank']} {row['score']} t\n" for row in rows),
+    }
+    texts["floats.jsonl"] = texts["large.jsonl"].replace("}", ".0}")
+    with pytest.raises(
+        DataError, match=r"(line|row) [12]: the score .* is too large to be exact \(2\*\*53 or more\); give ranks"
+    ):
+        score_text(name, texts[name])
+
+
+def test_large_scores_that_are_exact_order_the_items(popular, score):
+    rows = [{"user": row["user"], "item": row["item"], "score": 2**53 - row["rank"]} for row in popular[1]["mask"]]
+    for suffix in (".csv", ".parquet"):
+        record = score(rows, suffix, name=suffix)
+        assert record.ranks["mask"] == ranked(record, popular[1]["mask"])
+
+
+@pytest.mark.parametrize("ranks", ["contradict", "agree", "constant", "words"])
+def test_ranks_of_a_trec_run_that_contradict_its_scores_are_told_and_the_scores_count(
+    popular, score_text, tmp_path, ranks
+):
+    rows, first = popular[1]["mask"], popular[1]["mask"][0]["user"]
+    of = {
+        "contradict": lambda row: 100 - row["rank"] if row["user"] == first else row["rank"],
+        "agree": lambda row: row["rank"] - 1,
+        "constant": lambda row: 1,
+        "words": lambda row: "x",
+    }[ranks]
+    text = "".join(f"{row['user']}\tQ0\t{row['item']}\t{of(row)}\t{1 / row['rank']}\ttag\n" for row in rows)
+    record = score_text("a.run", text)
+    assert record.ranks["mask"] == ranked(record, rows)
+    users = len(record.ranks["mask"])
+    told = [f"1 of {users} users have ranks that contradict their scores; the scores count, as in trec_eval"]
+    assert [warning for warning in record.warnings if "contradict" in warning] == (
+        told if ranks == "contradict" else []
+    )
+    assert verify(folder_of(tmp_path, record)).ok
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            '{"u": {"i1": 3, "i2": 4}, "v": {"i3": 5, "i4": 6}}',
+            "not a text or number; give a list of ids, or a row for each",
+        ),
+        (
+            '{"u": [["i1", 3], ["i2", 4]]}',
+            "the value holds lists where ids are expected; give one list of ids, or a row",
+        ),
+    ],
+)
+def test_pairs_that_are_no_histories_are_refused_with_a_short_reason(tmp_path, text, message):
+    (tmp_path / "pairs.json").write_text(text)
+    with pytest.raises(DataError, match=message) as caught:
+        load_dataset(str(tmp_path / "pairs.json"))
+    assert len(str(caught.value)) < 250 + len(str(tmp_path))
 
 
 def test_mask_lists_have_no_keep_numbers(popular, score):

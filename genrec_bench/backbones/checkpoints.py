@@ -1,4 +1,4 @@
-"""Checkpoints that transformers reads: every weight comes from the file, or none does.
+"""Checkpoints that transformers reads: every weight comes from the file, and is a number, or none does.
 
 transformers draws a weight that the file lacks at random and says so in its log only. Such a network would count as
 pretrained. Knows transformers' loading report, no architecture.
@@ -22,7 +22,7 @@ SHOWN = 3  # weights named in a message
 
 
 def load_whole(architecture: Any, name: str, note: Callable[[str], None], *, body: bool = False, **options: Any) -> Any:
-    """`architecture.from_pretrained(name, **options)`; UsageError unless file and network have the same weights.
+    """`architecture.from_pretrained(name, **options)`; UsageError unless file and network have the same weights, all finite.
 
     Names that a wrapper prefixed are read without the prefix, and `note` is told. With `body`, an encoder is read whose
     heads do not matter: the file may have some, and may lack the network's pooler.
@@ -53,6 +53,14 @@ def load_whole(architecture: Any, name: str, note: Callable[[str], None], *, bod
         raise UsageError(
             f"the checkpoint {name!r} is not a whole {type(model).__name__}: {'; '.join(faults)}. Save the model itself with "
             "save_pretrained, not a part of it or a wrapper around it",
+            name=name,
+        )
+
+    broken = [key for key, weight in model.named_parameters() if not weight.isfinite().all()]
+    if broken:
+        raise UsageError(
+            f"the checkpoint {name!r} holds NaN or infinity in {len(broken)} weights ({_few(broken)}): its training failed, or "
+            "the file is damaged. Take an earlier one, or download it again",
             name=name,
         )
     return model

@@ -99,7 +99,8 @@ def rescore(
         split = inputs.split
         given = read_given_codes(path, item_codes, inputs.data, split, policy, allow_missing, columns, progress.note)
         source = digest(source, item_codes.path.read_bytes(), repr(item_codes.config))
-    progress.note(f"{path}: {given.read_as}")
+    for note in (given.read_as, *given.warnings):
+        progress.note(f"{path}: {note}")
 
     with locked(folder):
         earlier = open_run_folder(folder, spec, force=force, progress=progress)
@@ -119,7 +120,7 @@ def rescore(
             validity=_validity(given, queries),
             throughput={"users_per_second": None},
             fingerprints={"source": source},
-            warnings=tuple(warnings(given.lengths, spec.system)),
+            warnings=(*warnings(given.lengths, spec.system), *given.warnings),
             tier=RESCORED,
         )
         with attempt(folder, spec, keep=keeps(folder, earlier)) as workspace:

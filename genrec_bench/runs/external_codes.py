@@ -25,7 +25,7 @@ from genrec_bench.core.tables.roles import take
 from genrec_bench.core.tables.table import Float64, Table, is_list
 from genrec_bench.errors import ConfigError, DataError
 from genrec_bench.host.config import make_config
-from genrec_bench.indexers.codes_from_file.code_file import Code, Format
+from genrec_bench.indexers.codes_from_file.code_file import Code, Format, without_padding
 from genrec_bench.indexers.codes_from_file.keys import Keys, Unknown, rows_of
 from genrec_bench.indexers.codes_from_file.numbering import prefix_warning
 from genrec_bench.indexers.codes_from_file.readers import read_codes
@@ -222,7 +222,12 @@ def _predicted(path: Path, columns: Sequence[str] | None) -> _Predicted:
 def _read(table: Table, column: str, read_as: str) -> tuple[list[Code], str]:
     """A column with a code in each cell, and in words how the table was read."""
     texts = CodeTexts(table.path, lambda row: f"{table.unit} {table.line_of(row)}")
-    codes = whole_codes(table, column, texts)
+    codes = []
+    for row, code in enumerate(whole_codes(table, column, texts)):
+        try:
+            codes.append(without_padding(code))
+        except ValueError as error:
+            texts.fail(row, str(error))
     return codes, "; ".join([read_as, *texts.notes()])
 
 

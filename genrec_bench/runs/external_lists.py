@@ -1,7 +1,7 @@
 """Reads ranked lists made elsewhere from a file, and checks them against the data they rank.
 
 One row per listed item: `user`, `item`, and `rank` (1 is best) or `score` (larger is better), in the data's own ids; or a
-row per user with a list of items, best first (also JSON, `{user: [item, ...]}`); or a TREC run. An error counts the faulty rows and shows the first few. Nothing is repaired, and nothing is filled in.
+row per user with a list of items, best first (also JSON, `{user: [item, ...]}` and `{user: {item: score}}`); or a TREC run. An error counts the faulty rows and shows the first few. Nothing is repaired, and nothing is filled in.
 """
 
 from __future__ import annotations
@@ -25,9 +25,10 @@ from genrec_bench.core.events import Interactions
 from genrec_bench.core.rankings import Generations, Ranking
 from genrec_bench.core.sequences import Queries
 from genrec_bench.core.tables.files import open_table, recognised, shown
+from genrec_bench.core.tables.json_file import JsonFile
 from genrec_bench.core.tables.roles import Role, take
-from genrec_bench.core.tables.table import Table
-from genrec_bench.core.tables.text_file import only_blanks_part
+from genrec_bench.core.tables.table import Float64, Table
+from genrec_bench.core.tables.text_file import Layout, TextFile, first_words
 from genrec_bench.errors import DataError
 from genrec_bench.protocol.constants import KS, LIST_DEPTH, Policy
 from genrec_bench.protocol.validity import contained
@@ -55,19 +56,22 @@ TREC = (
     "score",
     "trec_tag",
 )  # as trec_eval does, the score counts and the rank does not
+CONTRADICTED = "have ranks that contradict their scores; the scores count, as in trec_eval"
 
 
 @dataclass(frozen=True)
 class GivenLists:
     """A file's lists by history policy, one per test case; how many items each case has; as what the file was read.
 
-    `generations` are the hypotheses that the lists come from, where the file holds codes.
+    `generations` are the hypotheses that the lists come from, where the file holds codes. `warnings` are what nobody can see
+    in the lists any more.
     """
 
     rankings: dict[str, Ranking]
     lengths: Int64
     read_as: str
     generations: Generations | None = None
+    warnings: tuple[str, ...] = ()
 
 
 def read_given(
@@ -92,6 +96,7 @@ def read_given(
 
     # From here on, rows are sorted by case, best item first.
     order, values = ordered(table, roles, cases, lambda row: names(row)[0])
+    found = _contradicted(table, cases, values)
     cases, items = cases[order], items[order]
     names = _namer(data, users[order], items)
 
@@ -106,7 +111,7 @@ def read_given(
     full = _ranking(cases, items, order_scores(cases, values[order]), lengths)
     seen = contained(full.items, queries.history)
     if policy == "keep":
-        return GivenLists({"mask": _cut(_without(full, seen)), "keep": _cut(full)}, lengths, read_as)
+        return GivenLists({"mask": _cut(_without(full, seen)), "keep": _cut(full)}, lengths, read_as, warnings=found)
 
     refuse(
         path,
@@ -116,7 +121,7 @@ def read_given(
         "drop such rows, or give longer lists with --policy keep",
         "row",
     )
-    return GivenLists({"mask": _cut(full)}, lengths, read_as)
+    return GivenLists({"mask": _cut(full)}, lengths, read_as, warnings=found)
 
 
 def warnings(lengths: Int64, name: str) -> list[str]:
@@ -137,12 +142,28 @@ def warnings(lengths: Int64, name: str) -> list[str]:
     return sentences
 
 
+def _contradicted(table: Table, cases: Int64, scores: Float64) -> tuple[str, ...]:
+    """A sentence if the ranks of a TREC run order the items of a user otherwise than the scores do."""
+    try:
+        ranks = table.floats("trec_rank") if "trec_rank" in table.columns else np.zeros(len(cases))
+    except DataError:
+        return ()  # no numbers, so they order nothing
+
+    order = np.lexsort((-scores, ranks, cases))
+    rises = (np.diff(scores[order]) > 0) & (np.diff(ranks[order]) > 0) & (np.diff(cases[order]) == 0)
+    users = len(np.unique(cases[order[1:]][rises]))
+    return (f"{users} of {len(np.unique(cases))} users {CONTRADICTED}",) if users else ()
+
+
 def _listed(path: Path, columns: Sequence[str] | None) -> tuple[Table, dict[str, str], str]:
     """The table with a row per listed item, the column of each role, and as what the file was read."""
     trec = columns is None and recognised(path) == "auto" and _is_trec(path)
-    file = open_table(path, columns=TREC if trec else columns, part="")
+    blanks = Layout(" ", quoted=False, header=False)
+    file = TextFile(path, TREC, blanks, "") if trec else open_table(path, columns=columns, part="")
     taken = take(file, (USER, ITEM, RANK, SCORE))
     if taken.get("item") is None:
+        if isinstance(file, JsonFile) and (table := file.pairs(("user", "item", "score"))) is not None:
+            return table, {name: name for name in table.columns}, "{user: {item: score}}"
         taken = take(file, (USER, ITEMS))
 
     if taken.get("items") is not None:
@@ -155,12 +176,13 @@ def _listed(path: Path, columns: Sequence[str] | None) -> tuple[Table, dict[str,
             f"{shown(file.names)}{file.hint}.{codes}".rstrip("."),
             path=path,
         )
-    return file.read(list(taken.columns.values())), dict(taken.columns), f"a TREC run: {taken}" if trec else str(taken)
+    table = file.read([*taken.columns.values(), *(["trec_rank"] if trec else [])])
+    return table, dict(taken.columns), f"a TREC run: {taken}" if trec else str(taken)
 
 
 def _is_trec(path: Path) -> bool:
     """Whether a text is a TREC run: `user Q0 item rank score tag` in every line."""
-    rows = only_blanks_part(path)
+    rows = first_words(path)
     return bool(rows) and all(len(row) == len(TREC) and row[1].upper() in ("Q0", "0") for row in rows)
 
 

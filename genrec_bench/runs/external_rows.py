@@ -75,7 +75,7 @@ def ordered(table: Table, columns: dict[str, str], cases: Int64, user: Callable[
     DataError if a user's ranks are not 1, 2, 3, ..., or if scores rise along the ranks.
     """
     path = table.path
-    scores = table.floats(columns["score"]) if "score" in columns else None
+    scores = table.floats(columns["score"], "; give ranks, or smaller scores") if "score" in columns else None
     if "rank" not in columns:
         assert scores is not None
         return np.lexsort((-scores, cases)), scores

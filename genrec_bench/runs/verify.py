@@ -35,7 +35,7 @@ from genrec_bench.protocol.validity import (
 )
 from genrec_bench.runs import lists as stored
 from genrec_bench.runs.baseline import CANARY, canary_warnings
-from genrec_bench.runs.external_lists import warnings
+from genrec_bench.runs.external_lists import CONTRADICTED, warnings
 from genrec_bench.runs.folders import SPEC_FILE, damaged_files
 from genrec_bench.runs.inputs import data_warnings, describe_data, load_data
 from genrec_bench.runs.record import RECORD_FILE, RESCORED, RunRecord
@@ -257,6 +257,7 @@ def _compare_warnings(
     expected = [*data_warnings(data, split), *(record.index or {}).get("info", {}).get("warnings", ())]
     if of_lists:
         expected += warnings((rankings[policy].items >= 0).sum(axis=1), spec.system)
+        expected += [sentence for sentence in record.warnings if sentence.endswith(CONTRADICTED)]  # of the file alone
     elif spec.baseline == CANARY:
         canary = IdCanary(make_config(IdCanary.Config, spec.options["baseline"], "baseline"))
         expected += canary_warnings(canary, data, split, spec.system, rankings[policy])

@@ -1,6 +1,7 @@
 """Tables in JSON: a list of objects, one object a line, or one object whose keys are ids.
 
-An object from key to value gives the columns `key` and `value`; one from key to objects gives `key` and their fields.
+An object from key to value, whole or one pair a line, gives the columns `key` and `value`; one from key to objects gives
+`key` and their fields, or `value` if these are ids.
 """
 
 from __future__ import annotations
@@ -39,6 +40,22 @@ class JsonFile(TableFile):
     def sample(self) -> dict[str, list[Any]]:
         return {name: [row.get(name) for row in self.rows[:SAMPLE]] for name in self.names}
 
+    def pairs(self, names: tuple[str, str, str]) -> Table | None:
+        """`{key: {id: number}}` as a table with a row per pair, whose columns are called `names`; None for any other file."""
+        keys = [row.get(KEY) for row in self.rows]
+        of_key = [row[VALUE] if VALUE in row else _without_key(row) for row in self.rows]
+        if not all(isinstance(key, str) for key in keys) or not all(map(_holds_numbers, of_key)):
+            return None
+
+        owners = [row for row, pairs in enumerate(of_key) for _ in pairs]
+        columns = (
+            pa.array([keys[row] for row in owners], pa.large_string()),
+            pa.array([name for pairs in of_key for name in pairs], pa.large_string()),
+            _plain([number for pairs in of_key for number in pairs.values()]),
+        )
+        named = dict(zip(names, columns, strict=True))
+        return Table(self.path, named, lambda row: self.places[owners[row]], self.unit)  # type: ignore[arg-type]
+
     def _read(self, wanted: tuple[str, ...]) -> Table:
         columns = {name: self._column(name) for name in wanted}
         return Table(self.path, columns, lambda row: self.places[row], self.unit)  # type: ignore[arg-type]
@@ -50,7 +67,8 @@ class JsonFile(TableFile):
             if isinstance(value, Mapping | bool):
                 fail(
                     self.path,
-                    f"the {name} is {json.dumps(value):.60}, not a text or number",
+                    f"the {name} is {json.dumps(value):.60}, not a text or number"
+                    + ("; give a list of ids, or a row for each pair" if isinstance(value, Mapping) else ""),
                     self.places[row],
                     self.unit,
                 )
@@ -88,15 +106,18 @@ class JsonFile(TableFile):
             fail(path, "holds blank lines only")
 
         if len(filled) > 1 and _is_object(filled[0][1]) and _is_object(filled[1][1]):
-            for number, line in filled:
-                row = _decode(path, line, number)
+            rows = [decode(path, line, number) for number, line in filled]
+            for (number, _), row in zip(filled, rows, strict=True):
                 if not isinstance(row, dict):
                     fail(path, "is not a JSON object, as the first line is", number)
-                yield number, row
+
+            if all(len(row) == 1 for row in rows) and len({name for row in rows for name in row}) > 1:
+                rows = [{KEY: key, VALUE: value} for row in rows for key, value in row.items()]  # an id and its value
+            yield from zip((number for number, _ in filled), rows, strict=True)
             return
 
         self.unit = "row"
-        whole = _decode(path, b"\n".join(lines), None)
+        whole = decode(path, b"\n".join(lines), None)
         for number, row in enumerate(_rows_of(path, whole), 1):
             if not isinstance(row, dict):
                 fail(path, f"is {json.dumps(row):.60}, not an object with named fields", number, "row")
@@ -112,6 +133,8 @@ def _rows_of(path: Path, whole: Any) -> list[Any]:
 
     values = list(whole.values())
     if all(isinstance(value, dict) for value in values):
+        if all(map(_holds_numbers, values)) and not set.intersection(*map(set, values)):
+            return [{KEY: key, VALUE: value} for key, value in whole.items()]  # no field is in all: they are ids
         return [{KEY: key, **value} for key, value in whole.items()]
     if (
         len(whole) > 1
@@ -122,11 +145,21 @@ def _rows_of(path: Path, whole: Any) -> list[Any]:
     return [{KEY: key, VALUE: value} for key, value in whole.items()]
 
 
+def _holds_numbers(value: Any) -> bool:
+    """Whether a value is an object whose fields are all numbers."""
+    return isinstance(value, dict) and all(type(number) in (int, float) for number in value.values())
+
+
+def _without_key(row: Row) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name != KEY}
+
+
 def _is_object(line: bytes) -> bool:
     return line.strip().startswith(b"{") and line.strip().endswith(b"}")
 
 
-def _decode(path: Path, text: bytes, line: int | None) -> Any:
+def decode(path: Path, text: bytes, line: int | None) -> Any:
+    """One JSON value. DataError, which names `line` if there is one, for anything else and for a key that stands twice."""
     try:
         value = json.loads(text, object_pairs_hook=lambda pairs: _unique(path, pairs, line))
     except json.JSONDecodeError as error:

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from genrec_bench.core.arrays import Int32, Int64, Text
-from genrec_bench.core.ids import LOST, NotAnId, exact_power, normal_ids
+from genrec_bench.core.ids import EXACT, LOST, NotAnId, exact_power, normal_ids
 from genrec_bench.core.raw_files import fail
 
 Float64 = NDArray[np.float64]
@@ -99,10 +99,21 @@ class Table:
         return int(pc.sum(pc.is_in(_trimmed(self._strings(name)), pa.array(["", *LOST], pa.large_string()))).as_py())
 
     def floats(self, name: str, advice: str = "") -> Float64:
-        """A column of finite numbers, `(n,)`, in double precision; DataError ends in `advice` for anything else."""
+        """A column of finite numbers, `(n,)`, in double precision, which holds them exactly if they are whole.
+
+        DataError ends in `advice` for anything else.
+        """
+        values = self._finite(name, advice)
+        large = np.abs(values) >= 2.0 ** EXACT[64]
+        if large.any():
+            self._refuse(name, int(np.argmax(large)), f"too large to be exact (2**{EXACT[64]} or more){advice}")
+        return values
+
+    def _finite(self, name: str, advice: str) -> Float64:
+        """A column of finite numbers, `(n,)`; the last digits of large ones may be lost."""
         column = self._numbers(name)
         try:
-            values = column.cast(pa.float64()).to_numpy(zero_copy_only=False)
+            values = column.cast(pa.float64(), safe=not pa.types.is_integer(column.type)).to_numpy(zero_copy_only=False)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
             row = next((i for i, value in enumerate(column) if not _is_number(value)), 0)
             self._refuse(name, row, f"not a number{advice}")
@@ -124,7 +135,7 @@ class Table:
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
             pass  # floats or a fault; reading floats shows which
 
-        values = self.floats(name, f"; {advice or 'give whole numbers (seconds since 1970) or ISO times'}")
+        values = self._finite(name, f"; {advice or 'give whole numbers (seconds since 1970) or ISO times'}")
         fractional = values != np.floor(values)
         if fractional.any():
             row = int(np.argmax(fractional))
@@ -195,6 +206,11 @@ class Table:
 
     def _encoded(self, name: str) -> pa.DictionaryArray:
         column = self.columns[name]
+        if is_list(column.type):
+            fail(
+                self.path,
+                f"the {name} holds lists where ids are expected; give one list of ids, or a row for each pair",
+            )
         try:
             return (column.dictionary_decode() if pa.types.is_dictionary(column.type) else column).dictionary_encode()
         except pa.ArrowException:

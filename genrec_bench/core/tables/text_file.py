@@ -129,6 +129,11 @@ def sniff(lines: Sequence[str]) -> str:
     return partly[0] if partly else ","
 
 
+def first_words(path: Path) -> list[list[str]]:
+    """The words of the first lines, whatever white space parts them."""
+    return [line.split() for line in _first_lines(path)[1]]
+
+
 def only_blanks_part(path: Path) -> list[list[str]]:
     """The words of the first lines, if nothing but blanks parts them; else nothing."""
     _, lines = _first_lines(path)

@@ -57,6 +57,19 @@ def fail(path: Path, why: str, place: str = "") -> NoReturn:
     raise DataError(f"{path}{', ' if place else ''}{place}: {' '.join(why.split())}", path=path, line=line)
 
 
+def without_padding(code: Code) -> Code:
+    """A code without the -1 behind its end. ValueError for any other negative number, which is no token."""
+    end = len(code)
+    while end and code[end - 1] == "-1":
+        end -= 1
+    for token in code[:end]:
+        if token[:1] == "-" and token[1:].isdigit():
+            raise ValueError(
+                f"{token!r} is not a token: negative numbers mean nothing, but -1 behind the end of a code"
+            )
+    return code[:end]
+
+
 def one_of(path: Path, names: list[str], role: frozenset[str], what: str) -> str | None:
     """The one of `names` that has a role, None without any; DataError for two."""
     found = [name for name in names if name.strip().lower() in role]

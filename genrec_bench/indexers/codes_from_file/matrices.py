@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import pickle
 import warnings
 from collections.abc import Mapping
@@ -11,9 +12,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from genrec_bench.core.ids import NotAnId, normal_ids
+from genrec_bench.core.ids import EXACT, NotAnId, normal_ids
 from genrec_bench.indexers.codes_from_file.code_file import CODES, KEYS, CodeFile, fail, one_of
-from genrec_bench.indexers.codes_from_file.texts import Pairs, of_pairs
+from genrec_bench.indexers.codes_from_file.texts import of_pairs
 
 HARMLESS = {  # what a pickled array is made of
     ("numpy", "ndarray"),
@@ -28,7 +29,7 @@ def read_matrix(path: Path, format: str) -> CodeFile:
     content = _torch_content(path) if format == "pt" else _numpy_content(path)
     if isinstance(content, Mapping):
         return _of_mapping(path, content)
-    return _of_matrix(path, content, None)
+    return _of_matrix(path, _array(path, content), None)
 
 
 def _of_mapping(path: Path, content: Mapping[Any, Any]) -> CodeFile:
@@ -42,7 +43,7 @@ def _of_mapping(path: Path, content: Mapping[Any, Any]) -> CodeFile:
     if len(values) == 1 and next(iter(values.values())).ndim == 2:
         return _of_matrix(path, next(iter(values.values())), None)
     if key is None and all(value.ndim <= 1 and value.dtype.kind in "iuU" for value in values.values()):
-        return of_pairs(path, Pairs((str(name), value.tolist()) for name, value in values.items()))
+        return of_pairs(path, [(str(name), value.tolist()) for name, value in values.items()])
     shown = ", ".join(map(str, list(values)[:6]))
     fail(
         path,
@@ -57,6 +58,11 @@ def _of_matrix(path: Path, array: Any, keys: Any | None) -> CodeFile:
         fail(path, f"holds {array.dtype} of shape {array.shape}, not a matrix of whole numbers (keys x levels)")
     turned = array.shape[1] > array.shape[0] if keys is None else array.shape[0] != len(keys)
     matrix = array.T if turned else array
+    notes = (
+        [f"a column for each of its {len(matrix)} items: the matrix of shape {array.shape} is transposed"]
+        if turned
+        else []
+    )
 
     garbled = (matrix != np.floor(matrix)) | (matrix < -1) | ~np.isfinite(matrix)
     garbled[:, 1:] |= (matrix[:, :-1] == -1) & (matrix[:, 1:] != -1)  # -1 only at the end
@@ -65,9 +71,10 @@ def _of_matrix(path: Path, array: Any, keys: Any | None) -> CodeFile:
         value = matrix[row, column]
         fail(path, f"{value} at level {column} is not a token (whole numbers, -1 at the end)", f"row {row}")
 
-    codes = [tuple(str(token) for token in row if token >= 0) for row in matrix.astype(np.int64).tolist()]
+    whole = matrix.astype(np.int64) if matrix.dtype.kind == "f" else matrix
+    codes = [tuple(str(token) for token in row if token >= 0) for row in whole.tolist()]
     names = [str(row) for row in range(len(codes))] if keys is None else _names(path, keys, len(codes))
-    return CodeFile(path, names, codes, lambda row: f"row {row}")
+    return CodeFile(path, names, codes, lambda row: f"row {row}", notes)
 
 
 def _names(path: Path, keys: Any, rows: int) -> list[str]:
@@ -92,14 +99,46 @@ def _padded(path: Path, array: Any) -> Any:
 
 
 def _array(path: Path, value: Any) -> Any:
-    """A tensor or list as an array; torch's special kinds lose what makes them special. DataError for what is no array."""
+    """A tensor or list as an array; torch's special kinds lose what makes them special.
+
+    DataError for what is no array, and for floats so large that their last digits may be lost.
+    """
     try:
         if hasattr(value, "detach"):
             value = value.detach().to_dense()
-            return (value.double() if value.is_floating_point() else value).numpy()
-        return np.asarray(value)
+            stored, array = value.dtype, (value.double() if value.is_floating_point() else value).numpy()
+        else:
+            array = np.asarray(value)
+            stored = array.dtype
     except (TypeError, ValueError, RuntimeError) as error:  # quantised tensors, rows of different lengths
         fail(path, f"holds a {type(value).__name__} that is no array of whole numbers: {str(error)[:120]}")
+
+    if array.dtype.kind == "f":
+        _check_exact(path, array, stored)
+    return array
+
+
+def _check_exact(path: Path, array: Any, stored: Any) -> None:
+    """DataError if floats of the type `stored` (NumPy's or torch's) do not hold one of these whole numbers for sure."""
+    power = min(round(1 - math.log2(_step(stored))), EXACT[64])
+    large = np.isfinite(array) & (np.abs(array) >= 2.0**power)  # 2**power itself may stand for the number after it
+    if large.any():
+        place = tuple(int(axis[0]) for axis in np.nonzero(large))
+        fail(
+            path,
+            f"{array[place]:.0f} is a {str(stored).removeprefix('torch.')} of 2**{power} or more, so its last digits may be "
+            "lost; save whole numbers (int64)",
+            f"entry {', '.join(map(str, place))}",
+        )
+
+
+def _step(kind: Any) -> float:
+    """The distance from 1 to the next number of a type of NumPy or torch."""
+    if isinstance(kind, np.dtype):
+        return float(np.finfo(kind).eps)
+    import torch
+
+    return float(torch.finfo(kind).eps)
 
 
 def _torch_content(path: Path) -> Any:
@@ -117,7 +156,7 @@ def _torch_content(path: Path) -> Any:
         return content
     if not isinstance(content, torch.Tensor | list):
         fail(path, f"holds a {type(content).__name__}, not a tensor of codes")
-    return _array(path, content)
+    return content
 
 
 def _numpy_content(path: Path) -> Any:

@@ -16,7 +16,7 @@ import pyarrow as pa
 from genrec_bench.core.ids import NotAnId, normal_ids
 from genrec_bench.core.raw_files import is_packed, open_binary, suffix_of
 from genrec_bench.errors import DataError
-from genrec_bench.indexers.codes_from_file.code_file import CodeFile, Format, fail
+from genrec_bench.indexers.codes_from_file.code_file import Code, CodeFile, Format, fail, without_padding
 from genrec_bench.indexers.codes_from_file.matrices import read_matrix
 from genrec_bench.indexers.codes_from_file.tables import read_table
 from genrec_bench.indexers.codes_from_file.texts import read_json, read_json_lines, read_lines
@@ -68,10 +68,10 @@ def read_codes(
     `json`: an object from key to code, or from code to key; a list of objects with the fields `item_id` and `codes`; or a
     list whose first element is the object (LightLM, P5). `jsonl`: such objects, one a line. `csv`, `tsv`, `parquet`: a table
     whose header names the key (`item_id`) and the code, in one column (`code`) or one per level (`code_0`, `code_1`, ...).
-    `txt`: a key, a blank and its code in each line (OpenP5). Texts may be compressed.
+    `txt`: a key, a blank and its code in each line (OpenP5), or under `auto` a table. Texts may be compressed.
 
     A code is a list of tokens (LETTER) or a text: tokens separated by blanks, written `<a_1><b_2>` (LightLM, P5), or numbers
-    joined by one mark (`0-0-1`).
+    joined by one mark (`0-0-1`), or a list written out (`[0, 0, 1]`). -1 behind the end of a code is padding.
 
     `npy`, `npz`, `pt`: a matrix of whole numbers with one row per key, padded with -1 on the right, alone or beside a
     vector of keys (`item_ids`); without one, keys are row numbers from 0. A matrix with more columns than rows has one
@@ -83,6 +83,8 @@ def read_codes(
         if suffix_of(path) not in SUFFIXES:
             fail(path, f"has no suffix that names its format ({', '.join(SUFFIXES)}): --set {part}.format=json, say")
         format = SUFFIXES[suffix_of(path)]
+        if format == "txt" and (columns or _is_table(path, content, part)):
+            format = "csv"
 
     if format in ("csv", "tsv", "parquet"):
         # The first line shows the separator, unless the format is given.
@@ -95,7 +97,7 @@ def read_codes(
         file = read_matrix(path, format)
     if not file.keys:
         fail(path, "holds no codes")
-    file = replace(file, keys=_normal(file))
+    file = replace(file, keys=_normal(file), codes=_whole(file))
 
     first: dict[str, int] = {}
     for row, (key, code) in enumerate(zip(file.keys, file.codes, strict=True)):
@@ -115,6 +117,23 @@ def _normal(file: CodeFile) -> list[str]:
         return [str(key) for key in normal_ids(pa.array(file.keys, pa.large_string())).to_pylist()]
     except NotAnId as error:
         file.fail(f"the key {error}", error.row)
+
+
+def _whole(file: CodeFile) -> list[Code]:
+    """The codes without padding."""
+    codes = []
+    for row, code in enumerate(file.codes):
+        try:
+            codes.append(without_padding(code))
+        except ValueError as error:
+            file.fail(str(error), row)
+    return codes
+
+
+def _is_table(path: Path, content: bytes, part: str) -> bool:
+    """Whether the first line of a text is no key with a code behind it: it has no blank, or `::` before it."""
+    line = next((line for line in _decoded(path, content, part).splitlines() if line.strip()), "")
+    return "::" in line.split(maxsplit=1)[0] or len(line.split()) < 2 if line else False
 
 
 def _decoded(path: Path, content: bytes, part: str) -> str:

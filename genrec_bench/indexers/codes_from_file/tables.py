@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 
-from genrec_bench.core.ids import LOST
+from genrec_bench.core.ids import LOST, NotAnId, exact_power, normal_ids
 from genrec_bench.core.raw_files import fail
 from genrec_bench.core.tables.files import Format, open_table, shown
 from genrec_bench.core.tables.roles import Role, numbered_columns, take
 from genrec_bench.core.tables.table import Table, is_list
 from genrec_bench.indexers.codes_from_file.code_file import Code, CodeFile
-from genrec_bench.indexers.codes_from_file.texts import JOINED, CodeTexts
+from genrec_bench.indexers.codes_from_file.texts import JOINED, CodeTexts, token_list
 
 KEY = Role("key", ("itemid item iid asin parentasin", "userid user uid", "id key"), "", required=True, called="item_id")
+WHOLE_FLOAT = re.compile(r"\s*\d+\.0+\s*")
 CODE = Role("code", ("code codes semanticid semanticids sid sids tokens token index indices",), "")
 
 
@@ -46,6 +47,10 @@ def read_table(path: Path, format: Format, columns: Sequence[str] | None, part: 
 
     left = [name for name in taken.left if name not in levels] + ([whole] if levels and whole else [])
     notes = [] if levels else texts.notes()
+    if short := sum(len(code) < len(levels) for code in codes):
+        notes.append(
+            f"{short} of {len(codes)} codes have fewer than {len(levels)} tokens: their last columns are empty"
+        )
     if left:
         notes.append(f"columns beside the code are left out: {shown(left)}")
     return CodeFile(path, ids[numbers].tolist(), codes, place, notes)
@@ -62,29 +67,16 @@ def _levels(path: Path, names: Sequence[str]) -> list[str]:
 def whole_codes(table: Table, name: str, texts: CodeTexts) -> list[Code]:
     """The codes of a column that holds one in each cell, as texts or as lists of tokens.
 
-    DataError for tokens that are neither texts nor whole numbers. Behind a list's end, -1 is padding, as in matrices.
+    DataError for tokens that are neither texts nor whole numbers.
     """
     column = table.columns[name]
-    if not is_list(column.type):
-        return [texts.tokens(text, row) for row, text in enumerate(_cells(table, name))]
-    return [_tokens(table, name, row, value or ()) for row, value in enumerate(column.to_pylist())]
-
-
-def _tokens(table: Table, name: str, row: int, tokens: Sequence[Any]) -> Code:
-    """The tokens of one list."""
-    end = len(tokens)
-    while end and tokens[end - 1] == -1:
-        end -= 1
-
-    code = []
-    for token in tokens[:end]:
-        if isinstance(token, float) and token.is_integer():
-            token = int(token)  # 3.0 is 3, as ids are
-        garbled = isinstance(token, bool) or not isinstance(token, int | str) or token == ""
-        if garbled or (isinstance(token, int) and token < 0):
-            table.fail(row, f"the {name} holds {str(token)[:60]!r}, which is not a token: a whole number or a text")
-        code.append(str(token))
-    return tuple(code)
+    if is_list(column.type):
+        power = exact_power(column.type.value_type)
+        return [token_list(texts, value or (), row, power) for row, value in enumerate(column.to_pylist())]
+    cells = _cells(table, name)
+    if pa.types.is_floating(column.type) or all(WHOLE_FLOAT.fullmatch(text) for text in cells if text.strip()):
+        cells = _tokens(table, name)  # "12.0" is one number, not two joined by a dot
+    return [texts.tokens(text, row) for row, text in enumerate(cells)]
 
 
 def _cells(table: Table, name: str) -> list[str]:
@@ -96,12 +88,27 @@ def _cells(table: Table, name: str) -> list[str]:
         fail(table.path, f"the column {name} holds {column.type}, not texts or numbers")
 
 
+def _tokens(table: Table, name: str) -> list[str]:
+    """A column with a token in each cell, in the form of ids, so that `7.0` is `7`; missing ones are empty."""
+    cells = ["" if text.strip() in LOST else text.strip() for text in _cells(table, name)]
+    filled = [row for row, text in enumerate(cells) if text]
+    try:
+        tokens = normal_ids(table.columns[name].take(pa.array(filled, pa.int64()))).to_pylist()
+    except NotAnId as error:
+        if error.row < 0:
+            fail(table.path, f"the column {name} {error}")
+        table.fail(filled[error.row], f"the {name} {error}")
+
+    for row, token in zip(filled, tokens, strict=True):
+        cells[row] = str(token)
+    return cells
+
+
 def _codes_of_levels(table: Table, levels: Sequence[str]) -> list[Code]:
     """Codes with a column per level; only their last cells may be empty."""
-    cells = [_cells(table, name) for name in levels]
+    cells = [_tokens(table, name) for name in levels]
     codes = []
     for row, tokens in enumerate(map(list, zip(*cells, strict=True))):
-        tokens = ["" if token.strip() in LOST else token.strip() for token in tokens]
         while tokens and not tokens[-1]:
             tokens.pop()
         if "" in tokens:
