@@ -12,8 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 EXACT = {64: 53, 32: 24, 16: 11}  # up to which power of 2 a float of so many bits holds whole numbers exactly
-LOST = tuple(  # what other tools write for a value they do not have
-    "NaN nan NAN NaT <NA> NA N/A n/a #N/A #NA None none NONE null Null NULL undefined \\N".split()
+LOST = (  # what other tools write for a value they do not have
+    *("NaN", "nan", "NAN", "NaT", "None", "none", "NONE", "null", "Null", "NULL", "undefined"),
+    *("NA", "N/A", "n/a", "#N/A", "#NA", "<NA>", "\\N"),
 )
 SPACED_QUOTE = r'^\s+".*"\s*$'
 LIST = r"^\[.*\]$"

@@ -177,7 +177,9 @@ class Table:
         """ISO texts in nanoseconds since 1970, and their unit."""
         zoned = pc.match_substring_regex(column, ZONED)
         if pc.any(zoned).as_py() and not pc.all(zoned).as_py():
-            self._refuse(name, _first(pc.xor(zoned, zoned[0])), "with and the first without a time zone, or the reverse")
+            self._refuse(
+                name, _first(pc.xor(zoned, zoned[0])), "with and the first without a time zone, or the reverse"
+            )
         return self._stamps(name, column, pa.timestamp("ns", "UTC") if zoned[0].as_py() else pa.timestamp("ns"))
 
     def _stamps(self, name: str, column: pa.Array, kind: pa.DataType | None = None) -> tuple[Int64, str]:
@@ -225,15 +227,22 @@ class Table:
         if len(marks) + blanks > 1:
             row = next(row for row, text in enumerate(texts) if marks[-1] in text and not BRACKETED.fullmatch(text))
             others = "blanks" if blanks else f"{marks[0]!r}"
-            self._refuse(name, row, f"parted by {marks[-1]!r}, and the column by {others} too; write [a, b], or a list in JSON")
+            self._refuse(
+                name, row, f"parted by {marks[-1]!r}, and the column by {others} too; write [a, b], or a list in JSON"
+            )
 
-        between = re.escape(marks[0]) if marks else r"\s+"
-        rows = []
-        for text in texts:
-            bracketed = BRACKETED.fullmatch(text)
-            words = re.split(r"[,\s]+", bracketed[1].strip()) if bracketed else re.split(between, text)
-            rows.append([word.strip().strip("'\"") for word in words if word.strip()])
+        rows = [words_in(text, marks[0] if marks else "") for text in texts]
         return pa.array(rows, pa.large_list(pa.large_string()))
+
+
+def words_in(cell: Any, mark: str = "") -> list[Any]:
+    """The members of a list in one cell: of a text, what commas part in brackets, or else `mark`, or blanks without one."""
+    if isinstance(cell, list):
+        return cell
+    text = "" if cell is None else str(cell).strip()
+    bracketed = BRACKETED.fullmatch(text)
+    words = re.split(r"[,\s]+", bracketed[1].strip()) if bracketed else text.split(mark or None)
+    return [word.strip().strip("'\"") for word in words if word.strip()]
 
 
 def _text(column: pa.Array) -> Text:

@@ -24,7 +24,20 @@ NEARLY_ALL = 0.9  # of a column's first values, for it to look like a time
 EPOCH = (6.3e8, 3e9)  # seconds of 1990 to 2065
 SECONDS = r"^(?P<s>\d{9,10})(?:\.(?P<f>\d{0,9}))?$"
 DAY_NUMBER = re.compile(r"(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])")  # 20140128
-MONTHS = "january february march april may june july august september october november december".split()
+MONTHS = [
+    "january",
+    "february",
+    "march",
+    "april",
+    "may",
+    "june",
+    "july",
+    "august",
+    "september",
+    "october",
+    "november",
+    "december",
+]
 
 _CLOCK = r"(?P<h>\d{1,2}):(?P<mi>\d\d)(?::(?P<s>\d\d)(?:[.,](?P<f>\d{1,9}))?)?"
 _ZONE = r"(?P<z>[Zz]|(?:UTC|GMT|utc|gmt)?[+-]\d\d(?::?\d\d)?|UTC|GMT|utc|gmt)(?: \([A-Za-z ]+\))?"
@@ -182,9 +195,7 @@ def _days_first(texts: pa.Array) -> bool:
         (row, _), (_, other) = sorted(found.values(), reverse=True)
         raise NotATime(f"written with day and month the other way round than {other!r}", row)
     if not found:
-        raise NotATime(
-            "may begin with the day or with the month, and no row shows which; write it as 2014-01-28", -1
-        )
+        raise NotATime("may begin with the day or with the month, and no row shows which; write it as 2014-01-28", -1)
     return "a" in found
 
 
@@ -246,7 +257,9 @@ def _month_numbers(names: pa.Array) -> Int64:
     """The months that names stand for, in full or short; 0 for other words."""
     words = pc.utf8_lower(names)
     known: Mapping[str, int] = {
-        word: number for number, name in enumerate(MONTHS, 1) for word in (name, name[:3], "sept" if number == 9 else name)
+        word: number
+        for number, name in enumerate(MONTHS, 1)
+        for word in (name, name[:3], "sept" if number == 9 else name)
     }
     places = pc.index_in(words, pa.array(list(known), pa.large_string())).fill_null(len(known)).to_numpy()
     return np.array([*known.values(), 0], np.int64)[places]
