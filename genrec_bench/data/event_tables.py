@@ -276,7 +276,11 @@ def _ratings(source: EventTable, table: Table, needed: bool, read_as: dict[str, 
     if not asked and (gaps := table.gaps(name)):
         read_as["ratings"] = f"left out: {gaps} of {len(table)} cells of the column {name} are empty"
         return None
-    return table.floats(name).astype(np.float32)
+    ratings = table.floats(name)
+    large = np.abs(ratings) > np.finfo(np.float32).max
+    if large.any():
+        table.fail(int(np.argmax(large)), f"the {name} is beyond single precision")
+    return ratings.astype(np.float32)
 
 
 def _check_order(source: EventTable, data: Interactions) -> None:

@@ -122,7 +122,7 @@ def read_seconds(column: pa.Array) -> Int64 | None:
     micro = np.rint((values - whole) * 1e6)
     exact = whole + micro / 1e6 == values  # the fewest digits that give the float again, as in its text
     fine = np.where(exact, micro * 1000, np.rint((values - whole) * 1e7) * 100)
-    return whole.astype(np.int64) * 10**9 + fine.astype(np.int64)
+    return cast(Int64, whole.astype(np.int64) * 10**9 + fine.astype(np.int64))
 
 
 def looks_like_times(values: Sequence[Any]) -> bool:
@@ -262,7 +262,7 @@ def _month_numbers(names: pa.Array) -> Int64:
         for word in (name, name[:3], "sept" if number == 9 else name)
     }
     places = pc.index_in(words, pa.array(list(known), pa.large_string())).fill_null(len(known)).to_numpy()
-    return np.array([*known.values(), 0], np.int64)[places]
+    return cast(Int64, np.array([*known.values(), 0], np.int64)[places])
 
 
 def _nanoseconds(fractions: pa.Array) -> Int64:
