@@ -105,6 +105,7 @@ def test_nothing_lost_is_nothing_said():
 def test_an_added_data_set_has_its_own_name_until_its_file_changes(clicks, tmp_path):
     added = genrec("data", "add", "shop", clicks, "--user", "visitor")
     assert added.exit_code == 0, added.stderr
+    assert "user = visitor, item = item_id, time = time" in added.stderr and "1 of 13 users (8%)" in added.stderr
     assert "shop" in genrec("data").stdout
     assert load_dataset("shop").fingerprint() == load_dataset(str(clicks)).fingerprint()
     done = genrec(

@@ -189,6 +189,131 @@ def test_times_with_and_without_a_zone_are_not_compared(tmp_path):
     assert ", line 5: " in refused(write(tmp_path / "a.csv", rows))
 
 
+NOON = 1_390_910_400  # 2014-01-28 12:00:00 UTC
+DAY = 86_400
+FORMS = {  # times of that day and of the day before, as people write them, in seconds
+    "slashes": (["2014/01/28", "2014/1/27"], [NOON - DAY // 2, NOON - DAY // 2 - DAY]),
+    "UTC": (["2014-01-28 12:00:00 UTC", "2014-01-27 12:00:00 UTC"], [NOON, NOON - DAY]),
+    "+02": (["2014-01-28 14:00:00+02", "2014-01-27 14:00+0200"], [NOON, NOON - DAY]),
+    "small letters": (["2014-01-28t12:00:00z", "2014-01-27t12:00:00z"], [NOON, NOON - DAY]),
+    "Twitter": (["Tue Jan 28 12:00:00 +0000 2014", "Mon Jan 27 04:00:00 -0800 2014"], [NOON, NOON - DAY]),
+    "RFC 2822": (["Tue, 28 Jan 2014 12:00:00 GMT", "27 Jan 2014 12:00:00 +0000"], [NOON, NOON - DAY]),
+    "day first": (["27.01.2014 12:00", "01.02.2014 12:00"], [NOON - DAY, NOON + 4 * DAY]),
+    "month first": (["01 27, 2014", "02 1, 2014"], [NOON - DAY // 2 - DAY, NOON + 4 * DAY - DAY // 2]),
+    "halves of a day": (["01/28/2014 12:00 PM", "1/28/2014 12:00:00 AM"], [NOON, NOON - DAY // 2]),
+    "month by name": (["January 28, 2014", "Jan 27, 2014"], [NOON - DAY // 2, NOON - DAY // 2 - DAY]),
+    "no marks": (["20140128T120000Z", "20140127T120000Z"], [NOON, NOON - DAY]),
+    "fractions": ([f"{NOON}.25", f"{NOON - 1}"], [NOON + 0.25, NOON - 1]),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_times_are_read_in_the_forms_that_people_write(tmp_path, form):
+    (first, second), expected = FORMS[form]
+    rows = [(user, item, f'"{first if n % 2 else second}"') for n, (user, item, _) in enumerate(ROWS)]
+    data = read(write(tmp_path / "a.csv", rows))
+    assert data.time[[1, 0]].tolist() == [int(moment) * 10**9 + int(moment % 1 * 10**9) for moment in expected]
+    assert data.read_as["times"].startswith("timestamp, nanoseconds since 1970")
+
+    message = refused(write(tmp_path / "b.csv", rows, ("user_id", "item_id", "seen")))
+    assert "seen looks like one: --set dataset.time_column=seen uses it" in message
+    users, items, _ = zip(*ROWS, strict=True)
+    moments = pa.array([row[2].strip('"') for row in rows])
+    pq.write_table(pa.table({"user_id": users, "item_id": items, "timestamp": moments}), tmp_path / "a.parquet")
+    assert read(tmp_path / "a.parquet").fingerprint() == data.fingerprint()
+
+
+def test_fractions_of_seconds_in_floats_are_those_of_texts(tmp_path):
+    seconds = [NOON + n + 0.123 for n in range(len(ROWS))]
+    users, items, _ = zip(*ROWS, strict=True)
+    pq.write_table(pa.table({"user_id": users, "item_id": items, "timestamp": seconds}), tmp_path / "a.parquet")
+    data = read(tmp_path / "a.parquet")
+    assert data.time.tolist() == [(NOON + n) * 10**9 + 123_000_000 for n in range(len(ROWS))]
+    rows = [(*row[:2], second) for row, second in zip(ROWS, seconds, strict=True)]
+    assert read(write(tmp_path / "a.csv", rows)).fingerprint() == data.fingerprint()
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        (["01/02/2014", "02/02/2014"], "the column timestamp (01/02/2014) may begin with the day or with the month"),
+        (
+            ["13/01/2014", "01/13/2014"],
+            "line 3: the timestamp '01/13/2014' is written with day and month the other way",
+        ),
+        (["2014/01/28", "2014/02/30"], "line 3: the timestamp '2014/02/30' is not a time"),
+        (
+            ["2014-01-28 10:00 UTC", "2014-01-28 10:00"],
+            "line 3: the timestamp '2014-01-28 10:00' is without a time zone",
+        ),
+        (["28 Jan 2014", "?"], "line 3: the timestamp '?' is not a date, as '28 Jan 2014' in the first row is"),
+        (["28:10:00", "27:10:00"], "line 2: the timestamp '28:10:00' is not a number"),
+    ],
+)
+def test_dates_that_may_mean_two_days_or_none_are_refused(tmp_path, texts, message):
+    rows = [(user, item, texts[n % 2]) for n, (user, item, _) in enumerate(ROWS)]
+    assert message in refused(write(tmp_path / "a.csv", rows))
+
+
+@pytest.mark.parametrize(
+    ("name", "cell"),
+    [
+        ("seen", lambda n: "?" if n == 3 else NOON - n),
+        ("seen", lambda n: 20140101 + n),
+        ("dateAdded", lambda n: f"28:{n}"),
+        ("time_added", lambda n: 500 - n),
+    ],
+)
+def test_a_column_is_a_time_by_nearly_all_its_values_or_by_its_name(tmp_path, name, cell):
+    rows = [(user, item, cell(n)) for n, (user, item, _) in enumerate(ROWS)]
+    assert f"{name} looks like one" in refused(write(tmp_path / "a.csv", rows, ("user_id", "item_id", name)))
+
+
+def test_a_column_that_numbers_the_rows_otherwise_is_not_passed_over(tmp_path):
+    header = ("user_id", "item_id", "position")
+    falling = [(user, item, -n) for n, (user, item, _) in enumerate(ROWS)]
+    message = refused(write(tmp_path / "a.csv", falling, header))
+    assert "not in the order of the column position: --set dataset.time_column=position orders them by it" in message
+    assert read(tmp_path / "a.csv", time_column="position").time.tolist() == [-n for n in range(len(ROWS))]
+    rising = [(user, item, n) for n, (user, item, _) in enumerate(ROWS)]
+    assert read(write(tmp_path / "a.csv", rising, header)).time is None
+    assert read(write(tmp_path / "a.csv", falling, ("user_id", "item_id", "order_id"))).time is None
+
+
+def lists_with_times(tmp_path, name, times, form, items="items", **more):
+    """Two users with three items each, newest first, and a list of times."""
+    rows = [{"user_id": user, items: ["c", "b", "a"], name: times, **more} for user in ("u", "v")]
+    path = tmp_path / f"lists.{form}"
+    match form:
+        case "jsonl":
+            path.write_text("\n".join(map(json.dumps, rows)))
+        case "parquet":
+            pq.write_table(pa.Table.from_pylist(rows), path)
+        case "csv":
+            cells = [
+                [" ".join(map(str, cell)) if isinstance(cell, list) else cell for cell in row.values()] for row in rows
+            ]
+            write(path, cells, list(rows[0]))
+    return path
+
+
+@pytest.mark.parametrize("form", ["jsonl", "parquet", "csv"])
+def test_lists_of_times_order_the_items_or_are_refused(tmp_path, form):
+    for name in ("timestamp", "timestamps"):
+        data = read(lists_with_times(tmp_path, name, [NOON + 2, NOON + 1, NOON], form))
+        assert data.time.tolist() == [NOON + 2, NOON + 1, NOON] * 2
+        assert data.item_ids[data.item].tolist() == ["c", "b", "a"] * 2
+    path = lists_with_times(tmp_path, "seen", [NOON + 2, NOON + 1, NOON], form)
+    assert "seen looks like lists of times: --set dataset.time_column=seen uses it" in refused(path)
+    assert read(path, time_column="seen").fingerprint() == data.fingerprint()
+    assert read(path, time_column="none").time is None
+    assert "has 3 items and 2 times (ts)" in refused(lists_with_times(tmp_path, "ts", [NOON, NOON - 1], form))
+    followed = lists_with_times(
+        tmp_path, "seen", [3, 2, 1], form, "item_id_list", item_id="d", timestamp="2014-01-28 12:00"
+    )
+    assert read(followed).read_as["unused_times"] == "timestamp"
+
+
 def parquet_of(path, users):
     pq.write_table(
         pa.table(
@@ -212,7 +337,7 @@ def test_whole_floats_among_whole_numbers_are_these_numbers(tmp_path):
     plain = [(user, item, k) for k, (user, item) in enumerate(product(range(4), range(5)))]
     assert read(write(tmp_path / "a.csv", mixed)).fingerprint() == read(write(tmp_path / "b.csv", plain)).fingerprint()
     versions = [(user, "1.5" if item == "3" else item, k) for user, item, k in (map(str, row) for row in mixed)]
-    assert {"0.0", "1.5"} <= set(read(write(tmp_path / "c.csv", versions)).item_ids.tolist())
+    assert set(read(write(tmp_path / "c.csv", versions)).item_ids.tolist()) == {"0", "1", "1.5", "2", "3", "4"}
 
 
 def test_a_person_may_type_a_whole_number_as_files_of_floats_write_it():
@@ -239,6 +364,11 @@ def test_a_plain_table_under_a_packed_name_is_read_as_it_is(tmp_path, suffix):
         ([1.0, 2.0**53 + 1, 1.0], "row 2: the user_id 9007199254740992 is a float of 2\\*\\*53 or more"),
         ([1.0, 1.5, 1.0], "row 2: the user_id 1.5 is not a whole number"),
         (["a", "nan", "a"], "row 2: the user_id 'nan' stands for a lost value"),
+        *[
+            (["a", lost, "a"], f"row 2: the user_id '{lost}' stands for a lost")
+            for lost in ("NA", "N/A", "#N/A", "NAN", "undefined")
+        ],
+        (["a", "1.23E+11", "a"], "row 2: the user_id '1.23E\\+11' is a number as spreadsheets shorten it"),
         (["a", "[1, 2]", "a"], "row 2: the user_id '\\[1, 2\\]' is a list, not one id"),
         ([True, True, True], "the column user_id holds bool"),
     ],
@@ -251,7 +381,18 @@ def test_what_is_no_id_is_refused(tmp_path, ids, message):
 def test_ids_have_one_form():
     assert normal_ids(pa.array([" a ", "b"])).to_pylist() == ["a", "b"]
     assert normal_ids(pa.array(["1.0", "2.0"])).to_pylist() == ["1", "2"]
-    assert normal_ids(pa.array(["1.0", "1.5"])).to_pylist() == ["1.0", "1.5"]  # versions, not numbers
+    assert normal_ids(pa.array(["7.0", "1.5", "7", "x"])).to_pylist() == [
+        "7",
+        "1.5",
+        "7",
+        "x",
+    ]  # whatever stands beside
+    assert normal_ids(pa.array(["1e+05", "1.2345678E7", "1e5", "v1.0"])).to_pylist() == [
+        "100000",
+        "12345678",
+        "1e5",
+        "v1.0",
+    ]
     assert normal_ids(pa.array(["007", "7"])).to_pylist() == ["007", "7"]
     with pytest.raises(NotAnId) as caught:
         normal_ids(pa.array(["a", " "]))
@@ -346,6 +487,82 @@ def test_the_parts_of_a_split_data_set_are_one_data_set(tmp_path, plain):
     assert any("read as one data set; the protocol splits it anew" in note for note in progress.notes)
 
 
+HEAD = ("user_id:token", "item_id:token", "timestamp:float", "rating:float")
+
+
+@pytest.mark.parametrize(
+    ("rows", "header", "message"),
+    [
+        (
+            [("u", "i9", "2014-01-28", 1)],
+            HEAD,
+            "the times are timestamp, nanoseconds since 1970, and those of a.train.inter",
+        ),
+        ([("u", "i9", NOON * 1000, 1)], HEAD, "(milliseconds by their size), and those of a.train.inter"),
+        ([("u", "i9", "", 1)], HEAD, "the times are none: the column timestamp is empty, and those"),
+        ([("u", "i9")], HEAD[:2], "its columns (user_id, item_id) are not those of a.train.inter"),
+        ([("u", "i9", NOON, 1)], ("user_id", "item_id", "time", "rating"), "are not those of a.train.inter"),
+    ],
+)
+def test_parts_of_a_data_set_that_differ_are_refused(tmp_path, rows, header, message):
+    write(tmp_path / "a.train.inter", [("u", f"i{n}", NOON + n, 1) for n in range(4)], HEAD, "\t")
+    write(tmp_path / "a.test.inter", rows, header, "\t")
+    said = refused(tmp_path / "a.train.inter")
+    assert message in said and "a.test.inter: " in said
+
+
+def test_ids_and_ratings_are_those_of_all_parts(tmp_path):
+    write(tmp_path / "a.train.inter", [("u", f"{n}.0", NOON + n, 1) for n in range(4)], HEAD, "\t")
+    write(tmp_path / "a.test.inter", [("u", "3", NOON + 9, ""), ("u", "x", NOON + 10, 1)], HEAD, "\t")
+    data = read(tmp_path / "a.train.inter")
+    assert sorted(data.item_ids.tolist()) == ["0", "1", "2", "3", "x"]
+    assert data.rating is None and data.read_as["ratings"].startswith("left out: 1 of 2 cells")
+
+
+def test_users_called_user_with_lists_of_one_length_are_users(tmp_path):
+    lists = {f"user_{n}": [f"i{n}", f"i{n + 1}", f"i{n + 2}"] for n in range(3)}
+    (tmp_path / "a.json").write_text(json.dumps(lists))
+    data = read(tmp_path / "a.json")
+    assert data.user_ids.tolist() == list(lists) and data.item_ids[data.item[:3]].tolist() == ["i0", "i1", "i2"]
+    columns = {"user_id": ["a"] * 4, "item_id": list("wxyz"), "timestamp": [4, 3, 2, 1]}
+    (tmp_path / "a.json").write_text(json.dumps(columns))
+    assert read(tmp_path / "a.json").time.tolist() == [4, 3, 2, 1]
+
+
+@pytest.mark.parametrize(
+    "cell", ['"a,b,c"', '"a, b, c"', "a|b|c", "a;b;c", "a b c", '"[a, b, c]"', "\"['a', 'b', 'c']\""]
+)
+def test_lists_in_texts_are_parted_by_one_mark(tmp_path, cell):
+    data = read(write(tmp_path / "a.csv", [("u", cell), ("v", cell)], ("user", "items")))
+    assert data.item_ids[data.item].tolist() == ["a", "b", "c"] * 2
+
+
+def test_lists_that_two_marks_part_are_refused(tmp_path):
+    for cells, marks in (('"a,b c"', "parted by ',', and the column by blanks too"), ("a|b;c", "parted by '|', and")):
+        assert "line 2: the items '" in (said := refused(write(tmp_path / "a.csv", [("u", cells)], ("user", "items"))))
+        assert marks in said
+
+
+@pytest.mark.parametrize(
+    ("name", "first", "message"),
+    [
+        ("a.csv", "sep=,", "the first line, 'sep=,', is for Excel; remove it"),
+        (
+            "out.konect",
+            "% asym weighted",
+            "the first line is a comment: % asym weighted; remove the lines that begin with '%'",
+        ),
+        ("a.txt", "% asym weighted more", "the first line is a comment"),
+        ("b.csv", "# made by a tool", "the first line is a comment"),
+    ],
+)
+def test_a_first_line_that_is_no_row_is_named(tmp_path, name, first, message):
+    path = write(tmp_path / name)
+    path.write_text(f"{first}\n{path.read_text()}")
+    assert message in refused(path)
+    assert read(write(path, header=("# user_id", *HEADER[1:]))).n_users == 4
+
+
 def test_long_titles_are_cut_and_gaps_in_unused_ratings_are_told(tmp_path):
     items = write(tmp_path / "a.item", [("i1", "x" * 1500), ("i2", "Two")], ("item_id:token", "title:token_seq"), "\t")
     rows = [(*row, "" if n == 2 else 3) for n, row in enumerate(ROWS)]
@@ -386,7 +603,7 @@ def repeating(tmp_path, header, cell):
     return write(tmp_path / "a.csv", [(user, item, time, cell(user, item)) for user, item, time in ROWS], header)
 
 
-@pytest.mark.parametrize("mark", ["_", "-", "|", ":", " "])
+@pytest.mark.parametrize("mark", ["_", "-", "|", ":", " ", "#", "+"])
 def test_a_column_that_repeats_another_joined_with_more_is_refused_until_it_is_named(tmp_path, plain, mark):
     path = repeating(tmp_path, ("user_id", "movie", "timestamp", "item_id"), lambda user, item: f"{user}{mark}{item}")
     message = refused(path)

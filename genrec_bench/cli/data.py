@@ -87,12 +87,13 @@ def add(name: str, file: Path, settings: tuple[str, ...], force: bool, **named: 
     options = dataset_options(parse_settings(settings, "dataset.duplicates=drop"))
     options |= {key: value for key, value in named.items() if value is not None}
 
+    from genrec_bench.cli.progress import RichProgress
     from genrec_bench.core.files import naming_disks
     from genrec_bench.data.added import add as keep
     from genrec_bench.host.added import folder
 
     with naming_disks(folder()):
-        entry = keep(name, file, options, replace=force)
+        entry = keep(name, file, options, replace=force, progress=RichProgress())
     echo(entry)
 
 

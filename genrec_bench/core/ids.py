@@ -1,6 +1,6 @@
 """The one normal form of an external id, so that equal ids are equal texts in every file, list, title and option.
 
-Blanks around an id fall away, whole floats become whole numbers (`7.0` is `7`), and a lost value is none.
+Blanks around an id fall away, whole floats become whole numbers (`7.0` is `7`), and a lost value is no id.
 """
 
 from __future__ import annotations
@@ -12,12 +12,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 EXACT = {64: 53, 32: 24, 16: 11}  # up to which power of 2 a float of so many bits holds whole numbers exactly
-LOST = ("NaN", "nan", "<NA>", "None", "null", "NULL")  # what other tools write for a value they do not have
+LOST = (  # what other tools write for a value they do not have
+    *("NaN", "nan", "NAN", "NaT", "None", "none", "NONE", "null", "Null", "NULL", "undefined"),
+    *("NA", "N/A", "n/a", "#N/A", "#NA", "<NA>", "\\N"),
+)
 SPACED_QUOTE = r'^\s+".*"\s*$'
 LIST = r"^\[.*\]$"
 WHOLE = re.compile(r"-?[0-9]{1,18}")  # so that it fits into 64 bits
-FLOAT = r"^-?\d+\.\d*([eE][-+]?\d+)?$"
-NUMBER = r"^-?\d+(\.\d*([eE][-+]?\d+)?)?$"  # the same, or plain digits
+FLOAT = r"^-?\d+(\.\d*([eE][-+]?\d+)?|[eE]\+\d+)$"  # 7.0, 1.5e3, and R's 1e+05; 1e5 alone may be a hash
+SHORTENED = r"^-?\d\.\d\dE\+\d\d$"  # 1.23E+11, as spreadsheets show long numbers
 
 
 class NotAnId(ValueError):
@@ -32,20 +35,20 @@ def normal_ids(column: pa.Array) -> pa.Array:
     """A column of texts or numbers, `(n,)`, as ids: texts of the same length.
 
     NotAnId, with the row, for an empty or lost value, for a float that is not whole or too large to be exact, and for any
-    other type. In a column of texts that are all numbers, the floats (`7.0`) become whole numbers if all are whole.
+    other type. A text that is a whole float (`7.0`, `1e+05`) becomes a whole number, whatever stands beside it.
     """
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     if pa.types.is_floating(column.type):
         return _whole(column)
-    if not _is_text(column.type) and not pa.types.is_integer(column.type):
+    if not is_text(column.type) and not pa.types.is_integer(column.type):
         column = _whole_decimals(column)
 
     texts = pc.utf8_trim_whitespace(column.cast(pa.large_string()).fill_null(""))
     _refuse(pc.equal(texts, ""), "is empty")
     _refuse(pc.match_substring(texts, "\0"), "{!r} holds a NUL character", texts)  # NumPy would cut it off
     _refuse(pc.is_in(texts, pa.array(LOST, pa.large_string())), "{!r} stands for a lost value", texts)
-    if not _is_text(column.type):
+    if not is_text(column.type):
         return texts
 
     spaced = pc.match_substring_regex(column, SPACED_QUOTE).fill_null(False)
@@ -89,15 +92,16 @@ def exact_power(kind: pa.DataType) -> int:
 
 
 def _whole_texts(texts: pa.Array) -> pa.Array:
-    """Texts with whole floats as whole numbers; as they are if one is no number or not whole (`1.5` may be a version)."""
+    """Texts, each whole float as a whole number, whatever stands beside it; `1.5` may be a version and stays."""
     floats = pc.match_substring_regex(texts, FLOAT)
-    if not pc.any(floats).as_py() or not pc.all(pc.match_substring_regex(texts, NUMBER)).as_py():
+    if not pc.any(floats).as_py():
         return texts
 
+    shortened = pc.match_substring_regex(texts, SHORTENED)
+    _refuse(shortened, "{!r} is a number as spreadsheets shorten it, so its last digits may be lost", texts)
     numbers = pc.if_else(floats, texts, "0").cast(pa.float64())
-    if not pc.all(pc.equal(numbers, pc.floor(numbers))).as_py():
-        return texts
-    return pc.if_else(floats, _whole(numbers), texts)
+    whole = pc.and_(floats, pc.equal(numbers, pc.floor(numbers)))
+    return pc.if_else(whole, _whole(pc.if_else(whole, numbers, 0.0)), texts)
 
 
 def _whole_decimals(column: pa.Array) -> pa.Array:
@@ -117,5 +121,6 @@ def _refuse(wrong: pa.Array, why: str, values: pa.Array | None = None) -> None:
         raise NotAnId(why if values is None else why.format(values[row].as_py()), row)
 
 
-def _is_text(kind: pa.DataType) -> bool:
+def is_text(kind: pa.DataType) -> bool:
+    """Whether each cell of a column of that type is a text."""
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))

@@ -8,8 +8,10 @@ from typing import Any, ClassVar, Self
 
 from genrec_bench.core.events import Interactions
 from genrec_bench.core.files import expand_home, file_digest
+from genrec_bench.core.progress import Progress, Quiet
 from genrec_bench.core.raw_files import check_file, fail
 from genrec_bench.data.file import FileConfig, FileDataset
+from genrec_bench.data.loading import tell_losses
 from genrec_bench.data.prepare import PrepareConfig
 from genrec_bench.errors import UsageError
 from genrec_bench.host import added, registry
@@ -49,8 +51,8 @@ class AddedDataset(Dataset):
         return FileDataset(make_config(FileConfig, options, "dataset"))
 
 
-def add(name: str, path: Path, options: Mapping[str, Any], *, replace: bool) -> Path:
-    """Keep the file at `path` under a name, to be read with `options`; the path of the entry.
+def add(name: str, path: Path, options: Mapping[str, Any], *, replace: bool, progress: Progress | None = None) -> Path:
+    """Keep the file at `path` under a name, to be read with `options`; the path of the entry. Notes what was taken for what.
 
     DataError if the file cannot be read so; UsageError if the name is taken.
     """
@@ -58,7 +60,8 @@ def add(name: str, path: Path, options: Mapping[str, Any], *, replace: bool) -> 
         raise UsageError(f"a data set is named {name!r} already: choose another name")
     path = check_file(Path(expand_home(path))).resolve()
     config = make_config(FileConfig, {**options, "path": str(path)}, "dataset")
-    FileDataset(config).load(DatasetContext())
+    progress = progress or Quiet()
+    tell_losses(FileDataset(config).load(DatasetContext(progress=progress)), progress)
 
     kept = {key: value for key, value in config_dict(config).items() if key not in config_dict(PrepareConfig())}
     if kept["items_path"]:

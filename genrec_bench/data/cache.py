@@ -24,7 +24,7 @@ from genrec_bench.host.config import config_dict
 from genrec_bench.host.contracts import DatasetContext
 
 FORMAT = 3  # of the folder's layout
-PARSER = 2  # increase it when parsing or preparation changes what the same file gives
+PARSER = 3  # increase it when parsing or preparation changes what the same file gives
 MANIFEST = "manifest.json"
 
 

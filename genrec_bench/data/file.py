@@ -188,6 +188,8 @@ def _tell(path: Path, files: list[Path], format: str, data: Interactions, progre
     if "unused_times" in read_as:
         columns = read_as["unused_times"]
         progress.note(f"{path}: {columns} looks like a time and is not used; --set dataset.time_column=... uses it")
+    if " first" in read_as.get("times", ""):
+        progress.note(f"{path}: times are {read_as['times']}")
     if "ratings" in read_as:
         progress.note(f"ratings are {read_as['ratings']}")
     for what in ("users", "items"):
@@ -228,7 +230,7 @@ def _refuse_duplicate(data: Interactions, time: Int64, repeats: Int64, path: Pat
     user, item = str(data.user_ids[data.user[row]]), str(data.item_ids[data.item[row]])
     first = line = None
     unit = "line"
-    if len(tables) == 1:  # rows of several files have no common line numbers
+    if len(tables) == 1 and tables[0].taken.get("items") is None:  # elsewhere, an interaction has no line of its own
         table = tables[0].file.read(tables[0].columns[:1])
         first, line, unit = table.line_of(int(np.argmax(same))), table.line_of(row), table.unit
 

@@ -58,10 +58,15 @@ def load_interactions(
     if not isinstance(data, Interactions):
         raise fault(info, "interactions", f"load gave a {type(data).__name__}; expected genrec_bench.api.Interactions")
 
+    tell_losses(data, progress)
+    return data
+
+
+def tell_losses(data: Interactions, progress: Progress) -> None:
+    """Notes what preparation left out of a data set."""
     counts = {"users": data.n_users, "items": data.n_items, "interactions": len(data), "dropped": data.dropped}
     if lost := loss(counts):
         progress.note(f"{'warning: ' if heavy_loss(counts) else ''}{lost}")
-    return data
 
 
 def data_folder(data_dir: Path | str | None) -> Path | None:

@@ -29,6 +29,9 @@ def read_sequences(path: Path) -> Interactions:
     if content.lstrip()[:1] in (b"{", b"["):
         fail(path, "is JSON, not a user and its items a line; leave --set dataset.format out, and it is recognised")
 
+    if content.startswith(b"% "):
+        fail(path, "the first line is a comment; remove the lines that begin with '%'", 1)
+
     all_rows = [line.split() for line in content.split(b"\n")]
     lines = [number for number, row in enumerate(all_rows, 1) if row]
     rows = [row for row in all_rows if row]

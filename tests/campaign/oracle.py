@@ -23,11 +23,25 @@ from datetime import UTC, datetime
 from typing import Any
 
 EXACT = 2**53
-LOST = {"NaN", "nan", "<NA>", "None", "null", "NULL"}
+LOST = {"NaN", "nan", "NAN", "NaT", "None", "none", "NONE", "null", "Null", "NULL", "undefined"}
+LOST |= {"NA", "N/A", "n/a", "#N/A", "#NA", "<NA>", "\\N"}
 WHOLE = re.compile(r"[+-]?[0-9]+")
 NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
-FLOAT = re.compile(r"-?[0-9]+\.[0-9]*([eE][-+]?[0-9]+)?")
-ISO = re.compile(r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d)(?::(\d\d)(?:\.(\d{1,9}))?)?(Z|[+-]\d\d:?\d\d)?)?", re.ASCII)
+FLOAT = re.compile(r"-?[0-9]+(\.[0-9]*([eE][-+]?[0-9]+)?|[eE]\+[0-9]+)")
+SHORTENED = re.compile(r"-?[0-9]\.[0-9]{2}E\+[0-9]{2}")
+BRACKETED = re.compile(r"\s*\[(.*)\]\s*", re.DOTALL)
+MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
+CLOCK = re.compile(
+    r"(\d{1,2}):(\d\d)(?::(\d\d)(?:[.,](\d{1,9}))?)?(?: ?([AaPp][Mm]))?(?: ?(Z|z|(?:UTC|GMT)?[+-]\d\d(?::?\d\d)?|UTC|GMT))?"
+)
+DATES = {  # how a date begins, and what its parts are
+    "year first": (re.compile(r"(\d{4})[-/.](\d{1,2})[-/.](\d{1,2})", re.ASCII), "ymd"),
+    "numbers": (re.compile(r"(\d{1,2})[-/. ](\d{1,2})(?:[-/.]|, ?)(\d{4})", re.ASCII), "aby"),
+    "weekday": (
+        re.compile(r"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun) ([A-Z][a-z]{2}) (\d\d) (\S+ \S+) (\d{4})", re.ASCII),
+        "mdcy",
+    ),
+}
 SHORTEST = 3  # interactions of a user who can be split
 
 Event = tuple[str, str, int | None, float | None]
@@ -167,11 +181,16 @@ def ids(column: Sequence[Any]) -> list[str]:
             raise Refused(f"the id {text[:20]!r}")
         if re.fullmatch(r'\s+".*"\s*', str(given)) or re.fullmatch(r"\[.*\]", text):
             raise Refused(f"the id {given!r}")
-    if all(FLOAT.fullmatch(text) or re.fullmatch(r"-?[0-9]+", text) for text in texts):
-        numbers = {text: float(text) for text in texts if FLOAT.fullmatch(text)}
-        if all(number == math.floor(number) for number in numbers.values() if math.isfinite(number)):
-            return [whole(numbers[text]) if text in numbers else text for text in texts]
-    return texts
+    return [whole_text(text) for text in texts]
+
+
+def whole_text(text: str) -> str:
+    """An id in a text: a whole float is a whole number, whatever stands beside it."""
+    if SHORTENED.fullmatch(text):
+        raise Refused(f"the id {text} has lost its digits")
+    if FLOAT.fullmatch(text) and (not math.isfinite(float(text)) or float(text) == math.floor(float(text))):
+        return whole(float(text))
+    return text
 
 
 def whole(number: float) -> str:
@@ -182,11 +201,74 @@ def whole(number: float) -> str:
 
 
 def times(column: Sequence[Any]) -> list[int]:
-    """Whole numbers as they are, ISO times in nanoseconds since 1970."""
+    """Whole numbers as they are; dates, and seconds with a fraction, in nanoseconds since 1970."""
     values = [value.strip() if isinstance(value, str) else value for value in column]
-    if values and isinstance(values[0], str) and ISO.fullmatch(values[0]):
-        return iso_times(values)
-    return [whole_number(value) for value in values]
+    if values and isinstance(values[0], str) and any(begin.match(values[0]) for begin, _ in DATES.values()):
+        return dates(values)
+    return fractions(values) or [whole_number(value) for value in values]
+
+
+def fractions(values: Sequence[Any]) -> list[int]:
+    """Seconds of 1990 to 2065 in nanoseconds, if one has a fraction; else nothing."""
+    texts = [repr(value) if isinstance(value, float) else str(value) for value in values]
+    if not all(re.fullmatch(r"[0-9]{9,10}(\.[0-9]{0,9})?", text) and 6.3e8 < float(text) < 3e9 for text in texts):
+        return []
+    read = [int(text.partition(".")[0]) * 10**9 + int(text.partition(".")[2].ljust(9, "0")) for text in texts]
+    return read if any(moment % 10**9 for moment in read) else []
+
+
+def dates(values: Sequence[Any]) -> list[int]:
+    """Dates of one form in nanoseconds; all name a zone or none does, and a number above 12 tells days from months."""
+    form = next(name for name, (begin, _) in DATES.items() if begin.match(values[0]))
+    begin, kinds = DATES[form]
+    found = []
+    for value in values:
+        match = begin.match(value) if isinstance(value, str) else None
+        if match is None:
+            raise Refused(f"the time {value!r}")
+        parts = dict(zip(kinds, match.groups(), strict=True))
+        rest = value[match.end() :]
+        if rest and not re.match(r"[Tt:]|,? +", rest):
+            raise Refused(f"the time {value!r}")
+        found.append((parts, parts.pop("c", "") or re.sub(r"^([Tt:]|,? +)", "", rest)))
+
+    if form == "numbers":
+        late = {kind for parts, _ in found for kind in "ab" if int(parts[kind]) > 12}
+        if len(late) != 1:
+            raise Refused("days and months that look alike")
+        day, month = ("a", "b") if late == {"a"} else ("b", "a")
+        found = [({"y": parts["y"], "m": parts[month], "d": parts[day]}, clock) for parts, clock in found]
+    moments = [moment(parts, clock) for parts, clock in found]
+    if len({zoned for _, zoned in moments}) > 1:
+        raise Refused("some times name a zone")
+    return [since for since, _ in moments]
+
+
+def moment(parts: Mapping[str, str], clock: str) -> tuple[int, bool]:
+    """A date and its clock in nanoseconds since 1970, and whether it names a zone."""
+    match = CLOCK.fullmatch(clock) if clock else None
+    if clock and match is None:
+        raise Refused(f"the clock {clock!r}")
+    hour, minute, second, fraction, half, zone = match.groups() if match else ("0", "0", "0", "", None, None)
+    name = parts["m"].lower()
+    if not name.isdigit() and name not in MONTHS:
+        raise Refused(f"the month {name!r}")
+    if half and not 1 <= int(hour) <= 12:
+        raise Refused(f"the hour {hour}")
+    hours = int(hour) % 12 + 12 * (half.lower() == "pm") if half else int(hour)
+
+    ahead = re.search(r"([+-])(\d\d):?(\d\d)?$", zone or "")
+    offset = int(f"{ahead[1]}1") * (int(ahead[2]) * 60 + int(ahead[3] or 0)) if ahead else 0
+    try:
+        month = int(name) if name.isdigit() else MONTHS.index(name) + 1
+        at = datetime(int(parts["y"]), month, int(parts["d"]), hours, int(minute), int(second or 0), tzinfo=UTC)
+    except ValueError as error:
+        raise Refused(str(error)) from None
+    past = at - datetime(1970, 1, 1, tzinfo=UTC)
+    since = (past.days * 86_400 + past.seconds - offset * 60) * 10**9 + int((fraction or "").ljust(9, "0"))
+    if not -(2**63) <= since < 2**63:
+        raise Refused(f"the year {parts['y']}")
+    return since, zone is not None
 
 
 def whole_number(value: Any) -> int:
@@ -211,29 +293,6 @@ def whole_number(value: Any) -> int:
     if not -(2**63) <= number < 2**63:
         raise Refused(f"the time {value}")
     return int(number)
-
-
-def iso_times(values: Sequence[Any]) -> list[int]:
-    """ISO texts in nanoseconds; all of them name a zone, or none does."""
-    read, zones = [], set()
-    for value in values:
-        match = ISO.fullmatch(value) if isinstance(value, str) else None
-        if match is None:
-            raise Refused(f"the time {value!r}")
-        day, minute, second, fraction, zone = match.groups()
-        zones.add(zone is not None)
-        try:
-            moment = datetime.fromisoformat(f"{day}T{minute or '00:00'}:{second or '00'}{zone or '+00:00'}")
-        except ValueError as error:
-            raise Refused(str(error)) from None
-        since = moment - datetime(1970, 1, 1, tzinfo=UTC)
-        seconds = since.days * 86_400 + since.seconds
-        read.append(seconds * 10**9 + int((fraction or "").ljust(9, "0")))
-        if not -(2**63) <= read[-1] < 2**63:
-            raise Refused(f"the time {value}")
-    if len(zones) > 1:
-        raise Refused("some times name a zone")
-    return read
 
 
 def number(value: Any) -> float:
@@ -317,9 +376,27 @@ def sequences(content: bytes) -> list[Event]:
     return histories([(row[0].decode(), [item.decode() for item in row[1:]]) for row in rows])
 
 
+def words_in_all(texts: Sequence[str]) -> list[list[str]]:
+    """Lists in the cells of one column: all but those in brackets are parted by blanks, or by one mark."""
+    plain = [re.sub(r"\s*,\s*", ",", text.strip()) for text in texts if not BRACKETED.fullmatch(text)]
+    blanks = any(re.search(r"\s", text) for text in plain)
+    marks = {mark for mark in ("," if blanks else ",;|") if any(mark in text for text in plain)}
+    if len(marks) + blanks > 1:
+        raise Refused("lists parted in two ways")
+    if not marks:
+        return [words(text) for text in texts]
+    (mark,) = marks
+    return [
+        words(text)
+        if BRACKETED.fullmatch(text)
+        else [part.strip().strip("'\"") for part in text.split(mark) if part.strip()]
+        for text in texts
+    ]
+
+
 def words(text: str) -> list[str]:
     """A list of ids in one cell, parted by blanks, or by commas in brackets."""
-    inside = re.fullmatch(r"\s*\[(.*)\]\s*", text, re.DOTALL)
+    inside = BRACKETED.fullmatch(text)
     parts = re.split(r"[,\s]+", inside[1].strip()) if inside else text.split()
     return [part.strip("'\"") for part in parts if part]
 

@@ -9,6 +9,7 @@ import re
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
@@ -68,12 +69,29 @@ def some_rows(rng: Random) -> list[tuple[str, str, int, int]]:
     return rows
 
 
+def written_times(rng: Random, separator: str, moments: Sequence[int]) -> list[str]:
+    """Times as people write them, a day or a second apart; mostly as numbers."""
+    days = [datetime(2014, 1, 1, tzinfo=UTC) + timedelta(days=n) for n in range(len(moments))]
+    forms = {
+        "slashes": [day.strftime("%Y/%m/%d") for day in days],
+        "day first": [day.strftime("%d.%m.%Y") for day in days],
+        "month first": [day.strftime("%m/%d/%Y") for day in days],
+        "fractions": [f"{1_388_534_400 + n}.{n:03}" for n in range(len(days))],
+        "UTC": [day.strftime("%Y-%m-%d %H:%M:%S UTC") for day in days],
+        "Twitter": [day.strftime("%a %b %d 18:00:09 +0100 %Y") for day in days],
+    }
+    form = rng.choice([*["numbers"] * 6, *list(forms)[: 4 if separator == " " else None]])
+    return forms.get(form, list(map(str, moments)))
+
+
 def event_text(separator: str, header: Sequence[str] = ("user_id", "item_id", "rating", "timestamp")) -> Any:
     """A table of events in text."""
 
     def base(rng: Random) -> bytes:
         lines = [separator.join(header)] if header else []
-        lines += [separator.join(map(str, row)) for row in some_rows(rng)]
+        rows = some_rows(rng)
+        times = written_times(rng, separator, [row[-1] for row in rows])
+        lines += [separator.join([*map(str, row[:-1]), time]) for row, time in zip(rows, times, strict=True)]
         return "\n".join(lines).encode() + b"\n"
 
     return base
@@ -162,7 +180,7 @@ def of_text(names: Sequence[str] | None, path: Path, sound: bytes, events: Event
 
 def lists_of(found: Mapping[str, list[Any]]) -> list[oracle.Event]:
     """The events in columns of users, lists, and perhaps the item that followed."""
-    lists = [oracle.words(text) for text in found["items"]]
+    lists = oracle.words_in_all(found["items"])
     if "item" in found:
         lists = [[*items, item] for items, item in zip(lists, oracle.ids(found["item"]), strict=True)]
     return oracle.histories(list(zip(found["user"], lists, strict=True)))

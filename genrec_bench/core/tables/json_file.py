@@ -7,6 +7,7 @@ An object from key to value, whole or one pair a line, gives the columns `key` a
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,9 @@ from genrec_bench.core.tables.files import SAMPLE, TableFile
 from genrec_bench.core.tables.table import Table
 
 KEY, VALUE = "key", "value"
+COLUMN = re.compile(
+    r"(user|item)[\W_]*(ids?|names?|keys?|codes?|s)?[\W_]*(lists?)?", re.IGNORECASE
+)  # no user is called so
 Row = Mapping[str, Any]
 
 
@@ -139,7 +143,7 @@ def _rows_of(path: Path, whole: Any) -> list[Any]:
     if (
         len(whole) > 1
         and all(isinstance(value, list) and len(value) == len(values[0]) for value in values)
-        and any(key.lower().startswith(("user", "item")) for key in whole)
+        and any(COLUMN.fullmatch(key) for key in whole)
     ):
         return [dict(zip(whole, row, strict=True)) for row in zip(*values, strict=True)]  # a column each
     return [{KEY: key, VALUE: value} for key, value in whole.items()]

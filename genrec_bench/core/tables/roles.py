@@ -15,7 +15,7 @@ from genrec_bench.core.raw_files import fail
 from genrec_bench.core.tables.files import TableFile, shown
 
 AUTO = "auto"
-MARKS = "-,|;:/_ "  # that join the cells of two columns
+MARK = r"[^\w.]|_"  # joins several values in one cell; a point may belong to a number
 FEW = 4  # rows that cannot show whether one column repeats another
 NUMBERED = re.compile(r"(.*?)(\d{1,4})")  # "code_0"
 
@@ -100,8 +100,12 @@ def _holds(cell: str, part: str) -> bool:
     """Whether a cell is `part`, or begins or ends with it and a mark between it and the rest."""
     if cell == part or not part:
         return cell == part
-    begins = cell.startswith(part) and cell[len(part)] in MARKS
-    return begins or (cell.endswith(part) and cell[-len(part) - 1] in MARKS)
+    begins = cell.startswith(part) and _is_mark(cell[len(part)])
+    return begins or (cell.endswith(part) and _is_mark(cell[-len(part) - 1]))
+
+
+def _is_mark(letter: str) -> bool:
+    return re.fullmatch(MARK, letter) is not None
 
 
 def numbered_columns(names: Sequence[str]) -> list[list[str]]:
@@ -121,6 +125,11 @@ def numbered_columns(names: Sequence[str]) -> list[list[str]]:
 def is_usual(name: str, role: Role) -> bool:
     """Whether people call a column of that role so; RecBole's `name:type` counts."""
     return any(_squeezed(name.partition(":")[0]) in group.split() for group in role.names)
+
+
+def words_of(name: str) -> set[str]:
+    """The words in a column's name, without capitals: `dateAdded` and `date_added` are `date` and `added`."""
+    return {word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name)}
 
 
 def _usual(file: TableFile, role: Role, taken: set[str]) -> str | None:

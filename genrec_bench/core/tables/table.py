@@ -17,15 +17,19 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from genrec_bench.core.arrays import Int32, Int64, Text
-from genrec_bench.core.ids import EXACT, LOST, NotAnId, exact_power, normal_ids
+from genrec_bench.core.ids import EXACT, LOST, NotAnId, exact_power, is_text, normal_ids
 from genrec_bench.core.raw_files import fail
+from genrec_bench.core.tables.times import RANGE, SINCE, NotATime, form_of, read_dates, read_seconds
 
 Float64 = NDArray[np.float64]
 SHOWN = 60  # characters of a value in an error
 LONGEST = 1_000  # characters of an id: anything longer comes from a garbled file; longer texts are cut
 ZONED = r"(Z|[+-]\d\d:?\d\d)$"
 ISO = r"^\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d+)?)?" + ZONED[:-1] + "?)?$"
-SINCE = "nanoseconds since 1970"  # the unit of times that are written as dates
+
+
+AROUND_COMMA = re.compile(r"\s*,\s*")
+BRACKETED = re.compile(r"\[(.*)\]", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,8 @@ class Table:
     def lists(self, name: str) -> tuple[Int64, Table]:
         """A column of lists: how many values each row has, `(n,)`, and their table, with the one column `name`.
 
-        A text is a list separated by blanks (RecBole's `token_seq`), or with commas in brackets. An empty one is empty.
+        A text is a list parted by blanks (RecBole's `token_seq`), by one mark of `,` `;` `|` if no text of the column holds
+        a blank, or by commas in brackets. An empty one is empty. DataError for texts parted by blanks and by commas.
         """
         column = self.columns[name]
         if not is_list(column.type):
@@ -128,7 +133,7 @@ class Table:
         """
         column = self._numbers(name)
         # pyarrow would read 0x10 as 16, and a large float without a word on the digits that it has lost.
-        doubtful = pa.types.is_floating(column.type) or (_is_text(column.type) and _has_x(column))
+        doubtful = pa.types.is_floating(column.type) or (is_text(column.type) and _has_x(column))
         try:
             if column.null_count == 0 and not doubtful:
                 return cast(Int64, column.cast(pa.int64()).to_numpy())
@@ -152,48 +157,54 @@ class Table:
         """A column of numbers or of texts that spell them. DataError for truth values, times and the like."""
         column = _trimmed(self.columns[name])
         kind = column.type
-        spelled = _is_text(kind) or pa.types.is_null(kind)
+        spelled = is_text(kind) or pa.types.is_null(kind)
         if not (spelled or pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)):
             fail(self.path, f"the column {name} holds {kind}, not numbers")
         return column
 
     def times(self, name: str) -> tuple[Int64, str]:
-        """A column of times, `(n,)`, and their unit: dates and ISO times in nanoseconds since 1970, numbers as they are.
+        """A column of times, `(n,)`, and their unit: dates and fractions of seconds in nanoseconds since 1970, numbers as they are.
 
-        DataError for anything else, and for times of which only some name their time zone.
+        DataError for anything else, for dates that mean two days, and for times of which only some name their time zone.
         """
         column = _trimmed(self.columns[name])
         if pa.types.is_temporal(column.type):
-            return self._since_1970(name, column), SINCE
-        if _is_text(column.type) and (dated := pc.match_substring_regex(column, ISO)) and dated[0].as_py():
-            if not pc.all(dated).as_py():
-                row = _first(pc.invert(dated.fill_null(False)))
-                self._refuse(name, row, f"not an ISO time, as {str(column[0])!r} in the first row is")
-            return self._since_1970(name, column), SINCE
-        return self.whole_numbers(name), "whole numbers"
+            return self._stamps(name, column)
 
-    def _since_1970(self, name: str, column: pa.Array) -> Int64:
-        """Dates, timestamps or ISO texts in nanoseconds since 1970."""
+        if is_text(column.type) and column[0].is_valid and (form := form_of(column[0].as_py())):
+            if pc.all(pc.match_substring_regex(column, ISO)).as_py():  # the usual form, which pyarrow reads fast
+                return self._iso(name, column)
+            try:
+                return read_dates(column, form)
+            except NotATime as error:
+                if error.row < 0:
+                    fail(self.path, f"the column {name} ({str(column[0])[:SHOWN]}) {error}")
+                self._refuse(name, error.row, str(error))
+
+        seconds = read_seconds(column)
+        return (self.whole_numbers(name), "whole numbers") if seconds is None else (seconds, f"{SINCE}, UTC")
+
+    def _iso(self, name: str, column: pa.Array) -> tuple[Int64, str]:
+        """ISO texts in nanoseconds since 1970, and their unit."""
+        zoned = pc.match_substring_regex(column, ZONED)
+        if pc.any(zoned).as_py() and not pc.all(zoned).as_py():
+            self._refuse(
+                name, _first(pc.xor(zoned, zoned[0])), "with and the first without a time zone, or the reverse"
+            )
+        return self._stamps(name, column, pa.timestamp("ns", "UTC") if zoned[0].as_py() else pa.timestamp("ns"))
+
+    def _stamps(self, name: str, column: pa.Array, kind: pa.DataType | None = None) -> tuple[Int64, str]:
+        """Dates, timestamps, or texts that are cast to `kind`, in nanoseconds since 1970, and their unit."""
         if column.null_count:
             self.fail(_first(column.is_null()), f"the {name} is empty")
 
-        kind = pa.timestamp("ns")
-        if _is_text(column.type):
-            zoned = pc.match_substring_regex(column, ZONED)
-            if pc.any(zoned).as_py() and not pc.all(zoned).as_py():
-                self._refuse(
-                    name, _first(pc.xor(zoned, zoned[0])), "with and the first without a time zone, or the reverse"
-                )
-            kind = pa.timestamp("ns", "UTC") if zoned[0].as_py() else kind
-
+        kind = kind or pa.timestamp("ns", getattr(column.type, "tz", None))
         try:
-            stamps = column if pa.types.is_timestamp(column.type) else column.cast(kind)
-            return cast(
-                Int64, stamps.cast(pa.timestamp("ns", getattr(stamps.type, "tz", None))).cast(pa.int64()).to_numpy()
-            )
+            stamps = cast(Int64, column.cast(kind).cast(pa.int64()).to_numpy())
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
             row = next((i for i, value in enumerate(column) if not _casts(value, kind)), 0)
-            self._refuse(name, row, "not a time between the years 1678 and 2262")
+            self._refuse(name, row, RANGE)
+        return stamps, SINCE if kind.tz is None else f"{SINCE}, UTC"
 
     def _refuse(self, name: str, row: int, what: str) -> NoReturn:
         """DataError for one value: it is empty, or it is `what`."""
@@ -225,28 +236,29 @@ class Table:
 
     def _split(self, name: str) -> pa.Array:
         """A column of texts as lists of texts."""
-        rows = []
-        for text in self._strings(name).to_pylist():
-            bracketed = re.fullmatch(r"\s*\[(.*)\]\s*", text, re.DOTALL)
-            words = re.split(r"[,\s]+", bracketed[1].strip()) if bracketed else text.split()
-            rows.append([word.strip("'\"") for word in words if word])
+        texts = [AROUND_COMMA.sub(",", text.strip()) for text in self._strings(name).to_pylist()]
+        plain = [text for text in texts if not BRACKETED.fullmatch(text)]
+        blanks = any(re.search(r"\s", text) for text in plain)
+        marks = sorted({mark for text in plain for mark in text if mark in (",;|" if not blanks else ",")})
+        if len(marks) + blanks > 1:
+            row = next(row for row, text in enumerate(texts) if marks[-1] in text and not BRACKETED.fullmatch(text))
+            others = "blanks" if blanks else f"{marks[0]!r}"
+            self._refuse(
+                name, row, f"parted by {marks[-1]!r}, and the column by {others} too; write [a, b], or a list in JSON"
+            )
+
+        rows = [words_in(text, marks[0] if marks else "") for text in texts]
         return pa.array(rows, pa.large_list(pa.large_string()))
 
 
-def looks_like_times(values: list[Any]) -> bool:
-    """Whether all of a column's first values are dates, ISO times, or whole seconds or milliseconds of 1990 to 2065."""
-    texts = [str(value).strip() for value in values if value is not None and str(value).strip()]
-    return bool(texts) and all(_looks_like_time(text) for text in texts)
-
-
-def _looks_like_time(text: str) -> bool:
-    if re.match(r"\d{4}-\d\d-\d\d", text):
-        return True
-    try:
-        number = float(text)
-    except ValueError:
-        return False
-    return number == number // 1 and any(6.3e8 <= number / unit <= 3e9 for unit in (1, 1e3, 1e6, 1e9))
+def words_in(cell: Any, mark: str = "") -> list[Any]:
+    """The members of a list in one cell: of a text, what commas part in brackets, or else `mark`, or blanks without one."""
+    if isinstance(cell, list):
+        return cell
+    text = "" if cell is None else str(cell).strip()
+    bracketed = BRACKETED.fullmatch(text)
+    words = re.split(r"[,\s]+", bracketed[1].strip()) if bracketed else text.split(mark or None)
+    return [word.strip().strip("'\"") for word in words if word.strip()]
 
 
 def _text(column: pa.Array) -> Text:
@@ -261,11 +273,7 @@ def _trimmed(column: pa.Array) -> pa.Array:
     """A column without blanks around its texts, each text written out."""
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
-    return pc.utf8_trim_whitespace(column) if _is_text(column.type) else column
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_large_string(kind) or pa.types.is_string(kind))
+    return pc.utf8_trim_whitespace(column.cast(pa.large_string())) if is_text(column.type) else column
 
 
 def is_list(kind: pa.DataType) -> bool:

@@ -19,12 +19,14 @@ import pyarrow.csv
 
 from genrec_bench.core.raw_files import BLOCK, check_text, fail, is_packed, open_binary
 from genrec_bench.core.tables.files import SAMPLE, Format, TableFile, shown
-from genrec_bench.core.tables.table import Table, looks_like_times
+from genrec_bench.core.tables.table import Table
+from genrec_bench.core.tables.times import looks_like_times
 
 SEPARATORS = {"::": "'::'", "\t": "tabs", ";": "';'", ",": "','", "|": "'|'", " ": "blanks"}  # likeliest first
 OF_FORMAT = {"csv": ",", "tsv": "\t", "inter": "\t"}
 TYPED = re.compile(r".+:(token|token_seq|float|float_seq)")  # how RecBole writes a column
 CODES = ("indexer", "codes")  # parts of a run whose tables hold codes
+EXCEL = re.compile(r'"?sep=.?"?', re.IGNORECASE)
 ONE = "\x1f"  # stands for a separator of several characters, which pyarrow and csv do not take
 
 
@@ -90,6 +92,7 @@ def open_text(path: Path, format: Format, columns: Sequence[str] | None, part: s
     if not first.strip():
         check_text(path)
         fail(path, "the first line is blank; it must name the columns", 1)
+    _check_comment(path, lines)
 
     separator = OF_FORMAT.get(format) or sniff(lines)
     layout = Layout(separator, _quoted(separator, first), header=columns is None)
@@ -137,8 +140,31 @@ def first_words(path: Path) -> list[list[str]]:
 def only_blanks_part(path: Path) -> list[list[str]]:
     """The words of the first lines, if nothing but blanks parts them; else nothing."""
     _, lines = _first_lines(path)
+    _check_comment(path, lines)
     rows = [line.split() for line in lines if line.strip()]
     return rows if lines and sniff(lines) in (" ", ",") and not any("," in line for line in lines) else []
+
+
+def _check_comment(path: Path, lines: Sequence[str]) -> None:
+    """DataError for a first line that is no row and no header: a comment, or what Excel reads."""
+    first = lines[0].strip() if lines else ""
+    if EXCEL.fullmatch(first):
+        fail(path, f"the first line, {first!r}, is for Excel; remove it, and the columns are read", 1)
+
+    mark = first[:1]
+    if mark not in ("%", "#") or not mark:
+        return
+    body = next((line for line in lines if not line.startswith(mark)), "")
+    is_header = mark == "#" and re.search(r"\w", first) and _width(first, lines) == _width(body, lines)
+    if not is_header:
+        advice = f"remove the lines that begin with {mark!r}; if no header is left then, name the columns by an option"
+        fail(path, f"the first line is a comment: {_cut(first)}; {advice}", 1)
+
+
+def _width(line: str, lines: Sequence[str]) -> int:
+    """How many cells a line has, parted as the lines that are no comments."""
+    layout = Layout(sniff([line for line in lines if line[:1] not in ("%", "#")] or lines), quoted=True)
+    return len(_first_cells([line], layout))
 
 
 def _check_columns(path: Path, columns: Sequence[str], cells: Sequence[str], part: str) -> None:
