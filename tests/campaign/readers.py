@@ -586,19 +586,34 @@ def codes_differ(parsed: Callable[[], tuple[Sequence[Any], Sequence[Any]]], give
 
 
 def tokens(value: Any) -> tuple[str, ...]:
-    """The tokens of a code in JSON."""
+    """The tokens of a code in JSON or in a cell."""
     if isinstance(value, str):
-        text = value.strip()
-        if joined := re.fullmatch(r"\d+([-,|;:/_.])\d+(?:\1\d+)*", text):
-            return tuple(text.split(joined[1]))
-        return tuple(re.findall(r"<[^<>]+>", text)) if text.startswith("<") else tuple(text.split())
-    if not isinstance(value, list) or any(
-        isinstance(token, bool) or not isinstance(token, int | str) for token in value
-    ):
+        found = text_tokens(value.strip())
+    elif isinstance(value, list):
+        if any(isinstance(token, bool) or not isinstance(token, int | float | str) or token == "" for token in value):
+            raise oracle.Refused("no token")
+        found = [oracle.whole(token) if isinstance(token, float) else str(token) for token in value]
+    else:
         raise oracle.Refused("no code")
-    if "" in value:
-        raise oracle.Refused("an empty token")
-    return tuple(map(str, value))
+
+    while found and found[-1] == "-1":
+        found.pop()
+    if any(re.fullmatch(r"-\d+", token) for token in found):
+        raise oracle.Refused("a negative token")
+    return tuple(found)
+
+
+def text_tokens(text: str) -> list[str]:
+    """The tokens of a code text: in brackets, joined by a mark, a list written out, or parted by blanks."""
+    if text.startswith("<"):
+        return re.findall(r"<[^<>]+>", text)
+    if listed := re.fullmatch(r"\[(.*)\]|\((.*)\)", text, re.DOTALL):
+        return [word.strip("'\"") for word in re.split(r"[,\s]+", listed[1] or listed[2] or "") if word]
+    if joined := re.fullmatch(r"\d+([-,|;:/_.])\d+(?:\1\d+)*", text):
+        return text.split(joined[1])
+    if parted := re.search(r",|\s[;|]|[;|]\s", text):
+        return [word.strip() for word in text.split(parted[0].strip())]
+    return text.split()
 
 
 def of_codes_json(path: Path, sound: bytes, value: Any) -> str:
@@ -624,9 +639,11 @@ def of_codes_lines(path: Path, sound: bytes, value: Any) -> str:
         if any(names):
             raise UnknownNames
         keys = [row["item_id"] for row in rows]
-        if any(isinstance(key, bool) or not isinstance(key, int | str) for key in keys):
+        if any(isinstance(key, bool) or not isinstance(key, int | float | str) for key in keys):
             raise oracle.Refused("no key")
-        return list(map(str, keys)), [tokens(row["codes"]) for row in rows]
+        return [oracle.whole(key) if isinstance(key, float) else str(key) for key in keys], [
+            tokens(row["codes"]) for row in rows
+        ]
 
     try:
         return codes_differ(parsed, value[0])
@@ -650,16 +667,23 @@ def of_codes_table(form: str, path: Path, sound: bytes, value: Any) -> str:
         if form != "levels":
             return found["item_id"], [tokens(text) for text in found["code"]]
         codes = []
-        for row in zip(*(found[f"code_{level}"] for level in range(3)), strict=True):
-            code = ["" if token.strip() in oracle.LOST else token.strip() for token in row]
+        for row in zip(*(level_tokens(found[f"code_{level}"]) for level in range(3)), strict=True):
+            code = list(row)
             while code and not code[-1]:
                 code.pop()
             if "" in code:
                 raise oracle.Refused("a gap")
-            codes.append(tuple(code))
+            codes.append(tokens(code) if code else ())
         return found["item_id"], codes
 
     return codes_differ(parsed, value[0])
+
+
+def level_tokens(cells: Sequence[str]) -> list[str]:
+    """The tokens of one level, in the form of ids; lost ones are empty."""
+    filled = [row for row, cell in enumerate(cells) if cell.strip() and cell.strip() not in oracle.LOST]
+    ids = dict(zip(filled, oracle.ids([cells[row] for row in filled]), strict=True))
+    return [ids.get(row, "") for row in range(len(cells))]
 
 
 def of_codes_openp5(path: Path, sound: bytes, value: Any) -> str:
