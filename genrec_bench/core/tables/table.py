@@ -172,8 +172,9 @@ class Table:
             return self._stamps(name, column)
 
         if is_text(column.type) and column[0].is_valid and (form := form_of(column[0].as_py())):
-            if pc.all(pc.match_substring_regex(column, ISO)).as_py():  # the usual form, which pyarrow reads fast
-                return self._iso(name, column)
+            short = pc.replace_substring_regex(column, " ?UTC$", "Z") if column[0].as_py().endswith("UTC") else column
+            if pc.all(pc.match_substring_regex(short, ISO)).as_py():  # the usual form, which pyarrow reads fast
+                return self._iso(name, short)
             try:
                 return read_dates(column, form)
             except NotATime as error:
@@ -188,9 +189,8 @@ class Table:
         """ISO texts in nanoseconds since 1970, and their unit."""
         zoned = pc.match_substring_regex(column, ZONED)
         if pc.any(zoned).as_py() and not pc.all(zoned).as_py():
-            self._refuse(
-                name, _first(pc.xor(zoned, zoned[0])), "with and the first without a time zone, or the reverse"
-            )
+            row, state = _first(pc.xor(zoned, zoned[0])), "without" if zoned[0].as_py() else "with"
+            self._refuse(name, row, f"{state} a time zone, unlike {str(self.columns[name][0])!r} in the first row")
         return self._stamps(name, column, pa.timestamp("ns", "UTC") if zoned[0].as_py() else pa.timestamp("ns"))
 
     def _stamps(self, name: str, column: pa.Array, kind: pa.DataType | None = None) -> tuple[Int64, str]:
