@@ -223,6 +223,7 @@ def test_the_demo_runs_from_a_fresh_clone_and_beats_popularity(tmp_path):
     clone = tmp_path / "clone"
     shell(f"git clone --quiet {ROOT} {clone}", tmp_path)
     printed = shell("make demo", clone)
+    printed += shell(".venv/bin/genrec run --baseline popularity --task sequential", clone)
     rows = dict(
         re.findall(r"^\W*(sci / lightlm / trie|popularity)\W+hidden\W+([\d.]+(?:\W+[\d.]+)+)", printed, re.MULTILINE)
     )
