@@ -124,7 +124,7 @@ def _parquet(path: Path) -> pyarrow.parquet.ParquetFile:
     """The open file, its footer read. DataError if it is not Parquet."""
     try:
         return pyarrow.parquet.ParquetFile(path)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         fail(path, f"is not a valid Parquet file: {error}")
 
 

@@ -171,15 +171,16 @@ class Table:
         if pa.types.is_temporal(column.type):
             return self._stamps(name, column)
 
-        if is_text(column.type) and column[0].is_valid and (form := form_of(column[0].as_py())):
-            short = pc.replace_substring_regex(column, " ?UTC$", "Z") if column[0].as_py().endswith("UTC") else column
+        first = _first_text(column)
+        if form := form_of(first):
+            short = pc.replace_substring_regex(column, " ?UTC$", "Z") if first.endswith("UTC") else column
             if pc.all(pc.match_substring_regex(short, ISO)).as_py():  # the usual form, which pyarrow reads fast
                 return self._iso(name, short)
             try:
                 return read_dates(column, form)
             except NotATime as error:
                 if error.row < 0:
-                    fail(self.path, f"the column {name} ({str(column[0])[:SHOWN]}) {error}")
+                    fail(self.path, f"the column {name} ({first[:SHOWN]}) {error}")
                 self._refuse(name, error.row, str(error))
 
         seconds = read_seconds(column)
@@ -274,6 +275,14 @@ def _trimmed(column: pa.Array) -> pa.Array:
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     return pc.utf8_trim_whitespace(column.cast(pa.large_string())) if is_text(column.type) else column
+
+
+def _first_text(column: pa.Array) -> str:
+    """The first text of a column; empty if it is missing, no text, or garbled."""
+    try:
+        return str(column[0].as_py() or "") if is_text(column.type) else ""
+    except UnicodeDecodeError:
+        return ""
 
 
 def is_list(kind: pa.DataType) -> bool:
