@@ -298,9 +298,10 @@ def whole_number(value: Any) -> int:
 def number(value: Any) -> float:
     """A finite number."""
     if isinstance(value, str):
-        if not NUMBER.fullmatch(value.strip()):
+        text = value.strip()
+        if not NUMBER.fullmatch(text):
             raise Refused(f"the number {value[:20]!r}")
-        value = float(value)
+        value = float(text)
     if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
         raise Refused(f"the number {value!r}")
     return float(value)
