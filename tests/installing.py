@@ -6,11 +6,16 @@ import sys
 from pathlib import Path
 
 
-def install(source: Path, site: Path) -> None:
-    """Build a wheel from `source` and install it into `site`; nothing is downloaded."""
-    wheels = site.with_name(site.name + "-wheels")
+def build(source: Path, wheels: Path) -> Path:
+    """The wheel that is built from `source` into the new folder `wheels`; nothing is downloaded."""
     run([sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", wheels, source])
     (wheel,) = wheels.glob("*.whl")
+    return wheel
+
+
+def install(source: Path, site: Path) -> None:
+    """Build a wheel from `source` and install it into `site`; nothing is downloaded."""
+    wheel = build(source, site.with_name(site.name + "-wheels"))
     options = ["--quiet", "--disable-pip-version-check", "--no-index", "--no-deps", "--no-compile"]
     run([sys.executable, "-m", "pip", "install", *options, "--target", site, wheel])
 
