@@ -12,7 +12,7 @@ from example_records import RANKS, baseline, finished, generator_spec
 
 from genrec_bench.cli.main import cli
 from genrec_bench.errors import RecordError
-from genrec_bench.leaderboard.effects import effects
+from genrec_bench.leaderboard.effects import effects, notes
 from genrec_bench.protocol.statistics import interval_of_differences, intervals
 from genrec_bench.runs.record import RunRecord
 
@@ -45,8 +45,8 @@ def test_an_option_is_compared_between_runs_that_differ_in_it_alone() -> None:
     gain = hit(BETTER) - hit(RANKS)
     assert [(effect.before, effect.after, effect.beside) for effect in scope] == [
         ("level", "path", None),
-        ("level", "path", "backbone.trains_on=rows"),
-        ("level", "path", "backbone.trains_on=sequences"),
+        ("level", "path", "trains_on=rows"),
+        ("level", "path", "trains_on=sequences"),
     ]
     assert [effect.difference for effect in scope] == pytest.approx([gain / 2, gain, 0])
     assert [effect.level for effect in scope] == pytest.approx([hit(RANKS)] * 3)
@@ -71,8 +71,8 @@ def test_a_component_is_compared_whatever_options_it_alone_has() -> None:
     found = effects(records, "hit@10")
     assert {(effect.setting, effect.beside) for effect in found} == {
         ("indexer", None),
-        ("indexer", "indexer.epochs=3"),
-        ("indexer", "indexer.epochs=9"),
+        ("indexer", "epochs=3"),
+        ("indexer", "epochs=9"),
         ("indexer.epochs", "indexer=gci"),
     }
 
@@ -85,8 +85,27 @@ def test_defaults_that_come_with_a_component_are_no_setting_of_the_study() -> No
 
 
 def test_options_that_never_change_without_each_other_are_one_setting() -> None:
-    records = [run(backbone_a=1, backbone_b="x"), run(BETTER, backbone_a=2, backbone_b="y")]
-    assert [(effect.setting, effect.after) for effect in effects(records)] == [("backbone.a + backbone.b", "2, y")]
+    records = [run(backbone_a=1, backbone_b=8), run(BETTER, backbone_a=2, backbone_b=9)]
+    assert [(effect.setting, effect.after) for effect in effects(records)] == [("backbone.a + backbone.b", "2, 9")]
+
+
+def test_a_word_names_the_choice_that_numbers_go_with() -> None:
+    scopes = [
+        run(RANKS if scope == "level" else BETTER, indexer_scope=scope, backbone_trains_on=way, backbone_epochs=epochs)
+        for scope in ("level", "path")
+        for way, epochs in (("rows", 60), ("sequences", 30))
+    ]
+    found = effects(scopes)
+    assert {(effect.setting, effect.companions) for effect in found} == {
+        ("indexer.scope", ()),
+        ("backbone.trains_on", ("backbone.epochs",)),
+    }
+    assert {effect.beside for effect in found if effect.setting == "indexer.scope"} == {
+        None,
+        "trains_on=rows",
+        "trains_on=sequences",
+    }
+    assert notes(found) == ["backbone.trains_on changed together with backbone.epochs"]
 
 
 def test_the_interval_is_that_of_a_two_level_bootstrap() -> None:

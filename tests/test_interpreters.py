@@ -40,7 +40,16 @@ def test_a_floor_runs_is_verified_and_is_on_a_table(version, planted_file, tmp_p
     run([own, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-c", ROOT / "constraints.txt", wheel])
 
     genrec = [own, "-m", "genrec_bench"]
-    words = ["--baseline", "ease", "--dataset", planted_file, "--set", "dataset.format=sequence", "--task", "sequential"]
+    words = [
+        "--baseline",
+        "ease",
+        "--dataset",
+        planted_file,
+        "--set",
+        "dataset.format=sequence",
+        "--task",
+        "sequential",
+    ]
     record = json.loads(run([*genrec, "run", *words, "--json"], tmp_path))
     here = json.loads(run([sys.executable, *genrec[1:], "run", *words, "--json", "--out", "here"], tmp_path))
     assert record["environment"]["python"].startswith(version)

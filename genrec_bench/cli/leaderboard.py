@@ -110,11 +110,14 @@ def effects(runs: tuple[Path, ...], metric: str, policy: str, form: str) -> None
         print_json([vars(effect) for effect in found])
     elif form == "md":
         echo("\n".join(markdown.table(study.HEADER, rows, [True] * 3 + [False] * 4)))
+        echo("".join(f"\n{note}.\n" for note in study.notes(found)))
     else:
         screen = table(*study.HEADER[:3], *(f">{name}" for name in study.HEADER[3:]))
         for row in rows:
             screen.add_row(*row)
         print_table(screen, f"{metric}, {policy}")
+        for note in study.notes(found):
+            echo(note)
 
 
 @leaderboard.command(short_help="Test the comparative sentences of documents.")

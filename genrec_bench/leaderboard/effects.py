@@ -28,14 +28,15 @@ Settings = dict[
 
 @dataclass(frozen=True)
 class Effect:
-    """How a metric changes when the settings in `setting` go from `before` to `after`.
+    """How a metric changes when `setting` goes from `before` to `after`.
 
-    `beside` are the other settings, None for the mean over all of them. `low` and `high` are the 95 % interval of
+    `companions` are settings that never change without it. `beside` are the others, None for the mean over all of them. `low` and `high` are the 95 % interval of
     `difference` by a two-level bootstrap over seeds and users; it covers users only if there is one seed. `level` is the
     metric before.
     """
 
     setting: str
+    companions: tuple[str, ...]
     before: str
     after: str
     beside: str | None
@@ -55,10 +56,14 @@ def effects(records: Sequence[RunRecord], metric: str = "ndcg@10", policy: str =
     if len({(dataset_key(run), run.spec["task"], run.spec["protocol"]) for run in runs}) > 1:
         raise RecordError("the runs are of several data sets, tasks or protocols: give those of one")
 
-    found = []
     settings = varying_settings(runs)
-    for names in _moving_together(settings):
-        found += _effects_of(names, runs, settings, metric, policy)
+    groups = [_led(names, settings) for names in _moving_together(settings)]
+    followers = {name for _, companions in groups for name in companions}
+    settings = [{name: value for name, value in own.items() if name not in followers} for own in settings]
+
+    found = []
+    for leaders, companions in groups:
+        found += _effects_of(leaders, companions, runs, settings, metric, policy)
     if not found:
         raise RecordError(
             "no two finished runs of generators are equal in all but one setting: a study varies one at a time, as the "
@@ -102,8 +107,32 @@ def _moving_together(settings: Sequence[Settings]) -> list[tuple[str, ...]]:
     return [tuple(names) for names in groups.values()]
 
 
+def _led(names: tuple[str, ...], settings: Sequence[Settings]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Settings that move together, as those that name the choice and the others that follow it.
+
+    A word names a choice better than the numbers that go with it; without exactly one such setting, all of them do.
+    """
+    worded = [name for name in names if not any(_is_number(own[name]) for own in settings if name in own)]
+    if len(worded) != 1:
+        return names, ()
+    return tuple(worded), tuple(name for name in names if name not in worded)
+
+
+def _is_number(value: str) -> bool:
+    try:
+        float(value)
+    except ValueError:
+        return False
+    return True
+
+
 def _effects_of(
-    names: tuple[str, ...], runs: Sequence[RunRecord], settings: Sequence[Settings], metric: str, policy: str
+    names: tuple[str, ...],
+    companions: tuple[str, ...],
+    runs: Sequence[RunRecord],
+    settings: Sequence[Settings],
+    metric: str,
+    policy: str,
 ) -> list[Effect]:
     """The effects of the settings `names`, between any two values that they have."""
     values = sorted({_value(names, own) for own in settings if names[0] in own})
@@ -116,13 +145,14 @@ def _effects_of(
             continue
 
         shared = sorted(set.intersection(*(set(by_seed) for by_seed in pairs.values())))
-        told: list[tuple[str | None, list[Any]]] = [(beside, [by_seed]) for beside, by_seed in pairs.items()]
+        told: list[tuple[str | None, list[Any]]] = [(beside, [by_seed]) for beside, by_seed in sorted(pairs.items())]
         if len(pairs) > 1 and shared:
             told = [(None, list(pairs.values())), *told]
         for others, contexts in told:
             seeds = shared if others is None else sorted(contexts[0])
             rows = [[context[seed] for seed in seeds] for context in contexts]
-            found.append(_effect(names, before, after, others, np.array(rows, np.float64)))
+            gains = np.array(rows, np.float64)
+            found.append(_effect(names, companions, before, after, others, gains))
     return found
 
 
@@ -146,8 +176,14 @@ def _pairs(
         keys = [name for name in {**mine, **theirs} if name not in names]
         loose = {name for name in keys if part and name.startswith(f"{part}.") and (name in mine) != (name in theirs)}
         if all(mine.get(name) == theirs.get(name) for name in keys if name not in loose):
-            beside = ", ".join(f"{name}={mine.get(name, theirs.get(name))}" for name in keys)
+            beside = ", ".join(f"{_short(name, keys)}={mine.get(name, theirs.get(name))}" for name in keys)
             yield beside, one.spec["seed"], one, other
+
+
+def _short(name: str, names: Sequence[str]) -> str:
+    """An option without its part, if no other of `names` is called so."""
+    short = name.rpartition(".")[2]
+    return short if sum(other.rpartition(".")[2] == short for other in names) == 1 else name
 
 
 def _value(names: tuple[str, ...], settings: Settings) -> str:
@@ -163,16 +199,27 @@ def _gains(run: RunRecord, metric: str, policy: str) -> npt.NDArray[np.float64]:
 
 
 def _effect(
-    names: tuple[str, ...], before: str, after: str, beside: str | None, gains: npt.NDArray[np.float64]
+    names: tuple[str, ...],
+    companions: tuple[str, ...],
+    before: str,
+    after: str,
+    beside: str | None,
+    gains: npt.NDArray[np.float64],
 ) -> Effect:
     """The effect of `gains` (contexts, seeds, before and after, users)."""
     per_seed = (gains[:, :, 1] - gains[:, :, 0]).mean(axis=0)
     low, high = interval_of_differences(per_seed)
     setting, level = " + ".join(names), float(gains[:, :, 0].mean())
-    return Effect(setting, before, after, beside, len(per_seed), level, float(per_seed.mean()), low, high)
+    return Effect(setting, companions, before, after, beside, len(per_seed), level, float(per_seed.mean()), low, high)
 
 
 HEADER = ("setting", "change", "beside", "seeds", "before", "difference", "95 % interval")
+
+
+def notes(found: Sequence[Effect]) -> list[str]:
+    """What a reader of the table has to know: which settings changed together."""
+    together = {effect.setting: effect.companions for effect in found if effect.companions}
+    return [f"{setting} changed together with {', '.join(others)}" for setting, others in together.items()]
 
 
 def cells(effect: Effect) -> list[str]:
