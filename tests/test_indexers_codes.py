@@ -234,8 +234,19 @@ def test_codes_of_another_numbering_are_told_from_those_that_fit():
     assert sum("another numbering" in warning for warning in warnings) >= 17  # one in twenty fits by chance
     assert prefix_warning(sequences, labels[:, 1:], rng) == ""  # flat codes share nothing under any numbering
     assert prefix_warning(Ragged.of([[0], [1]]), labels, rng) == ""
-    few = Ragged.of([rng.permutation(10) for _ in range(40)])
-    assert prefix_warning(few, labels[:10], rng) == ""  # too few items to tell
+
+
+def test_few_items_are_suspected_only_if_most_shuffles_do_as_well():
+    """Ten items in two groups; a user's training part stays in one, as in a case that a user reported."""
+    rng = np.random.default_rng(0)
+    sequences = Ragged.of([[0, 1, 2, 3], [5, 6, 7, 8], [4, 3, 2, 1], [9, 8, 7, 6], [2, 3, 4, 0], [7, 5, 9, 6]])
+    labels = np.array([[item // 5, item % 5] for item in range(10)], np.int32)
+    assert prefix_warning(sequences, labels, rng) == ""
+
+    mixed = labels[[0, 5, 1, 6, 2, 7, 3, 8, 4, 9]]  # neighbours alternate between the first tokens
+    assert "another numbering" in prefix_warning(sequences, mixed, rng)
+    nearly = labels[[1, 0, 2, 3, 9, 5, 6, 7, 8, 4]]  # two items changed places: worse, and better than most shuffles
+    assert prefix_warning(sequences, nearly, rng) == ""
 
 
 def test_neighbours_are_pairs_of_different_items_within_one_sequence():

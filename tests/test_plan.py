@@ -101,8 +101,8 @@ def test_a_spec_does_not_follow_the_options_it_was_given(planted_file):
 
 COUNT_HOOKS = """
 import sys
-hooks = []
-sys.addaudithook = hooks.append
+hooks = []  # ours: libraries have some too
+sys.addaudithook = lambda hook: hook.__module__.startswith("genrec_bench") and hooks.append(hook)
 """
 BY_LIBRARY = """
 import genrec_bench

@@ -12,7 +12,8 @@ from genrec_bench.core.arrays import Int32, Int64, Ragged
 
 SHUFFLES = 199  # so that the rank of the codes among them is a p-value in steps of 1/200
 LEVEL = 0.05
-FEWEST_ITEMS = 20  # among fewer, codes that fit often look like shuffled ones
+FEW_ITEMS = 20  # among fewer, codes that fit often cannot be told from shuffled ones at that level,
+LEVEL_OF_FEW = 0.5  # so only those no better than the shuffled median are suspected
 MOST_PAIRS = 200_000  # neighbours compared; more add time, not certainty
 
 
@@ -21,10 +22,8 @@ def prefix_warning(sequences: Ragged, labels: Int32, rng: np.random.Generator, p
 
     Compares the mean length of the common prefix of two items that follow one another in a training sequence with its
     distribution when the codes (n_items, levels) are dealt to the items at random. Says nothing about codes that share no
-    prefixes at all, nor about data with too few items or neighbours to tell. `part` owns the option that the sentence names.
+    prefixes at all. `part` owns the option that the sentence names.
     """
-    if len(labels) < FEWEST_ITEMS:
-        return ""
     pairs = neighbours(sequences)
     if len(pairs) > MOST_PAIRS:
         pairs = pairs[rng.choice(len(pairs), MOST_PAIRS, replace=False)]
@@ -35,7 +34,7 @@ def prefix_warning(sequences: Ragged, labels: Int32, rng: np.random.Generator, p
         return ""
 
     p = (1 + int((shuffled >= own).sum())) / (1 + SHUFFLES)
-    if p <= LEVEL:
+    if p <= (LEVEL if len(labels) >= FEW_ITEMS else LEVEL_OF_FEW):
         return ""
     return (
         f"neighbours in training share {own:.2f} levels of their codes, and with shuffled codes {shuffled.mean():.2f} "
