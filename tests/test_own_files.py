@@ -162,6 +162,29 @@ def test_times_are_found_by_name_and_times_that_nobody_reads_are_named(tmp_path,
     assert any("moment looks like a time and is not used" in note for note in progress.notes)
 
 
+@pytest.mark.parametrize("unit", [1, 1000])
+def test_times_that_may_stand_for_missing_ones_are_told(tmp_path, unit):
+    at = 1_600_000_000 * unit
+    rows = [(user, item, at + number) for number, (user, item, _) in enumerate(ROWS)]
+    progress = Notes()
+    read(write(tmp_path / "sound.csv", rows), progress)
+    steps = [(user, item, number) for number, (user, item, _) in enumerate(ROWS)]
+    read(write(tmp_path / "steps.csv", steps), progress)  # 0 is the first step
+    assert not any("of its times" in note for note in progress.notes)
+
+    rows[3], rows[7] = (*rows[3][:2], 0), (*rows[7][:2], -1)
+    data = read(write(tmp_path / "lost.csv", rows), progress)
+    assert data.read_as["early_times"] == f"2 of {len(ROWS)} are 0 or -1, so they come first"
+    assert any("of its times 2 of" in note for note in progress.notes)
+
+
+def test_one_id_in_two_forms_of_unicode_is_one_id(tmp_path, plain):
+    forms = ("caf\u00e9", "cafe\u0301")
+    rows = [(user, forms[at % 2] + str(item), time) for at, (user, item, time) in enumerate(ROWS)]
+    one = [(user, forms[0] + str(item), time) for user, item, time in ROWS]
+    assert read(write(tmp_path / "two.csv", rows)).fingerprint() == read(write(tmp_path / "one.csv", one)).fingerprint()
+
+
 def test_an_empty_time_column_is_none(tmp_path):
     data = read(write(tmp_path / "a.csv", [(user, item, "") for user, item, _ in ROWS]))
     assert data.time is None and "empty" in data.read_as["times"]

@@ -1,11 +1,13 @@
 """The one normal form of an external id, so that equal ids are equal texts in every file, list, title and option.
 
-Blanks around an id fall away, whole floats become whole numbers (`7.0` is `7`), and a lost value is no id.
+Blanks around an id fall away, whole floats become whole numbers (`7.0` is `7`), letters with accents have one form
+(Unicode's NFC; file names of macOS have another), and a lost value is no id.
 """
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Container
 
 import pyarrow as pa
@@ -44,7 +46,7 @@ def normal_ids(column: pa.Array) -> pa.Array:
     if not is_text(column.type) and not pa.types.is_integer(column.type):
         column = _whole_decimals(column)
 
-    texts = pc.utf8_trim_whitespace(column.cast(pa.large_string()).fill_null(""))
+    texts = pc.utf8_trim_whitespace(pc.utf8_normalize(column.cast(pa.large_string()).fill_null(""), form="NFC"))
     _refuse(pc.equal(texts, ""), "is empty")
     _refuse(pc.match_substring(texts, "\0"), "{!r} holds a NUL character", texts)  # NumPy would cut it off
     _refuse(pc.is_in(texts, pa.array(LOST, pa.large_string())), "{!r} stands for a lost value", texts)
@@ -66,7 +68,7 @@ def whole_number(text: str) -> int:
 
 def normal_id(text: str, known: Container[str]) -> str:
     """One id as a person types it, in the form that it has among the `known` ones, if it is one of them."""
-    text = text.strip()
+    text = unicodedata.normalize("NFC", text).strip()
     whole, _, fraction = text.partition(".")
     return whole if text not in known and WHOLE.fullmatch(whole) and not fraction.strip("0") else text
 

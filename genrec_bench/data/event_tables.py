@@ -37,7 +37,7 @@ ITEM = Role(
     (
         "item itemid iid",
         "product productid asin parentasin isbn movie movieid film filmid book bookid song songid track trackid artist "
-        "artistid article articleid news newsid video videoid game gameid business businessid poi poiid venue venueid sku",
+        "artistid article articleid news newsid video videoid game gameid business businessid poi poiid venue venueid sku stockcode",
     ),
     "--set dataset.item_column",
 )
@@ -46,7 +46,7 @@ TIME = Role(
     "time",
     (
         "timestamp time ts unixtime unixtimestamp unixreviewtime eventtime at",
-        "date datetime createdat reviewtime eventdate",
+        "date datetime createdat reviewtime eventdate invoicedate orderdate",
     ),
     "--set dataset.time_column",
 )
@@ -211,6 +211,17 @@ def _scale(times: Int64 | None) -> str:
         if EPOCH[0] * unit <= times.min() and times.max() <= EPOCH[1] * unit:
             return f" ({name} by their size)"
     return ""
+
+
+def placeholders(times: Int64 | None) -> str:
+    """Which times look like missing values, in words: 0 or -1 among times that count since 1970. Empty if none does."""
+    if times is None:
+        return ""
+    missing = (times == 0) | (times == -1)
+    if not missing.any() or missing.all() or not _scale(times[~missing]):
+        return ""
+    values = " or ".join(str(value) for value in sorted({*times[missing].tolist()}, reverse=True))
+    return f"{int(missing.sum()):,} of {len(times):,} are {values}, so they come first"
 
 
 def _from_rows(source: EventTable, needs_rating: bool) -> Interactions:

@@ -16,6 +16,7 @@ import lzma
 import math
 import re
 import struct
+import unicodedata
 import zipfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -175,7 +176,7 @@ def ids(column: Sequence[Any]) -> list[str]:
             return [str(value) for value in column]
         return [whole(float(value)) for value in column]
 
-    texts = [str(value).strip() for value in column]
+    texts = [unicodedata.normalize("NFC", str(value)).strip() for value in column]
     for given, text in zip(column, texts, strict=True):
         if not text or text in LOST or len(text) > 1_000:
             raise Refused(f"the id {text[:20]!r}")
