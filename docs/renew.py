@@ -1,6 +1,6 @@
-"""Renews what the README and docs/results.md show of boards and commands: `make results`.
+"""Renews what the README and pages of docs/ show of boards, studies and commands: `make results`.
 
-It builds the boards, draws docs/results.svg from them, and runs the commands whose output the README shows.
+It builds the boards, draws docs/results.svg from them, and runs the commands whose output the README or a page shows.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from genrec_bench.library.comparing import COLOURS
 
 ROOT = Path(__file__).parents[1]
 OUTPUT = re.compile(r"(<!-- output (genrec .*?) -->\n).*?(<!-- end of output -->)", re.DOTALL)
+TABLE = re.compile(r"(<!-- table (genrec .*?) -->\n).*?(<!-- end of table -->)", re.DOTALL)
+STUDY = ROOT / "docs" / "what-carries-the-gain.md"
 BOARDS = {
     "MovieLens-100K, sequential": "loo-full-1/sequential/ml-100k",
     "Amazon Beauty, sequential": "loo-full-1/sequential/beauty",
@@ -79,6 +81,22 @@ def printed(command: str) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
+def with_tables(document: str) -> str:
+    """The document with the Markdown that its commands print now, called where the repository lies."""
+    return TABLE.sub(lambda place: f"{place[1]}\n{markdown(place[2])}\n\n{place[3]}", document)
+
+
+def markdown(command: str) -> str:
+    """What a command prints, its folders written with * spelt out."""
+    words = [
+        str(found)
+        for word in command.split()[1:]
+        for found in (sorted(path.relative_to(ROOT) for path in ROOT.glob(word)) if "*" in word else [word])
+    ]
+    called = [sys.executable, "-m", "genrec_bench", *words]
+    return subprocess.run(called, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+
+
 def main() -> None:
     """Renew everything."""
     documents = [ROOT / "README.md", ROOT / "docs" / "results.md"]
@@ -89,6 +107,7 @@ def main() -> None:
     draw(ROOT / "docs" / "results.svg")
     readme = documents[0]
     readme.write_text(with_outputs(readme.read_text(encoding="utf-8")), encoding="utf-8")
+    STUDY.write_text(with_tables(STUDY.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -80,6 +80,13 @@ def test_the_output_of_the_readme_is_what_its_command_prints(renew):
     assert renew.with_outputs(README.read_text()) == README.read_text()
 
 
+@pytest.mark.slow
+def test_the_table_of_the_study_is_what_its_command_prints(renew):
+    page = renew.STUDY.read_text()
+    assert renew.TABLE.search(page)
+    assert renew.with_tables(page) == page
+
+
 def test_the_picture_of_the_readme_is_drawn_from_the_boards(renew, tmp_path):
     renew.draw(tmp_path / "results.svg")
     assert (tmp_path / "results.svg").read_text() == (ROOT / "docs" / "results.svg").read_text()
