@@ -18,9 +18,11 @@ import pytest
 from click.testing import CliRunner
 from example_records import RANKS, baseline_spec, edit, failed, finished, generator_spec
 
+from genrec_bench import load_board
 from genrec_bench.cli.main import cli
 from genrec_bench.cli.run import build_spec, run
 from genrec_bench.errors import RecordError
+from genrec_bench.leaderboard.claims import claims_of
 from genrec_bench.leaderboard.columns import COLUMNS
 from genrec_bench.leaderboard.facts import command
 from genrec_bench.leaderboard.publish import add, build
@@ -589,6 +591,15 @@ def test_a_document_shows_the_top_of_a_board_the_best_generator_and_the_baseline
     )
     rows = [line.split("|")[2].strip() for line in text.splitlines() if line.startswith("| ")]
     assert rows == ["system", ":--", *[row["system"] for row in csv.DictReader(io.StringIO(table(board)))][:3]]
+
+
+def test_a_document_quotes_the_headline_of_a_board_which_needs_no_claim(board, tmp_path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(f"Here: <!-- finding {DIRECT.as_posix()} -->old<!-- end of finding -->\n")
+    assert genrec("build", board, "--into", page).exit_code == 0
+    quoted = " ".join(page.read_text().partition("-->")[2].partition("<!-- end of finding -->")[0].split())
+    assert quoted == load_board(board / DIRECT).headline and "counting" in quoted
+    assert claims_of([page], board) == []
 
 
 def table(board: Path) -> str:

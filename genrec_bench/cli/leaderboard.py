@@ -198,8 +198,8 @@ def add(runs: tuple[Path, ...], root: Path, again: bool, verify: bool, ledger: P
     multiple=True,
     type=FilePath(exists=True, dir_okay=False),
     metavar="DOCUMENT",
-    help="A Markdown file that shows tops of boards between <!-- board NAME ROWS --> and <!-- end of board -->: renew "
-    "them too.",
+    help="A Markdown file that shows tops of boards between <!-- board NAME ROWS --> and <!-- end of board -->, or their "
+    "headlines between <!-- finding NAME --> and <!-- end of finding -->: renew them too.",
 )
 def build(root: Path, documents: tuple[Path, ...]) -> None:
     """Write README.md, table.csv and index.html of every board under FOLDER from the records beside them.

@@ -27,7 +27,7 @@ CLAIM = re.compile(
 )
 AFTER_ITS_STOP = re.compile(r"([.!?])((?:\s*<!-- (?:claim|no claim)\b.*?-->)+)", re.DOTALL)
 NO_PROSE = re.compile(
-    r"^```.*?^```|!\[.*?\]\(.*?\)|^ *\|.*?$|^#.*?$|<!-- board .*?<!-- end of board -->|<!-- (?!claim|no claim).*?-->",
+    r"^```.*?^```|!\[.*?\]\(.*?\)|^ *\|.*?$|^#.*?$|<!-- (board|finding) .*?<!-- end of \1 -->|<!-- (?!claim|no claim).*?-->",
     re.S | re.M,
 )
 SENTENCE_END = re.compile(r"(?<=[.!?])[\s*]+(?=[A-Z`*\[(\x00])|\n\s*\n|\n(?=\s*[-*] )")

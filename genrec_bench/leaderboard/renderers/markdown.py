@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -21,14 +22,17 @@ from genrec_bench.leaderboard.columns import (
     dagger,
     shown,
 )
+from genrec_bench.leaderboard.headline import headline
 from genrec_bench.leaderboard.rows import REFERENCE, Board, Row
 
 if TYPE_CHECKING:
     from genrec_bench.leaderboard.standings import Standings
 
 EXCERPT_PLACE = re.compile(r"(<!-- board (\S+) (\d+) -->\n).*?(<!-- end of board -->)", re.DOTALL)
+FINDING_PLACE = re.compile(r"(<!-- finding (\S+) -->).*?(<!-- end of finding -->)", re.DOTALL)
 DIFFERENCE_PLACE = re.compile(r"(<!-- difference (\S+) -->).*?(<!-- end of difference -->)", re.DOTALL)
 LINE_ENDS = re.compile(r"[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]+")
+WIDTH = 130  # of the lines of a headline in a document
 IN_EXCERPTS = ("popularity", REFERENCE, "sasrec")  # shown at any rank, like the best generator
 
 
@@ -143,10 +147,11 @@ def front_page(boards: Mapping[str, Standings]) -> str:
 
 
 def renew(document: str, boards: Mapping[str, Standings]) -> str:
-    """A document with every excerpt of a board that it marks written anew, and every difference that it quotes.
+    """A document with every excerpt of a board that it marks written anew, every headline, and every difference that it quotes.
 
         <!-- board loo-full-1/direct/ml-100k 10 -->
         <!-- end of board -->
+        Movies: <!-- finding loo-full-1/direct/ml-100k --><!-- end of finding -->
         about <!-- difference loo-full-1/direct/ml-100k -->±36 to 51 %<!-- end of difference --> of the ndcg@10
 
     The difference is the one from the best floor that rows need to be told from chance, at Holm's last and first step
@@ -162,12 +167,16 @@ def renew(document: str, boards: Mapping[str, Standings]) -> str:
         start, name, rows, end = match.groups()
         return f"{start}\n{excerpt(board(name), int(rows))}\n\n{end}"
 
+    def finding(match: re.Match[str]) -> str:
+        start, name, end = match.groups()
+        return f"{start}{textwrap.fill(headline(board(name)), WIDTH, break_on_hyphens=False)}{end}"
+
     def difference(match: re.Match[str]) -> str:
         start, name, end = match.groups()
         steps = board(name).detectable.get("floor")
         return f"{start}{_percents(*steps) if steps else NOT_MEASURED}{end}"
 
-    return DIFFERENCE_PLACE.sub(difference, EXCERPT_PLACE.sub(top, document))
+    return DIFFERENCE_PLACE.sub(difference, FINDING_PLACE.sub(finding, EXCERPT_PLACE.sub(top, document)))
 
 
 def excerpt(board: Standings, rows: int) -> str:
