@@ -109,7 +109,14 @@ def test_the_command_lists_sentences_and_fails_where_one_has_no_support(boards, 
 
 @pytest.mark.skipif(not (ROOT / "leaderboards").is_dir(), reason="not a checkout: no leaderboards/ beside tests/")
 def test_every_comparative_sentence_here_has_its_support():
-    pages = ("README.md", "docs/results.md", "docs/commands.md", "docs/components.md", "docs/check-a-number.md", "docs/recipes.md")
+    pages = (
+        "README.md",
+        "docs/results.md",
+        "docs/commands.md",
+        "docs/components.md",
+        "docs/check-a-number.md",
+        "docs/recipes.md",
+    )
     found = claims_of([ROOT / page for page in pages], ROOT / "leaderboards")
     assert [(claim.sentence, claim.text, claim.why) for claim in found if claim.why] == []
     assert sum(claim.comparison is not None for claim in found) >= 5

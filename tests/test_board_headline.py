@@ -87,6 +87,18 @@ def test_generators_that_are_all_behind() -> None:
     assert text.endswith("% below item-counts (0.3464), p < 0.001.")
 
 
+def test_no_row_is_best_where_its_distance_from_the_best_floor_may_be_chance() -> None:
+    """The two comparisons are one, corrected for more rows beside the floor: rows with too few seeds count there."""
+    slightly = tuple(1 if at % 60 == 2 else rank for at, rank in enumerate(SAME))
+    few = standings([counted(), *generated(slightly, seeds=5)], "mask")
+    assert few.rows[0].standing == "best" and few.rows[0].against["floor"].separable
+
+    others = [run for name in "abcdefgh" for run in generated(SWAPPED, seeds=2, indexer=name)]
+    many = standings([counted(), *generated(slightly, seeds=5), *others], "mask")
+    assert not many.rows[0].against["floor"].separable
+    assert [row.standing for row in many.rows if row.standing != "unranked"] == ["tied", "tied"]
+
+
 def test_a_difference_that_may_be_chance() -> None:
     nearly = (4, *SAME[1:])
     text = said(counted(), *generated(nearly))

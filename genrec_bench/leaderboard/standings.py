@@ -78,9 +78,6 @@ def standings(records: Sequence[RunRecord], policy: str) -> Standings:
     rows = board.rows
     ranks = {row.system_id: np.array([run.ranks[policy] for run in row.runs], np.int64) for row in rows}
     spread = dict(zip(ranks, intervals(list(ranks.values())), strict=True))
-    standing = _standing(rows, ranks)
-    rank = _rank(rows, standing)
-
     comparators = {kind: row for kind in KINDS if (row := next((row for row in rows if row.kind == kind), None))}
     against: dict[str, dict[str, Against]] = {row.system_id: {} for row in rows}
     smallest = {}
@@ -94,6 +91,8 @@ def standings(records: Sequence[RunRecord], policy: str) -> Standings:
         if steps := detectable(level, [found for found in apart.values() if found]):
             smallest[kind] = steps
 
+    standing = _standing(rows, ranks, comparators, against)
+    rank = _rank(rows, standing)
     compared = tuple(
         replace(
             row,
@@ -182,9 +181,18 @@ def _p_values(rows: Sequence[Row], apart: Mapping[str, Difference | None]) -> di
     return {row.system_id: adjusted[row.model] if apart[row.system_id] else None for row in rows}
 
 
-def _standing(rows: Sequence[Row], ranks: Mapping[str, Ranks]) -> dict[str, str]:
+def _standing(
+    rows: Sequence[Row],
+    ranks: Mapping[str, Ranks],
+    comparators: Mapping[str, Row],
+    against: Mapping[str, Mapping[str, Against]],
+) -> dict[str, str]:
     """`best` for a ranked row that is separable from every other, `tied` for those that are not separable from the
-    first, `ranked` for the rest; `unranked` for a seeded row with too few seeds, and the probe for leaks (protocol P17, P18)."""
+    first, `ranked` for the rest; `unranked` for a seeded row with too few seeds, and the probe for leaks (protocol P17, P18).
+
+    A comparison that the board also makes with the best of a kind counts only if it is more than chance there too, so that no
+    two statements of a board disagree.
+    """
     standing = {row.system_id: "unranked" for row in rows}
     ranked = [row for row in rows if (row.seeds >= RANKED_SEEDS or not row.seeded) and row.system != CANARY]
     if not ranked:
@@ -192,7 +200,14 @@ def _standing(rows: Sequence[Row], ranks: Mapping[str, Ranks]) -> dict[str, str]
 
     first, *others = ranked
     p_values = _p_values(others, {row.system_id: _difference(row, first, ranks) for row in others})
-    close = {row.system_id for row in others if not (p_values[row.system_id] or 0.0) <= LEVEL}
+
+    def elsewhere(row: Row) -> list[float]:
+        pairs = [(row, kind) for kind, comparator in comparators.items() if comparator is first]
+        pairs += [(first, kind) for kind, comparator in comparators.items() if comparator is row]
+        found = [against[one.system_id].get(kind) for one, kind in pairs]
+        return [one.p for one in found if one and one.p is not None]
+
+    close = {row.system_id for row in others if max([p_values[row.system_id] or 0.0, *elsewhere(row)]) > LEVEL}
 
     standing |= {row.system_id: "tied" if row.system_id in close else "ranked" for row in others}
     standing[first.system_id] = "tied" if close else "best"
