@@ -1,10 +1,12 @@
 """Renews what the README and pages of docs/ show of boards, studies and commands: `make results`.
 
-It builds the boards, draws docs/results.svg from them, and runs the commands whose output the README or a page shows.
+It builds the boards, draws docs/results.svg from them, runs the commands whose output the README or a page shows, and the cell of
+the notebook that shows a board.
 """
 
 from __future__ import annotations
 
+import copy
 import re
 import subprocess
 import sys
@@ -12,6 +14,8 @@ import tempfile
 from pathlib import Path
 
 import matplotlib as mpl
+import nbformat
+from nbclient import NotebookClient
 
 mpl.use("svg")
 import matplotlib.pyplot as plt
@@ -97,6 +101,22 @@ def markdown(command: str) -> str:
     return subprocess.run(called, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
 
 
+def show_board(path: Path) -> None:
+    """Renews what a notebook shows of a board; its other cells train, and keep what they printed."""
+    notebook = nbformat.read(path, as_version=4)
+    needed = [cell for cell in notebook.cells if cell.source.startswith(("from genrec_bench", "board = load_board"))]
+    counts = [cell.execution_count for cell in needed]
+    part = nbformat.v4.new_notebook(cells=needed, metadata=copy.deepcopy(notebook.metadata))
+    NotebookClient(part, timeout=600, resources={"metadata": {"path": str(path.parent)}}).execute()
+
+    for cell, count in zip(needed, counts, strict=True):
+        cell.execution_count = count
+        cell.metadata.pop("execution", None)  # when it ran
+        for output in cell.outputs:
+            output["execution_count"] = count
+    nbformat.write(notebook, path)
+
+
 def main() -> None:
     """Renew everything."""
     documents = [ROOT / "README.md", ROOT / "docs" / "results.md"]
@@ -107,6 +127,7 @@ def main() -> None:
     draw(ROOT / "docs" / "results.svg")
     readme = documents[0]
     readme.write_text(with_outputs(readme.read_text(encoding="utf-8")), encoding="utf-8")
+    show_board(ROOT / "notebooks" / "compare.ipynb")
     STUDY.write_text(with_tables(STUDY.read_text(encoding="utf-8")), encoding="utf-8")
 
 

@@ -170,12 +170,22 @@ def test_times_that_may_stand_for_missing_ones_are_told(tmp_path, unit):
     read(write(tmp_path / "sound.csv", rows), progress)
     steps = [(user, item, number) for number, (user, item, _) in enumerate(ROWS)]
     read(write(tmp_path / "steps.csv", steps), progress)  # 0 is the first step
-    assert not any("of its times" in note for note in progress.notes)
+    assert not any("its" in note and "times are" in note for note in progress.notes)
 
     rows[3], rows[7] = (*rows[3][:2], 0), (*rows[7][:2], -1)
     data = read(write(tmp_path / "lost.csv", rows), progress)
-    assert data.read_as["early_times"] == f"2 of {len(ROWS)} are 0 or -1, so they come first"
-    assert any("of its times 2 of" in note for note in progress.notes)
+    assert data.read_as["odd_times"].startswith(f"2 of its {len(ROWS)} times are 0 or -1, so they come first")
+    assert any("times are 0 or -1" in note for note in progress.notes)
+    same = [(user, item, at) for user, item, _ in ROWS]
+    assert read(write(tmp_path / "same.csv", same)).read_as["odd_times"].startswith(f"all its times are {at}")
+
+
+def test_seconds_and_milliseconds_in_one_column_are_refused(tmp_path):
+    rows = [(user, item, time * (1000 if at == 4 else 1)) for at, (user, item, time) in enumerate(ROWS)]
+    message = refused(write(tmp_path / "mixed.csv", rows))
+    assert "line 6: the timestamp" in message and "counts in another unit since 1970" in message
+    numbers = [(user, item, at * 10**9) for at, (user, item, _) in enumerate(ROWS)]  # not all look like times
+    assert read(write(tmp_path / "numbers.csv", numbers)).time is not None
 
 
 def test_one_id_in_two_forms_of_unicode_is_one_id(tmp_path, plain):

@@ -213,15 +213,36 @@ def _scale(times: Int64 | None) -> str:
     return ""
 
 
-def placeholders(times: Int64 | None) -> str:
-    """Which times look like missing values, in words: 0 or -1 among times that count since 1970. Empty if none does."""
-    if times is None:
+def odd_times(times: Int64 | None) -> str:
+    """What a person must know about times that order little or wrongly, in words; empty if there is nothing.
+
+    Missing values written as 0 or -1 among times that count since 1970; and one time for all.
+    """
+    if times is None or not len(times):
         return ""
+    if times.min() == times.max() and len(times) > 1:
+        return f"all its times are {times[0]}, so a hash decides the order (protocol P2)"
     missing = (times == 0) | (times == -1)
-    if not missing.any() or missing.all() or not _scale(times[~missing]):
+    if not missing.any() or not _scale(times[~missing]):
         return ""
     values = " or ".join(str(value) for value in sorted({*times[missing].tolist()}, reverse=True))
-    return f"{int(missing.sum()):,} of {len(times):,} are {values}, so they come first"
+    return f"{int(missing.sum()):,} of its {len(times):,} times are {values}, so they come first; remove such rows if that is no time"
+
+
+def _check_one_scale(table: Table, name: str, times: Int64) -> None:
+    """DataError for a column in which some times are seconds and others milli- or microseconds, by their size."""
+    scale = np.zeros(len(times), np.int64)
+    for power in (1, 2, 3):
+        unit = 1000 ** (power - 1)
+        scale[(times >= EPOCH[0] * unit) & (times <= EPOCH[1] * unit)] = power
+    if not len(scale) or not scale.all() or scale.min() == scale.max():
+        return
+    row = int(np.argmax(scale != scale[0]))
+    table.fail(
+        row,
+        f"the {name} {times[row]} counts in another unit since 1970 than {times[0]} in the first row, by their size; write "
+        "all times alike",
+    )
 
 
 def _from_rows(source: EventTable, needs_rating: bool) -> Interactions:
@@ -274,6 +295,7 @@ def _times(source: EventTable, table: Table, read_as: dict[str, str]) -> Int64 |
         return None
 
     times, unit = table.times(name)
+    _check_one_scale(table, name, times)
     read_as["times"] = f"{name}, {unit}"
     return times
 

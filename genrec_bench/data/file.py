@@ -23,7 +23,7 @@ from genrec_bench.core.tables.files import open_table, recognised
 from genrec_bench.core.tables.roles import AUTO, Role, is_usual, repeated_column, take
 from genrec_bench.core.tables.text_file import only_blanks_part
 from genrec_bench.data.cache import load_prepared
-from genrec_bench.data.event_tables import USER, EventTable, joined_numbers, placeholders, presplit, read_events
+from genrec_bench.data.event_tables import USER, EventTable, joined_numbers, odd_times, presplit, read_events
 from genrec_bench.data.prepare import PrepareConfig
 from genrec_bench.data.sequences import read_sequences
 from genrec_bench.errors import DataError
@@ -122,7 +122,7 @@ class FileDataset(Dataset):
             else:
                 data = replace(read_sequences(path), read_as={"format": "sequence, a user and its items a line"})
             joined = {"users": joined_numbers(data.user_ids), "items": joined_numbers(data.item_ids)}
-            doubts = {**joined, "early_times": placeholders(data.time)}
+            doubts = {**joined, "odd_times": odd_times(data.time)}
             data = replace(data, read_as={**data.read_as, **{what: text for what, text in doubts.items() if text}})
             data = _without_duplicates(config, data, path, tables)
             return data if items_path is None else _with_titles(config, items_path, data)
@@ -191,8 +191,8 @@ def _tell(path: Path, files: list[Path], format: str, data: Interactions, progre
         progress.note(f"{path}: {columns} looks like a time and is not used; --set dataset.time_column=... uses it")
     if " first" in read_as.get("times", ""):
         progress.note(f"{path}: times are {read_as['times']}")
-    if "early_times" in read_as:
-        progress.note(f"{path}: of its times {read_as['early_times']}; remove these rows if that stands for no time")
+    if "odd_times" in read_as:
+        progress.note(f"{path}: {read_as['odd_times']}")
     if "ratings" in read_as:
         progress.note(f"ratings are {read_as['ratings']}")
     for what in ("users", "items"):
