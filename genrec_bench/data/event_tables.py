@@ -231,7 +231,7 @@ def odd_times(times: Int64 | None) -> str:
 
 def _check_one_scale(table: Table, name: str, times: Int64) -> None:
     """DataError for a column in which some times are seconds and others milli- or microseconds, by their size."""
-    scale = np.zeros(len(times), np.int64)
+    scale = np.zeros(len(times), np.int8)
     for power in (1, 2, 3):
         unit = 1000 ** (power - 1)
         scale[(times >= EPOCH[0] * unit) & (times <= EPOCH[1] * unit)] = power
